@@ -1,0 +1,111 @@
+//! Did you mean: the nearest known name to one that is not known.
+
+use crate::shape::{self, Field, Table, join};
+
+/// The word of `words` that `word` is most likely a misspelling of.
+pub(crate) fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = words.into_iter().map(|known| (similarity(word, known), known));
+    let best = scored.filter(|(score, _)| *score >= 0.6).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.map(|(_, known)| known)
+}
+
+/// 1 for equal words, 0 for words with nothing in common; `-` counts as `_`, one word inside the other counts much.
+fn similarity(word: &str, known: &str) -> f64 {
+    let word = word.to_lowercase().replace('-', "_");
+    let edits = strsim::normalized_damerau_levenshtein(&word, known);
+    let shorter = word.len().min(known.len());
+    let inside = shorter >= 4 && (word.contains(known) || known.contains(&word));
+    if inside { edits.max(0.65) } else { edits }
+}
+
+/// What to write in place of the unknown key `name` in the table at `path`.
+///
+/// A name that other tools use wins over a name that merely looks alike.
+pub(crate) fn for_unknown_key(path: &str, name: &str, table: &Table) -> Option<String> {
+    let names = || table.fields.iter().map(|field| field.name.as_str());
+    let here = |known: &str| format!("did you mean `{}`?", join(path, known));
+    let same = table.fields.iter().find(|field| also(field, name));
+    same.map(|field| here(&field.name))
+        .or_else(|| elsewhere(|field| also(field, name)))
+        .or_else(|| nearest(name, names()).map(here))
+        .or_else(|| elsewhere(|field| close(name, field)))
+        .or_else(|| known_here(path, table))
+}
+
+fn also(field: &Field, name: &str) -> bool {
+    field.name == name || field.also.iter().any(|other| other == name)
+}
+
+/// The keys of the whole configuration that match, if they are few.
+fn elsewhere(matches: impl Fn(&Field) -> bool) -> Option<String> {
+    let keys = shape::all_keys(shape::root());
+    let found = keys.iter().filter(|(_, field)| matches(field));
+    let found: Vec<_> = found.map(|(path, _)| format!("`{path}`")).collect();
+    (1..=4).contains(&found.len()).then(|| format!("did you mean {}?", one_of(&found)))
+}
+
+/// Far from its place, a name has to be nearly the same.
+fn close(name: &str, field: &Field) -> bool {
+    strsim::normalized_damerau_levenshtein(name, &field.name) >= 0.8
+}
+
+fn known_here(path: &str, table: &Table) -> Option<String> {
+    let names: Vec<_> = table.fields.iter().map(|field| format!("`{}`", field.name)).collect();
+    let place = if path.is_empty() { "at the top".to_owned() } else { format!("in `{path}`") };
+    (!names.is_empty()).then(|| format!("known keys {place}: {}", names.join(", ")))
+}
+
+/// `a`, `b` or `c`.
+pub(crate) fn one_of(words: &[String]) -> String {
+    match words {
+        [] => String::new(),
+        [word] => word.clone(),
+        [most @ .., last] => format!("{} or {last}", most.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shape::Shape;
+
+    #[track_caller]
+    fn check(path: &str, name: &str, expected: &str) {
+        let shape = path.split('.').filter(|name| !name.is_empty()).fold(shape::root(), |shape, name| match shape {
+            Shape::List(item) => item,
+            shape => &shape.table(None).and_then(|table| table.field(name)).expect(path).shape,
+        });
+        let table = shape.table(None).expect(path);
+        assert_eq!(for_unknown_key(path, name, table).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_misspelling_is_answered_with_the_sibling() {
+        check("train", "global_batchsize", "did you mean `train.global_batch_size`?");
+        check("train", "max-grad-norm", "did you mean `train.max_grad_norm`?");
+        check(
+            "",
+            "optim",
+            "known keys at the top: `data`, `model`, `train`, `objective`, `schedule`, `checkpoint`, `eval`",
+        );
+        check("data.sources.0", "nmae", "did you mean `data.sources.0.name`?");
+    }
+
+    #[test]
+    fn the_names_of_other_tools_are_understood() {
+        check("train", "max_steps", "did you mean `train.steps`?");
+        check("train", "gradient_accumulation_steps", "did you mean `train.micro_batch_size`?");
+        check("train", "save_steps", "did you mean `checkpoint.every`?");
+        check(
+            "train",
+            "learning_rate",
+            "did you mean `train.encoder.tuning.full.lr`, `train.connector.tuning.full.lr` or `train.decoder.tuning.full.lr`?",
+        );
+    }
+
+    #[test]
+    fn a_key_in_the_wrong_table_is_answered_with_the_right_one() {
+        check("train", "max_seq", "did you mean `data.max_seq`?");
+        check("schedule", "max_grad_nrom", "did you mean `train.max_grad_norm`?");
+    }
+}

@@ -1,0 +1,27 @@
+//! The keys a user may write, as plain structs: no device, no tensor, no file access.
+//!
+//! A field, its doc comment, its default and its range are written here once. The JSON schema, the check for
+//! unknown keys, the hints and the defaults all follow from these structs (see `shape`).
+//!
+//! Three schema extensions carry what serde and JSON schema have no word for:
+//! - `x-also`: names other tools use for the key; a user who writes one is told ours;
+//! - `x-exactly-one`: of these sibling keys exactly one is set;
+//! - `x-at-most-one`: of these sibling keys at most one is set.
+//!
+//! Where a later layer sets one of such siblings, it takes the place of the others.
+
+mod connector;
+mod data;
+mod decoder;
+mod encoder;
+mod run;
+mod train;
+mod tuning;
+
+pub use connector::ConnectorConfig;
+pub use data::{DataConfig, FormatKind, SourceConfig, SynthConfig, TemplateKind};
+pub use decoder::{DecoderArch, DecoderConfig, DecoderFamily, TokenizerConfig, TrainBpe};
+pub use encoder::{EncoderConfig, ImageFit, VisionArch, VisionFamily};
+pub use run::{CheckpointConfig, EvalConfig, ModelConfig, ObjectiveConfig, RunConfig, ScheduleConfig, ScheduleKind};
+pub use train::{Precision, Recompute, TrainConfig};
+pub use tuning::{FullTuning, PartConfig, Tuning};

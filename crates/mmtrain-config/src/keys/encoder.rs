@@ -1,0 +1,100 @@
+//! `[model.encoder]`: the vision tower.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// `[model.encoder]`: from a checkpoint (`weights`) or from random numbers (`arch`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("x-exactly-one" = ["weights", "arch"]))]
+pub struct EncoderConfig {
+    /// Hugging Face directory: a CLIP or `SigLIP` vision tower, the whole two-tower model, or a `LLaVA`. Relative to the directory the command is started in.
+    #[schemars(extend("x-also" = ["vision_tower", "pretrained", "name_or_path", "model_name_or_path", "path"]))]
+    pub weights: Option<PathBuf>,
+    /// Sizes of a tower that starts from random numbers.
+    pub arch: Option<VisionArch>,
+    /// Which block's output is used, as `LLaVA`'s `vision_feature_layer`: -1 is the last block, -2 leaves the last block out.
+    #[schemars(range(max = -1), extend("x-also" = ["mm_vision_select_layer", "vision_feature_layer", "select_layer"]))]
+    pub feature_layer: i32,
+    /// How an image of another shape becomes a square; default by family (`clip`: `shortest_edge_crop`, `siglip`: `exact`).
+    #[schemars(extend("x-also" = ["image_aspect_ratio", "resize"]))]
+    pub image_fit: Option<ImageFit>,
+}
+
+impl Default for EncoderConfig {
+    fn default() -> Self {
+        Self { weights: None, arch: None, feature_layer: -1, image_fit: None }
+    }
+}
+
+/// How an image of any shape becomes the square that the encoder reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageFit {
+    /// Resized to the square, whatever its shape (`SigLIP`).
+    Exact,
+    /// Shortest edge resized, then the centre cut out (CLIP).
+    ShortestEdgeCrop,
+    /// Padded to a square with the mean colour, then resized (`LLaVA-1.5` instruction tuning).
+    PadSquare,
+}
+
+/// Sizes of a vision transformer, named as in a `transformers` vision config.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VisionArch {
+    /// Which layout of the transformer.
+    pub family: VisionFamily,
+    /// Height and width of the input in pixels.
+    #[schemars(range(min = 1, max = 16_384))]
+    pub image_size: usize,
+    /// Height and width of a patch in pixels; with `siglip` a rest at the border is dropped, with `clip` there must be none.
+    #[schemars(range(min = 1, max = 16_384))]
+    pub patch_size: usize,
+    /// Width of the residual stream.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub hidden_size: usize,
+    /// Width inside the MLP.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub intermediate_size: usize,
+    /// Transformer blocks.
+    #[schemars(range(min = 1, max = 4096), extend("x-also" = ["num_layers", "layers", "depth"]))]
+    pub num_hidden_layers: usize,
+    /// Attention heads; they divide `hidden_size`.
+    #[schemars(range(min = 1, max = 4096), extend("x-also" = ["num_heads", "heads"]))]
+    pub num_attention_heads: usize,
+}
+
+/// Layout of a vision transformer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VisionFamily {
+    /// Class token, a norm before the blocks, quick GELU.
+    Clip,
+    /// Patches only, a norm after the blocks, tanh GELU.
+    Siglip,
+}
+
+impl VisionFamily {
+    /// How the family's own processor makes an image square.
+    pub fn image_fit(self) -> ImageFit {
+        match self {
+            Self::Clip => ImageFit::ShortestEdgeCrop,
+            Self::Siglip => ImageFit::Exact,
+        }
+    }
+}
+
+impl VisionArch {
+    /// Patches along one side of the image (a convolution's floor).
+    pub fn grid(&self) -> usize {
+        self.image_size / self.patch_size
+    }
+
+    /// Patches of one image.
+    pub fn num_patches(&self) -> usize {
+        self.grid().pow(2)
+    }
+}

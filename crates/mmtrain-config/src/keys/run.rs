@@ -1,0 +1,166 @@
+//! The whole run, and its small sections: objective, schedule, checkpoints, evaluation.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ConnectorConfig, DataConfig, DecoderConfig, EncoderConfig, TokenizerConfig, TrainConfig};
+
+/// Everything that decides a training run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// What is trained on.
+    #[serde(default)]
+    pub data: DataConfig,
+    /// The parts of the model.
+    #[serde(default)]
+    pub model: ModelConfig,
+    /// How it is trained.
+    pub train: TrainConfig,
+    /// What is minimized.
+    #[serde(default)]
+    pub objective: ObjectiveConfig,
+    /// How the learning rates move over the run.
+    #[serde(default)]
+    pub schedule: ScheduleConfig,
+    /// When and how checkpoints are written.
+    #[serde(default)]
+    pub checkpoint: CheckpointConfig,
+    /// How much is evaluated, every `train.eval_every` steps and at the end.
+    #[serde(default)]
+    pub eval: EvalConfig,
+}
+
+/// `[model]`: encoder, connector, decoder and their tokenizer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Turns an image into features, one per patch.
+    pub encoder: EncoderConfig,
+    /// Turns features into embeddings that the decoder reads.
+    pub connector: ConnectorConfig,
+    /// The language model.
+    pub decoder: DecoderConfig,
+    /// Turns text into token ids.
+    pub tokenizer: TokenizerConfig,
+}
+
+/// `[objective]`: what is minimized.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ObjectiveConfig {
+    /// Cross-entropy of the next token at every supervised position.
+    NextToken {
+        /// Supervised positions that go through the output head and the cross-entropy at a time; bounds the memory of the logits.
+        #[serde(default = "default_chunk_rows")]
+        #[schemars(range(min = 1))]
+        chunk_rows: usize,
+    },
+}
+
+fn default_chunk_rows() -> usize {
+    2048
+}
+
+impl Default for ObjectiveConfig {
+    fn default() -> Self {
+        Self::NextToken { chunk_rows: default_chunk_rows() }
+    }
+}
+
+/// `[schedule]`: the factor on every learning rate: a linear warm-up from 0, then `kind`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("x-at-most-one" = ["warmup_steps", "warmup_ratio"]))]
+pub struct ScheduleConfig {
+    /// The curve after the warm-up.
+    pub kind: ScheduleKind,
+    /// Length of the warm-up in steps; takes the place of `warmup_ratio`.
+    pub warmup_steps: Option<u64>,
+    /// Length of the warm-up as a part of all steps, rounded up.
+    #[schemars(range(min = 0.0, max = 1.0), extend("x-also" = ["warmup"]))]
+    pub warmup_ratio: f64,
+    /// Where the curve ends, as a part of the full learning rate.
+    #[schemars(range(min = 0.0, max = 1.0), extend("x-also" = ["min_lr"]))]
+    pub min_lr_ratio: f64,
+}
+
+/// The curve of the learning rate after the warm-up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleKind {
+    /// Half a cosine, from the full rate down to `min_lr_ratio`.
+    #[default]
+    Cosine,
+    /// A straight line, from the full rate down to `min_lr_ratio`.
+    Linear,
+    /// The full rate to the end.
+    Constant,
+}
+
+impl Default for ScheduleConfig {
+    fn default() -> Self {
+        Self { kind: ScheduleKind::Cosine, warmup_steps: None, warmup_ratio: 0.03, min_lr_ratio: 0.0 }
+    }
+}
+
+impl ScheduleConfig {
+    /// Steps of warm-up in a run of `total` steps: `warmup_steps`, else `ceil(warmup_ratio * total)` as in `transformers`.
+    pub fn warmup(&self, total: u64) -> u64 {
+        self.warmup_steps.unwrap_or_else(|| (self.warmup_ratio * total as f64).ceil() as u64)
+    }
+}
+
+/// `[checkpoint]`: when and how checkpoints are written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// Steps between two checkpoints; 0 writes the final one only, which is always written.
+    #[schemars(extend("x-also" = ["save_steps", "save_every", "save_interval"]))]
+    pub every: u64,
+    /// How many of the newest checkpoints stay; 0 keeps all.
+    #[schemars(extend("x-also" = ["save_total_limit"]))]
+    pub keep: usize,
+    /// Write in the background while training goes on.
+    #[serde(rename = "async")]
+    pub async_save: bool,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self { every: 500, keep: 3, async_save: true }
+    }
+}
+
+/// `[eval]`: how much one evaluation looks at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvalConfig {
+    /// Held-out samples whose loss is measured in each evaluation; 0 takes all.
+    pub samples: usize,
+    /// Captions generated for the report.
+    pub generate: usize,
+    /// Longest generated caption, in tokens.
+    #[schemars(range(min = 1))]
+    pub max_new_tokens: usize,
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self { samples: 64, generate: 8, max_new_tokens: 64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warm_up_is_a_rounded_up_part_of_the_run_unless_given_in_steps() {
+        let mut schedule = ScheduleConfig::default();
+        assert_eq!(schedule.warmup(101), 4);
+        assert_eq!(schedule.warmup(0), 0);
+        schedule.warmup_steps = Some(7);
+        assert_eq!(schedule.warmup(101), 7);
+    }
+}

@@ -1,0 +1,347 @@
+//! What types and ranges cannot say: values that have to fit each other.
+
+use std::collections::BTreeSet;
+
+use crate::datasets::dataset_presets;
+use crate::hint;
+use crate::{
+    ConnectorConfig, DecoderConfig, EncoderConfig, PartConfig, RunConfig, SourceConfig, TrainConfig, VisionArch,
+    VisionFamily,
+};
+
+/// Values that do not fit each other.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Conflict {
+    /// The keys involved; the first one is where the user is sent.
+    pub(crate) keys: Vec<String>,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Conflict {
+    fn new(keys: &[&str], message: String) -> Self {
+        Self { keys: keys.iter().map(|key| (*key).to_owned()).collect(), message, hint: None }
+    }
+
+    fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+/// Everything in `config` that does not fit.
+pub(crate) fn conflicts(config: &RunConfig) -> Vec<Conflict> {
+    let mut found = Vec::new();
+    found.extend(sources(config));
+    found.extend(batch_sizes(&config.train));
+    found.extend(trained_parts(&config.train));
+    found.extend(encoder(&config.model.encoder));
+    found.extend(pixel_shuffle(&config.model.encoder, &config.model.connector));
+    found.extend(decoder(&config.model.decoder));
+    found.extend(tokenizer(config));
+    found.extend(sequence_length(config));
+    found
+}
+
+fn sources(config: &RunConfig) -> Vec<Conflict> {
+    let sources = &config.data.sources;
+    let mut found = Vec::new();
+    if sources.is_empty() {
+        let names: Vec<_> = dataset_presets().iter().map(|preset| format!("`{}`", preset.name)).collect();
+        let conflict = Conflict::new(&["data.sources"], "no data: `data.sources` is empty".to_owned());
+        found.push(conflict.hint(format!("give `--data` a directory or a known data set ({})", names.join(", "))));
+    }
+    let mut names = BTreeSet::new();
+    for (index, source) in sources.iter().enumerate() {
+        let key = format!("data.sources.{index}");
+        if !names.insert(&source.name) {
+            let name = format!("{key}.name");
+            found
+                .push(Conflict::new(&[&name], format!("`{name}`: another source is called `{}` already", source.name)));
+        }
+        found.extend(source_itself(source, &key));
+    }
+    found.extend(config.data.eval.iter().flat_map(|source| source_itself(source, "data.eval")));
+    found
+}
+
+fn source_itself(source: &SourceConfig, key: &str) -> Vec<Conflict> {
+    let mut found = Vec::new();
+    if source.name.trim().is_empty() {
+        let name = format!("{key}.name");
+        found.push(Conflict::new(&[&name], format!("`{name}` is empty")));
+    }
+    let Some(synth) = &source.synth else { return found };
+    let (min, max, like) =
+        (format!("{key}.synth.min_objects"), format!("{key}.synth.max_objects"), format!("{key}.synth.like"));
+    if synth.min_objects > synth.max_objects {
+        let message = format!("`{min}` ({}) is above `{max}` ({})", synth.min_objects, synth.max_objects);
+        found.push(Conflict::new(&[&min, &max], message));
+    }
+    let known: Vec<_> = dataset_presets().iter().filter(|preset| preset.synth).map(|preset| preset.name).collect();
+    if !known.contains(&synth.like.as_str()) {
+        let near = hint::nearest(&synth.like, known.iter().copied());
+        let hint =
+            near.map_or_else(|| format!("one of: {}", known.join(", ")), |near| format!("did you mean \"{near}\"?"));
+        found.push(Conflict::new(&[&like], format!("`{like}`: no way to make data like `{}`", synth.like)).hint(hint));
+    }
+    found
+}
+
+fn batch_sizes(train: &TrainConfig) -> Option<Conflict> {
+    let (global, micro) = (train.global_batch_size.get(), train.micro_batch_size.get());
+    (global % micro != 0).then(|| {
+        let keys = ["train.global_batch_size", "train.micro_batch_size"];
+        let message = format!("`{}` ({global}) is not a multiple of `{}` ({micro})", keys[0], keys[1]);
+        Conflict::new(&keys, message)
+            .hint(format!("the nearest micro-batch that divides it: {}", nearest_divisor(global, micro)))
+    })
+}
+
+/// The divisor of `number` that is nearest to `wish`; the smaller one of two.
+fn nearest_divisor(number: usize, wish: usize) -> usize {
+    let below = (1..=wish.min(number)).rev().find(|divisor| number.is_multiple_of(*divisor)).unwrap_or(1);
+    let above = (wish..=number).find(|divisor| number.is_multiple_of(*divisor)).unwrap_or(below);
+    if above - wish.min(above) < wish.abs_diff(below) { above } else { below }
+}
+
+fn trained_parts(train: &TrainConfig) -> Option<Conflict> {
+    let frozen = |part: &PartConfig| part.tuning.is_frozen();
+    (frozen(&train.encoder) && frozen(&train.connector) && frozen(&train.decoder)).then(|| {
+        let keys = ["train.connector.tuning", "train.encoder.tuning", "train.decoder.tuning"];
+        let message = "nothing is trained: encoder, connector and decoder are frozen".to_owned();
+        Conflict::new(&keys, message).hint("`train.connector.tuning = { full = { lr = 1e-3 } }` trains the connector")
+    })
+}
+
+fn encoder(encoder: &EncoderConfig) -> Vec<Conflict> {
+    let Some(arch) = &encoder.arch else { return Vec::new() };
+    let (blocks, layer) = (arch.num_hidden_layers, encoder.feature_layer);
+    let too_deep = (layer.unsigned_abs() as usize > blocks).then(|| {
+        let keys = ["model.encoder.feature_layer", "model.encoder.arch.num_hidden_layers"];
+        let message = format!("`{}` ({layer}) leaves no block of `{}` ({blocks})", keys[0], keys[1]);
+        Conflict::new(&keys, message).hint(format!("from -{blocks} (the first block) to -1 (the last one)"))
+    });
+    let mut found: Vec<_> = too_deep.into_iter().chain(patches(arch)).collect();
+    found.extend(divides(
+        "model.encoder.arch",
+        ("hidden_size", arch.hidden_size),
+        ("num_attention_heads", arch.num_attention_heads),
+    ));
+    found
+}
+
+fn patches(arch: &VisionArch) -> Option<Conflict> {
+    let (image, patch) = (arch.image_size, arch.patch_size);
+    let keys = ["model.encoder.arch.image_size", "model.encoder.arch.patch_size"];
+    if patch > image {
+        let message = format!("`{}` ({image}) is smaller than `{}` ({patch})", keys[0], keys[1]);
+        return Some(Conflict::new(&keys, message));
+    }
+    (arch.family == VisionFamily::Clip && image % patch != 0).then(|| {
+        let message = format!("`{}` ({image}) is not a multiple of `{}` ({patch})", keys[0], keys[1]);
+        Conflict::new(&keys, message).hint(format!("{} or {}", image / patch * patch, (image / patch + 1) * patch))
+    })
+}
+
+/// A conflict unless the second size divides the first; both are keys of the table at `path`.
+fn divides(path: &str, whole: (&str, usize), part: (&str, usize)) -> Option<Conflict> {
+    (!whole.1.is_multiple_of(part.1)).then(|| {
+        let keys = [format!("{path}.{}", whole.0), format!("{path}.{}", part.0)];
+        let message = format!("`{}` ({}) is not a multiple of `{}` ({})", keys[0], whole.1, keys[1], part.1);
+        Conflict { keys: keys.to_vec(), message, hint: None }
+    })
+}
+
+fn pixel_shuffle(encoder: &EncoderConfig, connector: &ConnectorConfig) -> Option<Conflict> {
+    let ConnectorConfig::Mlp { pixel_shuffle, .. } = connector;
+    let (grid, factor) = (encoder.arch.as_ref()?.grid(), pixel_shuffle.get());
+    (grid % factor != 0).then(|| {
+        let keys = ["model.connector.pixel_shuffle", "model.encoder.arch.image_size", "model.encoder.arch.patch_size"];
+        let message = format!("`{}` ({factor}) does not divide the {grid} x {grid} patches of the encoder", keys[0]);
+        let divisors: Vec<_> =
+            (1..=grid).filter(|divisor| grid.is_multiple_of(*divisor)).map(|divisor| divisor.to_string()).collect();
+        Conflict::new(&keys, message).hint(format!("one of {}", divisors.join(", ")))
+    })
+}
+
+fn decoder(decoder: &DecoderConfig) -> Vec<Conflict> {
+    let Some(arch) = &decoder.arch else { return Vec::new() };
+    let path = "model.decoder.arch";
+    let (hidden, heads) = (("hidden_size", arch.hidden_size), ("num_attention_heads", arch.num_attention_heads));
+    let mut found = Vec::new();
+    found.extend(divides(path, hidden, heads));
+    found.extend(divides(path, heads, ("num_key_value_heads", arch.num_key_value_heads)));
+    let head_dim = hidden.1 / heads.1;
+    if hidden.1 % heads.1 == 0 && head_dim % 2 != 0 {
+        let keys = ["model.decoder.arch.hidden_size", "model.decoder.arch.num_attention_heads"];
+        let message = format!(
+            "`{}` ({}) / `{}` ({}) gives heads of {head_dim}, which is odd",
+            keys[0], hidden.1, keys[1], heads.1
+        );
+        found.push(
+            Conflict::new(&keys, message)
+                .hint("rotary positions turn pairs of numbers: the size of a head must be even"),
+        );
+    }
+    found
+}
+
+fn tokenizer(config: &RunConfig) -> Option<Conflict> {
+    let (tokenizer, decoder) = (&config.model.tokenizer, &config.model.decoder);
+    let keys = ["model.tokenizer", "model.decoder"];
+    if decoder.arch.is_some() && tokenizer.path.is_none() && tokenizer.train_bpe.is_none() {
+        let message = "no tokenizer: a decoder from random numbers brings none".to_owned();
+        return Some(
+            Conflict::new(&keys, message)
+                .hint("set `model.tokenizer.path`, or `model.tokenizer.train_bpe = { vocab_size = 512 }`"),
+        );
+    }
+    (decoder.weights.is_some() && tokenizer.train_bpe.is_some()).then(|| {
+        let message = "`model.tokenizer.train_bpe` does not go with `model.decoder.weights`, whose embeddings belong to its own tokens";
+        let hint = "leave `model.tokenizer` out to use the tokenizer beside the weights";
+        Conflict::new(&["model.tokenizer.train_bpe", "model.decoder.weights"], message.to_owned()).hint(hint)
+    })
+}
+
+fn sequence_length(config: &RunConfig) -> Vec<Conflict> {
+    let max_seq = config.data.max_seq;
+    let tokens = config.model.encoder.arch.as_ref().map(|arch| config.model.connector.num_tokens(arch.num_patches()));
+    let no_room = tokens.filter(|tokens| *tokens >= max_seq).map(|tokens| {
+        let message = format!("`data.max_seq` ({max_seq}) leaves no room for text: an image takes {tokens} tokens");
+        Conflict::new(&["data.max_seq", "model.encoder.arch", "model.connector"], message)
+    });
+    let positions = config.model.decoder.arch.as_ref().map(|arch| arch.max_position_embeddings);
+    let too_long = positions.filter(|positions| *positions < max_seq).map(|positions| {
+        let keys = ["data.max_seq", "model.decoder.arch.max_position_embeddings"];
+        Conflict::new(&keys, format!("`{}` ({max_seq}) is above `{}` ({positions})", keys[0], keys[1]))
+    });
+    no_room.into_iter().chain(too_long).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Request, load};
+
+    /// The problems of the quickstart after some `--set`s.
+    #[track_caller]
+    fn check(sets: &[&str], expected: &str) {
+        let sets: Vec<_> = sets.iter().map(|set| (*set).to_owned()).collect();
+        let request = Request { config: Some("quickstart"), sets: &sets, ..Request::default() };
+        let issues = load(&request).expect_err("a conflict").0;
+        let lines = issues.iter().map(|issue| match &issue.hint {
+            Some(hint) => format!("{}\nhint: {hint}", issue.message),
+            None => issue.message.clone(),
+        });
+        assert_eq!(lines.collect::<Vec<_>>().join("\n"), expected.trim());
+    }
+
+    #[test]
+    fn batch_sizes_have_to_divide() {
+        check(
+            &["train.global_batch_size=32", "train.micro_batch_size=5"],
+            "
+`train.global_batch_size` (32) is not a multiple of `train.micro_batch_size` (5)
+hint: the nearest micro-batch that divides it: 4",
+        );
+        assert_eq!(nearest_divisor(10, 7), 5);
+        assert_eq!(nearest_divisor(12, 5), 4);
+        assert_eq!(nearest_divisor(7, 6), 7);
+        assert_eq!(nearest_divisor(4, 16), 4);
+    }
+
+    #[test]
+    fn sizes_of_random_models_have_to_fit() {
+        check(
+            &["model.encoder.arch.num_attention_heads=3"],
+            "`model.encoder.arch.hidden_size` (128) is not a multiple of `model.encoder.arch.num_attention_heads` (3)",
+        );
+        check(
+            &["model.decoder.arch.num_key_value_heads=3"],
+            "`model.decoder.arch.num_attention_heads` (4) is not a multiple of `model.decoder.arch.num_key_value_heads` (3)",
+        );
+        check(
+            &["model.decoder.arch.hidden_size=12"],
+            "
+`model.decoder.arch.hidden_size` (12) / `model.decoder.arch.num_attention_heads` (4) gives heads of 3, which is odd
+hint: rotary positions turn pairs of numbers: the size of a head must be even",
+        );
+        check(
+            &["model.connector.pixel_shuffle=3"],
+            "
+`model.connector.pixel_shuffle` (3) does not divide the 8 x 8 patches of the encoder
+hint: one of 1, 2, 4, 8",
+        );
+        check(
+            &["model.encoder.arch.patch_size=100"],
+            "`model.encoder.arch.image_size` (64) is smaller than `model.encoder.arch.patch_size` (100)",
+        );
+        check(
+            &["model.encoder.arch.family=clip", "model.encoder.arch.image_size=65"],
+            "
+`model.encoder.arch.image_size` (65) is not a multiple of `model.encoder.arch.patch_size` (8)
+hint: 64 or 72",
+        );
+        check(
+            &["model.encoder.feature_layer=-5"],
+            "
+`model.encoder.feature_layer` (-5) leaves no block of `model.encoder.arch.num_hidden_layers` (4)
+hint: from -4 (the first block) to -1 (the last one)",
+        );
+    }
+
+    #[test]
+    fn a_border_that_is_no_patch_is_legal_for_siglip() {
+        let sets = ["model.encoder.arch.image_size=65".to_owned()];
+        let request = Request { config: Some("quickstart"), sets: &sets, ..Request::default() };
+        let arch = load(&request).map(|resolved| resolved.config.model.encoder.arch);
+        assert_eq!(arch.expect("legal").expect("an arch").num_patches(), 64);
+    }
+
+    #[test]
+    fn sequences_need_room_for_image_and_text() {
+        check(&["data.max_seq=16"], "`data.max_seq` (16) leaves no room for text: an image takes 16 tokens");
+        check(
+            &["data.max_seq=4096"],
+            "`data.max_seq` (4096) is above `model.decoder.arch.max_position_embeddings` (2048)",
+        );
+    }
+
+    #[test]
+    fn sources_need_names_of_their_own_and_known_models_of_synthesis() {
+        check(
+            &["data.sources.1={name='quickstart'}"],
+            "`data.sources.1.name`: another source is called `quickstart` already",
+        );
+        check(
+            &["data.sources=[]"],
+            "
+no data: `data.sources` is empty
+hint: give `--data` a directory or a known data set (`cc3m`)",
+        );
+        check(
+            &["data.sources.0.synth.like=ccm3", "data.sources.0.synth.min_objects=5"],
+            "
+`data.sources.0.synth.min_objects` (5) is above `data.sources.0.synth.max_objects` (2)
+`data.sources.0.synth.like`: no way to make data like `ccm3`
+hint: did you mean \"cc3m\"?",
+        );
+    }
+
+    #[test]
+    fn something_has_to_be_trained_with_a_tokenizer() {
+        let frozen = ["train.encoder.tuning=frozen", "train.connector.tuning=frozen", "train.decoder.tuning=frozen"];
+        check(
+            &frozen,
+            "
+nothing is trained: encoder, connector and decoder are frozen
+hint: `train.connector.tuning = { full = { lr = 1e-3 } }` trains the connector",
+        );
+        check(
+            &["model.decoder.weights=checkpoints/hf/x"],
+            "
+`model.tokenizer.train_bpe` does not go with `model.decoder.weights`, whose embeddings belong to its own tokens
+hint: leave `model.tokenizer` out to use the tokenizer beside the weights",
+        );
+    }
+}

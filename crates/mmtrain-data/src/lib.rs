@@ -1,0 +1,60 @@
+//! Datasets to host batches: sources, order, preparation, collation, prefetch.
+//!
+//! ```text
+//! Source::get ─▶ RawSample ─ Preparer ─▶ Prepared | Skip ─ collate ─▶ HostBatch ─ StepLoader ─▶ StepBatch
+//! ```
+//!
+//! What a step holds is a pure function of (data, configuration, [`Cursor`]): threads change *when* a
+//! batch is ready, never *what* is in it. A sample that cannot be used is a [`Skip`], counted and named,
+//! with a ceiling that turns too many of them into an error.
+//!
+//! - [`sample`]: what a source yields, and what is left out.
+//! - [`source`]: the trait of sources; `WebDataset` tars read by offset.
+//! - [`order`]: the seekable permutation of an epoch.
+//! - [`mixture`]: several sources with weights as one epoch.
+//! - [`prepare`]: raw sample to token ids, labels and pixels.
+//! - [`mod@collate`]: prepared samples to padded rows.
+//! - [`pool`]: worker threads whose results come in order.
+//! - [`loader`]: optimizer steps, endless and resumable.
+//! - [`pass`]: one ordered pass, for evaluation and checks.
+//! - [`mod@check`], [`mod@stats`]: what a dataset holds and what is wrong with it.
+//! - [`error`]: what stops a run.
+
+pub mod sample;
+
+pub mod source;
+
+pub mod order;
+
+pub mod mixture;
+
+pub mod prepare;
+
+pub mod collate;
+
+pub mod pool;
+
+pub mod loader;
+
+pub mod pass;
+
+pub mod check;
+
+pub mod stats;
+
+pub mod error;
+
+#[cfg(test)]
+mod fixtures;
+
+pub use check::{CheckReport, check};
+pub use collate::{HostBatch, MediaSpan, collate};
+pub use error::DataError;
+pub use loader::{LoaderConfig, StepBatch, StepLoader};
+pub use mixture::Mixture;
+pub use order::{Cursor, permute};
+pub use pass::Pass;
+pub use prepare::{Prepared, Preparer};
+pub use sample::{RawSample, SampleId, Skip, SourceError};
+pub use source::{ShardProblem, Source, WebDataset};
+pub use stats::{DataStats, stats};

@@ -1,0 +1,360 @@
+//! Optimizer steps of host batches, endless and resumable.
+//!
+//! Positions are taken in order. A bad sample is left out and the next position takes its place in the
+//! step; at the end of an epoch the step goes on in the next one. So the samples of a step follow from
+//! (data, configuration, cursor) alone.
+//!
+//! Too many bad samples are an error: distinct ones are counted from the start of the loader, and
+//! `max_skip_ratio` of all samples may be left out (at least one, unless the ratio is 0).
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::collate::{HostBatch, collate};
+use crate::order::Cursor;
+use crate::pool::OrderedPool;
+use crate::sample::{SampleId, Skip};
+use crate::{DataError, Mixture, Prepared, Preparer};
+
+/// How many samples an error about bad ones names.
+const NAMED_SKIPS: usize = 5;
+
+/// What a loader does with a mixture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoaderConfig {
+    /// Chooses the order of every epoch.
+    pub seed: u64,
+    /// Samples per optimizer step.
+    pub global_batch_size: usize,
+    /// Samples per forward pass; divides `global_batch_size`.
+    pub micro_batch_size: usize,
+    /// Threads that read and decode.
+    pub workers: usize,
+    /// How many steps they run ahead.
+    pub prefetch_steps: usize,
+    /// Share of all samples that may be left out, 0 to 1.
+    pub max_skip_ratio: f64,
+    /// Whether epochs are permuted.
+    pub shuffle: bool,
+}
+
+/// The data of one optimizer step.
+#[derive(Debug, Clone)]
+pub struct StepBatch {
+    /// The step's samples, cut in order.
+    pub micro_batches: Vec<HostBatch>,
+    /// Where the next step begins.
+    pub cursor_after: Cursor,
+    /// Samples left out on the way, in order; the same one comes again each epoch.
+    pub skipped: Vec<Skip>,
+    /// How long the step had to be waited for, collation included.
+    pub wait_secs: f64,
+    /// How many tokens the step teaches.
+    pub supervised_tokens: usize,
+}
+
+/// Steps from a cursor on.
+pub struct StepLoader {
+    config: LoaderConfig,
+    preparer: Arc<Preparer>,
+    pool: OrderedPool<Result<Prepared, Skip>>,
+    epoch_len: u64,
+    cursor: Cursor,
+    ledger: Ledger,
+}
+
+impl StepLoader {
+    /// Starts the workers at `cursor`.
+    pub fn new(
+        mixture: Arc<Mixture>,
+        preparer: Arc<Preparer>,
+        config: LoaderConfig,
+        cursor: Cursor,
+    ) -> Result<Self, DataError> {
+        let LoaderConfig { global_batch_size: global, micro_batch_size: micro, .. } = config;
+        if global == 0 || micro == 0 || global % micro != 0 {
+            return Err(DataError::BatchSizes { global, micro });
+        }
+        let epoch_len = mixture.epoch_len();
+        if cursor.position >= epoch_len {
+            return Err(DataError::CursorOutside { position: cursor.position, epoch_len });
+        }
+        let ledger = Ledger::new(mixture.num_samples(), epoch_len, config.max_skip_ratio);
+        let pool = start_pool(mixture, preparer.clone(), &config, cursor)?;
+        Ok(Self { config, preparer, pool, epoch_len, cursor, ledger })
+    }
+
+    /// Where the next step begins.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// The next step. After an error the loader must not be used further.
+    pub fn next_step(&mut self) -> Result<StepBatch, DataError> {
+        let started = Instant::now();
+        let (samples, skipped) = self.take_samples()?;
+        let micro_batches = self.cut(samples);
+        Ok(StepBatch {
+            supervised_tokens: micro_batches.iter().map(|batch| batch.supervised_tokens).sum(),
+            micro_batches,
+            cursor_after: self.cursor,
+            skipped,
+            wait_secs: started.elapsed().as_secs_f64(),
+        })
+    }
+
+    fn take_samples(&mut self) -> Result<(Vec<Prepared>, Vec<Skip>), DataError> {
+        let mut samples = Vec::with_capacity(self.config.global_batch_size);
+        let mut skipped = Vec::new();
+        while samples.len() < self.config.global_batch_size {
+            match self.pool.next_result()?.ok_or(DataError::WorkersGone)? {
+                Ok(sample) => {
+                    self.ledger.note_good();
+                    samples.push(sample);
+                }
+                Err(skip) => {
+                    self.ledger.note_bad(&skip)?;
+                    skipped.push(skip);
+                }
+            }
+            self.cursor = after(self.cursor, self.epoch_len);
+        }
+        Ok((samples, skipped))
+    }
+
+    fn cut(&self, samples: Vec<Prepared>) -> Vec<HostBatch> {
+        let fill_id = self.preparer.tokenizer.fill_id();
+        let image_size = self.preparer.processor.size as usize;
+        let mut micro_batches = Vec::with_capacity(samples.len() / self.config.micro_batch_size);
+        let mut rest = samples.into_iter();
+        while rest.len() > 0 {
+            let part = rest.by_ref().take(self.config.micro_batch_size).collect();
+            micro_batches.push(collate(part, fill_id, image_size));
+        }
+        micro_batches
+    }
+}
+
+fn start_pool(
+    mixture: Arc<Mixture>,
+    preparer: Arc<Preparer>,
+    config: &LoaderConfig,
+    cursor: Cursor,
+) -> Result<OrderedPool<Result<Prepared, Skip>>, DataError> {
+    let len = mixture.epoch_len();
+    let seed = config.shuffle.then_some(config.seed);
+    let first = cursor.epoch.saturating_mul(len).saturating_add(cursor.position);
+    let ahead = config.prefetch_steps.max(1) * config.global_batch_size + config.workers;
+    OrderedPool::new(config.workers, ahead, first..u64::MAX, move |number| {
+        let (source, index) = mixture.locate(seed, number / len, number % len);
+        preparer.fetch(source.as_ref(), index)
+    })
+}
+
+/// The position behind `cursor`.
+fn after(cursor: Cursor, epoch_len: u64) -> Cursor {
+    let Cursor { epoch, position } = cursor;
+    if position + 1 < epoch_len {
+        Cursor { epoch, position: position + 1 }
+    } else {
+        Cursor { epoch: epoch + 1, position: 0 }
+    }
+}
+
+/// Counts bad samples against the ceiling.
+struct Ledger {
+    total: usize,
+    epoch_len: u64,
+    allowed: usize,
+    seen: HashSet<SampleId>,
+    reasons: BTreeMap<String, usize>,
+    first: Vec<SampleId>,
+    /// Bad positions since the last good one.
+    in_a_row: u64,
+}
+
+impl Ledger {
+    fn new(total: usize, epoch_len: u64, max_skip_ratio: f64) -> Self {
+        let allowed = if max_skip_ratio > 0.0 { ((max_skip_ratio * total as f64) as usize).max(1) } else { 0 };
+        Self {
+            total,
+            epoch_len,
+            allowed,
+            seen: HashSet::new(),
+            reasons: BTreeMap::new(),
+            first: Vec::new(),
+            in_a_row: 0,
+        }
+    }
+
+    fn note_good(&mut self) {
+        self.in_a_row = 0;
+    }
+
+    fn note_bad(&mut self, skip: &Skip) -> Result<(), DataError> {
+        self.in_a_row += 1;
+        if self.seen.insert(skip.id.clone()) {
+            *self.reasons.entry(skip.reason.clone()).or_default() += 1;
+            if self.first.len() < NAMED_SKIPS {
+                self.first.push(skip.id.clone());
+            }
+        }
+        let (total, reasons, first) = (self.total, self.reasons.clone(), self.first.clone());
+        if self.seen.len() > self.allowed {
+            let (skipped, allowed) = (self.seen.len(), self.allowed);
+            return Err(DataError::TooManySkips { skipped, total, allowed, reasons, first });
+        }
+        if self.in_a_row >= self.epoch_len {
+            return Err(DataError::NothingUsable { total, reasons, first });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{Shards, preparer};
+
+    fn config() -> LoaderConfig {
+        LoaderConfig {
+            seed: 5,
+            global_batch_size: 6,
+            micro_batch_size: 2,
+            workers: 2,
+            prefetch_steps: 2,
+            max_skip_ratio: 0.5,
+            shuffle: true,
+        }
+    }
+
+    fn loader(shards: &Shards, config: LoaderConfig, cursor: Cursor) -> StepLoader {
+        StepLoader::new(shards.mixture(), Arc::new(preparer()), config, cursor).expect("a loader")
+    }
+
+    /// What a step holds, without how long it took.
+    type Content = (Vec<HostBatch>, Cursor, Vec<(SampleId, String, Box<str>)>, usize);
+
+    fn content(loader: &mut StepLoader) -> Content {
+        let step = loader.next_step().expect("a step");
+        let skipped = step.skipped.into_iter().map(|skip| (skip.id, skip.reason, skip.detail)).collect();
+        (step.micro_batches, step.cursor_after, skipped, step.supervised_tokens)
+    }
+
+    fn steps(shards: &Shards, config: LoaderConfig, cursor: Cursor, n: usize) -> Vec<Content> {
+        let mut loader = loader(shards, config, cursor);
+        (0..n).map(|_| content(&mut loader)).collect()
+    }
+
+    fn indices(steps: &[Content]) -> Vec<usize> {
+        let batches = steps.iter().flat_map(|(batches, ..)| batches);
+        batches.flat_map(|batch| batch.ids.iter().map(|id| id.index)).collect()
+    }
+
+    #[test]
+    fn threads_and_prefetch_do_not_change_what_comes() {
+        let shards = Shards::numbered(10, |i| i % 7 == 3);
+        let expected = steps(&shards, config(), Cursor::default(), 10);
+        assert!(expected.iter().any(|(_, _, skipped, _)| !skipped.is_empty()));
+        for workers in [1, 2, 4] {
+            for prefetch_steps in 1..=4 {
+                let config = LoaderConfig { workers, prefetch_steps, ..config() };
+                assert_eq!(steps(&shards, config, Cursor::default(), 10), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn every_cursor_continues_with_the_tail_of_the_whole_run() {
+        let shards = Shards::numbered(10, |i| i % 7 == 3);
+        let whole = steps(&shards, config(), Cursor::default(), 10);
+        for done in 1..10 {
+            let cursor = whole[done - 1].1;
+            assert_eq!(steps(&shards, config(), cursor, 10 - done), whole[done..]);
+        }
+    }
+
+    #[test]
+    fn an_epoch_holds_every_good_sample_once_and_steps_run_over_its_end() {
+        let shards = Shards::numbered(10, |i| i == 4 || i == 13);
+        // 18 good samples an epoch, steps of 6.
+        let steps = steps(&shards, config(), Cursor::default(), 6);
+        let good: Vec<usize> = (0..20).filter(|i| ![4, 13].contains(i)).collect();
+        for epoch in indices(&steps).chunks(18) {
+            let mut epoch = epoch.to_vec();
+            epoch.sort_unstable();
+            assert_eq!(epoch, good);
+        }
+        assert_ne!(indices(&steps)[..18], indices(&steps)[18..]);
+        assert!(steps[5].1.epoch >= 1, "{:?}", steps[5].1);
+        let bad: Vec<_> = steps.iter().flat_map(|step| &step.2).map(|(id, reason, _)| (id.index, reason)).collect();
+        assert!(bad.len() >= 2 && bad.iter().all(|(_, reason)| *reason == "image_empty"), "{bad:?}");
+    }
+
+    #[test]
+    fn a_batch_larger_than_the_data_goes_around() {
+        let shards = Shards::numbered(2, |_| false);
+        let steps = steps(&shards, LoaderConfig { shuffle: false, ..config() }, Cursor::default(), 1);
+        assert_eq!(indices(&steps), [0, 1, 2, 3, 0, 1]);
+        assert_eq!(steps[0].1, Cursor { epoch: 1, position: 2 });
+    }
+
+    #[test]
+    fn micro_batches_cut_the_step_in_order() {
+        let shards = Shards::numbered(10, |_| false);
+        let cut = |micro_batch_size| {
+            let steps = steps(&shards, LoaderConfig { micro_batch_size, ..config() }, Cursor::default(), 2);
+            let sizes: Vec<usize> = steps[0].0.iter().map(|batch| batch.batch).collect();
+            (indices(&steps), steps[0].3, sizes)
+        };
+        let (order, supervised, sizes) = cut(6);
+        assert_eq!(sizes, [6]);
+        assert_eq!(cut(1), (order.clone(), supervised, vec![1; 6]));
+        assert_eq!(cut(3), (order, supervised, vec![3; 2]));
+    }
+
+    #[test]
+    fn too_many_bad_samples_are_an_error_that_names_them() {
+        let shards = Shards::numbered(10, |i| i % 2 == 0);
+        let mut loader = loader(&shards, LoaderConfig { max_skip_ratio: 0.1, ..config() }, Cursor::default());
+        let error = loop {
+            if let Err(error) = loader.next_step() {
+                break error.to_string();
+            }
+        };
+        assert!(error.starts_with("3 of 20 samples had to be left out, at most 2 may be (image_empty: 3)"), "{error}");
+        assert!(error.contains("first: test/t-train-"), "{error}");
+    }
+
+    #[test]
+    fn the_ceiling_counts_a_sample_once_however_often_it_comes() {
+        let shards = Shards::numbered(5, |i| i == 0);
+        let config = LoaderConfig { max_skip_ratio: 0.01, ..config() };
+        // One of ten may be bad although 1 % of ten is none; it comes again in every epoch.
+        assert_eq!(steps(&shards, config.clone(), Cursor::default(), 10).len(), 10);
+        let mut strict = loader(&shards, LoaderConfig { max_skip_ratio: 0.0, ..config }, Cursor::default());
+        assert!((0..3).any(|_| strict.next_step().is_err()));
+    }
+
+    #[test]
+    fn data_without_one_good_sample_does_not_loop_for_ever() {
+        let shards = Shards::numbered(5, |_| true);
+        let mut loader = loader(&shards, LoaderConfig { max_skip_ratio: 1.0, ..config() }, Cursor::default());
+        let error = loader.next_step().expect_err("nothing usable").to_string();
+        assert!(error.starts_with("none of the 10 samples can be used (image_empty: 10)"), "{error}");
+    }
+
+    #[test]
+    fn impossible_settings_are_refused() {
+        let shards = Shards::numbered(5, |_| false);
+        let start = |config, cursor| StepLoader::new(shards.mixture(), Arc::new(preparer()), config, cursor).err();
+        let refused = |micro_batch_size| start(LoaderConfig { micro_batch_size, ..config() }, Cursor::default());
+        assert!(matches!(refused(4), Some(DataError::BatchSizes { .. })));
+        assert!(matches!(refused(0), Some(DataError::BatchSizes { .. })));
+        let outside = Cursor { epoch: 0, position: 10 };
+        assert!(matches!(start(config(), outside), Some(DataError::CursorOutside { .. })));
+    }
+}

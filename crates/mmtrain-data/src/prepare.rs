@@ -1,0 +1,192 @@
+//! Raw sample to what the model reads: token ids, labels, pixels.
+//!
+//! Text comes first: the length is known from the caption and the connector's token count, so a sample
+//! that does not fit costs no decoding. Whatever goes wrong, panics included, is a [`Skip`] of this sample.
+//!
+//! Reasons, besides those of the source: `too_long`, `zero_supervised`, `media_mismatch`,
+//! `image_truncated_or_corrupt` and the other media reasons, `text_too_long` and the other text reasons,
+//! `panic`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use mmtrain_media::{Alpha, ImageProcessor, MediaError, MediaLimits, decode};
+use mmtrain_text::{Encoded, Template, TextTokenizer, encode};
+
+use crate::sample::{RawSample, SampleId, Skip};
+use crate::source::Source;
+
+/// How samples are made ready.
+#[derive(Debug, Clone)]
+pub struct Preparer {
+    /// Text to ids.
+    pub tokenizer: Arc<TextTokenizer>,
+    /// How a conversation is written down.
+    pub template: Template,
+    /// How a picture becomes the encoder's input.
+    pub processor: ImageProcessor,
+    /// Tokens that the connector makes of a picture.
+    pub media_tokens_per_image: usize,
+    /// Longest row, in tokens; longer samples are left out, never cut.
+    pub max_seq: usize,
+    /// What a picture may cost.
+    pub limits: MediaLimits,
+    /// What becomes of transparency.
+    pub alpha: Alpha,
+}
+
+/// A sample that is ready to be put into a batch.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// Where it stands.
+    pub id: SampleId,
+    /// Token ids and labels.
+    pub encoded: Encoded,
+    /// One picture per span of `encoded.media`, each `[3, size, size]`.
+    pub pixels: Vec<Vec<f32>>,
+    /// The sample's JSON, whole.
+    pub truth: Option<serde_json::Value>,
+}
+
+impl Preparer {
+    /// Reads and prepares the sample at `index` of `source`.
+    pub fn fetch(&self, source: &dyn Source, index: usize) -> Result<Prepared, Skip> {
+        let work = || {
+            let raw = source.get(index).map_err(|error| error.0)?;
+            self.try_prepare(&raw)
+        };
+        catch_unwind(AssertUnwindSafe(work))
+            .unwrap_or_else(|payload| Err(skip(&source.id(index), "panic", panic_message(payload.as_ref()))))
+    }
+
+    /// Prepares a sample that has been read.
+    pub fn prepare(&self, raw: &RawSample) -> Result<Prepared, Skip> {
+        catch_unwind(AssertUnwindSafe(|| self.try_prepare(raw)))
+            .unwrap_or_else(|payload| Err(skip(&raw.id, "panic", panic_message(payload.as_ref()))))
+    }
+
+    fn try_prepare(&self, raw: &RawSample) -> Result<Prepared, Skip> {
+        let encoded = self.encode(raw)?;
+        let pixels = encoded.media.iter().map(|span| self.pixels(&raw.media[span.index]));
+        let pixels: Result<Vec<_>, MediaError> = pixels.collect();
+        let pixels = pixels.map_err(|error| skip(&raw.id, &media_reason(&error), error.to_string()))?;
+        Ok(Prepared { id: raw.id.clone(), encoded, pixels, truth: raw.truth.clone() })
+    }
+
+    /// Token ids and labels; no picture is decoded.
+    pub fn encode(&self, raw: &RawSample) -> Result<Encoded, Skip> {
+        let media_tokens = vec![self.media_tokens_per_image; raw.media.len()];
+        let segments = self.template.render(&raw.conversation);
+        let encoded = segments
+            .and_then(|segments| encode(&segments, &self.tokenizer, &media_tokens))
+            .map_err(|error| skip(&raw.id, error.reason(), error.to_string()))?;
+        let len = encoded.input_ids.len();
+        if len > self.max_seq {
+            let detail = format!("{len} tokens, at most {} fit", self.max_seq);
+            return Err(skip(&raw.id, "too_long", detail));
+        }
+        if encoded.supervised_tokens() == 0 {
+            return Err(skip(&raw.id, "zero_supervised", "no token of it is learned"));
+        }
+        Ok(encoded)
+    }
+
+    /// `[3, size, size]`
+    fn pixels(&self, bytes: &[u8]) -> Result<Vec<f32>, MediaError> {
+        Ok(self.processor.process(&decode(bytes, &self.limits, self.alpha)?))
+    }
+}
+
+/// The media crate's reason, told apart from those of captions and tars.
+pub(crate) fn media_reason(error: &MediaError) -> String {
+    let reason = error.reason();
+    if reason.contains("image") { reason.to_owned() } else { format!("image_{reason}") }
+}
+
+fn skip(id: &SampleId, reason: &str, detail: impl Into<Box<str>>) -> Skip {
+    Skip { id: id.clone(), reason: reason.to_owned(), detail: detail.into() }
+}
+
+fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use mmtrain_text::{Conversation, Part, Role, Turn};
+
+    use super::*;
+    use crate::fixtures::{Shards, encode_image, jpeg, preparer};
+
+    fn raw(caption: &str, image: Vec<u8>) -> RawSample {
+        let id = SampleId { source: "s".into(), shard: "a.tar".into(), key: "0".into(), index: 0 };
+        RawSample { id, conversation: Conversation::caption(caption), media: vec![image], truth: None }
+    }
+
+    #[track_caller]
+    fn check_reason(raw: &RawSample, expected: &str) {
+        assert_eq!(preparer().prepare(raw).expect_err("skipped").reason, expected);
+    }
+
+    #[test]
+    fn a_good_sample_has_one_picture_per_span() {
+        let prepared = preparer().prepare(&raw("a dog", jpeg(12, 8, 1))).expect("prepared");
+        assert_eq!((prepared.encoded.media.len(), prepared.pixels.len()), (1, 1));
+        assert_eq!(prepared.encoded.media[0].len, 4);
+        assert_eq!(prepared.pixels[0].len(), 3 * 4 * 4);
+    }
+
+    #[test]
+    fn the_extension_does_not_matter_only_the_bytes_do() {
+        let png = encode_image(12, 8, 1, image::ImageFormat::Png);
+        let shards = Shards::new().shard("t-train-0.tar", &[("0.jpg", &png), ("0.txt", b"a dog")]);
+        let prepared = preparer().fetch(shards.open().as_ref(), 0).expect("prepared");
+        assert_eq!(prepared.pixels.len(), 1);
+    }
+
+    #[test]
+    fn broken_pictures_are_named() {
+        let image = jpeg(64, 64, 1);
+        check_reason(&raw("a dog", vec![]), "image_empty");
+        check_reason(&raw("a dog", image[..image.len() / 2].to_vec()), "image_truncated_or_corrupt");
+        check_reason(&raw("a dog", b"<!DOCTYPE html><html>".to_vec()), "not_an_image");
+        let limits = MediaLimits { max_pixels: 64 * 63, ..MediaLimits::default() };
+        let skip = Preparer { limits, ..preparer() }.prepare(&raw("a dog", image)).expect_err("skipped");
+        assert_eq!(skip.reason, "image_too_large");
+    }
+
+    #[test]
+    fn length_is_decided_before_the_picture_is_decoded() {
+        check_reason(&raw(&"dog ".repeat(64), b"not even an image".to_vec()), "too_long");
+    }
+
+    #[test]
+    fn a_row_may_be_exactly_as_long_as_allowed() {
+        let raw = raw("a dog", jpeg(8, 8, 1));
+        let len = preparer().prepare(&raw).expect("prepared").encoded.input_ids.len();
+        let with = |max_seq| Preparer { max_seq, ..preparer() }.prepare(&raw);
+        assert!(with(len).is_ok());
+        assert_eq!(with(len - 1).expect_err("skipped").reason, "too_long");
+    }
+
+    #[test]
+    fn a_medium_that_is_not_there_is_a_mismatch() {
+        let mut sample = raw("a dog", jpeg(8, 8, 1));
+        sample.conversation.turns[0] = Turn { role: Role::User, parts: vec![Part::Media(1)] };
+        check_reason(&sample, "media_mismatch");
+    }
+
+    #[test]
+    fn an_empty_answer_is_skipped() {
+        check_reason(&raw(" ", jpeg(8, 8, 1)), "empty_caption");
+    }
+
+    #[test]
+    fn a_panic_costs_one_sample() {
+        // A processor of size 0 panics; no configuration lets it through.
+        let broken = Preparer { processor: ImageProcessor::siglip(0), ..preparer() };
+        let skip = broken.prepare(&raw("a dog", jpeg(8, 8, 1))).expect_err("skipped");
+        assert_eq!(skip.reason, "panic");
+    }
+}

@@ -1,0 +1,105 @@
+//! What a source yields: a sample with its name, or the reason why there is none.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use mmtrain_text::Conversation;
+use serde::{Deserialize, Serialize};
+
+/// Where a sample stands.
+///
+/// Keys are not unique (CC3M's restart in every shard), so the identity is source, shard and index.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SampleId {
+    /// Name of the source.
+    pub source: String,
+    /// File name of the shard.
+    pub shard: String,
+    /// Key inside the shard.
+    pub key: String,
+    /// Index in the source, over all shards.
+    pub index: usize,
+}
+
+impl fmt::Display for SampleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.source, self.shard, self.key)
+    }
+}
+
+/// A sample as it stands in the data: nothing is decoded yet.
+#[derive(Debug, Clone)]
+pub struct RawSample {
+    /// Where it stands.
+    pub id: SampleId,
+    /// What is said, with references into `media`.
+    pub conversation: Conversation,
+    /// Encoded media files.
+    pub media: Vec<Vec<u8>>,
+    /// The sample's JSON, whole; synthetic data keep the scene there.
+    pub truth: Option<serde_json::Value>,
+}
+
+/// A sample that is left out, and why.
+///
+/// Two skips are equal if they are of the same sample, so that a set of them holds each bad sample
+/// once however often an epoch comes around.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Skip {
+    /// Which sample.
+    pub id: SampleId,
+    /// Stable `snake_case` name of the fault, for counting.
+    pub reason: String,
+    /// What exactly, for people; boxed, because a `Skip` is the error of many a `Result`.
+    pub detail: Box<str>,
+}
+
+impl PartialEq for Skip {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Skip {}
+
+impl Hash for Skip {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} ({})", self.id, self.reason, self.detail)
+    }
+}
+
+/// Why a source has no sample at an index that is in range.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("sample {0}")]
+pub struct SourceError(pub Skip);
+
+impl SourceError {
+    /// A sample that the source rejects.
+    pub fn reject(id: SampleId, reason: &str, detail: impl Into<Box<str>>) -> Self {
+        Self(Skip { id, reason: reason.to_owned(), detail: detail.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_set_of_skips_holds_each_sample_once() {
+        let skip = |index, reason: &str| Skip {
+            id: SampleId { source: "s".into(), shard: "a.tar".into(), key: "0".into(), index },
+            reason: reason.into(),
+            detail: "".into(),
+        };
+        let skips: HashSet<Skip> = [skip(0, "x"), skip(0, "y"), skip(1, "x")].into();
+        assert_eq!(skips.len(), 2);
+    }
+}

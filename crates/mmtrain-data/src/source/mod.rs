@@ -1,0 +1,63 @@
+//! Sources of samples: Burn datasets that can name themselves and notice that their data changed.
+
+use std::fmt;
+
+use burn_dataset::Dataset;
+use serde::Serialize;
+
+use crate::sample::{RawSample, SampleId, SourceError};
+
+mod shards;
+
+mod tar;
+
+mod group;
+
+mod shard;
+
+mod webdataset;
+
+mod limited;
+
+pub use limited::Limited;
+pub use webdataset::WebDataset;
+
+/// Samples by index.
+///
+/// Any loop over a Burn [`Dataset`] can use a source; an `Err` of [`Dataset::get`] is a sample to leave
+/// out, never a reason to stop.
+pub trait Source: Dataset<RawSample, SourceError> {
+    /// The name in configuration, metrics and sample ids.
+    fn name(&self) -> &str;
+
+    /// Changes when samples are added, removed, renamed or moved; in hexadecimal.
+    fn fingerprint(&self) -> &str;
+
+    /// What is wrong with the files, beyond single samples.
+    fn problems(&self) -> &[ShardProblem];
+
+    /// The name of the sample at `index`, without reading it.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is out of range.
+    fn id(&self, index: usize) -> SampleId;
+}
+
+/// A shard of which not everything could be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShardProblem {
+    /// File name of the shard.
+    pub shard: String,
+    /// How many complete samples it holds; they are used.
+    pub complete_samples: usize,
+    /// What is wrong.
+    pub detail: String,
+}
+
+impl fmt::Display for ShardProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { shard, complete_samples, detail } = self;
+        write!(f, "shard `{shard}`: {detail}; its {complete_samples} complete samples are used")
+    }
+}

@@ -1,0 +1,392 @@
+//! Where the members of a tar file begin and how long they are, found by walking its headers.
+//!
+//! Only headers are read, never payloads, and nothing is ever extracted: a name is a key, not a path,
+//! so links, devices and `..` in an archive have no effect. Understood are old tar, USTAR, GNU long
+//! names and PAX `path` and `size`; a missing end-of-archive marker is accepted. Follows the reading
+//! rules of Python's `tarfile`.
+
+use std::io;
+use std::os::unix::fs::FileExt;
+
+const BLOCK: u64 = 512;
+
+/// Longest payload of a long-name or PAX header; real ones hold a path and some times.
+const MAX_EXTENSION: u64 = 1 << 20;
+
+/// A regular file in the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) name: String,
+    /// First byte of the payload.
+    pub(crate) offset: u64,
+    /// Bytes of the payload.
+    pub(crate) size: u64,
+}
+
+/// What an archive holds, up to where it breaks off.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) members: Vec<Member>,
+    pub(crate) fault: Option<Fault>,
+}
+
+/// Where and why an archive cannot be read further.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) detail: String,
+    /// The member whose payload is cut.
+    pub(crate) cut: Option<String>,
+}
+
+impl Fault {
+    fn new(detail: String) -> Self {
+        Self { detail, cut: None }
+    }
+}
+
+/// Lists the regular files of an archive of `len` bytes. `Err` only where reading itself fails.
+pub(crate) fn list(file: &impl FileExt, len: u64) -> io::Result<Listing> {
+    let mut walk = Walk { file, len, at: 0, long_name: None, pax: Pax::default() };
+    let mut listing = Listing::default();
+    loop {
+        match walk.step() {
+            Ok(Step::Member(member)) => listing.members.push(member),
+            Ok(Step::Other) => {}
+            Ok(Step::End) => return Ok(listing),
+            Err(Stop::Fault(fault)) => {
+                listing.fault = Some(fault);
+                return Ok(listing);
+            }
+            Err(Stop::Io(error)) => return Err(error),
+        }
+    }
+}
+
+struct Walk<'a, F> {
+    file: &'a F,
+    len: u64,
+    at: u64,
+    long_name: Option<String>,
+    pax: Pax,
+}
+
+/// The PAX records that matter, for the next member.
+#[derive(Default)]
+struct Pax {
+    path: Option<String>,
+    size: Option<u64>,
+}
+
+enum Step {
+    Member(Member),
+    Other,
+    End,
+}
+
+enum Stop {
+    Fault(Fault),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl<F: FileExt> Walk<'_, F> {
+    /// Reads one header and moves to the next.
+    fn step(&mut self) -> Result<Step, Stop> {
+        let Some(header) = self.header()? else {
+            return Ok(Step::End);
+        };
+        let size = self.pax.size.or(header.size()).ok_or_else(|| self.damaged())?;
+        let offset = self.at + BLOCK;
+        let stored = if header.has_payload() { size } else { 0 };
+        let end = offset.checked_add(stored).ok_or_else(|| self.damaged())?;
+        let name = self.name(&header);
+        if end > self.len {
+            return Err(self.cut(name, end));
+        }
+        self.at = end.next_multiple_of(BLOCK);
+        match header.kind() {
+            b'L' => self.long_name = Some(c_string(&self.extension(offset, size)?)),
+            b'x' => self.pax = Pax::parse(&self.extension(offset, size)?),
+            b'K' | b'g' => {}
+            kind => {
+                self.long_name = None;
+                self.pax = Pax::default();
+                if matches!(kind, 0 | b'0' | b'7') && !name.ends_with('/') {
+                    return Ok(Step::Member(Member { name, offset, size }));
+                }
+            }
+        }
+        Ok(Step::Other)
+    }
+
+    /// The header at the current place; `None` at the end of the archive, marked or not.
+    fn header(&self) -> Result<Option<Header>, Stop> {
+        if self.at >= self.len {
+            return Ok(None);
+        }
+        if self.at + BLOCK > self.len {
+            let detail = format!("breaks off at byte {} inside a header", self.len);
+            return Err(Stop::Fault(Fault::new(detail)));
+        }
+        let mut header = Header([0; BLOCK as usize]);
+        self.file.read_exact_at(&mut header.0, self.at)?;
+        if header.0.iter().all(|&byte| byte == 0) {
+            return Ok(None);
+        }
+        if header.checksum_is_right() { Ok(Some(header)) } else { Err(self.damaged()) }
+    }
+
+    fn name(&self, header: &Header) -> String {
+        let long = self.pax.path.as_ref().or(self.long_name.as_ref());
+        long.cloned().unwrap_or_else(|| header.name())
+    }
+
+    /// Payload of a long-name or PAX header.
+    fn extension(&self, offset: u64, size: u64) -> Result<Vec<u8>, Stop> {
+        if size > MAX_EXTENSION {
+            return Err(self.damaged());
+        }
+        let mut payload = vec![0; size as usize];
+        self.file.read_exact_at(&mut payload, offset)?;
+        Ok(payload)
+    }
+
+    fn damaged(&self) -> Stop {
+        let detail = match self.at {
+            0 => "is not a tar archive".to_owned(),
+            at => format!("the tar header at byte {at} is damaged"),
+        };
+        Stop::Fault(Fault::new(detail))
+    }
+
+    fn cut(&self, name: String, end: u64) -> Stop {
+        let detail = format!("breaks off at byte {} inside `{name}`, which ends at byte {end}", self.len);
+        Stop::Fault(Fault { detail, cut: Some(name) })
+    }
+}
+
+impl Pax {
+    /// Reads `LENGTH KEY=VALUE\n` records; broken ones end the reading.
+    fn parse(mut payload: &[u8]) -> Self {
+        let mut pax = Self::default();
+        while let Some((record, rest)) = pax_record(payload) {
+            payload = rest;
+            let Some(at) = record.iter().position(|&byte| byte == b'=') else {
+                break;
+            };
+            let value = String::from_utf8_lossy(&record[at + 1..]);
+            match &record[..at] {
+                b"path" => pax.path = Some(value.into_owned()),
+                b"size" => pax.size = value.parse().ok(),
+                _ => {}
+            }
+        }
+        pax
+    }
+}
+
+/// Splits the first record off, without its length and line break.
+fn pax_record(payload: &[u8]) -> Option<(&[u8], &[u8])> {
+    let blank = payload.iter().position(|&byte| byte == b' ')?;
+    let len: usize = str::from_utf8(&payload[..blank]).ok()?.parse().ok()?;
+    let record = payload.get(blank + 1..len)?;
+    Some((record.strip_suffix(b"\n")?, &payload[len..]))
+}
+
+struct Header([u8; BLOCK as usize]);
+
+impl Header {
+    fn kind(&self) -> u8 {
+        self.0[156]
+    }
+
+    /// Links, devices, directories and pipes have no payload, whatever their size field says.
+    fn has_payload(&self) -> bool {
+        !(b'1'..=b'6').contains(&self.kind())
+    }
+
+    fn size(&self) -> Option<u64> {
+        number(&self.0[124..136])
+    }
+
+    fn name(&self) -> String {
+        let name = c_string(&self.0[..100]);
+        // GNU headers keep other things where USTAR keeps the prefix.
+        let prefix = if &self.0[257..263] == b"ustar\0" { c_string(&self.0[345..500]) } else { String::new() };
+        if prefix.is_empty() { name } else { format!("{prefix}/{name}") }
+    }
+
+    /// The sum of all bytes, with the checksum itself as blanks; some old tars sum signed bytes.
+    fn checksum_is_right(&self) -> bool {
+        let byte = |at: usize| if (148..156).contains(&at) { b' ' } else { self.0[at] };
+        let unsigned: u64 = (0..self.0.len()).map(|at| u64::from(byte(at))).sum();
+        let signed: i64 = (0..self.0.len()).map(|at| i64::from(byte(at) as i8)).sum();
+        let stored = number(&self.0[148..156]);
+        stored.is_some_and(|stored| stored == unsigned || stored as i64 == signed)
+    }
+}
+
+/// An octal number in text, or GNU's base-256 for large ones.
+fn number(field: &[u8]) -> Option<u64> {
+    let (&first, rest) = field.split_first()?;
+    if first == 0x80 {
+        let fits = rest.len() <= 8 || rest[..rest.len() - 8].iter().all(|&byte| byte == 0);
+        let big = rest.iter().fold(0_u64, |sum, &byte| (sum << 8) | u64::from(byte));
+        return (fits && i64::try_from(big).is_ok()).then_some(big);
+    }
+    let text = str::from_utf8(field).ok()?;
+    let text = text.trim_matches(|c| c == ' ' || c == '\0');
+    if text.is_empty() { Some(0) } else { u64::from_str_radix(text, 8).ok() }
+}
+
+/// Text up to the first NUL; what is no UTF-8 is replaced, as a key needs no exact spelling.
+fn c_string(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+
+    use super::*;
+
+    /// Writes `bytes` to a file and lists it.
+    fn list_bytes(bytes: &[u8]) -> Listing {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(bytes).expect("written");
+        list(&file, bytes.len() as u64).expect("readable")
+    }
+
+    fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, content) in members {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            builder.append_data(&mut header, name, *content).expect("appended");
+        }
+        builder.into_inner().expect("an archive")
+    }
+
+    fn names(listing: &Listing) -> Vec<&str> {
+        listing.members.iter().map(|member| member.name.as_str()).collect()
+    }
+
+    #[test]
+    fn members_are_found_where_they_are() {
+        let bytes = archive(&[("a.jpg", b"12345"), ("a.txt", b""), ("dir/b.jpg", &[7; 600])]);
+        let listing = list_bytes(&bytes);
+        assert_eq!(names(&listing), ["a.jpg", "a.txt", "dir/b.jpg"]);
+        assert_eq!(listing.fault, None);
+        let at = |i: usize| {
+            let Member { offset, size, .. } = listing.members[i];
+            &bytes[offset as usize..(offset + size) as usize]
+        };
+        assert_eq!((at(0), at(1), at(2)), (&b"12345"[..], &b""[..], &[7_u8; 600][..]));
+    }
+
+    #[test]
+    fn long_names_of_gnu_and_pax_are_read() {
+        let long = format!("{}/000.jpg", "d".repeat(300));
+        assert_eq!(names(&list_bytes(&archive(&[(&long, b"x"), ("b.txt", b"y")]))), [&long, "b.txt"]);
+
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_pax_extensions([("path", long.as_bytes())]).expect("appended");
+        let mut header = tar::Header::new_ustar();
+        header.set_size(1);
+        builder.append_data(&mut header, "short.jpg", &b"x"[..]).expect("appended");
+        assert_eq!(names(&list_bytes(&builder.into_inner().expect("an archive"))), [&long]);
+    }
+
+    #[test]
+    fn links_and_directories_are_no_members() {
+        let mut builder = tar::Builder::new(Vec::new());
+        for kind in [tar::EntryType::Symlink, tar::EntryType::Link, tar::EntryType::Directory] {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_size(0);
+            builder.append_link(&mut header, "l.jpg", "/etc/passwd").expect("appended");
+        }
+        let mut header = tar::Header::new_gnu();
+        header.set_size(1);
+        builder.append_data(&mut header, "a.txt", &b"x"[..]).expect("appended");
+        assert_eq!(names(&list_bytes(&builder.into_inner().expect("an archive"))), ["a.txt"]);
+    }
+
+    #[test]
+    fn a_missing_end_marker_is_accepted() {
+        let bytes = archive(&[("a.jpg", b"12345")]);
+        let listing = list_bytes(&bytes[..1024]);
+        assert_eq!((names(&listing), &listing.fault), (vec!["a.jpg"], &None));
+        // … also where the padding of the last member is missing.
+        assert_eq!(list_bytes(&bytes[..512 + 5]).fault, None);
+    }
+
+    #[test]
+    fn every_cut_keeps_the_whole_members_before_it() {
+        let bytes = archive(&[("a.jpg", &[1; 700]), ("a.txt", b"12345"), ("b.jpg", &[2; 10])]);
+        let whole = list_bytes(&bytes).members;
+        for len in 0..bytes.len() {
+            let listing = list_bytes(&bytes[..len]);
+            let complete = whole.iter().filter(|member| member.offset + member.size <= len as u64);
+            assert!(complete.eq(&listing.members), "cut at {len}");
+        }
+    }
+
+    #[test]
+    fn damage_is_named_and_never_panics() {
+        assert_eq!(list_bytes(&[b'<'; 2000]).fault.expect("a fault").detail, "is not a tar archive");
+        let mut bytes = archive(&[("a.jpg", b"12345"), ("a.txt", b"x")]);
+        bytes[1024 + 3] ^= 1;
+        let listing = list_bytes(&bytes);
+        assert_eq!(names(&listing), ["a.jpg"]);
+        assert_eq!(listing.fault.expect("a fault").detail, "the tar header at byte 1024 is damaged");
+    }
+
+    #[test]
+    fn a_size_beyond_all_bounds_is_a_fault() {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("a.jpg").expect("a short name");
+        header.set_size(u64::MAX / 2);
+        header.set_cksum();
+        let listing = list_bytes(header.as_bytes());
+        assert_eq!(listing.fault.and_then(|fault| fault.cut).as_deref(), Some("a.jpg"));
+    }
+
+    #[test]
+    fn random_damage_never_panics() {
+        let good = archive(&[("a.jpg", &[1; 700]), (&"d".repeat(200), b"12345"), ("b.jpg", &[2; 10])]);
+        let mut state = 1_u64;
+        for _ in 0..2000 {
+            let mut bytes = good.clone();
+            for _ in 0..4 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let at = (state >> 33) as usize % bytes.len();
+                bytes[at] = (state >> 25) as u8;
+                fix_checksums(&mut bytes);
+            }
+            list_bytes(&bytes);
+        }
+    }
+
+    /// Makes every block's checksum right, so that damage reaches the fields behind it.
+    fn fix_checksums(bytes: &mut [u8]) {
+        for block in bytes.chunks_exact_mut(512) {
+            block[148..156].fill(b' ');
+            let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+            block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_file_that_shrinks_while_it_is_read_is_an_io_error() {
+        let file: File = tempfile::tempfile().expect("a file");
+        assert!(list(&file, 1024).is_err());
+    }
+}

@@ -1,0 +1,239 @@
+//! `WebDataset` tars as a source of captioned pictures: indexed once, read by offset.
+//!
+//! The index holds key, offset and size of every member (about 120 bytes a sample); payloads are read
+//! when a sample is asked for, never extracted. Shards may be cut or damaged: what is complete is
+//! used, the rest is a [`ShardProblem`]. What makes a sample good or bad stands in `shard.rs`.
+
+use std::io;
+use std::path::PathBuf;
+
+use burn_dataset::Dataset;
+
+use super::shard::Shard;
+use super::{ShardProblem, Source, shards};
+use crate::DataError;
+use crate::sample::{RawSample, SampleId, SourceError};
+
+/// Up to this many shards stay open; beyond it a shard is opened for each sample.
+const MAX_OPEN_SHARDS: usize = 256;
+
+/// Captioned pictures in `WebDataset` tars.
+#[derive(Debug)]
+pub struct WebDataset {
+    name: String,
+    shards: Vec<Shard>,
+    /// Index of each shard's first sample, and the number of samples at the end.
+    starts: Vec<usize>,
+    problems: Vec<ShardProblem>,
+    fingerprint: String,
+}
+
+impl WebDataset {
+    /// Opens and indexes the shards of `spec`: a directory, a tar file, or a pattern such as
+    /// `cc3m-train-{0000..0575}.tar`. With `split`, only shards that have it as a word in their name.
+    pub fn open(name: impl Into<String>, spec: &str, split: Option<&str>) -> Result<Self, DataError> {
+        let name = name.into();
+        let paths = shards::find(spec, split)?;
+        let mut shards = index_all(&paths)?;
+        if shards.len() <= MAX_OPEN_SHARDS {
+            for shard in &mut shards {
+                shard.keep_open();
+            }
+        }
+        let mut starts = vec![0];
+        starts.extend(shards.iter().scan(0, |sum, shard| {
+            *sum += shard.grouped.samples.len();
+            Some(*sum)
+        }));
+        let problems: Vec<_> = shards.iter().filter_map(Shard::problem).collect();
+        if starts.last() == Some(&0) {
+            return Err(DataError::NoSamples { name, problems });
+        }
+        let fingerprint = fingerprint(&shards);
+        Ok(Self { name, shards, starts, problems, fingerprint })
+    }
+
+    /// Number of shards.
+    pub fn num_shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// The shard of sample `index`, and its place there.
+    fn locate(&self, index: usize) -> (&Shard, usize) {
+        assert!(index < self.len(), "sample {index} of {}", self.len());
+        let shard = self.starts.partition_point(|&start| start <= index) - 1;
+        (&self.shards[shard], index - self.starts[shard])
+    }
+}
+
+impl Dataset<RawSample, SourceError> for WebDataset {
+    fn get(&self, index: usize) -> Result<RawSample, SourceError> {
+        let (shard, place) = self.locate(index);
+        let id = self.id(index);
+        match shard.read(place) {
+            Ok((conversation, image, truth)) => Ok(RawSample { id, conversation, media: vec![image], truth }),
+            Err(reject) => Err(SourceError::reject(id, reject.reason, reject.detail)),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.starts.last().copied().unwrap_or(0)
+    }
+}
+
+impl Source for WebDataset {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    fn problems(&self) -> &[ShardProblem] {
+        &self.problems
+    }
+
+    fn id(&self, index: usize) -> SampleId {
+        let (shard, place) = self.locate(index);
+        let key = shard.grouped.samples[place].key.to_string();
+        SampleId { source: self.name.clone(), shard: shard.name.clone(), key, index }
+    }
+}
+
+/// Indexes shards on as many threads as there are cores; the result is in the order of `paths`.
+fn index_all(paths: &[PathBuf]) -> io::Result<Vec<Shard>> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let per_thread = paths.len().div_ceil(threads).max(1);
+    let index_part = |part: &[PathBuf]| part.iter().map(|path| Shard::index(path)).collect::<io::Result<Vec<_>>>();
+    let parts: Vec<_> = std::thread::scope(|scope| {
+        let started: Vec<_> = paths.chunks(per_thread).map(|part| scope.spawn(move || index_part(part))).collect();
+        started.into_iter().map(|thread| thread.join().expect("indexing does not panic")).collect()
+    });
+    let mut shards = Vec::with_capacity(paths.len());
+    for part in parts {
+        shards.extend(part?);
+    }
+    Ok(shards)
+}
+
+/// Hash over names and sizes of shards and keys, extensions, offsets and sizes of members.
+fn fingerprint(shards: &[Shard]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let text = |hasher: &mut blake3::Hasher, text: &str| {
+        hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+    };
+    for shard in shards {
+        text(&mut hasher, &shard.name);
+        hasher.update(&shard.bytes.to_le_bytes());
+        for (i, sample) in shard.grouped.samples.iter().enumerate() {
+            text(&mut hasher, &sample.key);
+            for member in shard.grouped.members(i) {
+                text(&mut hasher, shard.extension(member));
+                hasher.update(&member.offset.to_le_bytes()).update(&member.size.to_le_bytes());
+            }
+        }
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use mmtrain_text::Conversation;
+
+    use super::*;
+    use crate::fixtures::{Shards, jpeg};
+
+    fn open(shards: &Shards) -> WebDataset {
+        WebDataset::open("test", &shards.spec(), None).expect("a dataset")
+    }
+
+    /// Opens one shard of one sample and returns why it is rejected.
+    fn reason_of(members: &[(&str, &[u8])]) -> String {
+        let shards = Shards::new().shard("t-train-0.tar", members);
+        let error = open(&shards).get(0).expect_err("rejected");
+        error.0.reason
+    }
+
+    #[test]
+    fn samples_have_their_own_name_although_keys_restart() {
+        let image = jpeg(8, 8, 1);
+        let shards = Shards::new()
+            .shard("t-train-0.tar", &[("0.jpg", &image), ("0.txt", b" a dog \n"), ("2.jpg", &image), ("2.txt", b"two")])
+            .shard("t-train-1.tar", &[("0.jpg", &image), ("0.json", b"{\"a\": [1]}"), ("0.txt", b"a cat")]);
+        let data = open(&shards);
+        assert_eq!((data.len(), data.num_shards(), data.problems()), (3, 2, &[][..]));
+        let names: Vec<_> = (0..3).map(|i| data.id(i).to_string()).collect();
+        assert_eq!(names, ["test/t-train-0.tar/0", "test/t-train-0.tar/2", "test/t-train-1.tar/0"]);
+
+        let sample = data.get(0).expect("a sample");
+        assert_eq!(sample.conversation, Conversation::caption("a dog"));
+        assert_eq!((sample.media, sample.truth), (vec![image], None));
+        let truth = data.get(2).expect("a sample").truth;
+        assert_eq!(truth, Some(serde_json::json!({"a": [1]})));
+    }
+
+    #[test]
+    fn bad_samples_are_rejected_by_name() {
+        assert_eq!(reason_of(&[("0.jpg", b"x")]), "missing_caption");
+        assert_eq!(reason_of(&[("0.txt", b"x"), ("0.json", b"{}")]), "missing_image");
+        assert_eq!(reason_of(&[("0.jpg", b"x"), ("0.txt", b" \n\t")]), "empty_caption");
+        assert_eq!(reason_of(&[("0.jpg", b"x"), ("0.txt", b"")]), "empty_caption");
+        assert_eq!(reason_of(&[("0.jpg", b"x"), ("0.txt", b"\xff\xfe")]), "caption_not_utf8");
+        assert_eq!(reason_of(&[("0.jpg", b"x"), ("0.txt", b"a"), ("0.jpg", b"y")]), "duplicate_member");
+        assert_eq!(reason_of(&[("0.jpg", b"x"), ("0.txt", b"a"), ("0.json", b"{")]), "bad_json");
+        let long = vec![b'a'; (1 << 20) + 1];
+        assert_eq!(reason_of(&[("0.jpg", b"x"), ("0.txt", &long)]), "member_too_large");
+    }
+
+    #[test]
+    fn a_truncated_shard_keeps_its_complete_samples_and_is_named() {
+        let image = jpeg(8, 8, 1);
+        let members: [(&str, &[u8]); 4] = [("0.jpg", &image), ("0.txt", b"a dog"), ("1.jpg", &image), ("1.txt", b"b")];
+        let shards = Shards::new().shard("t-train-0.tar", &members);
+        let path = shards.path("t-train-0.tar");
+        let whole = fs_err::read(&path).expect("bytes");
+        let second = open(&shards).shards[0].grouped.members(1)[0].offset as usize;
+        fs_err::write(&path, &whole[..second + image.len() / 2]).expect("written");
+
+        let data = open(&shards);
+        assert_eq!(data.len(), 1);
+        assert!(data.get(0).is_ok());
+        let problem = data.problems()[0].to_string();
+        assert!(problem.starts_with("shard `t-train-0.tar`: breaks off at byte"), "{problem}");
+        assert!(problem.ends_with("its 1 complete samples are used"), "{problem}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_tar_is_a_problem_and_alone_an_error() {
+        let image = jpeg(8, 8, 1);
+        let shards = Shards::new().file("t-train-0.tar", b"<!DOCTYPE html>".repeat(100).as_slice());
+        let error = WebDataset::open("test", &shards.spec(), None).expect_err("no samples");
+        let expected = "source `test` holds no samples: shard `t-train-0.tar`: is not a tar archive";
+        assert!(error.to_string().starts_with(expected), "{error}");
+
+        let shards = shards.shard("t-train-1.tar", &[("0.jpg", &image), ("0.txt", b"a")]);
+        let data = open(&shards);
+        assert_eq!((data.len(), data.problems().len()), (1, 1));
+    }
+
+    #[test]
+    fn a_shard_that_vanishes_after_indexing_rejects_its_samples() {
+        let shards = Shards::new().shard("t-train-0.tar", &[("0.jpg", b"x"), ("0.txt", b"a")]);
+        let data = open(&shards);
+        fs_err::remove_file(shards.path("t-train-0.tar")).expect("removed");
+        assert_eq!(data.get(0).expect_err("rejected").0.reason, "unreadable");
+    }
+
+    #[test]
+    fn the_fingerprint_follows_the_data() {
+        let print = |name: &str, caption: &[u8]| {
+            let shards = Shards::new().shard(name, &[("0.jpg", b"x"), ("0.txt", caption)]);
+            open(&shards).fingerprint().to_owned()
+        };
+        let base = print("t-train-0.tar", b"a dog");
+        assert_eq!(print("t-train-0.tar", b"a dog"), base);
+        assert_ne!(print("t-train-1.tar", b"a dog"), base);
+        assert_ne!(print("t-train-0.tar", b"a cow ."), base);
+    }
+}

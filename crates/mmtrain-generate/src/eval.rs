@@ -1,0 +1,243 @@
+//! Captions against their targets and, where the truth is known, against the scene.
+//!
+//! A sample's prompt is what stands before its first learned token, so every template works without
+//! being asked; the target is the learned part after it.
+
+use mmtrain_data::{Prepared, SampleId};
+use mmtrain_model::Vlm;
+use mmtrain_synth::{AttributeScore, SceneTruth, score};
+use mmtrain_text::{IGNORE_INDEX, TextTokenizer};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::GenerateError;
+use crate::generate::{GenerateOptions, generate_from};
+use crate::prompt::{Prompt, prompt_len};
+
+/// The sample's JSON holds its scene under this key.
+const SCENE_KEY: &str = "scene";
+
+/// How well captions were generated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CaptionReport {
+    /// Samples that were captioned.
+    pub samples: usize,
+    /// Share of captions that equal their target but for white space; 0 without samples.
+    pub exact_match: f64,
+    /// Share of the scenes' attributes that the captions state rightly; none where no scene is known.
+    pub attribute_accuracy: Option<f64>,
+    /// (right, total) by kind of attribute; none where no scene is known.
+    pub attributes: Option<AttributeScore>,
+    /// Every sample, in the order given.
+    pub examples: Vec<Example>,
+}
+
+/// One sample with its caption.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Example {
+    /// Which sample.
+    pub id: SampleId,
+    /// The caption it has in the data.
+    pub target: String,
+    /// The caption it was given.
+    pub generated: String,
+    /// Whether all attributes of the scene are stated rightly; without a scene, whether the words are the same.
+    pub correct: bool,
+    /// Attributes stated rightly, where the scene is known.
+    pub score: Option<AttributeScore>,
+}
+
+/// Captions `samples`, `batch_size` at a time, and compares.
+///
+/// Random draws, if `options` asks for any, do not depend on `batch_size`.
+pub fn caption_eval(
+    model: &Vlm,
+    tokenizer: &TextTokenizer,
+    samples: impl IntoIterator<Item = Prepared>,
+    options: &GenerateOptions,
+    batch_size: usize,
+) -> Result<CaptionReport, GenerateError> {
+    let mut samples = samples.into_iter();
+    let mut examples = Vec::new();
+    loop {
+        let batch = samples.by_ref().take(batch_size.max(1)).collect::<Vec<_>>();
+        if batch.is_empty() {
+            return Ok(summarize(examples));
+        }
+        let prompts = batch.iter().map(Prompt::of_sample).collect::<Vec<_>>();
+        let results = generate_from(examples.len(), model, &prompts, options, &mut |_, _| {})?;
+        for (sample, result) in batch.iter().zip(results) {
+            let target = tokenizer.decode(&target_ids(sample))?;
+            examples.push(example(sample, &target, &tokenizer.decode(&result.tokens)?)?);
+        }
+    }
+}
+
+/// The first answer of a sample: what follows its prompt, up to the next position that is not learned.
+fn target_ids(sample: &Prepared) -> Vec<u32> {
+    let labels = sample.encoded.labels[prompt_len(sample)..].iter();
+    labels.take_while(|&&label| label != IGNORE_INDEX).map(|&label| label as u32).collect()
+}
+
+fn example(sample: &Prepared, target: &str, generated: &str) -> Result<Example, GenerateError> {
+    let score = scene(sample)?.map(|scene| score(generated, &scene));
+    let exact = same_words(target, generated);
+    Ok(Example {
+        id: sample.id.clone(),
+        target: target.trim().to_owned(),
+        generated: generated.trim().to_owned(),
+        correct: score.map_or(exact, |score| score.is_perfect()),
+        score,
+    })
+}
+
+/// The scene of a synthetic sample. A `scene` that lists no `objects` is another data set's own.
+fn scene(sample: &Prepared) -> Result<Option<SceneTruth>, GenerateError> {
+    let scene = sample.truth.as_ref().and_then(|truth| truth.get(SCENE_KEY));
+    let Some(scene) = scene.filter(|scene| scene.get("objects").is_some_and(Value::is_array)) else {
+        return Ok(None);
+    };
+    let scene = SceneTruth::deserialize(scene);
+    scene.map(Some).map_err(|error| GenerateError::Scene { id: sample.id.to_string(), message: error.to_string() })
+}
+
+fn summarize(examples: Vec<Example>) -> CaptionReport {
+    let samples = examples.len();
+    let exact = examples.iter().filter(|example| same_words(&example.target, &example.generated)).count();
+    let scores = examples.iter().filter_map(|example| example.score);
+    let attributes = scores.reduce(|sum, score| sum + score);
+    CaptionReport {
+        samples,
+        exact_match: exact as f64 / samples.max(1) as f64,
+        attribute_accuracy: attributes.map(|attributes| attributes.accuracy()),
+        attributes,
+        examples,
+    }
+}
+
+/// Whether two texts are the same but for white space.
+fn same_words(a: &str, b: &str) -> bool {
+    a.split_whitespace().eq(b.split_whitespace())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mmtrain_data::Preparer;
+    use mmtrain_media::{Alpha, ImageProcessor, MediaLimits};
+    use mmtrain_synth::{Split, scene_image};
+    use mmtrain_text::{Conversation, Template, encode};
+
+    use super::*;
+    use crate::SamplingConfig;
+    use crate::fixtures::model;
+
+    fn preparer(template: Template) -> Preparer {
+        let captions = (0..200).map(|index| scene_image(1, Split::Train, index, 16).2);
+        let tokenizer = TextTokenizer::train_bpe(captions.collect::<Vec<_>>().into_iter(), 320).expect("a tokenizer");
+        Preparer {
+            tokenizer: Arc::new(tokenizer),
+            template,
+            processor: ImageProcessor::siglip(4),
+            media_tokens_per_image: 4,
+            max_seq: 64,
+            limits: MediaLimits::default(),
+            alpha: Alpha::White,
+        }
+    }
+
+    fn sample(preparer: &Preparer, index: u64, with_scene: bool) -> Prepared {
+        let (_, truth, caption) = scene_image(1, Split::Train, index, 16);
+        let segments = preparer.template.render(&Conversation::caption(&caption)).expect("segments");
+        let encoded = encode(&segments, &preparer.tokenizer, &[4]).expect("ids");
+        let pixels = vec![(0..48).map(|i| ((i + index) % 7) as f32 / 7.0).collect()];
+        let id = SampleId { source: "s".into(), shard: "a.tar".into(), key: index.to_string(), index: index as usize };
+        let truth = with_scene.then(|| serde_json::json!({ "scene": truth }));
+        Prepared { id, encoded, pixels, truth }
+    }
+
+    /// A sample with the caption that a model might have given it.
+    fn judged(index: u64, with_scene: bool, generated: impl Fn(&str) -> String) -> Example {
+        let preparer = preparer(Template::Plain);
+        let sample = sample(&preparer, index, with_scene);
+        let target = preparer.tokenizer.decode(&target_ids(&sample)).expect("text");
+        example(&sample, &target, &generated(&target)).expect("judged")
+    }
+
+    #[test]
+    fn a_samples_prompt_is_what_a_user_would_give_and_the_rest_is_its_target() {
+        for template in Template::ALL {
+            let preparer = preparer(template);
+            let sample = sample(&preparer, 3, false);
+            let asked = Prompt::render(&preparer.tokenizer, template, "", 4, sample.pixels.clone()).expect("a prompt");
+            assert_eq!(Prompt::of_sample(&sample), asked, "{template}");
+            let caption = scene_image(1, Split::Train, 3, 16).2;
+            let target = preparer.tokenizer.decode(&target_ids(&sample)).expect("text");
+            assert!(same_words(&target, &caption), "{target}");
+        }
+    }
+
+    #[test]
+    fn perfect_captions_score_one_and_white_space_does_not_count() {
+        let report = summarize((0..5).map(|i| judged(i, true, |target| target.replace(' ', "  ") + "\n")).collect());
+        assert_eq!((report.samples, report.attribute_accuracy), (5, Some(1.0)));
+        assert!((report.exact_match - 1.0).abs() < f64::EPSILON);
+        assert!(report.examples.iter().all(|example| example.correct));
+    }
+
+    #[test]
+    fn wrong_captions_count_against_it() {
+        let report = summarize(vec![judged(0, true, str::to_owned), judged(1, true, |_| String::new())]);
+        assert!((report.exact_match - 0.5).abs() < f64::EPSILON);
+        assert_eq!(report.examples.iter().map(|example| example.correct).collect::<Vec<_>>(), [true, false]);
+        let (right, total) = report.attributes.expect("scenes").total();
+        let whole = judged(0, true, str::to_owned).score.expect("a score").total().0;
+        assert_eq!(right, whole);
+        assert_eq!(report.attribute_accuracy, Some(f64::from(right) / f64::from(total)));
+    }
+
+    #[test]
+    fn without_a_scene_only_the_words_count() {
+        let report = summarize(vec![judged(0, false, str::to_owned), judged(1, false, |_| "no".into())]);
+        assert_eq!((report.attribute_accuracy, report.attributes), (None, None));
+        assert_eq!(report.examples.iter().map(|example| example.correct).collect::<Vec<_>>(), [true, false]);
+        let json = serde_json::to_value(&report).expect("json");
+        assert_eq!((&json["samples"], &json["exact_match"]), (&2.into(), &0.5.into()));
+        assert!(json["attribute_accuracy"].is_null());
+    }
+
+    #[test]
+    fn a_foreign_scene_is_left_alone_and_a_broken_one_is_an_error() {
+        let with = |scene: Value| {
+            let sample = sample(&preparer(Template::Plain), 0, false);
+            example(&Prepared { truth: Some(serde_json::json!({ "scene": scene })), ..sample }, "a", "a")
+        };
+        assert_eq!(with("a beach".into()).expect("judged").score, None);
+        let error = with(serde_json::json!({ "objects": [{ "shape": "blob" }] })).expect_err("broken").to_string();
+        assert!(error.contains("s/a.tar/0") && error.contains("blob"), "{error}");
+    }
+
+    #[test]
+    fn a_model_is_asked_for_every_sample_whatever_the_batch_size() {
+        let preparer = preparer(Template::Article);
+        let (model, tokenizer) = (model(preparer.tokenizer.vocab_size(), 1), &preparer.tokenizer);
+        let samples = (0..5).map(|index| sample(&preparer, index, index != 2)).collect::<Vec<_>>();
+        let stop_ids = vec![tokenizer.eos_id().expect("an end token")];
+        for temperature in [0.0, 1.5] {
+            let sampling = SamplingConfig { temperature, seed: 2, ..SamplingConfig::GREEDY };
+            let options = GenerateOptions { max_new_tokens: 6, sampling, stop_ids: stop_ids.clone() };
+            let run =
+                |batch_size| caption_eval(&model, tokenizer, samples.clone(), &options, batch_size).expect("a report");
+            let report = run(2);
+            assert!(report.examples.iter().map(|example| &example.id).eq(samples.iter().map(|sample| &sample.id)));
+            assert_eq!(report.examples.iter().filter(|example| example.score.is_some()).count(), 4);
+            for other in [1, 3, 100] {
+                assert_eq!(run(other), report, "batches of {other}");
+            }
+            let alone = generate_from(4, &model, &[Prompt::of_sample(&samples[4])], &options, &mut |_, _| {});
+            let caption = tokenizer.decode(&alone.expect("generates")[0].tokens).expect("text");
+            assert_eq!(report.examples[4].generated, caption.trim());
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What the tests of this crate share: a tiny random model and prompts for it.
+
+use burn::prelude::Device;
+use mmtrain_model::Vlm;
+use mmtrain_model::config::{
+    Activation, FeatureSelect, MlpConfig, RopeScaling, TextConfig, TextFamily, VisionConfig, VisionFamily, VlmConfig,
+};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::prompt::Prompt;
+
+/// The token whose embeddings are replaced by image features.
+pub(crate) const IMAGE_ID: u32 = 3;
+
+/// Pictures of 4x4 pixels become four tokens.
+pub(crate) fn config(vocab_size: usize) -> VlmConfig {
+    VlmConfig {
+        vision: VisionConfig {
+            family: VisionFamily::Siglip,
+            hidden_size: 8,
+            intermediate_size: 16,
+            num_hidden_layers: 2,
+            num_attention_heads: 2,
+            image_size: 4,
+            patch_size: 2,
+            layer_norm_eps: 1e-6,
+            hidden_act: Activation::GeluTanh,
+        },
+        connector: MlpConfig { depth: 2, pixel_shuffle: 1, act: Activation::Gelu, bias: true },
+        text: TextConfig {
+            family: TextFamily::Qwen2,
+            vocab_size,
+            hidden_size: 16,
+            intermediate_size: 24,
+            num_hidden_layers: 2,
+            num_attention_heads: 4,
+            num_key_value_heads: 2,
+            head_dim: 4,
+            qkv_bias: true,
+            o_bias: false,
+            rope_theta: 1e4,
+            rope_scaling: RopeScaling::None,
+            rms_norm_eps: 1e-6,
+            tie_word_embeddings: false,
+            max_position_embeddings: 64,
+        },
+        image_token_id: IMAGE_ID as usize,
+        feature_layer: -1,
+        feature_select: FeatureSelect::Default,
+    }
+}
+
+pub(crate) fn model(vocab_size: usize, seed: u64) -> Vlm {
+    Vlm::random(&config(vocab_size), seed, &Device::flex())
+}
+
+/// A random prompt of `seq` tokens with one picture at `picture`, or none.
+pub(crate) fn prompt(seed: u64, vocab_size: usize, seq: usize, picture: Option<usize>) -> Prompt {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut input_ids = (0..seq).map(|_| rng.random_range(4..vocab_size as u32)).collect::<Vec<_>>();
+    let media = picture.map(|start| (start, 4)).into_iter().collect::<Vec<_>>();
+    for &(start, len) in &media {
+        input_ids[start..start + len].fill(IMAGE_ID);
+    }
+    let pixels = media.iter().map(|_| (0..48).map(|_| rng.random_range(-1.0..1.0)).collect()).collect();
+    Prompt { input_ids, media, pixels }
+}

@@ -1,0 +1,193 @@
+//! Generation against its definition: the whole sequence anew for each token.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::fixtures::{model, prompt};
+
+const VOCAB: usize = 40;
+
+fn options(max_new_tokens: usize, sampling: SamplingConfig, stop_ids: &[u32]) -> GenerateOptions {
+    GenerateOptions { max_new_tokens, sampling, stop_ids: stop_ids.to_vec() }
+}
+
+fn run(model: &Vlm, prompts: &[Prompt], options: &GenerateOptions) -> Vec<Generated> {
+    generate(model, prompts, options, &mut |_, _| {}).expect("generates")
+}
+
+/// Without a cache: every token runs the whole sequence again.
+fn recomputed(model: &Vlm, prompt: &Prompt, row: usize, options: &GenerateOptions) -> Vec<u32> {
+    let device = model.device();
+    let mut ids = prompt.input_ids.iter().map(|&id| id as i32).collect::<Vec<_>>();
+    let positions = prompt.media.iter().flat_map(|&(start, len)| start as i32..(start + len) as i32);
+    let positions = positions.collect::<Vec<_>>();
+    let pixels = prompt.pixels.concat();
+    for _ in 0..options.max_new_tokens {
+        let bridge = (!pixels.is_empty()).then(|| {
+            model.encode_images(Tensor::from_data(
+                TensorData::new(pixels.clone(), [pixels.len() / 48, 3, 4, 4]),
+                &device,
+            ))
+        });
+        let embeds = model.splice(Tensor::from_data(ids.as_slice(), &device), bridge, &positions, 1);
+        let context = DecoderContext::for_training(&model.config.text, ids.len(), &device);
+        let logits = model.logits(embeds, &context).slice_dim(1, ids.len() - 1..ids.len());
+        let logits = logits.into_data().try_to_vec::<f32>().expect("f32");
+        ids.push(options.sampling.pick(&logits, row, ids.len()).expect("finite") as i32);
+    }
+    ids[prompt.input_ids.len()..].iter().map(|&id| id as u32).collect()
+}
+
+#[test]
+fn the_cache_gives_what_recomputing_gives() {
+    let sampled = SamplingConfig { temperature: 0.8, top_k: Some(12), top_p: Some(0.9), seed: 5 };
+    for seed in 0..12 {
+        let model = model(VOCAB, seed);
+        let picture = [None, Some(0), Some(3)][seed as usize % 3];
+        let prompts = [prompt(seed, VOCAB, 7 + seed as usize, picture)];
+        for sampling in [SamplingConfig::GREEDY, sampled] {
+            let options = options(10, sampling, &[]);
+            let generated = run(&model, &prompts, &options);
+            assert_eq!(generated[0].tokens, recomputed(&model, &prompts[0], 0, &options), "seed {seed} {sampling:?}");
+            assert!(!generated[0].finished);
+        }
+    }
+}
+
+/// Logits after the prompts, without a cache. `[batch * vocab]`
+fn logits_recomputed(model: &Vlm, prompts: &[Prompt]) -> Vec<f32> {
+    let (rows, seq) = ((0..prompts.len()).collect::<Vec<_>>(), prompts[0].input_ids.len());
+    let batch = Batch::new(model, rows, seq, &options(0, SamplingConfig::GREEDY, &[]));
+    let context = DecoderContext::for_training(&model.config.text, seq, &batch.device);
+    let logits = model.logits(batch.prefill(prompts), &context).slice_dim(1, seq - 1..seq);
+    logits.into_data().try_to_vec().expect("f32")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn cached_logits_are_those_of_the_whole_sequence(
+        seed in 0_u64..1000, batch in 1_usize..5, seq in 4_usize..12, at in proptest::option::of(0_usize..8),
+    ) {
+        let model = model(VOCAB, seed);
+        let picture = at.filter(|at| at + 4 <= seq);
+        let mut prompts: Vec<_> = (0..batch as u64).map(|row| prompt(seed + row, VOCAB, seq, picture)).collect();
+        let options = options(8, SamplingConfig::GREEDY, &[]);
+        let mut cached = Batch::new(&model, (0..batch).collect(), seq, &options);
+        let mut logits = cached.forward(cached.prefill(&prompts));
+        for step in 0..8 {
+            let whole = logits_recomputed(&model, &prompts);
+            let worst = logits.iter().zip(&whole).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            prop_assert!(worst < 1e-5, "step {step}: {worst}");
+            let chosen = cached.choose(&logits, seq + step, &options).expect("finite");
+            prop_assert_eq!(&chosen, &cached.choose(&whole, seq + step, &options).expect("finite"));
+            prompts.iter_mut().zip(&chosen).for_each(|(prompt, &token)| prompt.input_ids.push(token));
+            logits = cached.forward(cached.next(&chosen));
+        }
+    }
+}
+
+#[test]
+fn same_seed_same_tokens_another_seed_others() {
+    let model = model(VOCAB, 1);
+    let with = |seed| {
+        let sampling = SamplingConfig { temperature: 1.0, seed, ..SamplingConfig::GREEDY };
+        run(&model, &[prompt(1, VOCAB, 6, Some(1))], &options(12, sampling, &[]))
+    };
+    assert_eq!(with(1), with(1));
+    assert_ne!(with(1), with(2));
+}
+
+#[test]
+fn the_picture_matters() {
+    let model = model(VOCAB, 1);
+    let one = prompt(1, VOCAB, 6, Some(1));
+    let other = Prompt { pixels: vec![one.pixels[0].iter().map(|value| -value).collect()], ..one.clone() };
+    let (one, other) = (logits_recomputed(&model, &[one]), logits_recomputed(&model, &[other]));
+    assert!(one.iter().zip(&other).any(|(a, b)| (a - b).abs() > 1e-3));
+}
+
+#[test]
+fn a_batch_gives_what_each_prompt_gives_alone() {
+    let sampled = SamplingConfig { temperature: 1.0, top_k: None, top_p: Some(0.95), seed: 9 };
+    for seed in 0..6 {
+        let model = model(VOCAB, seed);
+        // Two lengths, with and without pictures, and the pictures at different places.
+        let layout = [(9, Some(1)), (9, Some(5)), (9, None), (6, Some(0))];
+        let prompts = layout.iter().zip(100 * seed..).map(|(&(seq, at), seed)| prompt(seed, VOCAB, seq, at));
+        let prompts = prompts.collect::<Vec<_>>();
+        for sampling in [SamplingConfig::GREEDY, sampled] {
+            let options = options(8, sampling, &[]);
+            let together = run(&model, &prompts, &options);
+            for (row, prompt) in prompts.iter().enumerate() {
+                assert_eq!(together[row].tokens, recomputed(&model, prompt, row, &options), "seed {seed} row {row}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_end_at_their_own_stop_token_and_say_so() {
+    let model = model(VOCAB, 2);
+    let prompts = [prompt(1, VOCAB, 6, None), prompt(2, VOCAB, 6, Some(1)), prompt(3, VOCAB, 6, None)];
+    let free = run(&model, &prompts, &options(12, SamplingConfig::GREEDY, &[]));
+    let stop = free[1].tokens[3];
+    let stopped = run(&model, &prompts, &options(12, SamplingConfig::GREEDY, &[stop]));
+    for (free, stopped) in free.iter().zip(&stopped) {
+        let end = free.tokens.iter().position(|&token| token == stop);
+        assert_eq!(stopped.tokens, free.tokens[..end.unwrap_or(12)]);
+        assert_eq!(stopped.finished, end.is_some());
+    }
+    assert!(stopped[1].finished && stopped[1].tokens.len() <= 3);
+}
+
+#[test]
+fn every_token_is_heard_once_with_its_prompt() {
+    let model = model(VOCAB, 4);
+    let prompts = [prompt(1, VOCAB, 5, None), prompt(2, VOCAB, 8, Some(2)), prompt(3, VOCAB, 5, None)];
+    let mut heard = vec![Vec::new(); 3];
+    let options = options(6, SamplingConfig::GREEDY, &[7, 11]);
+    let results = generate(&model, &prompts, &options, &mut |row, token| heard[row].push(token)).expect("generates");
+    assert_eq!(heard, results.into_iter().map(|result| result.tokens).collect::<Vec<_>>());
+}
+
+#[test]
+fn generation_ends_where_the_models_positions_end() {
+    let model = model(VOCAB, 4);
+    let prompts = [prompt(1, VOCAB, 60, None)];
+    let results = run(&model, &prompts, &options(1000, SamplingConfig::GREEDY, &[]));
+    assert_eq!((results[0].tokens.len(), results[0].finished), (4, false));
+    let none = run(&model, &prompts, &options(0, SamplingConfig::GREEDY, &[]));
+    assert_eq!(none, [Generated::default()]);
+}
+
+#[test]
+fn prompts_that_do_not_fit_the_model_are_named() {
+    let model = model(VOCAB, 4);
+    let good = prompt(1, VOCAB, 8, Some(2));
+    let with = |change: &dyn Fn(&mut Prompt)| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        let options = options(2, SamplingConfig::GREEDY, &[]);
+        generate(&model, &[good.clone(), bad], &options, &mut |_, _| {}).expect_err("does not fit")
+    };
+    assert!(matches!(with(&|p| *p = Prompt::default()), GenerateError::EmptyPrompt { prompt: 1 }));
+    assert!(matches!(with(&|p| p.input_ids[0] = 40), GenerateError::TokenOutOfRange { prompt: 1, id: 40, vocab: 40 }));
+    assert!(matches!(with(&|p| p.input_ids = vec![5; 64]), GenerateError::TooLong { len: 64, max: 64, .. }));
+    assert!(matches!(with(&|p| p.pixels.clear()), GenerateError::MediaCount { spans: 1, pictures: 0, .. }));
+    assert!(matches!(with(&|p| p.media[0].0 = 5), GenerateError::MediaSpan { start: 5, len: 4, tokens: 8, .. }));
+    assert!(matches!(with(&|p| p.media[0].1 = 3), GenerateError::MediaSpan { len: 3, expected: 4, .. }));
+    assert!(matches!(with(&|p| p.pixels[0].truncate(47)), GenerateError::PictureSize { found: 47, expected: 48, .. }));
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_an_error() {
+    use mmtrain_model::params::Part;
+    let model = model(VOCAB, 4).assign(Part::Decoder, &mut |info| {
+        info.name.ends_with("lm_head.weight").then(|| Tensor::full([info.elements()], f32::NAN, &Device::flex()))
+    });
+    let options = options(2, SamplingConfig::GREEDY, &[]);
+    let error = generate(&model, &[prompt(1, VOCAB, 5, None)], &options, &mut |_, _| {}).expect_err("not finite");
+    assert!(matches!(error, GenerateError::NonFinite { prompt: 0, position: 5 }));
+}

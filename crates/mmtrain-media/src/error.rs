@@ -1,0 +1,132 @@
+//! Why a picture could not be used.
+
+use crate::ImageKind;
+
+/// Failure to turn bytes into pixels, or to read a processor description.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MediaError {
+    /// There are no bytes at all.
+    #[error("empty file (0 bytes)")]
+    Empty,
+    /// The bytes start like none of the supported containers.
+    #[error("not an image: starts with `{start}`")]
+    NotAnImage {
+        /// The first bytes, printable.
+        start: String,
+    },
+    /// The encoded file is larger than [`MediaLimits::max_bytes`](crate::MediaLimits::max_bytes).
+    #[error("image file of {bytes} bytes exceeds the limit of {max_bytes}")]
+    TooManyBytes {
+        /// Size of the file.
+        bytes: usize,
+        /// The limit.
+        max_bytes: usize,
+    },
+    /// The header announces more pixels than [`MediaLimits`](crate::MediaLimits) allows.
+    #[error("{kind} of {width}x{height} pixels exceeds the limit of {max_side} a side, {max_pixels} in all")]
+    TooManyPixels {
+        /// Container.
+        kind: ImageKind,
+        /// Width in the header.
+        width: u32,
+        /// Height in the header.
+        height: u32,
+        /// Limit per side.
+        max_side: u32,
+        /// Limit of the product.
+        max_pixels: u64,
+    },
+    /// The decoder would need more memory than the pixels justify.
+    #[error("{kind} needs more memory than its size justifies: {detail}")]
+    TooMuchMemory {
+        /// Container.
+        kind: ImageKind,
+        /// The decoder's words.
+        detail: String,
+    },
+    /// The data end early or contradict themselves.
+    #[error("truncated or corrupt {kind}: {detail}")]
+    Corrupt {
+        /// Container.
+        kind: ImageKind,
+        /// The decoder's words.
+        detail: String,
+    },
+    /// A colour layout that has no defined meaning in RGB.
+    #[error("{kind} with unsupported colour layout: {detail}")]
+    UnsupportedColor {
+        /// Container.
+        kind: ImageKind,
+        /// Which layout.
+        detail: String,
+    },
+    /// A legal variant of the format that no decoder here reads (arithmetic-coded JPEG, ...).
+    #[error("unsupported {kind} variant: {detail}")]
+    UnsupportedVariant {
+        /// Container.
+        kind: ImageKind,
+        /// The decoder's words.
+        detail: String,
+    },
+    /// The decoder panicked; only this picture is lost.
+    #[error("the {kind} decoder panicked: {detail}")]
+    DecoderPanic {
+        /// Container.
+        kind: ImageKind,
+        /// The panic message.
+        detail: String,
+    },
+    /// A `preprocessor_config.json` that is not JSON or lacks what is needed.
+    #[error("image processor: {detail}")]
+    Processor {
+        /// What is wrong, with the key.
+        detail: String,
+    },
+}
+
+impl MediaError {
+    /// A short name that never changes, for counting.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::NotAnImage { .. } => "not_an_image",
+            Self::TooManyBytes { .. } | Self::TooManyPixels { .. } | Self::TooMuchMemory { .. } => "too_large",
+            Self::Corrupt { .. } => "truncated_or_corrupt",
+            Self::UnsupportedColor { .. } => "unsupported_color",
+            Self::UnsupportedVariant { .. } => "unsupported_variant",
+            Self::DecoderPanic { .. } => "decoder_panic",
+            Self::Processor { .. } => "bad_processor_config",
+        }
+    }
+
+    /// What to do about it, where there is something to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotAnImage { start } if start.starts_with('<') => {
+                Some("the file is a web page; the download of this picture failed".into())
+            }
+            Self::NotAnImage { .. } => Some("supported containers are jpeg, png, webp, gif and bmp".into()),
+            Self::TooManyBytes { .. } | Self::TooManyPixels { .. } => {
+                Some("shrink the picture, or raise the media limits if it is trusted".into())
+            }
+            Self::UnsupportedVariant { .. } | Self::UnsupportedColor { .. } => {
+                Some("convert the picture to 8-bit RGB JPEG or PNG".into())
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn corrupt(kind: ImageKind, detail: impl Into<String>) -> Self {
+        Self::Corrupt { kind, detail: detail.into() }
+    }
+
+    pub(crate) fn not_an_image(bytes: &[u8]) -> Self {
+        let head = &bytes[..bytes.len().min(16)];
+        Self::NotAnImage { start: head.escape_ascii().to_string() }
+    }
+
+    pub(crate) fn processor(detail: impl Into<String>) -> Self {
+        Self::Processor { detail: detail.into() }
+    }
+}

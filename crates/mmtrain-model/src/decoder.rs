@@ -1,0 +1,244 @@
+//! The language model: one decoder with the switches of Llama and Qwen2.
+//!
+//! Dims: `batch`, `seq`, `hidden`, `heads`, `kv_heads`, `head_dim`, `vocab`.
+//! Follows `modeling_llama.py` and `modeling_qwen2.py`; field names are theirs, so that a parameter's
+//! path is its key in a checkpoint.
+
+mod cache;
+
+use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, RmsNorm, RmsNormConfig};
+use burn::prelude::*;
+
+use crate::attention::{Mask, attention, merge_heads, split_heads};
+use crate::config::{Activation, TextConfig};
+use crate::encoder::linear;
+use crate::rope::{RopeTable, frequencies};
+
+pub use cache::{KvCache, LayerCache};
+
+/// A causal language model.
+#[derive(Module, Debug)]
+pub struct Decoder {
+    /// Embedding, blocks and final norm.
+    pub model: DecoderModel,
+    /// Output projection; absent when it reuses the embedding table.
+    pub lm_head: Option<Linear>,
+}
+
+/// Everything below the output projection.
+#[derive(Module, Debug)]
+pub struct DecoderModel {
+    /// `[vocab, hidden]`
+    pub embed_tokens: Embedding,
+    /// Blocks in the order in which they run.
+    pub layers: Vec<DecoderBlock>,
+    /// Before the output projection.
+    pub norm: RmsNorm,
+}
+
+/// One pre-norm transformer block.
+#[derive(Module, Debug)]
+pub struct DecoderBlock {
+    /// Before attention.
+    pub input_layernorm: RmsNorm,
+    /// Causal self-attention.
+    pub self_attn: DecoderAttention,
+    /// Before the MLP.
+    pub post_attention_layernorm: RmsNorm,
+    /// SwiGLU.
+    pub mlp: DecoderMlp,
+}
+
+/// Grouped-query attention with rotary positions.
+#[derive(Module, Debug)]
+pub struct DecoderAttention {
+    /// Query projection.
+    pub q_proj: Linear,
+    /// Key projection.
+    pub k_proj: Linear,
+    /// Value projection.
+    pub v_proj: Linear,
+    /// Output projection.
+    pub o_proj: Linear,
+    #[module(skip)]
+    heads: usize,
+    #[module(skip)]
+    kv_heads: usize,
+}
+
+/// `down(silu(gate(x)) * up(x))`
+#[derive(Module, Debug)]
+pub struct DecoderMlp {
+    /// Gate projection.
+    pub gate_proj: Linear,
+    /// Value projection.
+    pub up_proj: Linear,
+    /// Output projection.
+    pub down_proj: Linear,
+}
+
+/// What all blocks of a forward pass share.
+#[derive(Debug, Clone)]
+pub struct DecoderContext {
+    /// Rotary tables of the positions at hand.
+    pub rope: RopeTable,
+    /// Which keys a query sees; none when a single new token sees the whole cache.
+    pub mask: Option<Mask>,
+}
+
+impl DecoderContext {
+    /// For whole right-padded sequences: causal, padding never seen by real tokens.
+    pub fn for_training(config: &TextConfig, seq: usize, device: &Device) -> Self {
+        Self::with_mask(config, 0, seq, Some(Mask::causal(seq, seq, device)), device)
+    }
+
+    /// For `seq` new tokens after `past` cached ones.
+    pub fn for_generation(config: &TextConfig, past: usize, seq: usize, device: &Device) -> Self {
+        let mask = (seq > 1).then(|| Mask::causal(seq, past + seq, device));
+        Self::with_mask(config, past, seq, mask, device)
+    }
+
+    /// With any mask.
+    pub fn with_mask(config: &TextConfig, start: usize, seq: usize, mask: Option<Mask>, device: &Device) -> Self {
+        let frequencies = frequencies(config.head_dim, config.rope_theta, &config.rope_scaling);
+        Self { rope: RopeTable::new(&frequencies, start, seq, device), mask }
+    }
+}
+
+impl Decoder {
+    /// A decoder of zeros; weights are assigned afterwards, by name.
+    pub fn new(config: &TextConfig, device: &Device) -> Self {
+        let head = || linear(config.hidden_size, config.vocab_size, false, device);
+        Self { model: DecoderModel::new(config, device), lm_head: (!config.tie_word_embeddings).then(head) }
+    }
+
+    /// Token embeddings. `[tokens]` to `[tokens, hidden]`
+    ///
+    /// A placeholder's row is overwritten by a feature, so its id may lie behind the table, as where
+    /// `<image>` was added to the tokenizer of a text-only checkpoint.
+    pub fn embed(&self, ids: Tensor<1, Int>) -> Tensor<2> {
+        let table = self.model.embed_tokens.weight.val();
+        let last = table.dims()[0] as i64 - 1;
+        table.select(0, ids.clamp(0, last))
+    }
+
+    /// Runs all blocks, without the final norm.
+    ///
+    /// # Shapes
+    ///
+    /// - `x`: `[batch, seq, hidden]`; returns the same
+    pub fn blocks(&self, x: Tensor<3>, context: &DecoderContext) -> Tensor<3> {
+        self.model.layers.iter().fold(x, |x, block| block.forward(x, context))
+    }
+
+    /// Runs all blocks for new tokens, reading and extending the cache.
+    pub fn blocks_cached(&self, x: Tensor<3>, context: &DecoderContext, cache: &mut KvCache) -> Tensor<3> {
+        let seq = x.dims()[1];
+        let layers = self.model.layers.iter().zip(cache.layers_mut());
+        let x = layers.fold(x, |x, (block, layer)| block.forward_cached(x, context, layer));
+        cache.advance(seq);
+        x
+    }
+
+    /// The output projection: its own weights, or the embedding table. `[hidden, vocab]`
+    pub fn head_weight(&self) -> Tensor<2> {
+        match &self.lm_head {
+            Some(head) => head.weight.val(),
+            None => self.model.embed_tokens.weight.val().transpose(),
+        }
+    }
+
+    /// Final norm and output projection. `[rows, hidden]` to `[rows, vocab]`
+    pub fn logits(&self, rows: Tensor<2>) -> Tensor<2> {
+        self.model.norm.forward(rows).matmul(self.head_weight())
+    }
+}
+
+impl DecoderModel {
+    fn new(config: &TextConfig, device: &Device) -> Self {
+        Self {
+            embed_tokens: EmbeddingConfig::new(config.vocab_size, config.hidden_size)
+                .with_initializer(Initializer::Zeros)
+                .init(device),
+            layers: (0..config.num_hidden_layers).map(|_| DecoderBlock::new(config, device)).collect(),
+            norm: rms_norm(config, device),
+        }
+    }
+}
+
+fn rms_norm(config: &TextConfig, device: &Device) -> RmsNorm {
+    RmsNormConfig::new(config.hidden_size).with_epsilon(config.rms_norm_eps).init(device)
+}
+
+impl DecoderBlock {
+    fn new(config: &TextConfig, device: &Device) -> Self {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        Self {
+            input_layernorm: rms_norm(config, device),
+            self_attn: DecoderAttention::new(config, device),
+            post_attention_layernorm: rms_norm(config, device),
+            mlp: DecoderMlp {
+                gate_proj: linear(hidden, inner, false, device),
+                up_proj: linear(hidden, inner, false, device),
+                down_proj: linear(inner, hidden, false, device),
+            },
+        }
+    }
+
+    /// # Shapes
+    ///
+    /// - `x`: `[batch, seq, hidden]`; returns the same
+    pub fn forward(&self, x: Tensor<3>, context: &DecoderContext) -> Tensor<3> {
+        self.run(x, context, |key, value| (key, value))
+    }
+
+    /// As [`forward`](Self::forward) for new tokens only; earlier keys and values come from the cache.
+    pub fn forward_cached(&self, x: Tensor<3>, context: &DecoderContext, cache: &mut LayerCache) -> Tensor<3> {
+        self.run(x, context, |key, value| cache.append(key, value))
+    }
+
+    fn run(
+        &self,
+        x: Tensor<3>,
+        context: &DecoderContext,
+        keys_values: impl FnOnce(Tensor<4>, Tensor<4>) -> (Tensor<4>, Tensor<4>),
+    ) -> Tensor<3> {
+        let x = x.clone() + self.self_attn.forward(self.input_layernorm.forward(x), context, keys_values);
+        x.clone() + self.mlp.forward(self.post_attention_layernorm.forward(x))
+    }
+}
+
+impl DecoderAttention {
+    fn new(config: &TextConfig, device: &Device) -> Self {
+        let (hidden, head_dim) = (config.hidden_size, config.head_dim);
+        let (query, kv) = (config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim);
+        Self {
+            q_proj: linear(hidden, query, config.qkv_bias, device),
+            k_proj: linear(hidden, kv, config.qkv_bias, device),
+            v_proj: linear(hidden, kv, config.qkv_bias, device),
+            o_proj: linear(query, hidden, config.o_bias, device),
+            heads: config.num_attention_heads,
+            kv_heads: config.num_key_value_heads,
+        }
+    }
+
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        context: &DecoderContext,
+        keys_values: impl FnOnce(Tensor<4>, Tensor<4>) -> (Tensor<4>, Tensor<4>),
+    ) -> Tensor<3> {
+        let query = context.rope.apply(split_heads(self.q_proj.forward(x.clone()), self.heads));
+        let key = context.rope.apply(split_heads(self.k_proj.forward(x.clone()), self.kv_heads));
+        let value = split_heads(self.v_proj.forward(x), self.kv_heads);
+        let (key, value) = keys_values(key, value);
+        self.o_proj.forward(merge_heads(attention(query, key, value, context.mask.as_ref())))
+    }
+}
+
+impl DecoderMlp {
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let gate = Activation::Silu.apply(self.gate_proj.forward(x.clone()));
+        self.down_proj.forward(gate * self.up_proj.forward(x))
+    }
+}

@@ -1,0 +1,135 @@
+//! CPU or GPU, chosen at run time.
+
+use burn::tensor::Device;
+
+use crate::error::ModelError;
+
+/// What `--device` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// A GPU if one answers, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The GPU of that index.
+    Cuda(usize),
+}
+
+impl std::str::FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "auto" => Ok(Self::Auto),
+            None if text == "cpu" => Ok(Self::Cpu),
+            None if text == "cuda" => Ok(Self::Cuda(0)),
+            Some(("cuda", index)) => index.parse().map(Self::Cuda).map_err(|_| format!("`{index}` is no GPU number")),
+            _ => Err("expected auto, cpu, cuda or cuda:N".to_owned()),
+        }
+    }
+}
+
+/// A device that answers.
+#[derive(Debug, Clone)]
+pub struct OpenDevice {
+    /// Burn's handle.
+    pub device: Device,
+    /// `cpu` or `cuda:N`.
+    pub name: String,
+}
+
+impl DeviceChoice {
+    /// Opens the device, or says why it cannot be had.
+    pub fn open(self) -> Result<OpenDevice, ModelError> {
+        match self {
+            Self::Cpu => Ok(cpu()),
+            Self::Auto if cuda::count() == 0 => Ok(cpu()),
+            Self::Auto => cuda::open(0),
+            Self::Cuda(index) => cuda::open(index),
+        }
+    }
+}
+
+fn cpu() -> OpenDevice {
+    OpenDevice { device: Device::flex(), name: "cpu".to_owned() }
+}
+
+#[cfg(not(feature = "cuda"))]
+mod cuda {
+    use super::{ModelError, OpenDevice};
+
+    pub(super) fn count() -> usize {
+        0
+    }
+
+    pub(super) fn open(index: usize) -> Result<OpenDevice, ModelError> {
+        Err(ModelError::Device {
+            message: format!("cuda:{index} was asked for, but this binary was built for the CPU only"),
+            hint: "build with `cargo build --release --features cuda`, or pass `--device cpu`".to_owned(),
+        })
+    }
+}
+
+#[cfg(feature = "cuda")]
+mod cuda {
+    use std::panic::catch_unwind;
+
+    use burn::tensor::{Device, DeviceType, Tensor};
+
+    use super::{ModelError, OpenDevice};
+
+    /// GPUs that the driver shows; none without a driver.
+    pub(super) fn count() -> usize {
+        Device::enumerate(DeviceType::Cuda).len()
+    }
+
+    /// Probes before touching: without a driver the first use of `Device::cuda` panics, and so does the
+    /// first kernel without NVRTC or the CUDA headers.
+    pub(super) fn open(index: usize) -> Result<OpenDevice, ModelError> {
+        let found = Device::enumerate(DeviceType::Cuda);
+        match found.get(index) {
+            Some(device) if computes(device) => {
+                Ok(OpenDevice { device: device.clone(), name: format!("cuda:{index}") })
+            }
+            Some(_) => Err(ModelError::Device {
+                message: format!("cuda:{index} answers, but a first kernel could not be compiled and run"),
+                hint: "kernels are compiled at run time: put libnvrtc.so (CUDA 12.8 or newer, not newer than the \
+                       driver) on the loader's path and the CUDA headers under CUDA_PATH or /usr/local/cuda"
+                    .to_owned(),
+            }),
+            None => Err(ModelError::Device {
+                message: format!("cuda:{index} was asked for, {} CUDA device(s) answer", found.len()),
+                hint: "check the driver with `nvidia-smi`, or pass `--device cpu`".to_owned(),
+            }),
+        }
+    }
+
+    /// Whether a small computation comes out right.
+    fn computes(device: &Device) -> bool {
+        let device = device.clone();
+        let sum = catch_unwind(move || Tensor::<1>::ones([8], &device).exp().sum().into_scalar::<f32>());
+        sum.is_ok_and(|sum| (sum - 8.0 * std::f32::consts::E).abs() < 1e-3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_are_read_from_text() {
+        assert_eq!("auto".parse(), Ok(DeviceChoice::Auto));
+        assert_eq!("cuda:3".parse(), Ok(DeviceChoice::Cuda(3)));
+        assert!("cuda:x".parse::<DeviceChoice>().is_err());
+        assert!("tpu".parse::<DeviceChoice>().is_err());
+    }
+
+    #[test]
+    fn a_gpu_that_is_not_there_is_an_error_and_auto_falls_back() {
+        if DeviceChoice::Cuda(0).open().is_err() {
+            assert_eq!(DeviceChoice::Auto.open().expect("falls back").name, "cpu");
+        }
+        assert!(DeviceChoice::Cuda(4096).open().is_err());
+    }
+}

@@ -1,0 +1,89 @@
+//! What can go wrong while a model is described, built or loaded.
+
+use std::path::PathBuf;
+
+/// Failures of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A `config.json` that does not describe a supported model.
+    #[error("{path}: {message}")]
+    Config {
+        /// File or directory that was read.
+        path: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Weights that are not there.
+    #[error("no weights in `{path}`: expected `model.safetensors` or `model.safetensors.index.json`")]
+    NoWeights {
+        /// Directory that was searched.
+        path: PathBuf,
+    },
+    /// A safetensors file that cannot be read.
+    #[error("`{path}`: {message}")]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The model needs tensors that the checkpoint lacks.
+    #[error("`{path}` lacks {} of the model's tensors: {}", names.len(), preview(names))]
+    Missing {
+        /// Checkpoint directory.
+        path: PathBuf,
+        /// Every missing tensor.
+        names: Vec<String>,
+    },
+    /// Tensors whose shape is not the model's.
+    #[error("`{path}`: tensors of another shape: {}", preview(mismatches))]
+    Shape {
+        /// Checkpoint directory.
+        path: PathBuf,
+        /// `name: file [..] model [..]`, one per tensor.
+        mismatches: Vec<String>,
+    },
+    /// A device that was asked for and is not there.
+    #[error("{message}")]
+    Device {
+        /// What was asked for and what is there.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl ModelError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoWeights { .. } => Some(
+                "download the checkpoint's *.safetensors, config.json, tokenizer.json and \
+                 preprocessor_config.json into this directory"
+                    .into(),
+            ),
+            Self::Missing { .. } => {
+                Some("the checkpoint belongs to another architecture, or a shard is missing".into())
+            }
+            Self::Shape { .. } => Some(
+                "the sizes in the configuration (hidden_size, vocab, patch_size, …) are not those of the weights"
+                    .into(),
+            ),
+            Self::Device { hint, .. } => Some(hint.clone()),
+            Self::Config { .. } | Self::Safetensors { .. } | Self::Io(_) => None,
+        }
+    }
+}
+
+/// The first few names, and how many more there are.
+fn preview(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let mut shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>();
+    if names.len() > SHOWN {
+        shown.push(format!("… ({} more)", names.len() - SHOWN));
+    }
+    shown.join(", ")
+}

@@ -1,0 +1,84 @@
+//! Random weights: a pure function of seed and parameter name, whatever the order of construction.
+//!
+//! Matrices and tables are normal(0, 0.02) as in `transformers` (`initializer_range`), the
+//! projections back into the residual stream scaled by `1 / sqrt(2 * layers)` (GPT-2, Radford et
+//! al., 2019); norms are one, biases zero.
+
+use burn::prelude::*;
+use burn::tensor::TensorData;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::params::ParamInfo;
+
+const STD: f64 = 0.02;
+
+/// The initial value of one parameter. `[elements]`
+pub fn init_param(info: &ParamInfo, seed: u64, num_layers: usize) -> Tensor<1> {
+    let device = Device::flex();
+    let elements = info.elements();
+    match kind(info) {
+        Kind::One => Tensor::ones([elements], &device),
+        Kind::Zero => Tensor::zeros([elements], &device),
+        Kind::Normal { std } => {
+            let std = if is_residual_output(&info.name) { std / (2.0 * num_layers.max(1) as f64).sqrt() } else { std };
+            Tensor::from_data(TensorData::new(normal(&info.name, seed, elements, std), [elements]), &device)
+        }
+    }
+}
+
+enum Kind {
+    One,
+    Zero,
+    Normal { std: f64 },
+}
+
+fn kind(info: &ParamInfo) -> Kind {
+    match info.shape.as_slice() {
+        [_] if info.name.ends_with("class_embedding") => Kind::Normal { std: STD },
+        [_] if info.name.rsplit('.').next() == Some("bias") => Kind::Zero,
+        [_] => Kind::One,
+        // Narrow layers need more than 0.02 to pass a signal on: LeCun's 1/sqrt(fan_in) where that is larger.
+        [fan_in, _] if info.decays() => Kind::Normal { std: STD.max((*fan_in as f64).powf(-0.5)) },
+        // Positions must be seen beside patches of unit size: 1/sqrt(width), as SigLIP (`modeling_siglip.py`).
+        [_, width] if info.name.ends_with("position_embedding.weight") => {
+            Kind::Normal { std: (*width as f64).powf(-0.5) }
+        }
+        _ => Kind::Normal { std: STD },
+    }
+}
+
+fn is_residual_output(name: &str) -> bool {
+    ["out_proj.weight", "fc2.weight", "o_proj.weight", "down_proj.weight"].iter().any(|end| name.ends_with(end))
+}
+
+/// Standard normals by Box and Muller, from a stream keyed by seed and name.
+fn normal(name: &str, seed: u64, elements: usize, std: f64) -> Vec<f32> {
+    let mut key = blake3::Hasher::new();
+    key.update(&seed.to_le_bytes()).update(name.as_bytes());
+    let mut rng = ChaCha8Rng::from_seed(*key.finalize().as_bytes());
+    let mut values = Vec::with_capacity(elements + 1);
+    while values.len() < elements {
+        let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
+        let angle = std::f64::consts::TAU * rng.random::<f64>();
+        values.push((std * radius * angle.cos()) as f32);
+        values.push((std * radius * angle.sin()) as f32);
+    }
+    values.truncate(elements);
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_have_the_asked_spread_and_depend_on_name_and_seed() {
+        let a = normal("a", 1, 20_000, 0.02);
+        let variance = a.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / a.len() as f64;
+        assert!((variance.sqrt() - 0.02).abs() < 5e-4, "{}", variance.sqrt());
+        assert_eq!(a, normal("a", 1, 20_000, 0.02));
+        assert_ne!(a, normal("b", 1, 20_000, 0.02));
+        assert_ne!(a, normal("a", 2, 20_000, 0.02));
+    }
+}

@@ -1,0 +1,31 @@
+//! Encoders, connectors and decoders as Burn modules, and the way in from Hugging Face checkpoints.
+//!
+//! Reading order:
+//!
+//! - [`config`]: sizes and switches of each part, read from `config.json` or from a run's TOML
+//! - [`encoder`], [`connector`], [`decoder`]: the three parts
+//! - [`vlm`]: the three parts as one model
+//! - [`attention`], [`rope`]: what encoder and decoder share
+//! - [`params`]: parameters by their `transformers` names
+//! - [`weights`]: safetensors in and out
+//! - [`init`]: random weights, a pure function of seed and parameter name
+//! - [`device`]: CPU or GPU, chosen at run time
+
+pub mod config;
+
+pub mod connector;
+pub mod decoder;
+pub mod encoder;
+pub mod vlm;
+
+pub mod attention;
+pub mod rope;
+
+pub mod device;
+pub mod error;
+pub mod init;
+pub mod params;
+pub mod weights;
+
+pub use error::ModelError;
+pub use vlm::Vlm;

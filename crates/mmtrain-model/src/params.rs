@@ -1,0 +1,275 @@
+//! Parameters by their `transformers` names.
+//!
+//! A module's fields are named after the checkpoints, so a parameter's key is its path, with three
+//! regular differences: Burn's linear weights are `[in, out]` where files have `[out, in]`, norms
+//! say `gamma`/`beta`, and the connector's list counts from one (`linear_1`).
+//!
+//! Values travel flat (`[elements]`, in Burn's layout): optimizer and gradients need no shape.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::prelude::*;
+use burn::tensor::Gradients;
+use serde::{Deserialize, Serialize};
+
+/// One of the three parts of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The modality encoder.
+    Encoder,
+    /// Between encoder and decoder.
+    Connector,
+    /// The language model.
+    Decoder,
+}
+
+impl Part {
+    /// All parts in the order in which data flows.
+    pub const ALL: [Self; 3] = [Self::Encoder, Self::Connector, Self::Decoder];
+
+    /// The word users see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Encoder => "encoder",
+            Self::Connector => "connector",
+            Self::Decoder => "decoder",
+        }
+    }
+
+    /// What stands before a parameter's path in a LLaVA checkpoint.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Encoder => "vision_tower.vision_model.",
+            Self::Connector => "multi_modal_projector.",
+            Self::Decoder => "language_model.",
+        }
+    }
+}
+
+/// How a parameter lies in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// As in memory.
+    Same,
+    /// A linear weight: `[out, in]` in files, `[in, out]` in memory.
+    Transposed,
+}
+
+/// Name and shape of a parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParamInfo {
+    /// Key in a LLaVA checkpoint, with prefix.
+    pub name: String,
+    /// Which part it belongs to.
+    pub part: Part,
+    /// Shape in memory.
+    pub shape: Vec<usize>,
+    /// How it lies in a file.
+    pub layout: Layout,
+}
+
+impl ParamInfo {
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Shape in a file: transposed, and a patch embedding as a convolution kernel `[out, 3, patch, patch]`.
+    pub fn file_shape(&self) -> Vec<usize> {
+        match (self.layout, self.shape.as_slice()) {
+            (Layout::Transposed, &[input, output]) if self.name.ends_with("patch_embedding.weight") => {
+                let patch = (input / 3).isqrt();
+                vec![output, 3, patch, patch]
+            }
+            (Layout::Transposed, &[input, output]) => vec![output, input],
+            (_, shape) => shape.to_vec(),
+        }
+    }
+
+    /// Whether weight decay applies: matrices, but no embeddings, norms and biases.
+    pub fn decays(&self) -> bool {
+        self.layout == Layout::Transposed
+    }
+}
+
+/// A parameter and its value.
+#[derive(Debug, Clone)]
+pub struct NamedParam {
+    /// Name and shape.
+    pub info: ParamInfo,
+    /// `[elements]`, in the memory layout.
+    pub value: Tensor<1>,
+}
+
+/// Gradients (or optimizer moments) by parameter name. `[elements]` each
+pub type FlatTensors = BTreeMap<String, Tensor<1>>;
+
+/// All parameters of a module in visiting order.
+pub fn named<M: Module>(module: &M, part: Part) -> Vec<NamedParam> {
+    let mut visitor = Collect { path: Path::new(part), out: Vec::new() };
+    module.visit(&mut visitor);
+    visitor.out
+}
+
+/// Replaces the parameters for which `value` gives a flat tensor.
+pub fn assign<M: Module>(module: M, part: Part, value: &mut dyn FnMut(&ParamInfo) -> Option<Tensor<1>>) -> M {
+    module.map(&mut Assign { path: Path::new(part), value })
+}
+
+/// The same module with every parameter a tracked leaf of a new tape.
+pub fn leaves<M: Module>(module: &M) -> M {
+    struct Leaf;
+    impl ModuleMapper for Leaf {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|tensor| tensor.autodiff().require_grad())
+        }
+    }
+    module.clone().map(&mut Leaf)
+}
+
+/// Takes the gradients of a module made by [`leaves`], adding to what is there.
+///
+/// `scope` is the path from the part to the module, such as `encoder.layers.3.`.
+pub fn take_gradients<M: Module>(
+    module: &M,
+    part: Part,
+    scope: &str,
+    gradients: &mut Gradients,
+    into: &mut FlatTensors,
+) {
+    let path = Path { scope: scope.to_owned(), ..Path::new(part) };
+    module.visit(&mut TakeGradients { path, gradients, into });
+}
+
+/// Adds `gradient` to what stands under `name`.
+pub fn accumulate(into: &mut FlatTensors, name: String, gradient: Tensor<1>) {
+    let sum = match into.remove(&name) {
+        Some(old) => old + gradient,
+        None => gradient,
+    };
+    into.insert(name, sum);
+}
+
+/// Where a visit is, and the name that follows from it.
+#[derive(Debug)]
+struct Path {
+    part: Part,
+    scope: String,
+    segments: Vec<String>,
+    containers: Vec<String>,
+}
+
+impl Path {
+    fn new(part: Part) -> Self {
+        Self { part, scope: String::new(), segments: Vec::new(), containers: Vec::new() }
+    }
+
+    fn enter(&mut self, name: &str, container: &str) {
+        self.segments.push(name.to_owned());
+        self.containers.push(container.to_owned());
+    }
+
+    fn exit(&mut self) {
+        self.segments.pop();
+        self.containers.pop();
+    }
+
+    fn info<const D: usize>(&self, tensor: &Tensor<D>) -> ParamInfo {
+        let container = self.containers.last().map_or("", String::as_str);
+        let layout = match (container, self.segments.last().map(String::as_str)) {
+            ("Struct:Linear", Some("weight")) => Layout::Transposed,
+            _ => Layout::Same,
+        };
+        ParamInfo { name: self.name(), part: self.part, shape: tensor.dims().to_vec(), layout }
+    }
+
+    fn name(&self) -> String {
+        let steps = self.segments.iter().zip(&self.containers).filter(|(_, container)| !container.starts_with("Enum:"));
+        let mut words: Vec<String> = Vec::with_capacity(self.segments.len());
+        for (segment, container) in steps {
+            match (words.last().map(String::as_str), container.as_str(), segment.as_str()) {
+                (Some("linear"), "Vec", index) => {
+                    let number = index.parse::<usize>().map_or(0, |index| index + 1);
+                    words.pop();
+                    words.push(format!("linear_{number}"));
+                }
+                (_, "Struct:LayerNorm" | "Struct:RmsNorm", "gamma") => words.push("weight".to_owned()),
+                (_, "Struct:LayerNorm", "beta") => words.push("bias".to_owned()),
+                _ => words.push(segment.clone()),
+            }
+        }
+        format!("{}{}{}", self.part.prefix(), self.scope, words.join("."))
+    }
+}
+
+struct Collect {
+    path: Path,
+    out: Vec<NamedParam>,
+}
+
+impl ModuleVisitor for Collect {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        let info = self.path.info(&tensor);
+        let elements = info.elements();
+        self.out.push(NamedParam { info, value: tensor.reshape([elements]) });
+    }
+
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+}
+
+struct Assign<'a> {
+    path: Path,
+    value: &'a mut dyn FnMut(&ParamInfo) -> Option<Tensor<1>>,
+}
+
+impl ModuleMapper for Assign<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let info = self.path.info(&param.val());
+        let Some(flat) = (self.value)(&info) else {
+            return param;
+        };
+        param.map(|old| flat.reshape(old.dims()).to_device(&old.device()))
+    }
+
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+}
+
+struct TakeGradients<'a> {
+    path: Path,
+    gradients: &'a mut Gradients,
+    into: &'a mut FlatTensors,
+}
+
+impl ModuleVisitor for TakeGradients<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        let Some(gradient) = tensor.grad_remove(self.gradients) else {
+            return;
+        };
+        let elements = tensor.dims().iter().product::<usize>();
+        accumulate(self.into, self.path.name(), gradient.reshape([elements]));
+    }
+
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+}

@@ -1,0 +1,203 @@
+//! Weights in safetensors: one file or shards with an index, f32, bf16 or f16.
+//!
+//! Files are read by offset (never mapped, so a file that another process cuts short is an error,
+//! not a crash) after their header has been checked by the `safetensors` crate. Keys are accepted in
+//! every spelling under which these models are published; see [`aliases`].
+
+mod file;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use burn::prelude::*;
+use burn::tensor::TensorData;
+use serde_json::Value;
+
+use crate::error::ModelError;
+use crate::params::{Layout, ParamInfo, Part};
+
+pub use file::{StoredTensor, TensorFile, write_safetensors};
+
+/// An opened checkpoint directory.
+#[derive(Debug)]
+pub struct Checkpoint {
+    dir: PathBuf,
+    files: Vec<TensorFile>,
+    /// Tensor name to file.
+    index: BTreeMap<String, usize>,
+}
+
+impl Checkpoint {
+    /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` lists.
+    pub fn open(dir: &Path) -> Result<Self, ModelError> {
+        let index_path = dir.join("model.safetensors.index.json");
+        let names = if index_path.is_file() {
+            shard_names(&index_path)?
+        } else if dir.join("model.safetensors").is_file() {
+            vec!["model.safetensors".to_owned()]
+        } else {
+            return Err(ModelError::NoWeights { path: dir.to_owned() });
+        };
+        let files = names.iter().map(|name| TensorFile::open(&dir.join(name))).collect::<Result<Vec<_>, _>>()?;
+        let index = files
+            .iter()
+            .enumerate()
+            .flat_map(|(number, file)| file.names().map(move |name| (name.to_owned(), number)))
+            .collect();
+        Ok(Self { dir: dir.to_owned(), files, index })
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Every tensor name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.index.keys().map(String::as_str)
+    }
+
+    /// The key under which this checkpoint holds a parameter.
+    pub fn key_of(&self, info: &ParamInfo) -> Option<String> {
+        aliases(info).into_iter().find(|alias| self.index.contains_key(alias))
+    }
+
+    /// Reads parameters in memory layout. All that is missing or of another shape is reported at once.
+    pub fn read_all(&self, infos: &[ParamInfo]) -> Result<BTreeMap<String, Tensor<1>>, ModelError> {
+        let keys = self.check(infos)?;
+        let mut values = BTreeMap::new();
+        for (info, key) in infos.iter().zip(keys) {
+            let stored = self.files[self.index[&key]].read(&key)?;
+            values.insert(info.name.clone(), memory_layout(info, stored.values));
+        }
+        Ok(values)
+    }
+
+    fn check(&self, infos: &[ParamInfo]) -> Result<Vec<String>, ModelError> {
+        let (mut keys, mut missing, mut mismatches) = (Vec::new(), Vec::new(), Vec::new());
+        for info in infos {
+            let Some(key) = self.key_of(info) else {
+                missing.push(info.name.clone());
+                continue;
+            };
+            let shape = self.files[self.index[&key]].shape(&key).unwrap_or_default();
+            if !same_shape(&shape, info) {
+                mismatches.push(format!("{key}: file {shape:?}, model {:?}", info.file_shape()));
+            }
+            keys.push(key);
+        }
+        if !missing.is_empty() {
+            return Err(ModelError::Missing { path: self.dir.clone(), names: missing });
+        }
+        if !mismatches.is_empty() {
+            return Err(ModelError::Shape { path: self.dir.clone(), mismatches });
+        }
+        Ok(keys)
+    }
+}
+
+fn shard_names(index_path: &Path) -> Result<Vec<String>, ModelError> {
+    let bad = |message: String| ModelError::Safetensors { path: index_path.to_owned(), message };
+    let json: Value = serde_json::from_str(&fs_err::read_to_string(index_path)?)
+        .map_err(|error| bad(format!("not JSON: {error}")))?;
+    let map = json.get("weight_map").and_then(Value::as_object).ok_or_else(|| bad("no `weight_map`".into()))?;
+    let names = map.values().filter_map(Value::as_str).collect::<BTreeSet<_>>();
+    if let Some(name) = names.iter().find(|name| name.contains(['/', '\\'])) {
+        return Err(bad(format!("shard name `{name}` holds a path")));
+    }
+    Ok(names.into_iter().map(str::to_owned).collect())
+}
+
+/// A patch embedding may be stored as a kernel or flat: the first axis and the element count decide.
+fn same_shape(shape: &[usize], info: &ParamInfo) -> bool {
+    let expected = info.file_shape();
+    let squeezed = |shape: &[usize]| (shape.first().copied(), shape.iter().product::<usize>());
+    shape == expected || (shape.len() > 2 && squeezed(shape) == squeezed(&expected))
+}
+
+/// Puts a parameter's file values into memory layout. `[elements]`
+pub fn memory_layout(info: &ParamInfo, values: Vec<f32>) -> Tensor<1> {
+    let device = Device::flex();
+    let elements = values.len();
+    match (info.layout, info.shape.as_slice()) {
+        (Layout::Transposed, &[input, output]) => {
+            Tensor::<2>::from_data(TensorData::new(values, [output, input]), &device).transpose().reshape([elements])
+        }
+        _ => Tensor::from_data(TensorData::new(values, [elements]), &device),
+    }
+}
+
+/// Puts a parameter's memory values into file layout.
+pub fn file_layout(info: &ParamInfo, value: Tensor<1>) -> TensorData {
+    match (info.layout, info.shape.as_slice()) {
+        (Layout::Transposed, &[input, output]) => {
+            let elements = input * output;
+            value.reshape([input, output]).transpose().reshape([elements]).into_data()
+        }
+        _ => value.into_data(),
+    }
+}
+
+/// Keys under which a parameter is published, the most usual first:
+/// LLaVA on the Hub, the version-5 module tree, a bare tower or language model, LLaVA's own files.
+pub fn aliases(info: &ParamInfo) -> Vec<String> {
+    let path = info.name.strip_prefix(info.part.prefix()).unwrap_or(&info.name);
+    let with = |prefixes: &[&str]| prefixes.iter().map(|prefix| format!("{prefix}{path}")).collect::<Vec<_>>();
+    match info.part {
+        Part::Encoder => with(&[
+            "vision_tower.vision_model.",
+            "model.vision_tower.vision_model.",
+            "vision_tower.",
+            "model.vision_tower.",
+            "vision_model.",
+            "model.vision_tower.vision_tower.vision_model.",
+            "",
+        ]),
+        Part::Connector => {
+            let mut keys = with(&["multi_modal_projector.", "model.multi_modal_projector.", ""]);
+            keys.extend(original_projector(path));
+            keys
+        }
+        Part::Decoder => match path.strip_prefix("model.") {
+            Some(inner) => vec![
+                format!("language_model.model.{inner}"),
+                format!("model.language_model.{inner}"),
+                format!("model.{inner}"),
+            ],
+            None => with(&["language_model.", ""]),
+        },
+    }
+}
+
+/// `linear_2.weight` is `model.mm_projector.2.weight` in LLaVA's own checkpoints (1 is the activation).
+fn original_projector(path: &str) -> Option<String> {
+    let (number, rest) = path.strip_prefix("linear_")?.split_once('.')?;
+    let index = 2 * (number.parse::<usize>().ok()?.checked_sub(1)?);
+    Some(format!("model.mm_projector.{index}.{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_published_spelling_is_known() {
+        let info =
+            |name: &str, part| ParamInfo { name: name.into(), part, shape: vec![2, 3], layout: Layout::Transposed };
+        let connector = aliases(&info("multi_modal_projector.linear_2.weight", Part::Connector));
+        assert!(connector.contains(&"model.mm_projector.2.weight".to_owned()));
+        let decoder = aliases(&info("language_model.model.norm.weight", Part::Decoder));
+        assert!(decoder.contains(&"model.language_model.norm.weight".to_owned()));
+        assert!(decoder.contains(&"model.norm.weight".to_owned()));
+    }
+
+    #[test]
+    fn layouts_are_inverse() {
+        let info = ParamInfo { name: "x".into(), part: Part::Decoder, shape: vec![2, 3], layout: Layout::Transposed };
+        let file = (0..6).map(|v| v as f32).collect::<Vec<_>>();
+        let memory = memory_layout(&info, file.clone());
+        // [output 3, input 2] in the file: rows (0 1) (2 3) (4 5).
+        assert_eq!(memory.to_data().try_to_vec::<f32>().expect("f32"), [0., 2., 4., 1., 3., 5.]);
+        assert_eq!(file_layout(&info, memory).try_to_vec::<f32>().expect("f32"), file);
+    }
+}

@@ -1,0 +1,182 @@
+//! One safetensors file, read by offset and written as a stream.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::TensorData;
+use fs_err::File;
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+
+use crate::error::ModelError;
+
+/// Headers above this are refused: the format's own limit.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// A checked header and the file behind it.
+#[derive(Debug)]
+pub struct TensorFile {
+    path: PathBuf,
+    file: File,
+    tensors: BTreeMap<String, TensorInfo>,
+    data_start: u64,
+}
+
+/// A tensor as it lies in the file, widened to f32 (integers: exact up to 2^24).
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredTensor {
+    /// Shape in the file.
+    pub shape: Vec<usize>,
+    /// Row-major values.
+    pub values: Vec<f32>,
+}
+
+impl TensorFile {
+    /// Opens a file and checks header and length.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        let bad = |message: String| ModelError::Safetensors { path: path.to_owned(), message };
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let mut size = [0_u8; 8];
+        file.read_exact(&mut size).map_err(|_| bad(format!("{length} bytes are too few for a safetensors file")))?;
+        let header_bytes = u64::from_le_bytes(size);
+        if header_bytes > MAX_HEADER_BYTES || header_bytes + 8 > length {
+            return Err(bad(format!(
+                "a header of {header_bytes} bytes in a file of {length}: cut short, or not safetensors"
+            )));
+        }
+        let mut header = vec![0_u8; header_bytes as usize];
+        file.read_exact(&mut header)?;
+        let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| bad(format!("header: {error}")))?;
+        let (promised, held) = (metadata.data_len() as u64, length - 8 - header_bytes);
+        if promised != held {
+            return Err(bad(format!("the header promises {promised} bytes of tensors, the file holds {held}")));
+        }
+        let names = metadata.offset_keys();
+        let tensors =
+            names.into_iter().filter_map(|name| Some((name.clone(), metadata.info(&name)?.clone()))).collect();
+        Ok(Self { path: path.to_owned(), file, tensors, data_start: 8 + header_bytes })
+    }
+
+    /// Tensor names in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Shape of one tensor.
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.tensors.get(name).map(|info| info.shape.clone())
+    }
+
+    /// Reads one tensor.
+    pub fn read(&self, name: &str) -> Result<StoredTensor, ModelError> {
+        let bad = |message: String| ModelError::Safetensors { path: self.path.clone(), message };
+        let info = self.tensors.get(name).ok_or_else(|| bad(format!("no tensor `{name}`")))?;
+        let (start, end) = info.data_offsets;
+        let mut bytes = vec![0_u8; end - start];
+        self.file
+            .file()
+            .read_exact_at(&mut bytes, self.data_start + start as u64)
+            .map_err(|error| bad(format!("tensor `{name}`: {error}")))?;
+        let values = widen(info.dtype, &bytes)
+            .ok_or_else(|| bad(format!("tensor `{name}` is {:?}, which is not supported", info.dtype)))?;
+        Ok(StoredTensor { shape: info.shape.clone(), values })
+    }
+}
+
+/// Little-endian bytes to f32.
+fn widen(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    fn each<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+        bytes.as_chunks::<N>().0.iter().map(|chunk| value(*chunk)).collect()
+    }
+    Some(match dtype {
+        Dtype::F32 => each(bytes, f32::from_le_bytes),
+        Dtype::BF16 => each(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+        Dtype::F16 => each(bytes, |b| f16::from_le_bytes(b).to_f32()),
+        Dtype::F64 => each(bytes, |b| f64::from_le_bytes(b) as f32),
+        Dtype::I64 => each(bytes, |b| i64::from_le_bytes(b) as f32),
+        Dtype::I32 => each(bytes, |b| i32::from_le_bytes(b) as f32),
+        Dtype::BOOL | Dtype::U8 => each(bytes, |[b]: [u8; 1]| f32::from(b)),
+        _ => return None,
+    })
+}
+
+/// Streams f32 tensors as one safetensors file, in the order given.
+///
+/// `fetch` is called once per tensor, when its turn comes, so that only one is held on the host.
+pub fn write_safetensors(
+    out: &mut impl Write,
+    tensors: &[(String, Vec<usize>)],
+    mut fetch: impl FnMut(usize) -> TensorData,
+) -> std::io::Result<()> {
+    let mut offset = 0;
+    let mut infos = Vec::with_capacity(tensors.len());
+    for (name, shape) in tensors {
+        let bytes = shape.iter().product::<usize>() * size_of::<f32>();
+        let data_offsets = (offset, offset + bytes);
+        infos.push((name.clone(), TensorInfo { dtype: Dtype::F32, shape: shape.clone(), data_offsets }));
+        offset += bytes;
+    }
+    let metadata = Metadata::new(None, infos).map_err(std::io::Error::other)?;
+    let mut header = serde_json::to_vec(&metadata)?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(&header)?;
+    for index in 0..tensors.len() {
+        out.write_all(fetch(index).as_bytes())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Vec<u8> {
+        let tensors = [("a".to_owned(), vec![2]), ("b".to_owned(), vec![1, 3])];
+        let mut bytes = Vec::new();
+        write_safetensors(&mut bytes, &tensors, |index| match index {
+            0 => TensorData::from([1.0_f32, -2.0]),
+            _ => TensorData::from([[0.5_f32, 0.25, 8.0]]),
+        })
+        .expect("writes to memory");
+        bytes
+    }
+
+    fn open(bytes: &[u8]) -> Result<TensorFile, ModelError> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("x.safetensors");
+        fs_err::write(&path, bytes)?;
+        TensorFile::open(&path)
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_other_readers_agree() {
+        let bytes = sample();
+        let file = open(&bytes).expect("opens");
+        assert_eq!(file.names().collect::<Vec<_>>(), ["a", "b"]);
+        let other = safetensors::SafeTensors::deserialize(&bytes).expect("the crate reads it");
+        assert_eq!(other.tensor("b").expect("b").shape(), [1, 3]);
+        let dir = tempfile::tempdir().expect("temp dir");
+        let path = dir.path().join("x.safetensors");
+        fs_err::write(&path, &bytes).expect("written");
+        let file = TensorFile::open(&path).expect("opens");
+        assert_eq!(file.read("b").expect("b").values, [0.5, 0.25, 8.0]);
+    }
+
+    #[test]
+    fn damaged_files_are_errors() {
+        let bytes = sample();
+        for cut in 0..bytes.len() {
+            assert!(open(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+        let mut lying = bytes.clone();
+        lying[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(open(&lying).is_err());
+        let mut garbage = bytes;
+        garbage[9] = b'{';
+        assert!(open(&garbage).is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! What to make, and what was made.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Split, SynthError};
+
+/// A format of a real dataset that can be imitated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Like {
+    /// CC3M as `WebDataset` shards (`pixparse/cc3m-wds`).
+    Cc3m,
+}
+
+impl Like {
+    /// Every format, in the order of the help text.
+    pub const ALL: &[Self] = &[Self::Cc3m];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cc3m => "cc3m",
+        }
+    }
+}
+
+impl FromStr for Like {
+    type Err = SynthError;
+
+    fn from_str(name: &str) -> Result<Self, SynthError> {
+        let known = || Self::ALL.iter().map(|like| like.name()).collect::<Vec<_>>().join(", ");
+        let found = Self::ALL.iter().copied().find(|like| like.name() == name);
+        found.ok_or_else(|| SynthError::UnknownFormat { name: name.to_owned(), known: known() })
+    }
+}
+
+/// What to make; equal options make equal bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SynthOptions {
+    /// Scenes to train on.
+    pub samples: usize,
+    /// Every seed is another dataset.
+    pub seed: u64,
+    /// Side of the pictures, in pixels.
+    pub size: u32,
+    /// Fewest and most objects in a scene.
+    pub objects: (u32, u32),
+    /// Held-out scenes.
+    pub validation_samples: usize,
+    /// Scenes per tar file.
+    pub shard_size: usize,
+}
+
+impl SynthOptions {
+    /// 64-pixel scenes of one or two objects, a twentieth (64 to 1000) on top for validation, 1000 a shard.
+    pub fn new(samples: usize, seed: u64) -> Self {
+        Self {
+            samples,
+            seed,
+            size: 64,
+            objects: (1, 2),
+            validation_samples: (samples / 20).clamp(64, 1000),
+            shard_size: 1000,
+        }
+    }
+
+    /// Checks every range.
+    pub fn validate(&self) -> Result<(), SynthError> {
+        let (min, max) = self.objects;
+        check("samples", &self.samples, self.samples >= 1, "at least 1")?;
+        check("size", &self.size, (32..=1024).contains(&self.size), "32 to 1024 pixels")?;
+        check("objects", &format!("{min}..{max}"), 1 <= min && min <= max && max <= 9, "1 to 9, smaller first")?;
+        check("shard_size", &self.shard_size, (1..=10_000).contains(&self.shard_size), "1 to 10000")?;
+        // names have four digits for the shard
+        let most = self.shard_size * 10_000;
+        check("samples", &self.samples, self.samples <= most, "at most 10000 shards")?;
+        check("validation_samples", &self.validation_samples, self.validation_samples <= most, "at most 10000 shards")
+    }
+
+    pub(crate) fn samples_of(&self, split: Split) -> usize {
+        match split {
+            Split::Train => self.samples,
+            Split::Validation => self.validation_samples,
+        }
+    }
+
+    /// `name: theirs / ours` for each option that differs.
+    pub(crate) fn differences(&self, there: &Self) -> Vec<String> {
+        let pairs = [
+            ("samples", there.samples.to_string(), self.samples.to_string()),
+            ("seed", there.seed.to_string(), self.seed.to_string()),
+            ("size", there.size.to_string(), self.size.to_string()),
+            ("objects", format!("{:?}", there.objects), format!("{:?}", self.objects)),
+            ("validation_samples", there.validation_samples.to_string(), self.validation_samples.to_string()),
+            ("shard_size", there.shard_size.to_string(), self.shard_size.to_string()),
+        ];
+        let differing = pairs.into_iter().filter(|(_, theirs, ours)| theirs != ours);
+        differing.map(|(name, theirs, ours)| format!("{name} is {theirs}, asked for {ours}")).collect()
+    }
+}
+
+fn check(option: &'static str, value: &impl ToString, ok: bool, allowed: &'static str) -> Result<(), SynthError> {
+    if ok { Ok(()) } else { Err(SynthError::Option { option, value: value.to_string(), allowed }) }
+}
+
+/// What is there now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SynthReport {
+    /// Directory of the dataset.
+    pub out: PathBuf,
+    /// Whether it was made now; false if the same dataset was there already.
+    pub created: bool,
+    /// Scenes to train on.
+    pub train_samples: usize,
+    /// Held-out scenes.
+    pub validation_samples: usize,
+    /// Tar files.
+    pub shards: usize,
+    /// Size of the tar files together.
+    pub bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_format_lists_what_exists() {
+        assert_eq!("cc3m".parse::<Like>().ok(), Some(Like::Cc3m));
+        let error = "coco".parse::<Like>().expect_err("not made here");
+        assert_eq!(error.to_string(), "unknown format `coco`, can make: cc3m");
+    }
+
+    #[test]
+    fn a_twentieth_is_held_out_within_bounds() {
+        let validation = |samples| SynthOptions::new(samples, 0).validation_samples;
+        assert_eq!([validation(10), validation(12_000), validation(1_000_000)], [64, 600, 1000]);
+    }
+
+    #[test]
+    fn options_out_of_range_are_named() {
+        let good = SynthOptions::new(10, 0);
+        good.validate().expect("defaults are valid");
+        for (bad, name) in [
+            (SynthOptions { samples: 0, ..good.clone() }, "`samples` is 0"),
+            (SynthOptions { size: 8, ..good.clone() }, "`size` is 8"),
+            (SynthOptions { objects: (3, 2), ..good.clone() }, "`objects` is 3..2"),
+            (SynthOptions { objects: (1, 10), ..good.clone() }, "`objects` is 1..10"),
+            (SynthOptions { shard_size: 0, ..good.clone() }, "`shard_size` is 0"),
+            (SynthOptions { samples: 20_000, shard_size: 1, ..good.clone() }, "`samples` is 20000"),
+        ] {
+            let error = bad.validate().expect_err("out of range").to_string();
+            assert!(error.starts_with(name), "{error}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! From a conversation to token ids and labels: tokenizer, templates, label masks.
+//!
+//! ```text
+//! Conversation ─ Template::render ─▶ [Segment { piece, supervised }] ─ encode ─▶ Encoded { input_ids, labels, media }
+//! ```
+//!
+//! - [`conversation`]: who said what, and where the media are.
+//! - [`template`]: the conversation as segments, each marked as learned or not.
+//! - [`mod@encode`]: segments to ids and labels; media placeholders expand to the connector's token count.
+//! - [`tokenizer`]: Hugging Face `tokenizer.json`, with special tokens that data text can never reach.
+//! - [`special`]: which ids begin, end, pad and stand for a picture.
+//! - [`train`]: the small byte-level BPE of the quickstart.
+//!
+//! Nothing here knows pixels or tensors.
+
+pub mod conversation;
+pub mod encode;
+pub mod error;
+pub mod special;
+pub mod template;
+pub mod tokenizer;
+pub mod train;
+
+pub use conversation::{Conversation, Part, Role, Turn};
+pub use encode::{Encoded, IGNORE_INDEX, MediaSpan, encode};
+pub use error::TextError;
+pub use template::{Piece, Segment, Template};
+pub use tokenizer::TextTokenizer;

@@ -1,0 +1,338 @@
+//! The tokenizer: Hugging Face `tokenizer.json`, with special tokens out of reach of data text.
+//!
+//! Deviations from calling `tokenizers` directly:
+//! - special tokens inside a text are encoded as plain text (a caption that holds `</s>` or
+//!   `<image>` stays a caption); only a template places special tokens, by id;
+//! - truncation and padding that a `tokenizer.json` may carry are switched off, because a label mask
+//!   must never be cut silently;
+//! - a text is at most [`MAX_TEXT_BYTES`] long.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tokenizers::{AddedToken, Encoding, Tokenizer};
+
+use crate::TextError;
+use crate::special::{EOS_NAMES, EOS_ROLE, IMAGE_NAMES, IMAGE_ROLE, SpecialIds};
+
+/// The longest text that is tokenized, in bytes; some pre-tokenizers are slower than linear.
+pub const MAX_TEXT_BYTES: usize = 1 << 20;
+
+/// File that holds vocabulary, merges and special tokens.
+pub const TOKENIZER_FILE: &str = "tokenizer.json";
+/// File that says what the special tokens are for.
+pub const CONFIG_FILE: &str = "tokenizer_config.json";
+const MAP_FILE: &str = "special_tokens_map.json";
+/// Tokenizer files of other kinds, named in the hint when `tokenizer.json` is missing.
+const OTHER_FILES: &[&str] = &["tokenizer.model", "vocab.json", "merges.txt", "vocab.txt"];
+
+/// Text to ids and back.
+#[derive(Debug, Clone)]
+pub struct TextTokenizer {
+    inner: Tokenizer,
+    special: SpecialIds,
+    /// `tokenizer_config.json` as it was read, so that a run hands on what it got.
+    config: Option<Value>,
+    vocab_size: usize,
+}
+
+impl TextTokenizer {
+    /// Reads a `tokenizer.json`, or the one in a checkpoint directory, with the
+    /// `tokenizer_config.json` and `special_tokens_map.json` beside it where they exist.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, TextError> {
+        let path = path.as_ref();
+        let file = if path.is_dir() { path.join(TOKENIZER_FILE) } else { path.to_path_buf() };
+        let dir = file.parent().unwrap_or(Path::new(""));
+        if path.is_dir() && !file.exists() {
+            return Err(no_tokenizer(dir));
+        }
+        let bytes = fs_err::read(&file)?;
+        let inner = parse(&bytes, &file.display().to_string())?;
+        let config = read_json(&dir.join(CONFIG_FILE))?;
+        Self::new(inner, config, read_json(&dir.join(MAP_FILE))?)
+    }
+
+    /// Reads the content of a `tokenizer.json`; special tokens are found by the names in common use.
+    pub fn from_json(json: impl AsRef<[u8]>) -> Result<Self, TextError> {
+        Self::new(parse(json.as_ref(), TOKENIZER_FILE)?, None, None)
+    }
+
+    pub(crate) fn new(mut inner: Tokenizer, config: Option<Value>, map: Option<Value>) -> Result<Self, TextError> {
+        inner.with_truncation(None).map_err(tokenize_error)?;
+        inner.with_padding(None);
+        inner.set_encode_special_tokens(true);
+        let configs: Vec<Value> = config.iter().cloned().chain(map).collect();
+        let special = SpecialIds::find(&inner, &configs);
+        let mut tokenizer = Self { vocab_size: vocab_size(&inner), inner, special, config };
+        tokenizer.reserve_special_tokens()?;
+        Ok(tokenizer)
+    }
+
+    /// Marks begin, end and image tokens as special where `tokenizer.json` does not, because only
+    /// special tokens are kept from matching inside data text. Their ids stay.
+    fn reserve_special_tokens(&mut self) -> Result<(), TextError> {
+        let ids = [self.special.bos, self.special.eos, self.special.image];
+        for id in ids.into_iter().flatten() {
+            let Some(token) = self.inner.id_to_token(id) else {
+                continue;
+            };
+            if !self.inner.get_added_vocabulary().is_special_token(&token) {
+                self.add_special(token)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_special(&mut self, token: String) -> Result<(), TextError> {
+        let added = AddedToken::from(token, true);
+        self.inner.add_special_tokens([added]).map_err(tokenize_error)?;
+        Ok(())
+    }
+
+    /// The ids of a plain text: nothing is added, and special tokens in it are not recognised.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        Ok(self.encode_with_offsets(text)?.get_ids().to_vec())
+    }
+
+    /// As [`encode`](Self::encode), with the byte range of each token in `text`.
+    pub(crate) fn encode_with_offsets(&self, text: &str) -> Result<Encoding, TextError> {
+        if text.len() > MAX_TEXT_BYTES {
+            return Err(TextError::TextTooLong { bytes: text.len(), max: MAX_TEXT_BYTES });
+        }
+        let encoding = self.inner.encode(text, false).map_err(tokenize_error)?;
+        let reserved = encoding.get_ids().iter().position(|&id| self.special.is_reserved(id));
+        match reserved {
+            Some(at) => Err(TextError::ReservedToken { token: encoding.get_tokens()[at].clone() }),
+            None => Ok(encoding),
+        }
+    }
+
+    /// The text of `ids`; special tokens are left out, bytes that are no UTF-8 become `�`.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, TextError> {
+        self.inner.decode(ids, true).map_err(tokenize_error)
+    }
+
+    /// The id of a token by its name, special or not.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// Highest id + 1: the rows that an embedding needs at least.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// Begin-of-text; `None` where the tokenizer has none (Qwen2).
+    pub fn bos_id(&self) -> Option<u32> {
+        self.special.bos
+    }
+
+    /// End of what the model says.
+    pub fn eos_id(&self) -> Result<u32, TextError> {
+        required(self.special.eos, EOS_ROLE, EOS_NAMES)
+    }
+
+    /// Padding; `None` where the tokenizer has none (Llama).
+    pub fn pad_id(&self) -> Option<u32> {
+        self.special.pad
+    }
+
+    /// The id that fills a row up: the padding token, else the end token, else 0. Padded positions
+    /// carry no label and come after all text, so which id it is changes nothing.
+    pub fn fill_id(&self) -> u32 {
+        self.special.pad.or(self.special.eos).unwrap_or(0)
+    }
+
+    /// The placeholder of one picture token.
+    pub fn image_id(&self) -> Result<u32, TextError> {
+        required(self.special.image, IMAGE_ROLE, IMAGE_NAMES)
+    }
+
+    /// Adds `<image>` as a special token where the tokenizer has no image placeholder, for
+    /// text-only checkpoints. Returns the vocabulary size afterwards; if it grew, the embedding
+    /// must grow too.
+    pub fn ensure_image_token(&mut self) -> Result<usize, TextError> {
+        if self.special.image.is_none() {
+            self.add_special(IMAGE_NAMES[0].to_owned())?;
+            self.special.image = self.inner.token_to_id(IMAGE_NAMES[0]);
+            self.vocab_size = vocab_size(&self.inner);
+        }
+        Ok(self.vocab_size)
+    }
+
+    /// The content of a `tokenizer.json` that reads back as this tokenizer.
+    pub fn to_json(&self) -> Result<String, TextError> {
+        self.inner.to_string(false).map_err(tokenize_error)
+    }
+
+    /// Names and contents of the files that hold the tokenizer, for a run directory or an export.
+    pub fn files(&self) -> Result<Vec<(&'static str, String)>, TextError> {
+        let config = match &self.config {
+            Some(config) => config.clone(),
+            None => self.derived_config(),
+        };
+        Ok(vec![(TOKENIZER_FILE, self.to_json()?), (CONFIG_FILE, format!("{config:#}\n"))])
+    }
+
+    /// A `tokenizer_config.json` with which `transformers` understands the special tokens alike.
+    fn derived_config(&self) -> Value {
+        let name = |id: Option<u32>| id.and_then(|id| self.inner.id_to_token(id));
+        json!({
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": name(self.special.bos),
+            "eos_token": name(self.special.eos),
+            "pad_token": name(self.special.pad),
+            "image_token": name(self.special.image),
+            "clean_up_tokenization_spaces": false,
+        })
+    }
+}
+
+fn parse(bytes: &[u8], what: &str) -> Result<Tokenizer, TextError> {
+    Tokenizer::from_bytes(bytes).map_err(|error| TextError::Parse { what: what.to_owned(), detail: error.to_string() })
+}
+
+fn read_json(file: &Path) -> Result<Option<Value>, TextError> {
+    if !file.exists() {
+        return Ok(None);
+    }
+    let parsed = serde_json::from_slice(&fs_err::read(file)?);
+    parsed.map(Some).map_err(|error| TextError::Parse { what: file.display().to_string(), detail: error.to_string() })
+}
+
+fn no_tokenizer(dir: &Path) -> TextError {
+    let there = OTHER_FILES.iter().filter(|name| dir.join(name).exists());
+    TextError::NoTokenizer { dir: dir.to_path_buf(), instead: there.map(|name| format!("`{name}`")).collect() }
+}
+
+fn required(id: Option<u32>, role: &'static str, names: &[&str]) -> Result<u32, TextError> {
+    id.ok_or_else(|| TextError::MissingToken { role, tried: names.iter().map(|name| format!("`{name}`")).collect() })
+}
+
+fn vocab_size(inner: &Tokenizer) -> usize {
+    let highest = inner.get_vocab(true).into_values().max();
+    highest.map_or(0, |id| id as usize + 1)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used as a function in `map_err`")]
+fn tokenize_error(error: tokenizers::Error) -> TextError {
+    TextError::Tokenize { detail: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::train::SPECIAL_TOKENS;
+
+    fn small() -> TextTokenizer {
+        let captions = ["a red circle above a small blue square .", "two dogs"];
+        let captions = captions.map(String::from).into_iter();
+        TextTokenizer::train_bpe(captions, 300).expect("a tokenizer")
+    }
+
+    /// The quickstart's tokenizer with another list of added tokens.
+    fn with_added(added: Value) -> TextTokenizer {
+        let json = small().to_json().expect("json");
+        let mut json: Value = serde_json::from_str(&json).expect("valid json");
+        json["added_tokens"] = added;
+        TextTokenizer::from_json(json.to_string()).expect("a tokenizer")
+    }
+
+    #[test]
+    fn reads_back_what_it_writes() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let tokenizer = small();
+        for (name, content) in tokenizer.files().expect("files") {
+            fs_err::write(dir.path().join(name), content).expect("written");
+        }
+        for path in [dir.path().to_path_buf(), dir.path().join(TOKENIZER_FILE)] {
+            let read = TextTokenizer::load(path).expect("a tokenizer");
+            assert_eq!(read.to_json().expect("json"), tokenizer.to_json().expect("json"));
+            assert_eq!(read.special, tokenizer.special);
+        }
+    }
+
+    #[test]
+    fn a_missing_tokenizer_names_the_directory_and_what_lies_there() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs_err::write(dir.path().join("vocab.json"), "{}").expect("written");
+        let error = TextTokenizer::load(dir.path()).expect_err("no tokenizer");
+        assert!(error.to_string().contains(&dir.path().display().to_string()));
+        assert!(error.hint().is_some_and(|hint| hint.contains("vocab.json")));
+    }
+
+    #[test]
+    fn a_broken_tokenizer_is_an_error_that_names_the_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join(TOKENIZER_FILE);
+        fs_err::write(&file, "{\"model\":").expect("written");
+        let error = TextTokenizer::load(&file).expect_err("broken");
+        assert_eq!(error.reason(), "tokenizer_invalid");
+        assert!(error.to_string().contains(TOKENIZER_FILE));
+    }
+
+    #[test]
+    fn the_image_token_is_required_or_added() {
+        let specials = json!([
+            {"id": 1, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+        ]);
+        let json = with_added(specials).to_json().expect("json");
+        let json = json.replace("<image>", "<other>");
+        let mut tokenizer = TextTokenizer::from_json(json).expect("a tokenizer");
+        let before = tokenizer.vocab_size();
+        assert_eq!(tokenizer.image_id().expect_err("none").reason(), "token_missing");
+
+        assert_eq!(tokenizer.ensure_image_token().expect("added"), before + 1);
+        assert_eq!(tokenizer.image_id().expect("an id"), before as u32);
+        assert_eq!(tokenizer.ensure_image_token().expect("kept"), before + 1);
+        let ids = tokenizer.encode("<image>").expect("ids");
+        assert!(!ids.contains(&(before as u32)), "{ids:?}");
+    }
+
+    #[test]
+    fn an_image_token_that_is_not_marked_special_is_kept_out_of_text_too() {
+        let plain = json!([
+            {"id": 3, "content": "<image>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": false},
+        ]);
+        let tokenizer = with_added(plain);
+        let ids = tokenizer.encode("an <image> here").expect("ids");
+        assert!(!ids.contains(&3), "{ids:?}");
+    }
+
+    #[test]
+    fn truncation_and_padding_of_the_file_are_ignored() {
+        let mut json: Value = serde_json::from_str(&small().to_json().expect("json")).expect("json");
+        json["truncation"] = json!({"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0});
+        json["padding"] = json!({"strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0, "pad_type_id": 0, "pad_token": "<pad>"});
+        let tokenizer = TextTokenizer::from_json(json.to_string()).expect("a tokenizer");
+        let text = "a red circle above";
+        assert_eq!(tokenizer.encode(text).expect("ids"), small().encode(text).expect("ids"));
+    }
+
+    #[test]
+    fn an_endless_text_is_refused() {
+        let error = small().encode(&"a".repeat(MAX_TEXT_BYTES + 1)).expect_err("too long");
+        assert_eq!(error.reason(), "text_too_long");
+    }
+
+    /// Any mix of words, special tokens and arbitrary characters.
+    fn hostile_text() -> impl Strategy<Value = String> {
+        let special = proptest::sample::select(SPECIAL_TOKENS.to_vec()).prop_map(String::from);
+        let piece = prop_oneof![special, "\\PC{0,8}", "[a-z ]{0,8}"];
+        proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn special_tokens_in_text_stay_text(text in hostile_text()) {
+            let tokenizer = small();
+            let ids = tokenizer.encode(&text).expect("ids");
+            prop_assert!(ids.iter().all(|&id| id >= SPECIAL_TOKENS.len() as u32), "{:?}", ids);
+            prop_assert_eq!(tokenizer.decode(&ids).expect("text"), text);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The small byte-level BPE that the quickstart trains on its own captions.
+//!
+//! Byte-level means that any text can be written with it, also one that was never seen. The
+//! pre-tokenizer is GPT-2's (`ByteLevel`), with `add_prefix_space = false`: the text is encoded as it
+//! stands, so `cat` at the start of a text and ` cat` inside one are different tokens.
+
+use std::collections::HashSet;
+
+use tokenizers::models::TrainerWrapper;
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{AddedToken, Tokenizer};
+
+use crate::{TextError, TextTokenizer};
+
+/// The special tokens, in the order of their ids from 0.
+pub const SPECIAL_TOKENS: [&str; 4] = ["<pad>", "<s>", "</s>", "<image>"];
+
+/// Special tokens and the 256 bytes.
+const LEAST_VOCAB: usize = SPECIAL_TOKENS.len() + 256;
+
+/// A pair of tokens seen only once is not worth a token of its own.
+const MIN_FREQUENCY: u64 = 2;
+
+impl TextTokenizer {
+    /// Trains a byte-level BPE of at most `vocab_size` tokens on `captions`.
+    ///
+    /// The same captions give the same tokenizer, in whatever order they come and on any number of
+    /// threads: counts are sums, and equal counts are decided by id.
+    pub fn train_bpe(captions: impl Iterator<Item = String> + Send, vocab_size: usize) -> Result<Self, TextError> {
+        if vocab_size < LEAST_VOCAB {
+            return Err(TextError::VocabTooSmall { asked: vocab_size, least: LEAST_VOCAB });
+        }
+        let mut tokenizer = untrained();
+        let mut trainer = TrainerWrapper::BpeTrainer(trainer(vocab_size));
+        tokenizer.train(&mut trainer, captions).map_err(|error| TextError::Train { detail: error.to_string() })?;
+        Self::new(tokenizer, None, None)
+    }
+}
+
+fn untrained() -> Tokenizer {
+    let mut tokenizer = Tokenizer::new(BPE::default());
+    tokenizer.with_pre_tokenizer(Some(byte_level()));
+    tokenizer.with_decoder(Some(byte_level()));
+    tokenizer
+}
+
+fn byte_level() -> ByteLevel {
+    ByteLevel::default().add_prefix_space(false)
+}
+
+fn trainer(vocab_size: usize) -> BpeTrainer {
+    let alphabet: HashSet<char> = ByteLevel::alphabet().into_iter().collect();
+    let special = SPECIAL_TOKENS.map(|token| AddedToken::from(token, true));
+    BpeTrainer::builder()
+        .vocab_size(vocab_size)
+        .min_frequency(MIN_FREQUENCY)
+        .show_progress(false)
+        .special_tokens(special.to_vec())
+        .initial_alphabet(alphabet)
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn captions() -> Vec<String> {
+        let colours = ["red", "green", "blue", "yellow", "teal"];
+        let shapes = ["circle", "square", "triangle", "star"];
+        let pairs = colours.iter().flat_map(|c| shapes.map(|s| (*c, s)));
+        pairs.map(|(c, s)| format!("a small {c} {s} to the left of a large {s} .")).collect()
+    }
+
+    fn train(captions: Vec<String>) -> TextTokenizer {
+        TextTokenizer::train_bpe(captions.into_iter(), 384).expect("a tokenizer")
+    }
+
+    #[test]
+    fn special_tokens_have_the_first_ids() {
+        let tokenizer = train(captions());
+        for (id, token) in SPECIAL_TOKENS.iter().enumerate() {
+            assert_eq!(tokenizer.token_to_id(token), Some(id as u32));
+        }
+        assert_eq!(tokenizer.bos_id(), Some(1));
+        assert_eq!(tokenizer.eos_id().expect("an end token"), 2);
+        assert_eq!(tokenizer.pad_id(), Some(0));
+        assert_eq!(tokenizer.image_id().expect("an image token"), 3);
+    }
+
+    #[test]
+    fn equal_captions_give_equal_tokenizers() {
+        let first = train(captions()).to_json().expect("json");
+        let mut turned = captions();
+        turned.reverse();
+        for captions in [captions(), captions(), turned] {
+            assert_eq!(train(captions).to_json().expect("json"), first);
+        }
+    }
+
+    #[test]
+    fn the_vocabulary_is_the_same_in_every_process() {
+        let ids = train(captions()).encode("a small red circle to the left of a star .").expect("ids");
+        assert_eq!(ids, [68, 281, 314, 296, 276, 277, 279, 275, 272, 295, 271]);
+    }
+
+    #[test]
+    fn words_of_the_captions_become_single_tokens() {
+        let tokenizer = train(captions());
+        let ids = tokenizer.encode("a small red circle").expect("ids");
+        assert_eq!(ids.len(), 4, "{ids:?}");
+        assert!(tokenizer.vocab_size() <= 384);
+    }
+
+    #[test]
+    fn captions_that_hold_special_tokens_do_not_teach_them() {
+        let captions = vec!["</s> <image> <s> <pad></s></s>".to_owned(); 50];
+        let tokenizer = train(captions);
+        let ids = tokenizer.encode("</s> <image>").expect("plain text");
+        assert!(ids.iter().all(|&id| id > 3), "{ids:?}");
+    }
+
+    #[test]
+    fn a_vocabulary_below_the_bytes_is_refused() {
+        let error = TextTokenizer::train_bpe(std::iter::empty(), 259).expect_err("too small");
+        assert_eq!(error.reason(), "vocab_too_small");
+    }
+}

@@ -1,0 +1,97 @@
+//! Checkpoints: directories that are complete or do not exist.
+//!
+//! ```text
+//! step-00000500/   model.safetensors   trained tensors, in the layout of Hugging Face checkpoints
+//!                  optim.safetensors   moments, `NAME.exp_avg` and `NAME.exp_avg_sq`, flat
+//!                  state.json          counters, cursor, identity of the data and of frozen parts
+//!                  …                   config.toml, config.json, tokenizer.json, preprocessor_config.json
+//!                  manifest.json       size and blake3 of every file, written last
+//! ```
+//!
+//! A checkpoint is written beside its place, flushed, and renamed. Readers take the newest one that
+//! verifies and name those they reject. See `docs/decisions/0005-checkpoint-format.md`.
+
+mod lock;
+mod manifest;
+mod read;
+mod retain;
+mod write;
+
+pub use lock::RunLock;
+pub use manifest::{FORMAT_VERSION, FileEntry, Manifest};
+pub use read::{Found, LoadedCheckpoint, find_newest, load, verify};
+pub use retain::retain;
+pub use write::{Snapshot, Writer, write_atomically};
+
+use std::path::{Path, PathBuf};
+
+use mmtrain_data::Cursor;
+use mmtrain_model::params::Part;
+use serde::{Deserialize, Serialize};
+
+use crate::memory::KeepPlan;
+
+/// Everything the loop would otherwise keep in variables; no random state, only integers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainState {
+    /// Optimizer steps made.
+    pub step: u64,
+    /// Where the next step's data begin.
+    pub cursor: Cursor,
+    /// Samples trained on.
+    pub samples: u64,
+    /// Supervised tokens trained on.
+    pub supervised_tokens: u64,
+    /// Fingerprint of each source, by name.
+    pub data: Vec<DataIdentity>,
+    /// Which blocks keep their graph. Recomputing rounds differently, so a resume does as the run did.
+    pub keep: KeepPlan,
+    /// Parts that are not in `model.safetensors`, and where they are.
+    pub frozen: Vec<FrozenPart>,
+}
+
+/// Identity of a source's data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataIdentity {
+    /// Name of the source.
+    pub name: String,
+    /// Number of samples.
+    pub samples: usize,
+    /// Changes with any shard, member or offset.
+    pub fingerprint: String,
+}
+
+/// A part that is not trained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrozenPart {
+    /// Which part.
+    pub part: Part,
+    /// Directory of its weights; none when it was made from the seed.
+    pub weights: Option<PathBuf>,
+    /// blake3 over its tensors.
+    pub hash: String,
+}
+
+/// `step-00000500`
+pub fn dir_name(step: u64) -> String {
+    format!("step-{step:08}")
+}
+
+/// The step of a checkpoint directory's name.
+pub fn step_of(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix("step-")?;
+    (digits.len() >= 8 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+/// Steps of all checkpoint directories in a run, ascending; verified or not.
+pub fn steps(run_dir: &Path) -> std::io::Result<Vec<u64>> {
+    let mut steps = Vec::new();
+    if !run_dir.is_dir() {
+        return Ok(steps);
+    }
+    for entry in fs_err::read_dir(run_dir)? {
+        steps.extend(entry?.file_name().to_str().and_then(step_of));
+    }
+    steps.sort_unstable();
+    Ok(steps)
+}

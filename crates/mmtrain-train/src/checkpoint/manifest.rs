@@ -1,0 +1,67 @@
+//! The list that makes a directory a checkpoint.
+
+use std::io::Read;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the directory's layout; readers refuse newer ones.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// `manifest.json`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`FORMAT_VERSION`] of the writer.
+    pub format_version: u32,
+    /// The step.
+    pub step: u64,
+    /// Version of mmtrain that wrote it.
+    pub mmtrain: String,
+    /// Every other file of the directory.
+    pub files: Vec<FileEntry>,
+}
+
+/// One file of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// File name, without a path.
+    pub name: String,
+    /// Size.
+    pub bytes: u64,
+    /// Hash of the contents, hexadecimal.
+    pub blake3: String,
+}
+
+impl FileEntry {
+    /// Why the file in `dir` is not what was written, if it is not.
+    pub fn fault(&self, dir: &Path) -> Option<String> {
+        if self.name.contains(['/', '\\']) {
+            return Some(format!("`{}` is a path", self.name));
+        }
+        let path = dir.join(&self.name);
+        let bytes = match fs_err::metadata(&path) {
+            Ok(metadata) => metadata.len(),
+            Err(error) => return Some(error.to_string()),
+        };
+        if bytes != self.bytes {
+            return Some(format!("`{}` has {bytes} bytes instead of {}", self.name, self.bytes));
+        }
+        match hash_file(&path) {
+            Ok(hash) if hash == self.blake3 => None,
+            Ok(_) => Some(format!("`{}` is damaged (its blake3 differs)", self.name)),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+}
+
+fn hash_file(path: &Path) -> std::io::Result<String> {
+    let mut file = fs_err::File::open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0_u8; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize().to_hex().to_string()),
+            read => hasher.update(&buffer[..read]),
+        };
+    }
+}

@@ -1,0 +1,98 @@
+//! What stops a training run.
+
+use std::path::PathBuf;
+
+use mmtrain_data::{DataError, SampleId};
+use mmtrain_model::ModelError;
+
+/// Failures of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The data cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model cannot be built or loaded.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A loss or gradient that is no number.
+    #[error("step {step}: {what} is {value}; nothing was updated. Samples: {}", preview(samples))]
+    NonFinite {
+        /// The step that was being made.
+        step: u64,
+        /// `loss` or `gradient norm`.
+        what: &'static str,
+        /// Its value.
+        value: f32,
+        /// The samples of the step.
+        samples: Vec<SampleId>,
+    },
+    /// The run directory belongs to another process.
+    #[error("run directory `{path}` is in use by another process ({holder})")]
+    InUse {
+        /// The run directory.
+        path: PathBuf,
+        /// What the lock file says.
+        holder: String,
+    },
+    /// Checkpoints are there, but none can be trusted.
+    #[error("no usable checkpoint in `{path}`: {}", rejected.join("; "))]
+    NoGoodCheckpoint {
+        /// The run directory.
+        path: PathBuf,
+        /// Every candidate with the reason against it.
+        rejected: Vec<String>,
+    },
+    /// A file of a run that does not say what it should.
+    #[error("`{path}`: {message}")]
+    Corrupt {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// The data of the run are not what they were.
+    #[error("the data changed since this run began: {0}")]
+    DataChanged(String),
+    /// Saving failed.
+    #[error("saving step {step} failed: {message}")]
+    Save {
+        /// The step.
+        step: u64,
+        /// Why.
+        message: String,
+    },
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl TrainError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Data(error) => error.hint(),
+            Self::Model(error) => error.hint(),
+            Self::NonFinite { .. } => Some(
+                "look at these samples with `mmtrain data show`, or lower the learning rate; \
+                 `bad_batch.json` in the run directory names them all"
+                    .into(),
+            ),
+            Self::InUse { .. } => Some("wait for it to end, or choose another `--run-dir`".into()),
+            Self::NoGoodCheckpoint { .. } => Some("start anew in another `--run-dir`; nothing was deleted".into()),
+            Self::DataChanged(_) => Some("restore the data, or start a new run from this one with `--init`".into()),
+            Self::Save { .. } => {
+                Some("earlier checkpoints are untouched; free space or permissions, then `--resume`".into())
+            }
+            Self::Corrupt { .. } | Self::Io(_) => None,
+        }
+    }
+}
+
+fn preview(samples: &[SampleId]) -> String {
+    const SHOWN: usize = 4;
+    let mut names = samples.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>();
+    if samples.len() > SHOWN {
+        names.push(format!("… ({} more)", samples.len() - SHOWN));
+    }
+    names.join(", ")
+}

@@ -1,0 +1,46 @@
+//! Training: objectives, the block-wise driver, the optimizer, the loop and checkpoints.
+//!
+//! Reading order:
+//!
+//! - [`trainer`]: the loop, and what happens around a step
+//! - [`tape`], [`driver`], [`objective`]: forward and backward of one micro-batch, block by block
+//! - [`ranks`]: micro-batches over cores
+//! - [`clip`], [`optimizer`], [`schedule`]: from gradients to an update
+//! - [`evaluate`]: held-out loss
+//! - [`checkpoint`]: directories that are complete or do not exist
+//! - [`metrics`], [`quarantine`]: what a run leaves to read
+//! - [`memory`]: what a run needs
+//! - [`stop`], [`error`]
+
+pub mod trainer;
+
+pub mod tape;
+
+pub mod driver;
+
+pub mod objective;
+
+pub mod ranks;
+
+pub mod clip;
+
+pub mod optimizer;
+
+pub mod schedule;
+
+pub mod evaluate;
+
+pub mod checkpoint;
+
+pub mod metrics;
+
+pub mod quarantine;
+
+pub mod memory;
+
+pub mod stop;
+
+pub mod error;
+
+pub use error::TrainError;
+pub use stop::Stop;

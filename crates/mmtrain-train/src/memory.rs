@@ -1,0 +1,140 @@
+//! Memory: what the process holds, what is free, and what a run is going to need.
+
+use fs_err as fs;
+use mmtrain_config::Recompute;
+use mmtrain_model::Vlm;
+use mmtrain_model::config::{TextConfig, VisionConfig, VlmConfig};
+use mmtrain_model::params::Part;
+use serde::{Deserialize, Serialize};
+
+use crate::driver::Trained;
+
+const F32: u64 = 4;
+
+/// Resident memory of this process.
+pub fn resident_bytes() -> u64 {
+    status_kib("VmRSS:") * 1024
+}
+
+/// Highest resident memory of this process so far.
+pub fn peak_bytes() -> u64 {
+    status_kib("VmHWM:") * 1024
+}
+
+/// Memory that can be had without swapping.
+pub fn available_bytes() -> u64 {
+    kib("/proc/meminfo", "MemAvailable:") * 1024
+}
+
+fn status_kib(key: &str) -> u64 {
+    kib("/proc/self/status", key)
+}
+
+fn kib(path: &str, key: &str) -> u64 {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(key));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Sizes of one micro-batch.
+#[derive(Debug, Clone, Copy)]
+pub struct MicroShape {
+    /// Rows.
+    pub batch: usize,
+    /// Tokens per row.
+    pub seq: usize,
+    /// Images.
+    pub images: usize,
+    /// Micro-batches computed at the same time.
+    pub ranks: usize,
+}
+
+/// What a run is going to need, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct MemoryEstimate {
+    /// All parameters.
+    pub weights: u64,
+    /// Gradients of the trained ones, per rank.
+    pub gradients: u64,
+    /// Moments of the trained ones.
+    pub optimizer: u64,
+    /// Block inputs and kept graphs.
+    pub activations: u64,
+    /// Logits of a chunk, forward and backward.
+    pub head: u64,
+}
+
+impl MemoryEstimate {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights + self.gradients + self.optimizer + self.activations + self.head
+    }
+}
+
+/// How many blocks of encoder and decoder keep their graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeepPlan {
+    /// Encoder blocks, from the first.
+    pub encoder: usize,
+    /// Decoder blocks, from the first.
+    pub decoder: usize,
+}
+
+/// Decides block by block: as many graphs as fit in `budget` bytes, those of the decoder first.
+pub fn keep_plan(
+    config: &VlmConfig,
+    shape: MicroShape,
+    trained: Trained,
+    recompute: Recompute,
+    budget: u64,
+) -> KeepPlan {
+    let all = KeepPlan { encoder: config.vision_layers(), decoder: config.text.num_hidden_layers };
+    match recompute {
+        Recompute::None => all,
+        Recompute::All => KeepPlan { encoder: 0, decoder: 0 },
+        Recompute::Auto => {
+            let ranks = shape.ranks as u64;
+            let decoder_block = ranks * decoder_block_bytes(&config.text, shape);
+            let decoder = all.decoder.min((budget / decoder_block.max(1)) as usize);
+            let left = budget - decoder as u64 * decoder_block;
+            let encoder_block = ranks * encoder_block_bytes(&config.vision, shape);
+            let encoder = if trained.encoder { all.encoder.min((left / encoder_block.max(1)) as usize) } else { 0 };
+            KeepPlan { encoder, decoder }
+        }
+    }
+}
+
+/// Sums up a run's memory. Activation counts are tensors that the tape holds per block.
+pub fn estimate(model: &Vlm, trained: Trained, shape: MicroShape, keep: KeepPlan, chunk_rows: usize) -> MemoryEstimate {
+    let elements = |part: Part| model.params(part).iter().map(|param| param.info.elements() as u64).sum::<u64>();
+    let all = Part::ALL.iter().map(|&part| elements(part)).sum::<u64>();
+    let tuned = Part::ALL.iter().filter(|&&part| trained.part(part)).map(|&part| elements(part)).sum::<u64>();
+    let (config, ranks) = (&model.config, shape.ranks as u64);
+    let inputs = (shape.batch * shape.seq * config.text.hidden_size * config.text.num_hidden_layers) as u64
+        + (shape.images * config.vision.num_patches() * config.vision.hidden_size * config.vision_layers()) as u64;
+    let graphs = keep.decoder.max(1) as u64 * decoder_block_bytes(&config.text, shape)
+        + keep.encoder.max(usize::from(trained.encoder)) as u64 * encoder_block_bytes(&config.vision, shape);
+    let rows = chunk_rows.min(shape.batch * shape.seq) as u64;
+    MemoryEstimate {
+        weights: all * F32,
+        gradients: tuned * F32 * ranks,
+        optimizer: 2 * tuned * F32,
+        activations: ranks * (inputs * F32 + graphs),
+        head: ranks * 4 * rows * config.text.vocab_size as u64 * F32,
+    }
+}
+
+/// What the tape of one decoder block holds: about 14 tensors of the stream's width, 5 of the MLP's
+/// and 4 score matrices.
+fn decoder_block_bytes(config: &TextConfig, shape: MicroShape) -> u64 {
+    let tokens = (shape.batch * shape.seq) as u64;
+    let scores = (shape.batch * config.num_attention_heads * shape.seq * shape.seq) as u64;
+    (tokens * (14 * config.hidden_size + 5 * config.intermediate_size) as u64 + 4 * scores) * F32
+}
+
+/// As above for the tower: about 10 of the width, 2 of the MLP's, 3 score matrices.
+fn encoder_block_bytes(config: &VisionConfig, shape: MicroShape) -> u64 {
+    let tokens = (shape.images * config.num_patches()) as u64;
+    let scores = (shape.images * config.num_attention_heads) as u64 * (config.num_patches() as u64).pow(2);
+    (tokens * (10 * config.hidden_size + 2 * config.intermediate_size) as u64 + 3 * scores) * F32
+}

@@ -1,0 +1,140 @@
+//! `metrics.jsonl`: one JSON object per line, without gaps or repeats however often a run is interrupted.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::write_atomically;
+
+/// What one optimizer step reports.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// Steps made, this one included.
+    pub step: u64,
+    /// Epochs begun, with fraction.
+    pub epoch: f64,
+    /// Mean negative log-likelihood per supervised token.
+    pub loss: f64,
+    /// Learning rate per trained part.
+    pub lr: BTreeMap<String, f64>,
+    /// Global gradient norm before clipping.
+    pub grad_norm: f64,
+    /// Supervised tokens of the step.
+    pub supervised_tokens: u64,
+    /// Samples of the step.
+    pub samples: u64,
+    /// All tokens that ran through the decoder per second, fill included, since the last line.
+    pub tokens_per_sec: f64,
+    /// Samples per second since the last line.
+    pub samples_per_sec: f64,
+    /// Share of the time since the last line that was spent waiting for data, 0 to 1.
+    pub data_wait: f64,
+    /// Seconds per step since the last line.
+    pub step_secs: f64,
+    /// Resident memory of the process.
+    pub mem_bytes: u64,
+    /// Samples left out so far in this process.
+    pub skipped: u64,
+}
+
+/// What one evaluation reports.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvalReport {
+    /// Steps made before it.
+    pub step: u64,
+    /// What was evaluated.
+    pub name: String,
+    /// Results by name, such as `loss`.
+    pub values: BTreeMap<String, f64>,
+}
+
+/// A line of `metrics.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Metric {
+    /// A training step.
+    Train(StepReport),
+    /// An evaluation.
+    Eval(EvalReport),
+}
+
+impl Metric {
+    /// Steps made when it was written.
+    pub fn step(&self) -> u64 {
+        match self {
+            Self::Train(report) => report.step,
+            Self::Eval(report) => report.step,
+        }
+    }
+}
+
+/// Appends lines; on opening, lines after the step from which the run goes on are dropped.
+#[derive(Debug)]
+pub struct MetricsLog {
+    file: fs::File,
+}
+
+impl MetricsLog {
+    /// Opens `metrics.jsonl` of a run that goes on from `step`: later lines and a torn last line are
+    /// dropped, since those steps are made again.
+    pub fn open(run_dir: &Path, step: u64) -> std::io::Result<Self> {
+        let path = path(run_dir);
+        if path.exists() {
+            // Lines are kept as they stand: a number that is read and written again may change its last digit.
+            let text = fs::read_to_string(&path)?;
+            let is_kept = |line: &&str| serde_json::from_str::<Metric>(line).is_ok_and(|metric| metric.step() <= step);
+            let kept = text.lines().filter(is_kept).flat_map(|line| [line, "\n"]).collect::<String>();
+            write_atomically(&path, kept.as_bytes())?;
+        }
+        Ok(Self { file: fs::OpenOptions::new().create(true).append(true).open(path)? })
+    }
+
+    /// Appends one line.
+    pub fn write(&mut self, metric: &Metric) -> std::io::Result<()> {
+        let mut line = serde_json::to_vec(metric)?;
+        line.push(b'\n');
+        self.file.write_all(&line)
+    }
+
+    /// Makes what was written durable.
+    pub fn sync(&self) -> std::io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+/// All complete lines of a run's metrics.
+pub fn read(run_dir: &Path) -> std::io::Result<Vec<Metric>> {
+    let text = fs::read_to_string(path(run_dir))?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+fn path(run_dir: &Path) -> PathBuf {
+    run_dir.join("metrics.jsonl")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn eval(step: u64) -> Metric {
+        Metric::Eval(EvalReport { step, name: "held_out".into(), values: BTreeMap::from([("loss".into(), 0.5)]) })
+    }
+
+    #[test]
+    fn reopening_drops_later_and_torn_lines() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let mut log = MetricsLog::open(dir.path(), 0).expect("opens");
+        for step in [10, 20, 30] {
+            log.write(&eval(step)).expect("writes");
+        }
+        log.file.write_all(b"{\"kind\":\"ev").expect("writes");
+        drop(log);
+        let mut log = MetricsLog::open(dir.path(), 20).expect("opens");
+        log.write(&eval(30)).expect("writes");
+        let steps = read(dir.path()).expect("reads").iter().map(Metric::step).collect::<Vec<_>>();
+        assert_eq!(steps, [10, 20, 30]);
+    }
+}

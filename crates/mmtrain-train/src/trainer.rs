@@ -1,0 +1,292 @@
+//! The loop: the same for every stage.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use mmtrain_config::{RunConfig, Tuning};
+use mmtrain_data::{LoaderConfig, Mixture, Preparer, SampleId, StepBatch, StepLoader};
+use mmtrain_model::Vlm;
+use mmtrain_model::params::{FlatTensors, Part};
+
+use crate::checkpoint::{FrozenPart, Snapshot, TrainState, Writer};
+use crate::clip::{clip, global_norm};
+use crate::driver::{Plan, Trained};
+use crate::error::TrainError;
+use crate::evaluate::evaluate_loss;
+use crate::metrics::{EvalReport, Metric, MetricsLog, StepReport};
+use crate::optimizer::{AdamW, PartRates};
+use crate::quarantine::Quarantine;
+use crate::ranks::Ranks;
+use crate::schedule::Schedule;
+use crate::stop::Stop;
+
+/// What the loop needs that does not change.
+pub struct Run {
+    /// The resolved configuration.
+    pub config: RunConfig,
+    /// Optimizer steps to make.
+    pub total_steps: u64,
+    /// Where checkpoints and metrics go.
+    pub run_dir: PathBuf,
+    /// Training data.
+    pub mixture: Arc<Mixture>,
+    /// Held-out data.
+    pub held_out: Option<Arc<Mixture>>,
+    /// Sample to tensors.
+    pub preparer: Arc<Preparer>,
+    /// How a step is computed.
+    pub plan: Plan,
+    /// Threads that decode.
+    pub workers: usize,
+    /// Parts that are not in the checkpoints.
+    pub frozen: Vec<FrozenPart>,
+    /// Files that each checkpoint carries along, by name.
+    pub texts: Vec<(String, String)>,
+}
+
+/// What the loop changes.
+#[derive(Debug)]
+pub struct Progress {
+    /// The model.
+    pub model: Vlm,
+    /// Moments.
+    pub optimizer: AdamW,
+    /// Counters and cursor.
+    pub state: TrainState,
+}
+
+/// What happens around a step, for whoever watches.
+pub trait Watch {
+    /// After each step that is logged.
+    fn step(&mut self, report: &StepReport);
+    /// After each evaluation.
+    fn eval(&mut self, report: &EvalReport);
+    /// More to evaluate on the model, such as generated captions. Results join the report.
+    fn measure(&mut self, model: &Vlm, step: u64) -> Result<BTreeMap<String, f64>, TrainError>;
+}
+
+/// How the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All steps were made.
+    Finished,
+    /// A stop was asked for; the state is saved.
+    Stopped,
+}
+
+/// Trains until all steps are made or a stop is asked for. The last state is always saved.
+pub fn train(run: &Run, progress: &mut Progress, watch: &mut dyn Watch, stop: &Stop) -> Result<Ending, TrainError> {
+    let config = &run.config;
+    let mut loader =
+        StepLoader::new(run.mixture.clone(), run.preparer.clone(), loader_config(run), progress.state.cursor)?;
+    let ranks = Ranks::new(config.train.ranks)?;
+    let mut metrics = MetricsLog::open(&run.run_dir, progress.state.step)?;
+    let mut quarantine = Quarantine::open(&run.run_dir)?;
+    let mut writer = Writer::new(&run.run_dir, config.checkpoint.keep, config.checkpoint.async_save)?;
+    let mut meter = Meter::new();
+    let mut saved = (progress.state.step > 0).then_some(progress.state.step);
+
+    while progress.state.step < run.total_steps && !stop.requested() {
+        let batch = loader.next_step()?;
+        quarantine.record(&batch.skipped)?;
+        meter.add(&batch);
+        let outcome = train_step(run, progress, &batch, &ranks)?;
+        let step = progress.state.step;
+        let last = step == run.total_steps;
+        if due(step, config.train.log_every) || last {
+            let report = meter.report(run, &progress.state, &batch, outcome);
+            metrics.write(&Metric::Train(report.clone()))?;
+            watch.step(&report);
+        }
+        if due(step, config.train.eval_every) || (last && config.train.eval_every > 0) {
+            let report = evaluate(run, progress, watch)?;
+            metrics.write(&Metric::Eval(report.clone()))?;
+            watch.eval(&report);
+            meter.restart();
+        }
+        if due(step, config.checkpoint.every) && !last {
+            metrics.sync()?;
+            save(run, progress, &mut writer)?;
+            saved = Some(step);
+        }
+    }
+    if saved != Some(progress.state.step) {
+        metrics.sync()?;
+        save(run, progress, &mut writer)?;
+    }
+    writer.finish()?;
+    Ok(if progress.state.step < run.total_steps { Ending::Stopped } else { Ending::Finished })
+}
+
+fn due(step: u64, every: u64) -> bool {
+    every > 0 && step.is_multiple_of(every)
+}
+
+/// Data order is keyed apart from the weights' seed so that both can be the same number.
+fn loader_config(run: &Run) -> LoaderConfig {
+    let (data, train) = (&run.config.data, &run.config.train);
+    LoaderConfig {
+        seed: train.seed,
+        global_batch_size: train.global_batch_size.get(),
+        micro_batch_size: train.micro_batch_size.get(),
+        workers: run.workers,
+        prefetch_steps: data.prefetch_steps,
+        max_skip_ratio: data.max_skip_ratio,
+        shuffle: data.shuffle,
+    }
+}
+
+/// What one step measured.
+#[derive(Debug, Clone)]
+struct Outcome {
+    loss: f64,
+    grad_norm: f64,
+    lr: BTreeMap<String, f64>,
+}
+
+/// Forward and backward over all micro-batches, then one update.
+///
+/// Loss and norm are read before anything is changed: a number that is not finite must not reach the weights.
+fn train_step(run: &Run, progress: &mut Progress, batch: &StepBatch, ranks: &Ranks) -> Result<Outcome, TrainError> {
+    let config = &run.config;
+    let divisor = batch.supervised_tokens.max(1) as f64;
+    let result = ranks.step(&progress.model, &batch.micro_batches, &run.plan, divisor);
+    let loss = result.loss_sums.into_iter().map(|sum| f64::from(sum.into_scalar::<f32>())).sum::<f64>() / divisor;
+    let norm = global_norm(&result.gradients, &progress.model.device()).into_scalar::<f32>();
+    reject_non_finite(run, progress.state.step + 1, batch, loss as f32, norm)?;
+    let gradients = clip(result.gradients, norm, config.train.max_grad_norm);
+    let rates = rates(config, run.total_steps, progress.state.step);
+    update(progress, gradients, config, &rates);
+    progress.state.step += 1;
+    progress.state.cursor = batch.cursor_after;
+    progress.state.samples += config.train.global_batch_size.get() as u64;
+    progress.state.supervised_tokens += batch.supervised_tokens as u64;
+    let lr = rates.iter().map(|(part, rates)| (part.name().to_owned(), rates.lr)).collect();
+    Ok(Outcome { loss, grad_norm: f64::from(norm), lr })
+}
+
+fn update(progress: &mut Progress, gradients: FlatTensors, config: &RunConfig, rates: &BTreeMap<Part, PartRates>) {
+    let params = rates.keys().flat_map(|&part| progress.model.params(part)).collect();
+    let mut updated = progress.optimizer.step(params, gradients, (&config.train).into(), rates);
+    for &part in rates.keys() {
+        progress.model = progress.model.clone().assign(part, &mut |info| updated.remove(&info.name));
+    }
+}
+
+/// Stops before the update, and leaves the samples' names behind.
+fn reject_non_finite(run: &Run, step: u64, batch: &StepBatch, loss: f32, norm: f32) -> Result<(), TrainError> {
+    let (what, value) = match (loss.is_finite(), norm.is_finite()) {
+        (true, true) => return Ok(()),
+        (false, _) => ("loss", loss),
+        (true, false) => ("gradient norm", norm),
+    };
+    let samples = batch.micro_batches.iter().flat_map(|micro| micro.ids.clone()).collect::<Vec<SampleId>>();
+    let report = serde_json::json!({ "step": step, "what": what, "value": value.to_string(), "samples": samples });
+    let text = serde_json::to_string_pretty(&report).map_err(std::io::Error::from)?;
+    fs_err::write(run.run_dir.join("bad_batch.json"), text)?;
+    Err(TrainError::NonFinite { step, what, value, samples })
+}
+
+/// Learning rate and decay of each trained part for the update after `step` steps.
+fn rates(config: &RunConfig, total_steps: u64, step: u64) -> BTreeMap<Part, PartRates> {
+    let factor = Schedule::new(&config.schedule, total_steps).factor(step);
+    let mut rates = BTreeMap::new();
+    for part in Part::ALL {
+        let settings = part_config(config, part);
+        if let Tuning::Full(full) = &settings.tuning {
+            let weight_decay = settings.weight_decay.unwrap_or(config.train.weight_decay);
+            rates.insert(part, PartRates { lr: full.lr * factor, weight_decay });
+        }
+    }
+    rates
+}
+
+/// `[train.encoder]`, `[train.connector]`, `[train.decoder]`
+pub fn part_config(config: &RunConfig, part: Part) -> &mmtrain_config::PartConfig {
+    match part {
+        Part::Encoder => &config.train.encoder,
+        Part::Connector => &config.train.connector,
+        Part::Decoder => &config.train.decoder,
+    }
+}
+
+/// Which parts a configuration trains.
+pub fn trained(config: &RunConfig) -> Trained {
+    let tuned = |part| matches!(part_config(config, part).tuning, Tuning::Full(_));
+    Trained { encoder: tuned(Part::Encoder), connector: tuned(Part::Connector), decoder: tuned(Part::Decoder) }
+}
+
+fn evaluate(run: &Run, progress: &Progress, watch: &mut dyn Watch) -> Result<EvalReport, TrainError> {
+    let step = progress.state.step;
+    let mut values = watch.measure(&progress.model, step)?;
+    if let Some(held_out) = &run.held_out {
+        values.insert("loss".to_owned(), evaluate_loss(run, &progress.model, held_out)?);
+    }
+    Ok(EvalReport { step, name: "held_out".to_owned(), values })
+}
+
+fn save(run: &Run, progress: &Progress, writer: &mut Writer) -> Result<(), TrainError> {
+    let trained = Part::ALL.into_iter().filter(|&part| run.plan.trained.part(part));
+    let params = trained.flat_map(|part| progress.model.params(part)).collect();
+    let mut state = progress.state.clone();
+    state.frozen.clone_from(&run.frozen);
+    writer.save(Snapshot::take(state, params, &progress.optimizer, run.texts.clone()))
+}
+
+/// Rates between two lines of the log.
+#[derive(Debug)]
+struct Meter {
+    since: Instant,
+    steps: u64,
+    tokens: u64,
+    samples: u64,
+    wait_secs: f64,
+    skipped: u64,
+}
+
+impl Meter {
+    fn new() -> Self {
+        Self { since: Instant::now(), steps: 0, tokens: 0, samples: 0, wait_secs: 0.0, skipped: 0 }
+    }
+
+    fn restart(&mut self) {
+        *self = Self { skipped: self.skipped, ..Self::new() };
+    }
+
+    fn add(&mut self, batch: &StepBatch) {
+        self.steps += 1;
+        self.tokens += batch.micro_batches.iter().map(|micro| micro.input_ids.len() as u64).sum::<u64>();
+        self.samples += batch.micro_batches.iter().map(|micro| micro.batch as u64).sum::<u64>();
+        self.wait_secs += batch.wait_secs;
+        self.skipped += batch.skipped.len() as u64;
+    }
+
+    fn report(&mut self, run: &Run, state: &TrainState, batch: &StepBatch, outcome: Outcome) -> StepReport {
+        let secs = self.since.elapsed().as_secs_f64().max(1e-9);
+        let epoch = state.cursor.epoch as f64 + state.cursor.position as f64 / run.mixture.epoch_len() as f64;
+        let report = StepReport {
+            step: state.step,
+            epoch,
+            loss: outcome.loss,
+            lr: outcome.lr,
+            grad_norm: outcome.grad_norm,
+            supervised_tokens: batch.supervised_tokens as u64,
+            samples: run.config.train.global_batch_size.get() as u64,
+            tokens_per_sec: self.tokens as f64 / secs,
+            samples_per_sec: self.samples as f64 / secs,
+            data_wait: (self.wait_secs / secs).min(1.0),
+            step_secs: secs / self.steps.max(1) as f64,
+            mem_bytes: crate::memory::resident_bytes(),
+            skipped: self.skipped,
+        };
+        self.restart();
+        report
+    }
+}
+
+/// Finished runs carry this file: the last step.
+pub fn mark_finished(run_dir: &Path, step: u64) -> std::io::Result<()> {
+    crate::checkpoint::write_atomically(&run_dir.join("finished"), step.to_string().as_bytes())
+}

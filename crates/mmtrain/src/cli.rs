@@ -1,0 +1,251 @@
+//! The command line, as data.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use mmtrain_model::device::DeviceChoice;
+
+/// Train multimodal language models.
+#[derive(Debug, Parser)]
+#[command(name = "mmtrain", version, about, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// Where to compute: auto, cpu, cuda or cuda:N.
+    #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
+    pub(crate) device: DeviceChoice,
+    /// Say more; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub(crate) verbose: u8,
+    /// Say only what went wrong.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Stage 1: align a connector (or train everything) on captions.
+    Pretrain(TrainArgs),
+    /// Let a model answer.
+    Generate(GenerateArgs),
+    /// Measure a model on held-out data.
+    Eval(EvalArgs),
+    /// Compare a Hugging Face checkpoint with recorded outputs of transformers.
+    Parity(ParityArgs),
+    /// Look at data, check it, make it.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Look at configurations.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// Arguments of the training stages.
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// Configuration: a file, or the name of one in configs/ or of a preset.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<String>,
+    /// Dataset by name or directory; replaces data.sources.
+    #[arg(long, value_name = "NAME|DIR")]
+    pub(crate) data: Vec<String>,
+    /// Start from the weights of a run, a checkpoint or a Hugging Face directory.
+    #[arg(long, value_name = "RUN|CKPT|HF_DIR")]
+    pub(crate) init: Option<PathBuf>,
+    /// Directory of this run.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// Go on with a run: the newest of this stage, or the one given (from step 0 where it has no checkpoint yet).
+    #[arg(long, value_name = "DIR", num_args = 0..=1)]
+    #[expect(clippy::option_option, reason = "clap's form of an option whose value may be left out")]
+    pub(crate) resume: Option<Option<PathBuf>>,
+    /// Set one value, as in train.steps=100.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// Resolve everything, open the data, print sizes and memory; train nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// With --dry-run: one JSON object on stdout.
+    #[arg(long, requires = "dry_run")]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `generate`.
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArgs {
+    /// A run, a checkpoint or a Hugging Face directory.
+    #[arg(long, value_name = "RUN|CKPT|HF_DIR")]
+    pub(crate) model: PathBuf,
+    /// Picture to show; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: Vec<PathBuf>,
+    /// What to say to the model. With the plain template the model goes on from it.
+    #[arg(long, default_value = "")]
+    pub(crate) prompt: String,
+    /// Longest answer.
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    pub(crate) max_new_tokens: usize,
+    /// 0 takes the likeliest token; higher is more varied.
+    #[arg(long, default_value_t = 0.0, value_name = "T")]
+    pub(crate) temperature: f32,
+    /// Sample from the likeliest tokens that together have this probability.
+    #[arg(long, value_name = "P")]
+    pub(crate) top_p: Option<f32>,
+    /// Sample from this many of the likeliest tokens.
+    #[arg(long, value_name = "K")]
+    pub(crate) top_k: Option<usize>,
+    /// Of the sampling.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `eval`.
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// A run, a checkpoint or a Hugging Face directory.
+    #[arg(long, value_name = "RUN|CKPT|HF_DIR")]
+    pub(crate) model: PathBuf,
+    /// Dataset by name or directory.
+    #[arg(long, value_name = "NAME|DIR")]
+    pub(crate) data: String,
+    /// Which shards; all where no shard has this word in its name.
+    #[arg(long, default_value = "validation")]
+    pub(crate) split: String,
+    /// At most this many samples.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// Longest answer.
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    pub(crate) max_new_tokens: usize,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `parity`.
+#[derive(Debug, Args)]
+pub(crate) struct ParityArgs {
+    /// Checkpoint directory.
+    #[arg(value_name = "HF_DIR")]
+    pub(crate) dir: PathBuf,
+    /// Recorded tensors; io.safetensors in the directory otherwise.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) io: Option<PathBuf>,
+    /// Largest difference allowed; that of META.toml otherwise, or 2e-5.
+    #[arg(long, value_name = "X")]
+    pub(crate) atol: Option<f32>,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `data …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DataCommand {
+    /// Print samples as the model will see them.
+    Show(DataArgs),
+    /// Prepare every sample and count what is wrong.
+    Check(DataArgs),
+    /// Lengths, sizes and kinds.
+    Stats(DataArgs),
+    /// Make a miniature dataset in a true format.
+    Synth(SynthArgs),
+}
+
+/// A dataset and the view on it.
+#[derive(Debug, Args)]
+pub(crate) struct DataArgs {
+    /// Dataset by name or directory.
+    #[arg(value_name = "NAME|DIR")]
+    pub(crate) data: Option<String>,
+    /// Take dataset, template and sizes from a configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<String>,
+    /// Set one value of the configuration.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// Which shards, by a word in their name.
+    #[arg(long)]
+    pub(crate) split: Option<String>,
+    /// At most this many samples.
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// JSON on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `data synth`.
+#[derive(Debug, Args)]
+pub(crate) struct SynthArgs {
+    /// The format to imitate.
+    #[arg(long, default_value = "cc3m")]
+    pub(crate) like: String,
+    /// Directory to make.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Samples to train on.
+    #[arg(long, value_name = "N")]
+    pub(crate) samples: usize,
+    /// Every seed is another dataset.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Side of the pictures in pixels.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) size: u32,
+    /// Fewest and most objects in a scene, as in 1..2.
+    #[arg(long, default_value = "1..2", value_name = "MIN..MAX", value_parser = object_range)]
+    pub(crate) objects: (u32, u32),
+    /// Held-out samples; a twentieth of the samples otherwise, 64 to 1000.
+    #[arg(long, value_name = "N")]
+    pub(crate) validation_samples: Option<usize>,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn object_range(text: &str) -> Result<(u32, u32), String> {
+    let number = |part: &str| part.trim().parse::<u32>().map_err(|_| format!("`{part}` is no number"));
+    match text.split_once("..") {
+        Some((min, max)) => Ok((number(min)?, number(max)?)),
+        None => number(text).map(|count| (count, count)),
+    }
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the resolved configuration with the origin of each value.
+    Show(ConfigArgs),
+    /// Report everything that is wrong with a configuration.
+    Check(ConfigArgs),
+    /// Print the JSON schema of configurations.
+    Schema,
+    /// List the presets.
+    Presets,
+}
+
+/// A configuration.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// A file, or the name of one in configs/ or of a preset.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<String>,
+    /// The same, as in training.
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    pub(crate) config: Option<String>,
+    /// Set one value.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+    /// Dataset by name or directory; replaces data.sources.
+    #[arg(long, value_name = "NAME|DIR")]
+    pub(crate) data: Vec<String>,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

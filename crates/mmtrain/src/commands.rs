@@ -1,0 +1,49 @@
+//! One module per command.
+
+pub(crate) mod config;
+pub(crate) mod data;
+pub(crate) mod dry_run;
+pub(crate) mod eval;
+pub(crate) mod generate;
+pub(crate) mod parity;
+pub(crate) mod train;
+pub(crate) mod watch;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use mmtrain_model::device::DeviceChoice;
+use serde::Serialize;
+
+/// What all commands share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Context {
+    /// `--device`
+    pub(crate) device: DeviceChoice,
+    /// `--quiet`
+    pub(crate) quiet: bool,
+}
+
+/// Directories in which `--config NAME` is looked up.
+pub(crate) fn config_dirs() -> Vec<PathBuf> {
+    vec![PathBuf::from("configs")]
+}
+
+/// Writes text to stdout; a reader that went away is no error.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Writes one JSON object to stdout.
+pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&serde_json::to_string_pretty(value)?)
+}
+
+/// Writes a line to stderr.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

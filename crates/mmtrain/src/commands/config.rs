@@ -1,0 +1,46 @@
+//! `mmtrain config`
+
+use std::process::ExitCode;
+
+use mmtrain_config::{Request, load, presets, schema};
+use serde_json::{Map, json};
+
+use super::{config_dirs, note, print, print_json};
+use crate::cli::{ConfigArgs, ConfigCommand};
+
+/// Runs the command.
+pub(crate) fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        ConfigCommand::Show(args) => show(args)?,
+        ConfigCommand::Check(args) => check(args)?,
+        ConfigCommand::Schema => print_json(&schema())?,
+        ConfigCommand::Presets => {
+            let lines = presets().iter().map(|preset| format!("{:<20} {}", preset.name, preset.description));
+            print(&lines.collect::<Vec<_>>().join("\n"))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn resolve(args: &ConfigArgs) -> anyhow::Result<mmtrain_config::Resolved> {
+    let dirs = config_dirs();
+    let config = args.file.as_deref().or(args.config.as_deref());
+    let resolved = load(&Request { config, sets: &args.sets, sources: &args.data, search: &dirs })?;
+    resolved.notes().iter().for_each(|text| note(&format!("note: {text}")));
+    Ok(resolved)
+}
+
+fn show(args: &ConfigArgs) -> anyhow::Result<()> {
+    let resolved = resolve(args)?;
+    if !args.json {
+        return print(&resolved.show());
+    }
+    let leaves = resolved.origins().into_iter();
+    let leaves = leaves.map(|leaf| (leaf.key, json!({ "value": leaf.value, "origin": leaf.origin.to_string() })));
+    print_json(&leaves.collect::<Map<_, _>>())
+}
+
+fn check(args: &ConfigArgs) -> anyhow::Result<()> {
+    resolve(args)?;
+    if args.json { print_json(&json!({ "ok": true })) } else { print("ok") }
+}

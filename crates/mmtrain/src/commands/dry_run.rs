@@ -1,0 +1,193 @@
+//! `--dry-run`: everything a run would be, without making it.
+
+use std::process::ExitCode;
+
+use mmtrain_config::Resolved;
+use mmtrain_data::Mixture;
+use mmtrain_model::Vlm;
+use mmtrain_model::config::VlmConfig;
+use mmtrain_model::device::OpenDevice;
+use mmtrain_train::memory::{KeepPlan, MemoryEstimate, estimate};
+use mmtrain_train::trainer::trained;
+use serde_json::{Map, Value, json};
+
+use super::train::{keep, ledger, memory_rows, micro_shape, plan_json, total_steps};
+use super::{print, print_json};
+use crate::cli::TrainArgs;
+use crate::fail::Refusal;
+use crate::report::LedgerRow;
+use crate::setup;
+
+/// What is known about one source.
+struct SourceLine {
+    name: String,
+    place: String,
+    state: String,
+    samples: Option<usize>,
+}
+
+/// Resolves everything, opens the data, prints sizes, ledger and memory estimate; trains nothing, writes nothing.
+pub(crate) fn run(resolved: &Resolved, args: &TrainArgs, device: &OpenDevice) -> anyhow::Result<ExitCode> {
+    let config = &resolved.config;
+    setup::require_inputs(config)?;
+    let sources = sources(config)?;
+    let vocab = match (&config.model.tokenizer.train_bpe, &config.model.tokenizer.path, &config.model.decoder.weights) {
+        (Some(bpe), ..) => bpe.vocab_size,
+        (None, Some(path), _) | (None, None, Some(path)) => mmtrain_text::TextTokenizer::load(path)?.vocab_size(),
+        (None, None, None) => {
+            return Err(
+                Refusal::usage("no tokenizer", "set `model.tokenizer.path` or `model.tokenizer.train_bpe`").into()
+            );
+        }
+    };
+    let sizes = setup::model_config(config, vocab, 3)?;
+    let processor = setup::processor(&config.model.encoder, &sizes.vision)?;
+    let model = Vlm::zeros(&sizes, &device.device);
+    let keep = keep(config, &sizes);
+    let mmtrain_config::ObjectiveConfig::NextToken { chunk_rows } = config.objective;
+    let memory = estimate(&model, trained(config), micro_shape(config), keep, chunk_rows);
+    let samples = sources.iter().try_fold(0, |sum, source| Some(sum + source.samples?));
+    let steps = config.train.steps.or_else(|| samples.map(|samples| total_steps(config, samples as u64)));
+    let plan = DryRun {
+        sources,
+        ledger: ledger(config, &model),
+        sizes,
+        keep,
+        memory,
+        steps,
+        side: processor.size,
+        device: device.name.clone(),
+    };
+    if args.json {
+        print_json(&plan.json(resolved))?;
+    } else {
+        print(&plan.text(resolved))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn sources(config: &mmtrain_config::RunConfig) -> anyhow::Result<Vec<SourceLine>> {
+    let mut lines = Vec::new();
+    for source in &config.data.sources {
+        let place = source.location();
+        let line = |state: String, samples| SourceLine {
+            name: source.name.clone(),
+            place: place.display().to_string(),
+            state,
+            samples,
+        };
+        lines.push(match &source.synth {
+            Some(synth) if !place.exists() => line("will be made on first use".into(), Some(synth.samples)),
+            _ => {
+                let opened = Mixture::new(vec![(setup::open_source(source)?, source.weight)])?;
+                let state = opened.problems().first().map_or("open".into(), |problem| format!("open; {problem}"));
+                line(state, Some(opened.num_samples()))
+            }
+        });
+    }
+    Ok(lines)
+}
+
+struct DryRun {
+    sources: Vec<SourceLine>,
+    ledger: Vec<LedgerRow>,
+    sizes: VlmConfig,
+    keep: KeepPlan,
+    memory: MemoryEstimate,
+    steps: Option<u64>,
+    side: u32,
+    device: String,
+}
+
+impl DryRun {
+    fn json(&self, resolved: &Resolved) -> Value {
+        let sources = self.sources.iter().map(|source| {
+            json!({ "name": source.name, "path": source.place, "state": source.state, "samples": source.samples })
+        });
+        let ledger = self.ledger.iter().map(|row| {
+            json!({ "part": row.part, "tuning": row.tuning, "parameters": row.parameters, "trained": row.trained })
+        });
+        let memory = memory_rows(&self.memory).into_iter().map(|(name, bytes)| (name.to_owned(), bytes.into()));
+        json!({
+            "device": self.device,
+            "steps": self.steps,
+            "sources": sources.collect::<Vec<_>>(),
+            "image_size": self.side,
+            "tokens_per_image": self.sizes.tokens_per_image(),
+            "ledger": ledger.collect::<Vec<_>>(),
+            "memory_bytes": memory.collect::<Map<_, _>>(),
+            "recompute": plan_json(self.keep, &self.sizes),
+            "global_batch_size": resolved.config.train.global_batch_size,
+            "micro_batch_size": resolved.config.train.micro_batch_size,
+        })
+    }
+
+    fn text(&self, resolved: &Resolved) -> String {
+        let train = &resolved.config.train;
+        let steps = self.steps.map_or("unknown".to_owned(), |steps| steps.to_string());
+        let mut lines = vec![
+            format!("device       {}", self.device),
+            format!(
+                "steps        {steps}, {} samples each in micro-batches of {}",
+                train.global_batch_size, train.micro_batch_size
+            ),
+        ];
+        lines.extend(self.sources.iter().map(|source| {
+            let samples = source.samples.map_or("?".to_owned(), |samples| samples.to_string());
+            format!("data         {}: {samples} samples at `{}` ({})", source.name, source.place, source.state)
+        }));
+        lines.push(format!("image        {0} x {0} pixels, {1} tokens", self.side, self.sizes.tokens_per_image()));
+        lines.extend(ledger_lines(&self.ledger));
+        let memory = memory_rows(&self.memory);
+        let shown = memory.iter().map(|(name, bytes)| format!("{name} {}", mebibytes(*bytes)));
+        lines.push(format!(
+            "memory       {} (estimate, rows of {} tokens)",
+            shown.collect::<Vec<_>>().join(", "),
+            resolved.config.data.max_seq
+        ));
+        lines.push(format!(
+            "graphs kept  {} of {} encoder blocks, {} of {} decoder blocks; the others run again in the backward pass",
+            self.keep.encoder,
+            self.sizes.vision_layers(),
+            self.keep.decoder,
+            self.sizes.text.num_hidden_layers
+        ));
+        lines.join("\n")
+    }
+}
+
+/// The ledger as lines of text.
+pub(crate) fn ledger_lines(ledger: &[LedgerRow]) -> Vec<String> {
+    let line = |row: &LedgerRow| format!("{:<12} {:>13} parameters, {}", row.part, grouped(row.parameters), row.tuning);
+    let (all, tuned) = ledger.iter().fold((0, 0), |(all, tuned), row| (all + row.parameters, tuned + row.trained));
+    let mut lines = ledger.iter().map(line).collect::<Vec<_>>();
+    lines.push(format!("{:<12} {:>13} parameters, {} trained", "total", grouped(all), grouped(tuned)));
+    lines
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn digits_are_grouped_by_three() {
+        assert_eq!([grouped(7), grouped(1000), grouped(1_234_567)], ["7", "1,000", "1,234,567"]);
+    }
+}

@@ -1,0 +1,84 @@
+//! `mmtrain eval`
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use mmtrain_config::SourceConfig;
+use mmtrain_data::{DataError, Mixture, Pass, Preparer};
+use mmtrain_generate::{CaptionReport, GenerateOptions, SamplingConfig, caption_eval};
+
+use super::{Context, note, print, print_json};
+use crate::cli::EvalArgs;
+use crate::{model_dir, setup};
+
+/// Rows that are generated together.
+const BATCH: usize = 32;
+
+/// Runs the command.
+pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<ExitCode> {
+    let device = context.device.open()?;
+    let loaded = model_dir::load(&args.model, &device.device)?;
+    let mixture = Arc::new(Mixture::new(vec![(open(args)?, 1.0)])?);
+    let workers = setup::workers(0);
+    let mut samples = Vec::new();
+    let mut skipped = 0_usize;
+    for outcome in Pass::new(mixture, loaded.preparer.clone(), args.limit, workers)? {
+        match outcome? {
+            Ok(sample) => samples.push(sample),
+            Err(skip) => {
+                skipped += 1;
+                note(&format!("warning: left out {skip}"));
+            }
+        }
+    }
+    let report = caption_eval(
+        &loaded.model,
+        &loaded.preparer.tokenizer,
+        samples,
+        &greedy(&loaded.preparer, args.max_new_tokens),
+        BATCH,
+    )?;
+    if args.json {
+        print_json(&report)?;
+    } else {
+        print(&text(&report, skipped))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The dataset's shards of the split, or all where the split is not in any name.
+fn open(args: &EvalArgs) -> anyhow::Result<Arc<dyn mmtrain_data::Source>> {
+    let source = super::data::source_of(&args.data, Some(&args.split));
+    match setup::open_source(&source) {
+        Err(error) if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(DataError::NoSplit { .. }))) => {
+            note(&format!("note: no `{}` shards in `{}`; all are used", args.split, args.data));
+            setup::open_source(&SourceConfig { split: None, ..source })
+        }
+        other => other,
+    }
+}
+
+/// The likeliest caption, up to the end token.
+pub(crate) fn greedy(preparer: &Preparer, max_new_tokens: usize) -> GenerateOptions {
+    let sampling = SamplingConfig { temperature: 0.0, top_k: None, top_p: None, seed: 0 };
+    GenerateOptions { max_new_tokens, sampling, stop_ids: preparer.tokenizer.eos_id().into_iter().collect() }
+}
+
+fn text(report: &CaptionReport, skipped: usize) -> String {
+    let mut lines = vec![format!("samples              {} ({skipped} left out)", report.samples)];
+    if let Some(attributes) = &report.attributes {
+        lines.push(format!("attribute accuracy   {:.2} %", attributes.accuracy() * 100.0));
+        let kinds = [
+            ("shape", attributes.shape),
+            ("color", attributes.color),
+            ("size", attributes.size),
+            ("position", attributes.position),
+            ("count", attributes.count),
+        ];
+        lines.extend(kinds.iter().map(|(name, (right, total))| {
+            format!("  {name:<18} {:.2} % ({right} of {total})", 100.0 * f64::from(*right) / f64::from((*total).max(1)))
+        }));
+    }
+    lines.push(format!("exact captions       {:.2} %", report.exact_match * 100.0));
+    lines.join("\n")
+}

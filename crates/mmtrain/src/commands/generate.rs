@@ -1,0 +1,78 @@
+//! `mmtrain generate`
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use fs_err as fs;
+use mmtrain_data::Preparer;
+use mmtrain_generate::{GenerateOptions, Generated, Prompt, SamplingConfig, generate};
+use mmtrain_media::decode;
+use serde_json::json;
+
+use super::{Context, print_json};
+use crate::cli::GenerateArgs;
+use crate::fail::Refusal;
+use crate::model_dir;
+
+/// Runs the command. The answer goes to stdout, as it is made.
+pub(crate) fn run(context: &Context, args: &GenerateArgs) -> anyhow::Result<ExitCode> {
+    let device = context.device.open()?;
+    let loaded = model_dir::load(&args.model, &device.device)?;
+    let preparer = &loaded.preparer;
+    let pixels = args.image.iter().map(|file| pixels(file, preparer)).collect::<anyhow::Result<Vec<_>>>()?;
+    let media_tokens = preparer.media_tokens_per_image;
+    let prompt = Prompt::render(&preparer.tokenizer, preparer.template, &args.prompt, media_tokens, pixels)?;
+    let sampling =
+        SamplingConfig { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p, seed: args.seed };
+    let stop_ids = preparer.tokenizer.eos_id().into_iter().collect();
+    let options = GenerateOptions { max_new_tokens: args.max_new_tokens, sampling, stop_ids };
+    let mut printer = Printer { preparer, tokens: Vec::new(), printed: 0, quiet: args.json };
+    let answers = generate(&loaded.model, &[prompt], &options, &mut |_, token| printer.push(token))?;
+    let Generated { tokens, finished } = answers.into_iter().next().unwrap_or_default();
+    let text = preparer.tokenizer.decode(&tokens)?;
+    if args.json {
+        print_json(&json!({ "text": text.trim(), "tokens": tokens.len(), "finished": finished }))?;
+    } else {
+        printer.end(&text)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn pixels(file: &std::path::Path, preparer: &Preparer) -> anyhow::Result<Vec<f32>> {
+    let bytes = fs::read(file)
+        .map_err(|error| Refusal::missing(error.to_string(), "`--image` takes a JPEG, PNG, WebP, GIF or BMP file"))?;
+    let image = decode(&bytes, &preparer.limits, preparer.alpha).with_context(|| format!("`{}`", file.display()))?;
+    Ok(preparer.processor.process(&image))
+}
+
+/// Writes what is certain of a growing answer: a character may need several tokens.
+struct Printer<'a> {
+    preparer: &'a Preparer,
+    tokens: Vec<u32>,
+    printed: usize,
+    quiet: bool,
+}
+
+impl Printer<'_> {
+    fn push(&mut self, token: u32) {
+        self.tokens.push(token);
+        let Ok(text) = self.preparer.tokenizer.decode(&self.tokens) else { return };
+        if !self.quiet && !text.ends_with('\u{fffd}') {
+            self.write(&text);
+        }
+    }
+
+    fn write(&mut self, text: &str) {
+        let Some(new) = text.get(self.printed..) else { return };
+        let new = if self.printed == 0 { new.trim_start() } else { new };
+        let mut out = std::io::stdout().lock();
+        let _ = write!(out, "{new}").and_then(|()| out.flush());
+        self.printed = text.len();
+    }
+
+    fn end(&mut self, text: &str) -> anyhow::Result<()> {
+        self.write(text);
+        super::print("")
+    }
+}

@@ -1,0 +1,17 @@
+//! `mmtrain parity`
+
+use std::process::ExitCode;
+
+use super::{print, print_json};
+use crate::cli::ParityArgs;
+
+/// Runs the command; exit code 1 when something differs by more than the tolerance.
+pub(crate) fn run(args: &ParityArgs) -> anyhow::Result<ExitCode> {
+    let report = crate::parity::run(&args.dir, args.io.as_deref(), args.atol)?;
+    if args.json {
+        print_json(&report)?;
+    } else {
+        print(&report.to_string())?;
+    }
+    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}

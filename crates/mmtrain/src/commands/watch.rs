@@ -1,0 +1,201 @@
+//! What the user sees of a run: progress, evaluations, report.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use fs_err as fs;
+use mmtrain_data::Prepared;
+use mmtrain_generate::{CaptionReport, caption_eval};
+use mmtrain_media::{ImageKind, sniff};
+use mmtrain_model::Vlm;
+use mmtrain_model::config::VlmConfig;
+use mmtrain_train::TrainError;
+use mmtrain_train::memory::peak_bytes;
+use mmtrain_train::metrics::{self, EvalReport, StepReport};
+use mmtrain_train::trainer::{Run, Watch};
+
+use super::dry_run::ledger_lines;
+use super::eval::greedy;
+use super::train::{ledger, shown};
+use super::{Context, note};
+use crate::progress::{Mode, Progress};
+use crate::report::{ReportInput, ShownSample, write_html, write_plot};
+
+/// Rows that are generated together.
+const BATCH: usize = 16;
+
+/// Watches a run on behalf of its user.
+pub(crate) struct Watcher {
+    progress: Progress,
+    quiet: bool,
+    started: Instant,
+    /// Held-out samples for generation, each with its picture as it stands in the data.
+    samples: Vec<(Prepared, Vec<u8>)>,
+    preparer: std::sync::Arc<mmtrain_data::Preparer>,
+    max_new_tokens: usize,
+    latest: Option<CaptionReport>,
+}
+
+impl Watcher {
+    /// A watcher for a run that goes on from `step`. Some held-out pictures are written to `samples/`.
+    pub(crate) fn new(run: &Run, context: &Context, step: u64) -> anyhow::Result<Self> {
+        let samples = match &run.held_out {
+            Some(held_out) => shown(&run.preparer, held_out, run.config.eval.generate),
+            None => Vec::new(),
+        };
+        write_pictures(&run.run_dir, &samples)?;
+        Ok(Self {
+            progress: Progress::new(run.total_steps, step, Mode::detect(context.quiet)),
+            quiet: context.quiet,
+            started: Instant::now(),
+            samples,
+            preparer: run.preparer.clone(),
+            max_new_tokens: run.config.eval.max_new_tokens,
+            latest: None,
+        })
+    }
+
+    /// What is trained, on what.
+    pub(crate) fn header(&self, run: &Run, model: &Vlm, sizes: &VlmConfig, device: &str) {
+        if self.quiet {
+            return;
+        }
+        note(&format!(
+            "{} samples, {} steps of {}, {} tokens per image, {} rank(s) on {device}",
+            run.mixture.num_samples(),
+            run.total_steps,
+            run.config.train.global_batch_size,
+            sizes.tokens_per_image(),
+            run.config.train.ranks,
+        ));
+        for line in ledger_lines(&ledger(&run.config, model)) {
+            note(&line);
+        }
+    }
+
+    /// Ends the progress display.
+    pub(crate) fn finish(&mut self, text: &str) {
+        self.progress.finish(text);
+    }
+
+    /// Writes `plots/loss.png` and `report.html`.
+    pub(crate) fn write_report(&mut self, run: &Run, model: &Vlm, stage: &str, device: &str) -> anyhow::Result<()> {
+        let metrics = metrics::read(&run.run_dir)?;
+        fs::create_dir_all(run.run_dir.join("plots"))?;
+        write_plot(&run.run_dir.join("plots/loss.png"), &metrics)?;
+        if self.latest.is_none() {
+            self.generate(model)?;
+        }
+        let name = run.run_dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let config = run.config.to_toml();
+        let ledger = ledger(&run.config, model);
+        let input = ReportInput {
+            run_name: &name,
+            stage,
+            metrics: &metrics,
+            config_toml: &config,
+            ledger: &ledger,
+            samples: &self.shown_samples(),
+            summary: &self.summary(run, &metrics, device),
+        };
+        write_html(&run.run_dir.join("report.html"), &input)?;
+        Ok(())
+    }
+
+    fn generate(&mut self, model: &Vlm) -> Result<Option<&CaptionReport>, TrainError> {
+        if self.samples.is_empty() {
+            return Ok(None);
+        }
+        let samples = self.samples.iter().map(|(sample, _)| sample.clone());
+        let report =
+            caption_eval(model, &self.preparer.tokenizer, samples, &greedy(&self.preparer, self.max_new_tokens), BATCH)
+                .map_err(|error| TrainError::Io(std::io::Error::other(error)))?;
+        self.latest = Some(report);
+        Ok(self.latest.as_ref())
+    }
+
+    fn shown_samples(&self) -> Vec<ShownSample> {
+        let Some(report) = &self.latest else { return Vec::new() };
+        let pairs = report.examples.iter().zip(&self.samples);
+        let shown = pairs.map(|(example, (_, picture))| ShownSample {
+            id: example.id.to_string(),
+            image: picture.clone(),
+            mime: mime(picture),
+            target: example.target.clone(),
+            generated: example.generated.clone(),
+            correct: example.score.map(|score| score.total()),
+        });
+        shown.collect()
+    }
+
+    fn summary(&self, run: &Run, metrics: &[metrics::Metric], device: &str) -> Vec<(String, String)> {
+        let mut rows = vec![("device".to_owned(), device.to_owned())];
+        let last = metrics.iter().rev().find_map(|metric| match metric {
+            metrics::Metric::Train(report) => Some(report),
+            metrics::Metric::Eval(_) => None,
+        });
+        if let Some(last) = last {
+            rows.push(("steps".into(), format!("{} of {}", last.step, run.total_steps)));
+            rows.push(("loss".into(), format!("{:.4}", last.loss)));
+            rows.push(("samples/s".into(), format!("{:.1}", last.samples_per_sec)));
+        }
+        if let Some(accuracy) = self.latest.as_ref().and_then(|report| report.attribute_accuracy) {
+            rows.push(("held-out attributes".into(), format!("{:.1} %", accuracy * 100.0)));
+        }
+        rows.push(("time of this process".into(), format!("{:.0} s", self.started.elapsed().as_secs_f64())));
+        rows.push(("peak memory".into(), format!("{:.0} MiB", peak_bytes() as f64 / f64::from(1 << 20))));
+        rows
+    }
+}
+
+impl Watch for Watcher {
+    fn step(&mut self, report: &StepReport) {
+        self.progress.step(report);
+    }
+
+    fn eval(&mut self, report: &EvalReport) {
+        self.progress.eval(report);
+    }
+
+    fn measure(&mut self, model: &Vlm, _step: u64) -> Result<BTreeMap<String, f64>, TrainError> {
+        let mut values = BTreeMap::new();
+        if let Some(report) = self.generate(model)? {
+            values.insert("exact_match".to_owned(), report.exact_match);
+            values.extend(report.attribute_accuracy.map(|accuracy| ("attribute_accuracy".to_owned(), accuracy)));
+        }
+        Ok(values)
+    }
+}
+
+fn write_pictures(run_dir: &Path, samples: &[(Prepared, Vec<u8>)]) -> anyhow::Result<()> {
+    if samples.is_empty() {
+        return Ok(());
+    }
+    let dir = run_dir.join("samples");
+    fs::create_dir_all(&dir)?;
+    for (number, (_, picture)) in samples.iter().enumerate() {
+        fs::write(dir.join(format!("{number}.{}", extension(picture))), picture)?;
+    }
+    Ok(())
+}
+
+fn extension(picture: &[u8]) -> &'static str {
+    match sniff(picture) {
+        Some(ImageKind::Png) => "png",
+        Some(ImageKind::Webp) => "webp",
+        Some(ImageKind::Gif) => "gif",
+        Some(ImageKind::Bmp) => "bmp",
+        Some(ImageKind::Jpeg) | None => "jpg",
+    }
+}
+
+fn mime(picture: &[u8]) -> &'static str {
+    match sniff(picture) {
+        Some(ImageKind::Png) => "image/png",
+        Some(ImageKind::Webp) => "image/webp",
+        Some(ImageKind::Gif) => "image/gif",
+        Some(ImageKind::Bmp) => "image/bmp",
+        Some(ImageKind::Jpeg) | None => "image/jpeg",
+    }
+}

@@ -1,0 +1,68 @@
+//! The `mmtrain` binary: command line, wiring, exit codes.
+//!
+//! The only crate that reads arguments and environment, prints, and exits.
+
+mod cli;
+mod commands;
+mod fail;
+mod model_dir;
+mod parity;
+mod progress;
+mod report;
+mod run_dir;
+mod setup;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use commands::Context;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(cli.verbose, cli.quiet);
+    let context = Context { device: cli.device, quiet: cli.quiet };
+    let result = match cli.command {
+        Command::Pretrain(args) => commands::train::run(&context, "pretrain", &args),
+        Command::Generate(args) => commands::generate::run(&context, &args),
+        Command::Eval(args) => commands::eval::run(&context, &args),
+        Command::Parity(args) => commands::parity::run(&args),
+        Command::Data(command) => commands::data::run(&command),
+        Command::Config(command) => commands::config::run(&command),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => report_error(&error),
+    }
+}
+
+fn start_logging(verbose: u8, quiet: bool) {
+    let level = match (quiet, verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "info",
+        (false, _) => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MMTRAIN_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+}
+
+/// One line what and where, one line what to do.
+fn report_error(error: &anyhow::Error) -> ExitCode {
+    let mut out = std::io::stderr().lock();
+    let message = error.to_string();
+    for (number, line) in message.lines().enumerate() {
+        let lead =
+            if number == 0 || !line.starts_with("hint:") && message.contains("\nhint:") { "error: " } else { "" };
+        let _ = writeln!(out, "{lead}{line}");
+    }
+    for cause in error.chain().skip(1).map(ToString::to_string).filter(|cause| !message.contains(cause.as_str())) {
+        let _ = writeln!(out, "  because: {cause}");
+    }
+    if let Some(hint) = fail::hint(error) {
+        let _ = writeln!(out, "hint: {hint}");
+    }
+    ExitCode::from(fail::exit_code(error))
+}

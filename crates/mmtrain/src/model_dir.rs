@@ -1,0 +1,166 @@
+//! What `--model` and `--init` may name: a run, a checkpoint, a Hugging Face directory.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use fs_err as fs;
+use mmtrain_config::parse_resolved;
+use mmtrain_data::Preparer;
+use mmtrain_media::ImageProcessor;
+use mmtrain_model::Vlm;
+use mmtrain_model::config::{VisionFamily, read_vlm};
+use mmtrain_model::params::Part;
+use mmtrain_model::weights::Checkpoint;
+use mmtrain_text::{Template, TextTokenizer};
+use mmtrain_train::checkpoint::{TrainState, find_newest, verify};
+
+use crate::commands::note;
+use crate::fail::Refusal;
+use crate::setup;
+
+/// A model that can be used.
+pub(crate) struct LoadedModel {
+    /// The weights.
+    pub(crate) model: Vlm,
+    /// Text and pictures to what the model takes.
+    pub(crate) preparer: Arc<Preparer>,
+}
+
+/// Finds the directory with the weights: the newest good checkpoint of a run, or the directory itself.
+pub(crate) fn locate(path: &Path) -> anyhow::Result<PathBuf> {
+    if !path.is_dir() {
+        return Err(Refusal::missing(
+            format!("no model at `{}`", path.display()),
+            "expected a run directory, a checkpoint in it (`step-…`), or a Hugging Face directory",
+        )
+        .into());
+    }
+    if path.join("manifest.json").is_file() {
+        verify(path).map_err(|reason| {
+            Refusal::storage(format!("`{}`: {reason}", path.display()), "use another checkpoint of the run")
+        })?;
+        return Ok(path.to_owned());
+    }
+    match find_newest(path)? {
+        Some(found) => {
+            found.rejected.iter().for_each(|reason| note(&format!("warning: passed over {reason}")));
+            Ok(found.dir)
+        }
+        None if path.join("config.json").is_file() => Ok(path.to_owned()),
+        None => Err(Refusal::missing(
+            format!("`{}` holds neither checkpoints nor a `config.json`", path.display()),
+            "is the run still before its first checkpoint?",
+        )
+        .into()),
+    }
+}
+
+/// Loads a model with its tokenizer, template and image processing.
+pub(crate) fn load(path: &Path, device: &Device) -> anyhow::Result<LoadedModel> {
+    let dir = locate(path)?;
+    let model = load_weights(&dir, device)?;
+    let mut tokenizer = TextTokenizer::load(&dir)?;
+    tokenizer.ensure_image_token()?;
+    check_placeholder(&tokenizer, &model, &dir)?;
+    let (template, max_seq) = run_settings(&dir)?;
+    let processor = processor(&dir, &model)?;
+    let max_seq = max_seq.unwrap_or(model.config.text.max_position_embeddings);
+    let preparer = setup::preparer(Arc::new(tokenizer), processor, &model.config, template, max_seq);
+    Ok(LoadedModel { model, preparer: Arc::new(preparer) })
+}
+
+/// The tokenizer's placeholder must be the one that the model replaces by features.
+fn check_placeholder(tokenizer: &TextTokenizer, model: &Vlm, dir: &Path) -> anyhow::Result<()> {
+    let (theirs, ours) = (tokenizer.image_id()? as usize, model.config.image_token_id);
+    if theirs == ours {
+        return Ok(());
+    }
+    Err(Refusal::missing(
+        format!(
+            "the tokenizer in `{}` has its image placeholder at id {theirs}, the model expects {ours}",
+            dir.display()
+        ),
+        "the tokenizer lacks the model's placeholder token, or belongs to another checkpoint",
+    )
+    .into())
+}
+
+/// Loads weights; parts that a checkpoint leaves out come from where its state says.
+pub(crate) fn load_weights(dir: &Path, device: &Device) -> anyhow::Result<Vlm> {
+    let sizes = read_vlm(dir)?;
+    let own = Checkpoint::open(dir)?;
+    let frozen = match fs::read_to_string(dir.join("state.json")) {
+        Ok(text) => serde_json::from_str::<TrainState>(&text)?.frozen,
+        Err(_) => Vec::new(),
+    };
+    let mut model = Vlm::zeros(&sizes, device);
+    for part in Part::ALL {
+        model = match frozen.iter().find(|frozen| frozen.part == part) {
+            None => model.loaded(part, &own)?,
+            Some(frozen) => {
+                let filled = match &frozen.weights {
+                    Some(weights) => model.loaded(part, &Checkpoint::open(weights)?)?,
+                    None => model.randomized(part, run_seed(dir)?),
+                };
+                check_hash(&filled, part, &frozen.hash)?;
+                filled
+            }
+        };
+    }
+    Ok(model)
+}
+
+/// Refuses weights that are not those with which the run was made.
+pub(crate) fn check_hash(model: &Vlm, part: Part, expected: &str) -> anyhow::Result<()> {
+    if part_hash(model, part) == expected {
+        return Ok(());
+    }
+    Err(Refusal::missing(
+        format!("the weights of the frozen {} are not those this run was made with", part.name()),
+        "restore the directory that `model` in the run's config.toml names",
+    )
+    .into())
+}
+
+/// blake3 over names and values of one part.
+pub(crate) fn part_hash(model: &Vlm, part: Part) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for param in model.params(part) {
+        hasher.update(param.info.name.as_bytes());
+        hasher.update(param.value.into_data().as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+fn run_config(dir: &Path) -> anyhow::Result<Option<mmtrain_config::RunConfig>> {
+    let path = dir.join("config.toml");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path)?;
+    Ok(Some(parse_resolved(&text, &path.display().to_string())?.config))
+}
+
+fn run_seed(dir: &Path) -> anyhow::Result<u64> {
+    Ok(run_config(dir)?.map_or(0, |config| config.train.seed))
+}
+
+fn run_settings(dir: &Path) -> anyhow::Result<(Template, Option<usize>)> {
+    Ok(match run_config(dir)? {
+        Some(config) => (setup::template(config.data.template), Some(config.data.max_seq)),
+        None => (Template::Plain, None),
+    })
+}
+
+fn processor(dir: &Path, model: &Vlm) -> anyhow::Result<ImageProcessor> {
+    let file = dir.join("preprocessor_config.json");
+    let size = model.config.vision.image_size as u32;
+    if !file.is_file() {
+        return Ok(match model.config.vision.family {
+            VisionFamily::Clip => ImageProcessor::clip(size),
+            VisionFamily::Siglip => ImageProcessor::siglip(size),
+        });
+    }
+    Ok(ImageProcessor::from_hf(&fs::read_to_string(file)?)?)
+}

@@ -1,0 +1,119 @@
+//! Proof that a checkpoint means the same here as in `transformers`.
+//!
+//! A directory holds a checkpoint as published, and `io.safetensors` what the reference got (`in.*`)
+//! and made of it (`out.*`, names as in `transformers`' forward). Everything is computed anew in f32
+//! on the CPU by the code that trains and generates, and compared. With `grads/model.safetensors`
+//! beside it, gradients are compared too, by the block-wise driver with every graph kept and with
+//! none kept.
+//!
+//! - [`report`]: what came out
+//! - [`recorded`]: reading `in.*` and `out.*`
+//! - [`subject`]: loading the model
+//! - [`tower`], [`language`]: what is computed of which model
+//! - [`gradients`]: the backward pass
+
+mod gradients;
+mod language;
+mod recorded;
+mod report;
+mod subject;
+#[cfg(test)]
+mod tests;
+mod tower;
+
+use std::path::Path;
+
+use anyhow::Context;
+use burn::prelude::*;
+
+use crate::fail::Refusal;
+use recorded::Recorded;
+pub(crate) use report::ParityReport;
+use report::{Comparison, compare, compare_ids};
+use subject::Subject;
+
+/// Largest difference allowed where nobody says otherwise.
+const DEFAULT_ATOL: f32 = 2e-5;
+
+/// What one output comes to here.
+pub(crate) enum Computed {
+    /// Numbers, within the tolerance.
+    Values {
+        /// Shape as recorded.
+        shape: Vec<usize>,
+        /// Row-major.
+        values: Vec<f32>,
+    },
+    /// Token ids, which must be equal. `[rows][new tokens]`
+    Ids(Vec<Vec<u32>>),
+}
+
+/// Compares the checkpoint in `dir` with what is recorded in `io`, or in `io.safetensors` beside it.
+pub(crate) fn run(dir: &Path, io: Option<&Path>, atol: Option<f32>) -> anyhow::Result<ParityReport> {
+    let subject = Subject::load(dir)?;
+    let recorded = Recorded::open(&io.map_or_else(|| dir.join("io.safetensors"), Path::to_owned))?;
+    let tolerance = match atol {
+        Some(atol) if atol.is_finite() && atol >= 0.0 => atol,
+        Some(atol) => {
+            return Err(Refusal::usage(format!("`--atol` is {atol}"), "give a number from 0 up, such as 2e-5").into());
+        }
+        None => recorded_tolerance(dir)?.unwrap_or(DEFAULT_ATOL),
+    };
+    let mut report = ParityReport::new(dir, subject.name(), tolerance);
+    for name in recorded.outputs() {
+        let computed = match &subject {
+            Subject::Tower(tower) => tower::compute(tower, &recorded, &name)?,
+            Subject::Model(model) => language::compute(model, &recorded, &name)?,
+        };
+        match computed {
+            Some(computed) => report.comparisons.push(compared(&recorded, &name, &computed, tolerance)?),
+            None if subject.ignores(&name) => report.ignored.push(name),
+            None => report.not_computed.push(name),
+        }
+    }
+    let gradient_file = dir.join("grads").join("model.safetensors");
+    if gradient_file.is_file() {
+        report.gradients = Some(gradients::check(&subject, &recorded, &gradient_file)?);
+    }
+    if report.is_empty() {
+        return Err(recorded.bad("holds no `out.*` tensor that a model of this kind computes").into());
+    }
+    Ok(report)
+}
+
+fn compared(recorded: &Recorded, name: &str, computed: &Computed, tolerance: f32) -> anyhow::Result<Comparison> {
+    let expected = recorded.output(name)?;
+    Ok(match computed {
+        Computed::Values { shape, values } => {
+            compare(name, (&expected.shape, &expected.values), (shape, values), tolerance)
+        }
+        Computed::Ids(rows) => compare_ids(name, &expected.values, &rows.concat()),
+    })
+}
+
+/// `max_abs` of `META.toml`, if the directory has one.
+fn recorded_tolerance(dir: &Path) -> anyhow::Result<Option<f32>> {
+    let path = dir.join("META.toml");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let meta: toml::Table = fs_err::read_to_string(&path)?.parse().with_context(|| format!("`{}`", path.display()))?;
+    match meta.get("max_abs") {
+        None => Ok(None),
+        Some(value) => match value.as_float() {
+            Some(max_abs) if max_abs.is_finite() && max_abs >= 0.0 => Ok(Some(max_abs as f32)),
+            _ => Err(Refusal::usage(
+                format!("`{}`: `max_abs` is {value}", path.display()),
+                "write a number from 0 up, such as 2e-5, or pass `--atol`",
+            )
+            .into()),
+        },
+    }
+}
+
+/// A tensor that was computed in f32.
+fn values<const D: usize>(tensor: Tensor<D>) -> Computed {
+    let shape = tensor.dims().to_vec();
+    let values = tensor.into_data().try_to_vec::<f32>().expect("everything is computed in f32");
+    Computed::Values { shape, values }
+}

@@ -1,0 +1,122 @@
+//! The model whose parity is asked for: a tower, a language model, or both with a connector.
+
+use std::path::Path;
+
+use burn::prelude::Device;
+use mmtrain_model::config::{
+    Activation, FeatureSelect, MlpConfig, TextConfig, VisionConfig, VisionFamily, VlmConfig, read_text, read_vision,
+};
+use mmtrain_model::encoder::Vit;
+use mmtrain_model::params::{Part, assign, named};
+use mmtrain_model::weights::Checkpoint;
+use mmtrain_model::{ModelError, Vlm};
+use serde_json::Value;
+
+/// A loaded model.
+pub(super) enum Subject {
+    /// An image tower with all its blocks.
+    Tower(Box<Tower>),
+    /// A language model, alone or with a tower.
+    Model(Box<Model>),
+}
+
+/// An image tower alone.
+pub(super) struct Tower {
+    pub(super) vit: Vit,
+    pub(super) config: VisionConfig,
+    /// The `model_type`.
+    kind: String,
+}
+
+/// A language model as part of a whole, which is how it trains and generates.
+pub(super) struct Model {
+    pub(super) vlm: Vlm,
+    /// Whether tower and connector are the checkpoint's, or stand-ins that are never run.
+    pub(super) has_tower: bool,
+    /// The `model_type`.
+    kind: String,
+}
+
+impl Subject {
+    /// Reads `config.json` and the weights.
+    pub(super) fn load(dir: &Path) -> anyhow::Result<Self> {
+        let kind = model_type(dir)?;
+        let device = Device::flex();
+        match kind.as_str() {
+            "clip_vision_model" | "siglip_vision_model" => {
+                let config = read_vision(dir)?;
+                let vit = load_tower(&config, &Checkpoint::open(dir)?, &device)?;
+                Ok(Self::Tower(Box::new(Tower { vit, config, kind })))
+            }
+            "llama" | "qwen2" => {
+                let vlm = Vlm::zeros(&with_stand_in_tower(read_text(dir)?), &device);
+                let vlm = vlm.loaded(Part::Decoder, &Checkpoint::open(dir)?)?;
+                Ok(Self::Model(Box::new(Model { vlm, has_tower: false, kind })))
+            }
+            "llava" => {
+                let vlm = Vlm::from_pretrained(dir, &device)?;
+                Ok(Self::Model(Box::new(Model { vlm, has_tower: true, kind })))
+            }
+            other => Err(unsupported(dir, &format!("`model_type` \"{other}\" is not supported")).into()),
+        }
+    }
+
+    /// Whether an output is of a part that is left out on purpose: SigLIP's attention pooling head,
+    /// which LLaVA does not look at.
+    pub(super) fn ignores(&self, output: &str) -> bool {
+        matches!(self, Self::Tower(tower) if output == "pool" && !tower.config.has_class_token())
+    }
+
+    /// The `model_type`.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Tower(tower) => &tower.kind,
+            Self::Model(model) => &model.kind,
+        }
+    }
+}
+
+fn model_type(dir: &Path) -> anyhow::Result<String> {
+    let text = fs_err::read_to_string(dir.join("config.json"))?;
+    let json: Value = serde_json::from_str(&text).map_err(|error| unsupported(dir, &format!("not JSON: {error}")))?;
+    let model_type = json.get("model_type").and_then(Value::as_str);
+    Ok(model_type.ok_or_else(|| unsupported(dir, "no `model_type`"))?.to_owned())
+}
+
+fn unsupported(dir: &Path, message: &str) -> ModelError {
+    ModelError::Config {
+        path: dir.join("config.json").display().to_string(),
+        message: format!("{message} (llama, qwen2, clip_vision_model, siglip_vision_model, llava)"),
+    }
+}
+
+/// All blocks, also those behind the layer that a connector would see.
+fn load_tower(config: &VisionConfig, checkpoint: &Checkpoint, device: &Device) -> Result<Vit, ModelError> {
+    let vit = Vit::new(config, config.num_hidden_layers, device);
+    let infos = named(&vit, Part::Encoder).into_iter().map(|param| param.info).collect::<Vec<_>>();
+    let mut values = checkpoint.read_all(&infos)?;
+    Ok(assign(vit, Part::Encoder, &mut |info| values.remove(&info.name)))
+}
+
+/// A language model with the smallest tower there is. No token is a placeholder, so it never runs.
+fn with_stand_in_tower(text: TextConfig) -> VlmConfig {
+    let vision = VisionConfig {
+        family: VisionFamily::Siglip,
+        hidden_size: 1,
+        intermediate_size: 1,
+        num_hidden_layers: 1,
+        num_attention_heads: 1,
+        image_size: 1,
+        patch_size: 1,
+        layer_norm_eps: 1e-6,
+        hidden_act: Activation::GeluTanh,
+    };
+    VlmConfig {
+        vision,
+        connector: MlpConfig { depth: 1, pixel_shuffle: 1, act: Activation::Gelu, bias: false },
+        image_token_id: text.vocab_size,
+        text,
+        feature_layer: -1,
+        feature_select: FeatureSelect::Full,
+    }
+}

@@ -1,0 +1,321 @@
+//! From a configuration to everything a run needs: data, tokenizer, sizes, weights.
+//!
+//! All that is missing is found before anything is loaded, and reported together.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use mmtrain_config::{
+    ConnectorConfig, DatasetPreset, EncoderConfig, ImageFit, RunConfig, SourceConfig, SynthConfig, TemplateKind,
+    dataset_preset,
+};
+use mmtrain_data::{Mixture, Preparer, Source, WebDataset};
+use mmtrain_media::{Alpha, Fit, ImageProcessor, MediaLimits};
+use mmtrain_model::Vlm;
+use mmtrain_model::config::{
+    Activation, FeatureSelect, MlpConfig, TextConfig, VisionConfig, VisionFamily, VlmConfig, read_text, read_vision,
+};
+use mmtrain_model::params::Part;
+use mmtrain_model::weights::Checkpoint;
+use mmtrain_synth::{Like, SynthOptions, write_cc3m};
+use mmtrain_text::{Template, TextTokenizer};
+
+use crate::commands::note;
+use crate::fail::Refusal;
+
+/// Captions from which a tokenizer is trained, at most.
+const TOKENIZER_CAPTIONS: usize = 100_000;
+
+/// The sources of a run, opened.
+pub(crate) struct RunData {
+    /// Training data.
+    pub(crate) mixture: Arc<Mixture>,
+    /// Held-out data.
+    pub(crate) held_out: Option<Arc<Mixture>>,
+}
+
+/// Says everything that a configuration refers to and that is not there. Data with a `synth` table can be made.
+pub(crate) fn require_inputs(config: &RunConfig) -> anyhow::Result<()> {
+    let mut missing = Vec::new();
+    for source in config.data.sources.iter().chain(&config.data.eval) {
+        if source.synth.is_none() && !synth_sibling(config, source) && !is_there(&source.location()) {
+            missing.push(missing_data(source));
+        }
+    }
+    for (key, path) in weight_paths(config) {
+        if !path.is_dir() {
+            missing.push(missing_weights(key, &path));
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (what, how): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
+    Err(Refusal::missing(what.join("\n"), how.join("\n      ")).into())
+}
+
+/// Whether a source without a `synth` table lies where another one is going to be made.
+fn synth_sibling(config: &RunConfig, source: &SourceConfig) -> bool {
+    config.data.sources.iter().any(|other| other.synth.is_some() && other.location() == source.location())
+}
+
+fn is_there(path: &Path) -> bool {
+    path.exists() || path.to_string_lossy().contains(['{', '*'])
+}
+
+fn missing_data(source: &SourceConfig) -> (String, String) {
+    let what = format!("no data for source `{}` at `{}`", source.name, source.location().display());
+    (what, data_hint(&source.name, dataset_preset(&source.name)))
+}
+
+fn data_hint(name: &str, preset: Option<&DatasetPreset>) -> String {
+    match preset {
+        Some(preset) => format!("{name}: expected {}; {}", preset.layout, preset.how_to_get),
+        None => format!(
+            "{name}: expected WebDataset shards (`*-train-0000.tar`, …, members `KEY.jpg` and `KEY.txt`) in that directory"
+        ),
+    }
+}
+
+fn missing_weights(key: &'static str, path: &Path) -> (String, String) {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    (
+        format!("no weights for `{key}` at `{}`", path.display()),
+        format!(
+            "{key}: put the Hugging Face checkpoint `{name}` there (config.json, *.safetensors, tokenizer.json and \
+             preprocessor_config.json; for example `hf download ORG/{name} --local-dir {}`), or set another `{key}`",
+            path.display()
+        ),
+    )
+}
+
+fn weight_paths(config: &RunConfig) -> Vec<(&'static str, PathBuf)> {
+    let model = &config.model;
+    let paths = [
+        ("model.encoder.weights", model.encoder.weights.clone()),
+        ("model.connector.weights", model.connector.weights().cloned()),
+        ("model.decoder.weights", model.decoder.weights.clone()),
+    ];
+    paths.into_iter().filter_map(|(key, path)| Some((key, path?))).collect()
+}
+
+/// Makes what a `synth` table asks for and opens all sources.
+pub(crate) fn open_data(config: &RunConfig) -> anyhow::Result<RunData> {
+    let mut sources: Vec<(Arc<dyn Source>, f64)> = Vec::new();
+    for source in &config.data.sources {
+        if let Some(synth) = &source.synth {
+            make_synth(&source.location(), synth)?;
+        }
+        sources.push((open_source(source)?, source.weight));
+    }
+    let mixture = Arc::new(Mixture::new(sources)?);
+    let held_out = match &config.data.eval {
+        Some(source) => Some(Arc::new(Mixture::new(vec![(open_source(source)?, 1.0)])?)),
+        None => None,
+    };
+    for problem in mixture.problems().into_iter().chain(held_out.iter().flat_map(|held_out| held_out.problems())) {
+        note(&format!("warning: {problem}"));
+    }
+    Ok(RunData { mixture, held_out })
+}
+
+fn make_synth(out: &Path, synth: &SynthConfig) -> anyhow::Result<()> {
+    let Like::Cc3m = synth.like.parse::<Like>()?;
+    let options = SynthOptions {
+        size: synth.size,
+        objects: (synth.min_objects, synth.max_objects),
+        ..SynthOptions::new(synth.samples, synth.seed)
+    };
+    let report = write_cc3m(out, &options)?;
+    if report.created {
+        note(&format!("made {} + {} samples in `{}`", report.train_samples, report.validation_samples, out.display()));
+    }
+    Ok(())
+}
+
+/// Opens one source.
+pub(crate) fn open_source(source: &SourceConfig) -> anyhow::Result<Arc<dyn Source>> {
+    let location = source.location();
+    let spec = location.to_string_lossy();
+    let opened = WebDataset::open(source.name.clone(), &spec, source.split.as_deref());
+    let opened = opened.with_context(|| format!("source `{}` at `{spec}`", source.name))?;
+    Ok(match source.limit {
+        Some(limit) => Arc::new(mmtrain_data::source::Limited::new(Arc::new(opened), limit)),
+        None => Arc::new(opened),
+    })
+}
+
+/// The tokenizer: the given one, the decoder's, or one trained on the captions.
+///
+/// Text-only checkpoints get an `<image>` token.
+pub(crate) fn tokenizer(config: &RunConfig, mixture: &Mixture) -> anyhow::Result<TextTokenizer> {
+    let settings = &config.model.tokenizer;
+    let mut tokenizer = match (&settings.path, &settings.train_bpe, &config.model.decoder.weights) {
+        (Some(path), _, _) => TextTokenizer::load(path)?,
+        (None, Some(bpe), _) => train_tokenizer(mixture, bpe.vocab_size)?,
+        (None, None, Some(weights)) => TextTokenizer::load(weights)?,
+        (None, None, None) => {
+            return Err(Refusal::usage(
+                "a decoder from random numbers has no tokenizer",
+                "set `model.tokenizer.train_bpe = { vocab_size = 512 }` or `model.tokenizer.path`",
+            )
+            .into());
+        }
+    };
+    tokenizer.ensure_image_token()?;
+    Ok(tokenizer)
+}
+
+fn train_tokenizer(mixture: &Mixture, vocab_size: usize) -> anyhow::Result<TextTokenizer> {
+    let sources = mixture.sources().cloned().collect::<Vec<_>>();
+    let captions = sources.into_iter().flat_map(|source| {
+        let len = source.len();
+        (0..len).filter_map(move |index| Some(source.get(index).ok()?.conversation.turns.last()?.text()))
+    });
+    Ok(TextTokenizer::train_bpe(captions.take(TOKENIZER_CAPTIONS), vocab_size)?)
+}
+
+/// Sizes of the three parts.
+pub(crate) fn model_config(config: &RunConfig, vocab_size: usize, image_token_id: usize) -> anyhow::Result<VlmConfig> {
+    let model = &config.model;
+    let vision = match (&model.encoder.weights, &model.encoder.arch) {
+        (Some(weights), _) => read_vision(weights)?,
+        (None, Some(arch)) => VisionConfig::from_arch(arch),
+        (None, None) => anyhow::bail!("`model.encoder` has neither `weights` nor `arch`"),
+    };
+    let text = match (&model.decoder.weights, &model.decoder.arch) {
+        (Some(weights), _) => read_text(weights)?,
+        (None, Some(arch)) => TextConfig::from_arch(arch, vocab_size),
+        (None, None) => anyhow::bail!("`model.decoder` has neither `weights` nor `arch`"),
+    };
+    let ConnectorConfig::Mlp { depth, pixel_shuffle, .. } = &model.connector;
+    let connector =
+        MlpConfig { depth: depth.get(), pixel_shuffle: pixel_shuffle.get(), act: Activation::Gelu, bias: true };
+    if !vision.grid().is_multiple_of(connector.pixel_shuffle) {
+        return Err(Refusal::usage(
+            format!(
+                "`model.connector.pixel_shuffle` ({}) does not divide the encoder's {} patches a side",
+                connector.pixel_shuffle,
+                vision.grid()
+            ),
+            "choose a divisor",
+        )
+        .into());
+    }
+    let feature_select = FeatureSelect::Default;
+    Ok(VlmConfig {
+        vision,
+        connector,
+        text,
+        image_token_id,
+        feature_layer: model.encoder.feature_layer,
+        feature_select,
+    })
+}
+
+/// A decoder must know every token of the tokenizer, but for the placeholder, which is never embedded.
+pub(crate) fn check_vocab(tokenizer: &TextTokenizer, config: &VlmConfig) -> anyhow::Result<()> {
+    let needed = tokenizer.vocab_size();
+    let spare = usize::from(tokenizer.image_id()? as usize + 1 == needed);
+    if needed - spare > config.text.vocab_size {
+        return Err(Refusal::usage(
+            format!("the tokenizer has {needed} tokens, the decoder's embedding {} rows", config.text.vocab_size),
+            "`model.tokenizer.path` belongs to another model",
+        )
+        .into());
+    }
+    Ok(())
+}
+
+/// What the encoder wants to see: its own `preprocessor_config.json`, or its family's habits.
+pub(crate) fn processor(encoder: &EncoderConfig, vision: &VisionConfig) -> anyhow::Result<ImageProcessor> {
+    let file = encoder.weights.as_ref().map(|dir| dir.join("preprocessor_config.json")).filter(|file| file.is_file());
+    let mut processor = match file {
+        Some(file) => {
+            let text = fs_err::read_to_string(&file)?;
+            ImageProcessor::from_hf(&text).with_context(|| format!("`{}`", file.display()))?
+        }
+        None => family_processor(vision),
+    };
+    if let Some(fit) = encoder.image_fit {
+        processor.fit = match fit {
+            ImageFit::Exact => Fit::Exact,
+            ImageFit::ShortestEdgeCrop => Fit::ShortestEdgeCrop,
+            ImageFit::PadSquare => Fit::PadSquare,
+        };
+    }
+    if processor.size as usize != vision.image_size {
+        return Err(Refusal::usage(
+            format!("preprocessing gives {} pixels a side, the encoder takes {}", processor.size, vision.image_size),
+            "the preprocessor_config.json belongs to another encoder",
+        )
+        .into());
+    }
+    Ok(processor)
+}
+
+fn family_processor(vision: &VisionConfig) -> ImageProcessor {
+    match vision.family {
+        VisionFamily::Clip => ImageProcessor::clip(vision.image_size as u32),
+        VisionFamily::Siglip => ImageProcessor::siglip(vision.image_size as u32),
+    }
+}
+
+/// How samples are made ready.
+pub(crate) fn preparer(
+    tokenizer: Arc<TextTokenizer>,
+    processor: ImageProcessor,
+    model: &VlmConfig,
+    template: Template,
+    max_seq: usize,
+) -> Preparer {
+    Preparer {
+        tokenizer,
+        template,
+        processor,
+        media_tokens_per_image: model.tokens_per_image(),
+        max_seq,
+        limits: MediaLimits::default(),
+        alpha: Alpha::White,
+    }
+}
+
+/// The template of a configuration.
+pub(crate) fn template(kind: TemplateKind) -> Template {
+    match kind {
+        TemplateKind::Plain => Template::Plain,
+        TemplateKind::Article => Template::Article,
+    }
+}
+
+/// Builds the model: each part from its weights, or from the seed.
+pub(crate) fn build_model(config: &RunConfig, sizes: &VlmConfig, device: &burn::tensor::Device) -> anyhow::Result<Vlm> {
+    let mut model = Vlm::zeros(sizes, device);
+    for part in Part::ALL {
+        model = match part_weights(config, part) {
+            Some(dir) => model.loaded(part, &Checkpoint::open(&dir)?)?,
+            None => model.randomized(part, config.train.seed),
+        };
+    }
+    Ok(model)
+}
+
+/// The directory a part is loaded from, if it is not made from the seed.
+pub(crate) fn part_weights(config: &RunConfig, part: Part) -> Option<PathBuf> {
+    match part {
+        Part::Encoder => config.model.encoder.weights.clone(),
+        Part::Connector => config.model.connector.weights().cloned(),
+        Part::Decoder => config.model.decoder.weights.clone(),
+    }
+}
+
+/// Decoding threads: as asked, or one per core.
+pub(crate) fn workers(asked: usize) -> usize {
+    if asked > 0 { asked } else { cores() }
+}
+
+/// Cores this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

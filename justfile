@@ -1,0 +1,46 @@
+# The index of what can be done here; the work is in scripts/ and cargo. `just` lists it.
+set positional-arguments
+export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", cache_directory() / "mmtrain/target")
+
+_list:
+    @just --list --unsorted
+
+# from a clone to a small model that describes pictures
+quickstart *ARGS:
+    scripts/quickstart.sh "$@"
+
+# all that has to pass before a change goes in
+test *ARGS:
+    scripts/test.sh "$@"
+
+# only the crates below the burn line, which build without Burn
+test-data *ARGS:
+    cargo test --release --locked -p mmtrain-config -p mmtrain-text -p mmtrain-media -p mmtrain-data -p mmtrain-synth -- "$@"
+
+# run the program
+run *ARGS:
+    cargo run --release --locked --package mmtrain -- "$@"
+
+# format, then lints
+check:
+    cargo fmt --all && cargo clippy --release --workspace --all-targets --locked -- -D warnings
+
+# licences, advisories, sources (cargo install cargo-deny --locked)
+deny:
+    cargo deny check --hide-inclusion-graph
+
+# spelling (pip install typos)
+typos:
+    typos
+
+# the program with the CUDA backend
+cuda:
+    cargo build --release --locked --package mmtrain --features cuda
+
+# documentation of the crates
+doc:
+    cargo doc --workspace --no-deps --locked --document-private-items
+
+# the guide as a book (cargo install mdbook --locked)
+guide:
+    mdbook build docs/guide

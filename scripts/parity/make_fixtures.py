@@ -1,0 +1,325 @@
+"""Makes tests/fixtures/parity: tiny random models of `transformers` with inputs, outputs and gradients.
+
+    python make_fixtures.py OUT [NAME ...]      no NAME: all; see README.md for what to install and what a case holds
+
+Nothing is downloaded: each model is built from a tiny config and filled with seeded random numbers.
+"""
+
+import sys
+
+import torch
+from transformers import (
+    CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM, LlavaConfig, LlavaForConditionalGeneration,
+    Qwen2Config, Qwen2ForCausalLM, SiglipVisionConfig, SiglipVisionModel,
+)
+
+from fixture import write_case
+from reference import generator, noise_tensor, quiet, round_to, scramble
+
+TEXT = dict(
+    vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+    num_key_value_heads=2, max_position_embeddings=256, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+)
+# Inside a whole model: three query heads share one key head.
+TEXT_SMALL = TEXT | dict(
+    vocab_size=80, hidden_size=24, intermediate_size=40, num_attention_heads=3, num_key_value_heads=1,
+)
+VISION = dict(
+    hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4, image_size=28, patch_size=7,
+)
+VISION_SMALL = VISION | dict(hidden_size=16, intermediate_size=32, num_attention_heads=2, image_size=20, patch_size=5)
+IMAGE_TOKEN, IMAGE_TOKENS = 70, 16
+
+RECIPES = {}
+
+
+def recipe(f):
+    RECIPES[f.__name__] = f
+    return f
+
+
+def rope(theta, **scaling):
+    return dict(rope_type="default", rope_theta=theta) | scaling
+
+
+# ---- language models
+
+
+def lm_inputs(vocab):
+    """Two rows of 12 tokens; the first is padded by three on the left. No loss on the first five."""
+    ids = torch.randint(3, vocab, (2, 12), generator=generator(1))
+    mask = torch.ones_like(ids)
+    mask[0, :3] = 0
+    labels = ids.clone()
+    labels[:, :5] = -100
+    return dict(input_ids=ids, attention_mask=mask, labels=labels)
+
+
+def lm_forward(model, inputs):
+    r = model(**{k: inputs[k] for k in ("input_ids", "attention_mask", "labels")}, use_cache=False)
+    # What a fully masked row holds differs between implementations, so nobody should compare it.
+    return {"logits": r.logits * inputs["attention_mask"][..., None], "loss": r.loss[None]}
+
+
+def language_model(out, name, model, generate=True, **case):
+    prompt = dict(input_ids=torch.tensor([[1, 5, 6, 7]])) if generate else None
+    write_case(out, name, model, lm_inputs(model.config.vocab_size), lm_forward, prompt=prompt, **case)
+
+
+@recipe
+def llama(out):
+    model = scramble(LlamaForCausalLM(LlamaConfig(**TEXT, rms_norm_eps=1e-5)))
+    language_model(
+        out, "llama", model, grads=True, about="Llama: grouped-query attention, untied head, a left-padded row",
+        mistakes={"rms_norm_eps 1e-6": {"rms_norm_eps": 1e-6}, "rope_theta 1e5": {"rope_parameters.rope_theta": 1e5}},
+    )
+
+
+@recipe
+def llama_mha_untied(out):
+    config = LlamaConfig(**TEXT | dict(num_key_value_heads=4), rms_norm_eps=1e-6, rope_parameters=rope(5e5))
+    language_model(
+        out, "llama_mha_untied", scramble(LlamaForCausalLM(config)),
+        about="Llama: as many key as query heads, untied head, rope theta 5e5",
+    )
+
+
+@recipe
+def llama3_rope(out):
+    scaling = dict(
+        rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=64,
+    )
+    config = LlamaConfig(
+        **TEXT | dict(num_hidden_layers=1), head_dim=16, rms_norm_eps=1e-5, tie_word_embeddings=True,
+        rope_parameters=rope(5e5, **scaling),
+    )
+    language_model(
+        out, "llama3_rope", scramble(LlamaForCausalLM(config)),
+        about="Llama 3.2: scaled rotary frequencies, tied head, head_dim that is not hidden / heads",
+        mistakes={"no scaling": {"rope_parameters.rope_type": "default"}},
+    )
+
+
+@recipe
+def qwen2(out):
+    config = Qwen2Config(**TEXT, rope_parameters=rope(1e6), tie_word_embeddings=True)
+    language_model(
+        out, "qwen2", scramble(Qwen2ForCausalLM(config)), grads=True,
+        about="Qwen2: bias on q, k, v, tied head, rope theta 1e6",
+        mistakes={"rms_norm_eps 1e-5": {"rms_norm_eps": 1e-5}, "rope_theta 1e4": {"rope_parameters.rope_theta": 1e4}},
+    )
+
+
+@recipe
+def qwen2_untied(out):
+    config = Qwen2Config(**TEXT, rope_parameters=rope(1e6), tie_word_embeddings=False)
+    language_model(
+        out, "qwen2_untied", scramble(Qwen2ForCausalLM(config)), spelling="v4",
+        about="Qwen2 with its own head; the config has rope_theta only, as transformers 4 writes it",
+    )
+
+
+@recipe
+def llama_low_variance(out):
+    model = quiet(scramble(LlamaForCausalLM(LlamaConfig(**TEXT_SMALL, rms_norm_eps=1e-5))), 0.02)
+    language_model(
+        out, "llama_low_variance", model, generate=False,
+        about="Llama with activations so small that the epsilon of its norms counts",
+        mistakes={"rms_norm_eps 1e-6": {"rms_norm_eps": 1e-6}},
+    )
+
+
+@recipe
+def qwen2_low_variance(out):
+    config = Qwen2Config(**TEXT_SMALL, rope_parameters=rope(1e6), tie_word_embeddings=False)
+    language_model(
+        out, "qwen2_low_variance", quiet(scramble(Qwen2ForCausalLM(config)), 0.01), generate=False,
+        about="Qwen2 with activations so small that the epsilon of its norms counts",
+        mistakes={"rms_norm_eps 1e-5": {"rms_norm_eps": 1e-5}},
+    )
+
+
+def half_llama(out, name, dtype):
+    model = round_to(scramble(LlamaForCausalLM(LlamaConfig(**TEXT_SMALL, rms_norm_eps=1e-5))), dtype)
+    stored = str(dtype).removeprefix("torch.")
+    about = f"Llama stored as {stored}; expected values computed in float32 from the stored weights"
+    language_model(out, name, model, dtype=dtype, about=about)
+
+
+@recipe
+def llama_bf16(out):
+    half_llama(out, "llama_bf16", torch.bfloat16)
+
+
+@recipe
+def llama_f16(out):
+    half_llama(out, "llama_f16", torch.float16)
+
+
+# ---- image towers
+
+
+def vision_forward(model, inputs):
+    r = model(inputs["pixel_values"], output_hidden_states=True)
+    pooled = {} if r.pooler_output is None else {"pool": r.pooler_output}
+    return {"last": r.last_hidden_state, "hs_m2": r.hidden_states[-2]} | pooled
+
+
+def tower(out, name, model, mistakes, about):
+    size = model.config.image_size
+    inputs = dict(pixel_values=noise_tensor(2, 3, size, size))
+    write_case(out, name, model, inputs, vision_forward, about=about, mistakes=mistakes)
+
+
+@recipe
+def clip_vision(out):
+    tower(
+        out, "clip_vision", scramble(CLIPVisionModel(CLIPVisionConfig(**VISION))),
+        {"gelu (erf)": {"hidden_act": "gelu"}, "layer_norm_eps 1e-6": {"layer_norm_eps": 1e-6}},
+        "CLIP tower: class token, pre-norm, quick_gelu; pool is the normalised class token",
+    )
+
+
+@recipe
+def clip_vision_low_variance(out):
+    tower(
+        out, "clip_vision_low_variance", quiet(scramble(CLIPVisionModel(CLIPVisionConfig(**VISION_SMALL))), 3e-3),
+        {"layer_norm_eps 1e-6": {"layer_norm_eps": 1e-6}},
+        "CLIP tower with activations so small that the epsilon of its norms counts (see out.pool)",
+    )
+
+
+SIGLIP_MISTAKES = {"gelu (erf)": {"hidden_act": "gelu"}, "layer_norm_eps 1e-5": {"layer_norm_eps": 1e-5}}
+
+
+@recipe
+def siglip_vision(out):
+    tower(
+        out, "siglip_vision", scramble(SiglipVisionModel(SiglipVisionConfig(**VISION, vision_use_head=False))),
+        SIGLIP_MISTAKES, "SigLIP tower without the pooling head; last is after post_layernorm",
+    )
+
+
+@recipe
+def siglip_vision_head(out):
+    tower(
+        out, "siglip_vision_head", scramble(SiglipVisionModel(SiglipVisionConfig(**VISION))),
+        SIGLIP_MISTAKES, "SigLIP tower whose file holds the attention pooling head",
+    )
+
+
+@recipe
+def siglip_vision_low_variance(out):
+    config = SiglipVisionConfig(**VISION_SMALL, vision_use_head=False)
+    tower(
+        out, "siglip_vision_low_variance", quiet(scramble(SiglipVisionModel(config)), 1e-3),
+        {"layer_norm_eps 1e-5": {"layer_norm_eps": 1e-5}},
+        "SigLIP tower with activations so small that the epsilon of its norms counts",
+    )
+
+
+# ---- whole models
+
+
+def vlm_inputs():
+    """Two rows of 24 tokens with one image each; the second is padded by two on the right. Loss on the answers."""
+    image = [IMAGE_TOKEN] * IMAGE_TOKENS
+    ids = torch.tensor([[1, 7, 8, *image, 9, 10, 11, 12, 2], [1, *image, 13, 14, 15, 16, 2, 0, 0]])
+    mask = (ids != 0).long()
+    labels = ids.clone()
+    labels[0, :21] = -100
+    labels[1, :18] = -100
+    labels[mask == 0] = -100
+    side = VISION_SMALL["image_size"]
+    return dict(input_ids=ids, attention_mask=mask, pixel_values=noise_tensor(2, 3, side, side), labels=labels)
+
+
+def image_features(model, pixel_values):
+    """What is spliced into the text. [images, tokens, hidden]"""
+    features = model.get_image_features(pixel_values=pixel_values)
+    return torch.stack(list(getattr(features, "pooler_output", features)))
+
+
+def vlm_forward(model, inputs):
+    r = model(**{k: v for k, v in inputs.items() if k != "prompt_ids"}, use_cache=False)
+    logits = r.logits * inputs["attention_mask"][..., None]
+    return {"logits": logits, "loss": r.loss[None], "image_features": image_features(model, inputs["pixel_values"])}
+
+
+def vlm(out, name, model, **case):
+    inputs = vlm_inputs()
+    # The first row up to its answer. Only one prompt: the image is the first of the two.
+    prompt = dict(input_ids=inputs["input_ids"][:1, :21], pixel_values=inputs["pixel_values"][:1])
+    write_case(out, name, model, inputs, vlm_forward, prompt=prompt, **case)
+
+
+def clip_llama():
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(**VISION_SMALL), text_config=LlamaConfig(**TEXT_SMALL, rms_norm_eps=1e-5),
+        image_token_index=IMAGE_TOKEN, image_seq_length=IMAGE_TOKENS, vision_feature_layer=-2,
+        vision_feature_select_strategy="default", tie_word_embeddings=False,
+    )
+    return scramble(LlavaForConditionalGeneration(config))
+
+
+@recipe
+def llava(out):
+    vlm(
+        out, "llava", clip_llama(), grads=True,
+        about="LLaVA-1.5: CLIP tower (second to last layer, class token dropped), two-layer MLP, Llama",
+        mistakes={
+            "projector gelu (tanh)": {"projector_hidden_act": "gelu_pytorch_tanh"},
+            "last layer": {"vision_feature_layer": -1},
+            "tower gelu (erf)": {"vision_config.hidden_act": "gelu"},
+        },
+    )
+
+
+@recipe
+def llava_siglip_qwen2(out):
+    config = LlavaConfig(
+        vision_config=SiglipVisionConfig(**VISION_SMALL, vision_use_head=False),
+        text_config=Qwen2Config(**TEXT_SMALL, rope_parameters=rope(1e6), tie_word_embeddings=True),
+        image_token_index=IMAGE_TOKEN, image_seq_length=IMAGE_TOKENS, vision_feature_layer=-1,
+        vision_feature_select_strategy="full", tie_word_embeddings=True,
+    )
+    vlm(
+        out, "llava_siglip_qwen2", scramble(LlavaForConditionalGeneration(config)), grads=True,
+        about="LLaVA: SigLIP tower (last layer before post_layernorm, all tokens), MLP, Qwen2 with a tied head",
+        mistakes={
+            "second to last layer": {"vision_feature_layer": -2},
+            "tower gelu (erf)": {"vision_config.hidden_act": "gelu"},
+        },
+    )
+
+
+@recipe
+def llava_sharded(out):
+    defaults = dict(text_config=LlamaConfig().to_dict(), vision_config=CLIPVisionConfig().to_dict())
+    vlm(
+        out, "llava_sharded", clip_llama(), shard="40KB", spelling="v4", defaults=defaults,
+        about="The model of case llava in three files; the config leaves out class defaults, as on the Hub",
+    )
+
+
+@recipe
+def llava_v5_names(out):
+    vlm(
+        out, "llava_v5_names", clip_llama(), layout="v5",
+        about="The model of case llava with the module names and the config spelling of transformers 5",
+    )
+
+
+def main(arguments):
+    if not arguments or arguments[0] in ("-h", "--help"):
+        sys.exit(f"{__doc__}\nNames: {' '.join(RECIPES)}")
+    out, *names = arguments
+    unknown = [n for n in names if n not in RECIPES]
+    if unknown:
+        sys.exit(f"unknown name: {' '.join(unknown)}\nNames: {' '.join(RECIPES)}")
+    for name in names or RECIPES:
+        RECIPES[name](out)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,116 @@
+"""Loads the committed cases with the installed `transformers` and compares with what they record.
+
+    python verify_fixtures.py FIXTURES [NAME ...]      exit status 1 when a case does not hold
+
+Proves that the files on disk mean what META.toml says: no key is missing or left over, outputs, gradients and
+greedy continuations are those recorded. Holds with transformers 5.x and 4.57.
+"""
+
+import pathlib
+import sys
+import tempfile
+import tomllib
+
+import torch
+import transformers
+from safetensors.torch import load_file
+
+import make_fixtures
+import reference
+from hub_layout import hub_key
+
+
+def load(folder):
+    config = transformers.AutoConfig.from_pretrained(folder)
+    model_class = getattr(transformers, config.architectures[0])
+    model, info = model_class.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+    )
+    left = {k: sorted(info[k]) for k in ("missing_keys", "unexpected_keys", "mismatched_keys") if info[k]}
+    if left:
+        raise ValueError(f"keys do not match: {left}")
+    return model.eval()
+
+
+FORWARD = {"llava": make_fixtures.vlm_forward, "llama": make_fixtures.lm_forward, "qwen2": make_fixtures.lm_forward}
+
+
+def forward_of(model):
+    return FORWARD.get(model.config.model_type, make_fixtures.vision_forward)
+
+
+def split(tensors):
+    pick = lambda prefix: {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    return pick("in."), pick("out.")
+
+
+def compare_outputs(model, inputs, expected):
+    expected = {k: v for k, v in expected.items() if k != "generated_ids"}
+    actual = reference.run(model, forward_of(model), inputs)
+    if actual.keys() != expected.keys():
+        raise ValueError(f"outputs {sorted(actual)} instead of {sorted(expected)}")
+    return reference.max_difference(expected, actual)
+
+
+def check_generation(model, inputs, expected):
+    if "generated_ids" not in expected:
+        return
+    media = {"pixel_values": inputs["pixel_values"][:1]} if "pixel_values" in inputs else {}
+    ids, _ = reference.greedy(model, inputs["prompt_ids"], **media)
+    if not torch.equal(ids, expected["generated_ids"]):
+        raise ValueError(f"continues {ids.tolist()} instead of {expected['generated_ids'].tolist()}")
+
+
+def compare_gradients(model, inputs, path):
+    """The largest difference in units of the largest gradient of the same tensor."""
+    expected = load_file(path)
+    twin = reference.gradient_model(model, forward_of(model), inputs)
+    with tempfile.TemporaryDirectory() as scratch:
+        twin.save_pretrained(scratch)
+        actual = load_file(pathlib.Path(scratch) / "model.safetensors")
+    actual = {hub_key(model.config.model_type, k): v for k, v in actual.items()}
+    if actual.keys() != expected.keys():
+        raise ValueError(f"gradients differ in keys: {sorted(actual.keys() ^ expected.keys())}")
+    return reference.relative_difference([actual[k] for k in expected], expected.values())
+
+
+def check(folder):
+    meta = tomllib.loads((folder / "META.toml").read_text())
+    inputs, expected = split(load_file(folder / "io.safetensors"))
+    model = load(folder)
+    worst = compare_outputs(model, inputs, expected)
+    if worst > meta["max_abs"]:
+        raise ValueError(f"outputs differ by {worst:.1e}, more than {meta['max_abs']}")
+    check_generation(model, inputs, expected)
+    line = f"outputs within {worst:.1e}"
+    if (folder / "grads").exists():
+        gradient = compare_gradients(model, inputs, folder / "grads" / "model.safetensors")
+        if gradient > 1e-3:
+            raise ValueError(f"gradients differ by {gradient:.1e} of their largest")
+        line += f", gradients within {gradient:.1e}"
+    return line
+
+
+def main(arguments):
+    if not arguments or arguments[0] in ("-h", "--help"):
+        sys.exit(__doc__)
+    root, *names = arguments
+    print(reference.versions())
+    failed = []
+    for folder in sorted(p.parent for p in pathlib.Path(root).glob("*/META.toml")):
+        if names and folder.name not in names:
+            continue
+        if folder.name == "llava_v5_names" and transformers.__version__ < "5":
+            print(f"{folder.name}: left out, transformers 4 cannot read it")
+            continue
+        try:
+            print(f"{folder.name}: {check(folder)}")
+        except Exception as e:  # noqa: BLE001 - every case is reported
+            failed.append(folder.name)
+            print(f"{folder.name}: FAILED, {e}")
+    if failed:
+        sys.exit(f"failed: {' '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

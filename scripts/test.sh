@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Everything that has to pass before a change goes in, cheapest first. Continuous integration runs the same (.ci/run).
+#
+#   scripts/test.sh [ARGUMENTS OF THE TEST RUNNER, such as a name to filter by]
+#
+# One optimized profile for everything, so that the tree is compiled once. typos, shellcheck and cargo-nextest are used
+# where they are installed.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+times=()
+step() {
+    local name=$1 start=$SECONDS
+    shift
+    printf '\n== %s\n' "$name"
+    "$@"
+    times+=("$(printf '%5d s  %s' $((SECONDS - start)) "$name")")
+}
+
+have() {
+    command -v "$1" >/dev/null || { printf '\n== %s: not installed, left out\n' "$1" && return 1; }
+}
+
+mkdir -p "$CARGO_TARGET_DIR"
+log="$CARGO_TARGET_DIR/mmtrain-tests.log"
+
+run_tests() {
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --release --workspace --locked "$@" 2>&1 | tee "$log"
+        # nextest leaves out the examples in the documentation.
+        cargo test --release --workspace --locked --doc --quiet
+    else
+        cargo test --release --workspace --locked "$@" 2>&1 | tee "$log"
+    fi
+}
+
+# What the test runner said at its end, without the targets that hold no test.
+summary() {
+    sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -E '^ *Summary \[|^test result: ' | grep -v ' 0 passed; 0 failed; 0 ignored'
+}
+
+if have typos; then step 'spelling' typos; fi
+if have shellcheck; then step 'scripts' shellcheck -x -P SCRIPTDIR scripts/*.sh .ci/run; fi
+step 'format' cargo fmt --all --check
+step 'lints' cargo clippy --release --workspace --all-targets --locked -- -D warnings
+step 'tests' run_tests "$@"
+# Other features make another tree; a directory of its own keeps the two from waiting for each other.
+step 'types of the CUDA build' env CARGO_TARGET_DIR="$CARGO_TARGET_DIR-cuda" \
+    cargo check --release --workspace --features mmtrain/cuda --locked
+
+printf '\n'
+printf '%s\n' "${times[@]}"
+printf '\n'
+summary

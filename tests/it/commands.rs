@@ -1,0 +1,67 @@
+//! Commands that only read, and `data synth`.
+
+use serde_json::Value;
+
+use crate::support::Place;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_lists_parts_and_memory() {
+    let place = Place::new();
+    let plan = json(&place.ok("pretrain --config tiny.toml --dry-run --json").stdout);
+    assert_eq!(plan["steps"], 12);
+    assert_eq!(plan["tokens_per_image"], 4);
+    assert_eq!(plan["ledger"].as_array().map(Vec::len), Some(3));
+    assert!(plan["memory_bytes"]["total"].as_u64().is_some_and(|bytes| bytes > 0));
+    assert!(!place.path("data").exists() && !place.path("checkpoints").exists());
+}
+
+#[test]
+fn made_data_are_equal_per_seed_and_check_clean() {
+    let place = Place::new();
+    for out in ["a", "b"] {
+        place.ok(&format!("data synth --like cc3m --out {out} --samples 40 --seed 5 --size 32"));
+    }
+    assert!(place.read("a/cc3m-train-0000.tar") == place.read("b/cc3m-train-0000.tar"));
+    let report = json(&place.ok("data check a --json").stdout);
+    assert_eq!((report["ok"].as_u64(), report["bad"].as_u64()), (Some(104), Some(0)), "{report}");
+    let shown = place.ok("data show a --json -n 2");
+    let sample = json(shown.stdout.lines().next().expect("a line"));
+    assert_eq!(sample["input_ids"].as_array().map(Vec::len), sample["labels"].as_array().map(Vec::len));
+    place.ok("data stats a --json");
+}
+
+#[test]
+fn configurations_can_be_shown_checked_and_described() {
+    let place = Place::new();
+    let shown = place.ok("config show tiny.toml --set train.seed=5").stdout;
+    assert!(shown.contains("train.seed = 5") && shown.contains("--set"), "{shown}");
+    place.ok("config check quickstart");
+    assert!(json(&place.ok("config schema").stdout)["properties"]["train"].is_object());
+    assert!(place.ok("config presets").stdout.contains("cc3m"));
+}
+
+#[test]
+fn parity_holds_and_fails_where_it_should() {
+    let place = Place::new();
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/parity");
+    place.ok(&format!("parity {fixtures}/llava"));
+    let report = json(&place.ok(&format!("parity {fixtures}/qwen2 --json")).stdout);
+    assert!(report.is_object());
+    assert_eq!(place.run(&format!("parity {fixtures}/llava --atol 1e-12")).code, 1);
+}
+
+#[test]
+fn real_photographs_are_read_and_described() {
+    let place = Place::new();
+    place.ok("pretrain --config tiny.toml --run-dir run -q");
+    let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/photos");
+    let report = json(&place.ok(&format!("data check {photos} --json")).stdout);
+    assert_eq!((report["ok"].as_u64(), report["bad"].as_u64()), (Some(16), Some(0)), "{report}");
+    let eval = json(&place.ok(&format!("eval --model run --data {photos} --max-new-tokens 3 --json")).stdout);
+    assert_eq!(eval["samples"], 16);
+    place.ok(&format!("generate --model run --image {photos}/camera_gray.jpg --max-new-tokens 3"));
+}

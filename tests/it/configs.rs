@@ -1,0 +1,36 @@
+//! Every shipped configuration resolves, by path and by name.
+
+use crate::support::Place;
+
+#[test]
+fn every_configuration_checks_by_path_and_by_name() {
+    let place = Place::new();
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs");
+    let mut seen = 0;
+    for entry in fs_err::read_dir(dir).expect("configs") {
+        let path = entry.expect("entry").path();
+        place.ok(&format!("config check {}", path.display()));
+        let name = path.file_stem().expect("named").to_string_lossy().into_owned();
+        place.ok(&format!("config check {name}"));
+        seen += 1;
+    }
+    assert!(seen >= 4);
+}
+
+#[test]
+fn the_real_job_says_exactly_what_is_missing() {
+    let place = Place::new();
+    place.fails(
+        "pretrain --config cc3m.toml",
+        3,
+        &[
+            "datasets/cc3m",
+            "model.encoder.weights",
+            "model.decoder.weights",
+            "clip-vit-large-patch14-336",
+            "hint:",
+            "mmtrain data synth",
+        ],
+    );
+    place.fails("pretrain --config cc3m.toml --dry-run", 3, &["model.encoder.weights"]);
+}

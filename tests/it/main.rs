@@ -1,0 +1,8 @@
+//! End to end, through the binary.
+
+mod bad_input;
+mod commands;
+mod configs;
+mod pretrain;
+mod resume;
+mod support;

@@ -1,0 +1,74 @@
+//! The main job from nothing to an answer.
+
+use serde_json::Value;
+
+use crate::support::{Place, checkpoints};
+
+#[test]
+fn pretrain_eval_and_generate_work_from_nothing() {
+    let place = Place::new();
+    place.ok("pretrain --config tiny.toml --run-dir run --set train.eval_every=6");
+    assert_eq!(checkpoints(&place.path("run")), ["step-00000004", "step-00000008", "step-00000012"]);
+    for file in ["config.toml", "metrics.jsonl", "plots/loss.png", "report.html", "latest", "finished", "samples/0.jpg"]
+    {
+        assert!(place.path("run").join(file).exists(), "{file}");
+    }
+    let steps = place.losses("run").into_iter().map(|(step, _)| step).collect::<Vec<_>>();
+    assert_eq!(steps, (1..=12).collect::<Vec<_>>());
+    let metrics = String::from_utf8(place.read("run/metrics.jsonl")).expect("UTF-8");
+    assert!(metrics.lines().any(|line| line.contains("\"kind\":\"eval\"") && line.contains("attribute_accuracy")));
+
+    let eval = place.ok("eval --model run --data data --limit 5 --json");
+    let eval: Value = serde_json::from_str(&eval.stdout).expect("JSON");
+    assert_eq!(eval["samples"], 5);
+    assert!(eval["attribute_accuracy"].is_number() && eval["exact_match"].is_number(), "{eval}");
+
+    let answer = place.ok("generate --model run --image run/samples/0.jpg --max-new-tokens 4 --json");
+    let answer: Value = serde_json::from_str(&answer.stdout).expect("JSON");
+    assert!(answer["tokens"].as_u64().is_some_and(|tokens| tokens <= 4));
+    let sampled =
+        "generate --model run/step-00000008 --image run/samples/0.jpg --temperature 1 --seed 5 --max-new-tokens 6";
+    assert_eq!(place.ok(sampled).stdout, place.ok(sampled).stdout, "a seed fixes what is sampled");
+}
+
+#[test]
+fn training_learns() {
+    let place = Place::new();
+    place.ok("pretrain --config tiny.toml --run-dir run --set train.steps=60 --set schedule.warmup_steps=5 -q");
+    let losses = place.losses("run");
+    let mean = |lines: &[(u64, f64)]| lines.iter().map(|(_, loss)| loss).sum::<f64>() / lines.len() as f64;
+    let (first, last) = (mean(&losses[..5]), mean(&losses[55..]));
+    assert!(last < first - 0.5, "{first} to {last}");
+}
+
+#[test]
+fn a_run_starts_from_the_weights_of_another_with_frozen_parts() {
+    let place = Place::new();
+    place.ok("pretrain --config tiny.toml --run-dir first -q");
+    let frozen = "--set train.encoder.tuning=frozen --set train.decoder.tuning=frozen --set train.steps=3";
+    place.ok(&format!("pretrain --config tiny.toml --init first --run-dir second -q {frozen}"));
+    let checkpoint = safetensors(&place.read("second/step-00000003/model.safetensors"));
+    assert!(checkpoint.iter().all(|name| name.starts_with("multi_modal_projector.")), "{checkpoint:?}");
+}
+
+fn safetensors(bytes: &[u8]) -> Vec<String> {
+    let tensors = safetensors::SafeTensors::deserialize(bytes).expect("safetensors");
+    tensors.names().into_iter().map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn the_trained_checkpoint_is_a_hugging_face_directory() {
+    let place = Place::new();
+    place.ok("pretrain --config tiny.toml --run-dir run -q");
+    let dir = "run/step-00000012";
+    let names = safetensors(&place.read(&format!("{dir}/model.safetensors")));
+    for name in [
+        "vision_tower.vision_model.embeddings.patch_embedding.weight",
+        "multi_modal_projector.linear_1.weight",
+        "language_model.model.layers.0.self_attn.q_proj.weight",
+    ] {
+        assert!(names.iter().any(|have| have == name), "{name}");
+    }
+    let config: Value = serde_json::from_slice(&place.read(&format!("{dir}/config.json"))).expect("JSON");
+    assert_eq!(config["architectures"][0], "LlavaForConditionalGeneration");
+}

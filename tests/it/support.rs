@@ -1,0 +1,172 @@
+//! A place to run the binary in, and a model that trains in seconds.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A run of the smallest useful size: 32-pixel scenes, one block each, about 5 ms a step.
+pub(crate) const TINY: &str = r#"
+[data]
+max_seq = 128
+
+[[data.sources]]
+name = "tiny"
+path = "data"
+split = "train"
+synth = { samples = 48, seed = 3, size = 32 }
+
+[data.eval]
+name = "tiny"
+path = "data"
+split = "validation"
+
+[model.encoder.arch]
+family = "siglip"
+image_size = 32
+patch_size = 16
+hidden_size = 16
+intermediate_size = 32
+num_hidden_layers = 1
+num_attention_heads = 2
+
+[model.decoder.arch]
+family = "llama"
+hidden_size = 16
+intermediate_size = 32
+num_hidden_layers = 1
+num_attention_heads = 2
+num_key_value_heads = 1
+
+[model.tokenizer]
+train_bpe = { vocab_size = 300 }
+
+[train]
+steps = 12
+global_batch_size = 4
+micro_batch_size = 2
+ranks = 2
+log_every = 1
+
+[train.encoder]
+tuning = { full = { lr = 1e-3 } }
+
+[train.decoder]
+tuning = { full = { lr = 1e-3 } }
+
+[checkpoint]
+every = 4
+
+[eval]
+samples = 8
+generate = 2
+max_new_tokens = 8
+"#;
+
+/// A directory of its own, with `tiny.toml` in it.
+pub(crate) struct Place {
+    dir: TempDir,
+}
+
+/// What a command left behind.
+pub(crate) struct Done {
+    /// Exit code.
+    pub(crate) code: i32,
+    /// Standard output.
+    pub(crate) stdout: String,
+    /// Standard error.
+    pub(crate) stderr: String,
+}
+
+impl Place {
+    /// A fresh one.
+    pub(crate) fn new() -> Self {
+        let place = Self { dir: tempfile::tempdir().expect("temp dir") };
+        place.write("tiny.toml", TINY.as_bytes());
+        place
+    }
+
+    /// A path in it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file.
+    pub(crate) fn write(&self, name: &str, contents: &[u8]) {
+        let path = self.path(name);
+        fs_err::create_dir_all(path.parent().expect("has a parent")).expect("made");
+        fs_err::write(path, contents).expect("written");
+    }
+
+    /// Reads a file.
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        fs_err::read(self.path(name)).expect("readable")
+    }
+
+    /// Runs the binary here. `args` are split at blanks.
+    pub(crate) fn run(&self, args: &str) -> Done {
+        done(&self.command(args).output().expect("starts"))
+    }
+
+    /// Runs it and insists on success.
+    #[track_caller]
+    pub(crate) fn ok(&self, args: &str) -> Done {
+        let done = self.run(args);
+        assert_eq!(done.code, 0, "mmtrain {args}\n{}", done.stderr);
+        done
+    }
+
+    /// Runs it and insists on failure with a code; the error must hold all of `words`.
+    #[track_caller]
+    pub(crate) fn fails(&self, args: &str, code: i32, words: &[&str]) {
+        let done = self.run(args);
+        assert_eq!(done.code, code, "mmtrain {args}\n{}", done.stderr);
+        assert!(!done.stderr.contains("panicked"), "{}", done.stderr);
+        for word in words {
+            assert!(done.stderr.contains(word), "no `{word}` in:\n{}", done.stderr);
+        }
+    }
+
+    /// Starts it in the background.
+    pub(crate) fn start(&self, args: &str) -> Child {
+        self.command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts")
+    }
+
+    fn command(&self, args: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mmtrain"));
+        command.args(args.split_whitespace()).current_dir(self.dir.path()).env_remove("MMTRAIN_LOG");
+        command
+    }
+
+    /// Everything that a run's last state consists of.
+    pub(crate) fn final_state(&self, run: &str, step: u64) -> Vec<Vec<u8>> {
+        let file = |name: &str| self.read(&format!("{run}/step-{step:08}/{name}"));
+        vec![file("model.safetensors"), file("optim.safetensors"), file("state.json")]
+    }
+
+    /// `step` and `loss` of every training line, in the order of the file.
+    pub(crate) fn losses(&self, run: &str) -> Vec<(u64, f64)> {
+        let text = String::from_utf8(self.read(&format!("{run}/metrics.jsonl"))).expect("UTF-8");
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let train = lines.filter(|line| line["kind"] == "train");
+        train.map(|line| (line["step"].as_u64().expect("step"), line["loss"].as_f64().expect("loss"))).collect()
+    }
+}
+
+fn done(output: &Output) -> Done {
+    Done {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Steps of the checkpoints in a run.
+pub(crate) fn checkpoints(run: &Path) -> Vec<String> {
+    let names = fs_err::read_dir(run).expect("a run").map(|entry| entry.expect("entry").file_name());
+    let mut names = names.map(|name| name.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    names.retain(|name| name.starts_with("step-"));
+    names.sort();
+    names
+}
