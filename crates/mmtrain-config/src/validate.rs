@@ -267,20 +267,20 @@ hint: the nearest micro-batch that divides it: 4",
 hint: rotary positions turn pairs of numbers: the size of a head must be even",
         );
         check(
-            &["model.connector.pixel_shuffle=3"],
+            &["model.connector.pixel_shuffle=4"],
             "
-`model.connector.pixel_shuffle` (3) does not divide the 8 x 8 patches of the encoder
-hint: one of 1, 2, 4, 8",
+`model.connector.pixel_shuffle` (4) does not divide the 6 x 6 patches of the encoder
+hint: one of 1, 2, 3, 6",
         );
         check(
             &["model.encoder.arch.patch_size=100"],
-            "`model.encoder.arch.image_size` (64) is smaller than `model.encoder.arch.patch_size` (100)",
+            "`model.encoder.arch.image_size` (72) is smaller than `model.encoder.arch.patch_size` (100)",
         );
         check(
             &["model.encoder.arch.family=clip", "model.encoder.arch.image_size=65"],
             "
-`model.encoder.arch.image_size` (65) is not a multiple of `model.encoder.arch.patch_size` (8)
-hint: 64 or 72",
+`model.encoder.arch.image_size` (65) is not a multiple of `model.encoder.arch.patch_size` (12)
+hint: 60 or 72",
         );
         check(
             &["model.encoder.feature_layer=-5"],
@@ -292,15 +292,15 @@ hint: from -4 (the first block) to -1 (the last one)",
 
     #[test]
     fn a_border_that_is_no_patch_is_legal_for_siglip() {
-        let sets = ["model.encoder.arch.image_size=65".to_owned()];
+        let sets = ["model.encoder.arch.image_size=75".to_owned()];
         let request = Request { config: Some("quickstart"), sets: &sets, ..Request::default() };
         let arch = load(&request).map(|resolved| resolved.config.model.encoder.arch);
-        assert_eq!(arch.expect("legal").expect("an arch").num_patches(), 64);
+        assert_eq!(arch.expect("legal").expect("an arch").num_patches(), 36);
     }
 
     #[test]
     fn sequences_need_room_for_image_and_text() {
-        check(&["data.max_seq=16"], "`data.max_seq` (16) leaves no room for text: an image takes 16 tokens");
+        check(&["data.max_seq=9"], "`data.max_seq` (9) leaves no room for text: an image takes 9 tokens");
         check(
             &["data.max_seq=4096"],
             "`data.max_seq` (4096) is above `model.decoder.arch.max_position_embeddings` (2048)",
