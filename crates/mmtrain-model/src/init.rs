@@ -1,8 +1,10 @@
 //! Random weights: a pure function of seed and parameter name, whatever the order of construction.
 //!
-//! Matrices and tables are normal(0, 0.02) as in `transformers` (`initializer_range`), the
-//! projections back into the residual stream scaled by `1 / sqrt(2 * layers)` (GPT-2, Radford et
-//! al., 2019); norms are one, biases zero.
+//! Matrices and tables are normal(0, 0.02) as in `transformers` (`initializer_range`), wider in narrow
+//! models; the projections back into the residual stream are scaled by `1 / sqrt(2 * layers)` (GPT-2,
+//! Radford et al., 2019); norms are one, biases zero.
+
+use std::f64::consts::FRAC_1_SQRT_2;
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
@@ -40,10 +42,10 @@ fn kind(info: &ParamInfo) -> Kind {
         [_] => Kind::One,
         // Narrow layers need more than 0.02 to pass a signal on: LeCun's 1/sqrt(fan_in) where that is larger.
         [fan_in, _] if info.decays() => Kind::Normal { std: STD.max((*fan_in as f64).powf(-0.5)) },
-        // Positions must be seen beside patches of unit size: 1/sqrt(width), as SigLIP (`modeling_siglip.py`).
-        [_, width] if info.name.ends_with("position_embedding.weight") => {
-            Kind::Normal { std: (*width as f64).powf(-0.5) }
-        }
+        // As large as a table of sines and cosines, so that positions are seen beside patches of unit size.
+        [_, _] if info.name.ends_with("position_embedding.weight") => Kind::Normal { std: FRAC_1_SQRT_2 },
+        // Token embeddings: the same rule as for matrices, so that attention's output does not drown them.
+        [_, width] => Kind::Normal { std: STD.max((*width as f64).powf(-0.5)) },
         _ => Kind::Normal { std: STD },
     }
 }
