@@ -4,14 +4,19 @@
 //! (`configuration_{clip,siglip,llama,qwen2}.py`). Rotary settings stand in `rope_parameters`
 //! (version 5) or in `rope_theta` + `rope_scaling` (version 4); both are read and both are written.
 
+mod keys;
+mod text;
+mod vision;
+
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{
-    Activation, FeatureSelect, MlpConfig, RopeScaling, TextConfig, TextFamily, VisionConfig, VisionFamily, VlmConfig,
-};
+use super::{Activation, FeatureSelect, MlpConfig, TextConfig, VisionConfig, VlmConfig};
 use crate::error::ModelError;
+use keys::{activation, str_or};
+use text::text_of;
+use vision::parse_vision;
 
 /// Reads `config.json` of an image tower, or the tower's part of a larger model.
 pub fn read_vision(dir: &Path) -> Result<VisionConfig, ModelError> {
@@ -39,90 +44,6 @@ fn load(dir: &Path) -> Result<Value, ModelError> {
 
 fn at(path: &Path, message: String) -> ModelError {
     ModelError::Config { path: path.display().to_string(), message }
-}
-
-fn text_of(json: &Value) -> Result<TextConfig, String> {
-    let text = json.get("text_config").unwrap_or(json);
-    let tied = json.get("tie_word_embeddings").and_then(Value::as_bool);
-    parse_text(text, tied)
-}
-
-fn parse_vision(json: &Value) -> Result<VisionConfig, String> {
-    let family = match str_or(json, "model_type", "") {
-        "clip_vision_model" | "clip" => VisionFamily::Clip,
-        "siglip_vision_model" | "siglip" => VisionFamily::Siglip,
-        other => {
-            return Err(format!("`model_type` \"{other}\" is no image tower this build knows (clip, siglip)"));
-        }
-    };
-    let default_patch = if family == VisionFamily::Clip { 32 } else { 16 };
-    let config = VisionConfig {
-        family,
-        hidden_size: usize_or(json, "hidden_size", 768)?,
-        intermediate_size: usize_or(json, "intermediate_size", 3072)?,
-        num_hidden_layers: usize_or(json, "num_hidden_layers", 12)?,
-        num_attention_heads: usize_or(json, "num_attention_heads", 12)?,
-        image_size: usize_or(json, "image_size", 224)?,
-        patch_size: usize_or(json, "patch_size", default_patch)?,
-        layer_norm_eps: f64_or(json, "layer_norm_eps", family.default_eps()),
-        hidden_act: activation(json, "hidden_act", family.default_act())?,
-    };
-    divides("num_attention_heads", config.num_attention_heads, "hidden_size", config.hidden_size)?;
-    if config.patch_size == 0 || config.patch_size > config.image_size {
-        return Err(format!("`patch_size` {} does not fit `image_size` {}", config.patch_size, config.image_size));
-    }
-    Ok(config)
-}
-
-fn parse_text(json: &Value, tied_above: Option<bool>) -> Result<TextConfig, String> {
-    let family = match str_or(json, "model_type", "") {
-        "llama" => TextFamily::Llama,
-        "qwen2" => TextFamily::Qwen2,
-        other => {
-            return Err(format!("`model_type` \"{other}\" is no decoder this build knows (llama, qwen2)"));
-        }
-    };
-    let (vocab, intermediate, positions) = match family {
-        TextFamily::Llama => (32_000, 11_008, 2048),
-        TextFamily::Qwen2 => (151_936, 22_016, 32_768),
-    };
-    let heads = usize_or(json, "num_attention_heads", 32)?;
-    let hidden = usize_or(json, "hidden_size", 4096)?;
-    let attention_bias = json.get("attention_bias").and_then(Value::as_bool).unwrap_or(false);
-    let config = TextConfig {
-        family,
-        vocab_size: usize_or(json, "vocab_size", vocab)?,
-        hidden_size: hidden,
-        intermediate_size: usize_or(json, "intermediate_size", intermediate)?,
-        num_hidden_layers: usize_or(json, "num_hidden_layers", 32)?,
-        num_attention_heads: heads,
-        num_key_value_heads: usize_or(json, "num_key_value_heads", heads)?,
-        head_dim: usize_or(json, "head_dim", hidden / heads.max(1))?,
-        qkv_bias: family == TextFamily::Qwen2 || attention_bias,
-        o_bias: family == TextFamily::Llama && attention_bias,
-        rope_theta: rope_theta(json),
-        rope_scaling: rope_scaling(json)?,
-        rms_norm_eps: f64_or(json, "rms_norm_eps", 1e-6),
-        tie_word_embeddings: json.get("tie_word_embeddings").and_then(Value::as_bool).or(tied_above).unwrap_or(false),
-        max_position_embeddings: usize_or(json, "max_position_embeddings", positions)?,
-    };
-    divides("num_key_value_heads", config.num_key_value_heads, "num_attention_heads", heads)?;
-    reject_unsupported(json)?;
-    Ok(config)
-}
-
-/// Switches that would change the numbers and that this build does not have.
-fn reject_unsupported(json: &Value) -> Result<(), String> {
-    if json.get("use_sliding_window").and_then(Value::as_bool) == Some(true) {
-        return Err("`use_sliding_window` = true is not supported".into());
-    }
-    if json.get("mlp_bias").and_then(Value::as_bool) == Some(true) {
-        return Err("`mlp_bias` = true is not supported".into());
-    }
-    match str_or(json, "hidden_act", "silu") {
-        "silu" | "swish" => Ok(()),
-        other => Err(format!("`hidden_act` \"{other}\" in the decoder is not supported (silu)")),
-    }
 }
 
 fn parse_vlm(json: &Value) -> Result<VlmConfig, String> {
@@ -173,35 +94,6 @@ fn feature_layer(json: &Value, vision: &VisionConfig) -> Result<i32, String> {
     Err(format!("`vision_feature_layer` is {layer}, the tower has {blocks} blocks ({} to {blocks})", -blocks - 1))
 }
 
-fn rope_theta(json: &Value) -> f64 {
-    let nested = json.get("rope_parameters").and_then(|rope| rope.get("rope_theta")).and_then(Value::as_f64);
-    nested.unwrap_or_else(|| f64_or(json, "rope_theta", 10_000.0))
-}
-
-fn rope_scaling(json: &Value) -> Result<RopeScaling, String> {
-    let table = ["rope_parameters", "rope_scaling"].iter().find_map(|key| json.get(*key).filter(|v| v.is_object()));
-    let Some(table) = table else {
-        return Ok(RopeScaling::None);
-    };
-    let kind = table.get("rope_type").or_else(|| table.get("type")).and_then(Value::as_str).unwrap_or("default");
-    let number = |key: &str| {
-        table.get(key).and_then(Value::as_f64).ok_or_else(|| format!("rope scaling \"{kind}\" lacks `{key}`"))
-    };
-    Ok(match kind {
-        "default" => RopeScaling::None,
-        "linear" => RopeScaling::Linear { factor: number("factor")? },
-        "llama3" => RopeScaling::Llama3 {
-            factor: number("factor")?,
-            low_freq_factor: number("low_freq_factor")?,
-            high_freq_factor: number("high_freq_factor")?,
-            original_max_position: number("original_max_position_embeddings")? as usize,
-        },
-        other => {
-            return Err(format!("rope scaling \"{other}\" is not supported (default, linear, llama3)"));
-        }
-    })
-}
-
 impl VlmConfig {
     /// The `config.json` of a `LlavaForConditionalGeneration` with these sizes.
     ///
@@ -230,94 +122,10 @@ impl VlmConfig {
     }
 }
 
-impl VisionConfig {
-    fn to_hf(&self) -> Value {
-        json!({
-            "model_type": match self.family {
-                VisionFamily::Clip => "clip_vision_model",
-                VisionFamily::Siglip => "siglip_vision_model",
-            },
-            "hidden_size": self.hidden_size,
-            "intermediate_size": self.intermediate_size,
-            "num_hidden_layers": self.num_hidden_layers,
-            "num_attention_heads": self.num_attention_heads,
-            "num_channels": 3,
-            "image_size": self.image_size,
-            "patch_size": self.patch_size,
-            "layer_norm_eps": self.layer_norm_eps,
-            "hidden_act": self.hidden_act.name(),
-            "vision_use_head": false,
-        })
-    }
-}
-
-impl TextConfig {
-    fn to_hf(&self) -> Value {
-        let mut rope = match serde_json::to_value(self.rope_scaling) {
-            Ok(Value::Object(table)) => table,
-            _ => Map::new(),
-        };
-        if self.rope_scaling == RopeScaling::None {
-            rope.insert("rope_type".into(), "default".into());
-        }
-        if let Some(original) = rope.remove("original_max_position") {
-            rope.insert("original_max_position_embeddings".into(), original);
-        }
-        let scaling = if self.rope_scaling == RopeScaling::None { Value::Null } else { Value::Object(rope.clone()) };
-        rope.insert("rope_theta".into(), self.rope_theta.into());
-        json!({
-            "model_type": match self.family { TextFamily::Llama => "llama", TextFamily::Qwen2 => "qwen2" },
-            "vocab_size": self.vocab_size,
-            "hidden_size": self.hidden_size,
-            "intermediate_size": self.intermediate_size,
-            "num_hidden_layers": self.num_hidden_layers,
-            "num_attention_heads": self.num_attention_heads,
-            "num_key_value_heads": self.num_key_value_heads,
-            "head_dim": self.head_dim,
-            "attention_bias": self.family == TextFamily::Llama && self.qkv_bias,
-            "hidden_act": "silu",
-            "rms_norm_eps": self.rms_norm_eps,
-            "rope_theta": self.rope_theta,
-            "rope_scaling": scaling,
-            "rope_parameters": rope,
-            "tie_word_embeddings": self.tie_word_embeddings,
-            "max_position_embeddings": self.max_position_embeddings,
-        })
-    }
-}
-
-fn str_or<'a>(json: &'a Value, key: &str, default: &'a str) -> &'a str {
-    json.get(key).and_then(Value::as_str).unwrap_or(default)
-}
-
-fn f64_or(json: &Value, key: &str, default: f64) -> f64 {
-    json.get(key).and_then(Value::as_f64).unwrap_or(default)
-}
-
-fn usize_or(json: &Value, key: &str, default: usize) -> Result<usize, String> {
-    match json.get(key) {
-        None | Some(Value::Null) => Ok(default),
-        Some(value) => match value.as_u64() {
-            Some(number) if number > 0 => Ok(number as usize),
-            _ => Err(format!("`{key}` is {value}, expected a positive integer")),
-        },
-    }
-}
-
-fn activation(json: &Value, key: &str, default: Activation) -> Result<Activation, String> {
-    match json.get(key).and_then(Value::as_str) {
-        None => Ok(default),
-        Some(name) => Activation::from_name(name).ok_or_else(|| format!("`{key}` \"{name}\" is not supported")),
-    }
-}
-
-fn divides(small: &str, a: usize, large: &str, b: usize) -> Result<(), String> {
-    if b.is_multiple_of(a) { Ok(()) } else { Err(format!("`{large}` ({b}) is not a multiple of `{small}` ({a})")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RopeScaling;
 
     fn llava(text: &Value) -> Value {
         json!({
@@ -336,18 +144,6 @@ mod tests {
         assert_eq!(config.feature_layer, -2);
         assert_eq!(config.tokens_per_image(), 576);
         assert_eq!(config.vision_layers(), 23);
-    }
-
-    #[test]
-    fn both_spellings_of_the_rotary_settings_are_read() {
-        let v4 = json!({ "model_type": "llama", "rope_theta": 5e5,
-            "rope_scaling": { "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-                              "original_max_position_embeddings": 8192 } });
-        let v5 = json!({ "model_type": "llama",
-            "rope_parameters": { "rope_theta": 5e5, "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
-                                 "high_freq_factor": 4.0, "original_max_position_embeddings": 8192 } });
-        assert_eq!(parse_text(&v4, None), parse_text(&v5, None));
-        assert!((parse_text(&v4, None).expect("parses").rope_theta - 5e5).abs() < 1e-9);
     }
 
     #[test]
@@ -372,13 +168,5 @@ mod tests {
         for layer in [-26, 25, i64::from(i32::MAX) + 1] {
             assert!(parsed(layer).expect_err("no such state").contains("24 blocks"), "{layer}");
         }
-    }
-
-    #[test]
-    fn unsupported_switches_are_named() {
-        let error = parse_text(&json!({ "model_type": "mistral" }), None).expect_err("mistral");
-        assert!(error.contains("mistral"), "{error}");
-        let yarn = json!({ "model_type": "llama", "rope_scaling": { "type": "yarn", "factor": 4.0 } });
-        assert!(parse_text(&yarn, None).expect_err("yarn").contains("yarn"));
     }
 }
