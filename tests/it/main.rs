@@ -3,6 +3,7 @@
 mod bad_input;
 mod commands;
 mod configs;
+mod connectors;
 mod pretrain;
 mod resume;
 mod support;

@@ -18,7 +18,7 @@ mod run;
 mod train;
 mod tuning;
 
-pub use connector::ConnectorConfig;
+pub use connector::{ConnectorConfig, QueryVariant};
 pub use data::{DataConfig, FormatKind, SourceConfig, SynthConfig, TemplateKind};
 pub use decoder::{DecoderArch, DecoderConfig, DecoderFamily, TokenizerConfig, TrainBpe};
 pub use encoder::{EncoderConfig, ImageFit, VisionArch, VisionFamily};

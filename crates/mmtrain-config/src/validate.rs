@@ -35,7 +35,7 @@ pub(crate) fn conflicts(config: &RunConfig) -> Vec<Conflict> {
     found.extend(batch_sizes(&config.train));
     found.extend(trained_parts(&config.train));
     found.extend(encoder(&config.model.encoder));
-    found.extend(pixel_shuffle(&config.model.encoder, &config.model.connector));
+    found.extend(connector(&config.model.encoder, &config.model.connector));
     found.extend(decoder(&config.model.decoder));
     found.extend(tokenizer(config));
     found.extend(sequence_length(config));
@@ -152,9 +152,19 @@ fn divides(path: &str, whole: (&str, usize), part: (&str, usize)) -> Option<Conf
     })
 }
 
-fn pixel_shuffle(encoder: &EncoderConfig, connector: &ConnectorConfig) -> Option<Conflict> {
-    let ConnectorConfig::Mlp { pixel_shuffle, .. } = connector;
-    let (grid, factor) = (encoder.arch.as_ref()?.grid(), pixel_shuffle.get());
+fn connector(encoder: &EncoderConfig, connector: &ConnectorConfig) -> Option<Conflict> {
+    match connector {
+        ConnectorConfig::Mlp { pixel_shuffle: factor, .. } => pixel_shuffle(encoder, factor.get()),
+        ConnectorConfig::QFormer { hidden_size, num_attention_heads, .. } => divides(
+            "model.connector",
+            ("hidden_size", hidden_size.get()),
+            ("num_attention_heads", num_attention_heads.get()),
+        ),
+    }
+}
+
+fn pixel_shuffle(encoder: &EncoderConfig, factor: usize) -> Option<Conflict> {
+    let grid = encoder.arch.as_ref()?.grid();
     (grid % factor != 0).then(|| {
         let keys = ["model.connector.pixel_shuffle", "model.encoder.arch.image_size", "model.encoder.arch.patch_size"];
         let message = format!("`{}` ({factor}) does not divide the {grid} x {grid} patches of the encoder", keys[0]);
@@ -277,16 +287,24 @@ hint: one of 1, 2, 3, 6",
             "`model.encoder.arch.image_size` (72) is smaller than `model.encoder.arch.patch_size` (100)",
         );
         check(
-            &["model.encoder.arch.family=clip", "model.encoder.arch.image_size=65"],
+            &["model.encoder.arch.family=clip", "model.encoder.arch.image_size=75"],
             "
-`model.encoder.arch.image_size` (65) is not a multiple of `model.encoder.arch.patch_size` (12)
-hint: 60 or 72",
+`model.encoder.arch.image_size` (75) is not a multiple of `model.encoder.arch.patch_size` (12)
+hint: 72 or 84",
         );
         check(
             &["model.encoder.feature_layer=-5"],
             "
 `model.encoder.feature_layer` (-5) leaves no block of `model.encoder.arch.num_hidden_layers` (4)
 hint: from -4 (the first block) to -1 (the last one)",
+        );
+    }
+
+    #[test]
+    fn the_heads_of_a_q_former_have_to_divide_its_width() {
+        check(
+            &["model.connector={kind='q_former', hidden_size=100, num_attention_heads=3}"],
+            "`model.connector.hidden_size` (100) is not a multiple of `model.connector.num_attention_heads` (3)",
         );
     }
 

@@ -3,7 +3,8 @@
 use burn::prelude::Device;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{
-    Activation, FeatureSelect, MlpConfig, RopeScaling, TextConfig, TextFamily, VisionConfig, VisionFamily, VlmConfig,
+    Activation, ConnectorConfig, FeatureSelect, MlpConfig, RopeScaling, TextConfig, TextFamily, VisionConfig,
+    VisionFamily, VlmConfig,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -27,7 +28,7 @@ pub(crate) fn config(vocab_size: usize) -> VlmConfig {
             layer_norm_eps: 1e-6,
             hidden_act: Activation::GeluTanh,
         },
-        connector: MlpConfig { depth: 2, pixel_shuffle: 1, act: Activation::Gelu, bias: true },
+        connector: ConnectorConfig::Mlp(MlpConfig { depth: 2, pixel_shuffle: 1, act: Activation::Gelu, bias: true }),
         text: TextConfig {
             family: TextFamily::Qwen2,
             vocab_size,

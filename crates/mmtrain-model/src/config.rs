@@ -14,7 +14,7 @@ mod vision;
 use serde::{Deserialize, Serialize};
 
 pub use activation::Activation;
-pub use connector::MlpConfig;
+pub use connector::{ConnectorConfig, MlpConfig, PerceiverConfig, QFormerConfig};
 pub use hf::{read_text, read_vision, read_vlm};
 pub use text::{RopeScaling, TextConfig, TextFamily};
 pub use vision::{FeatureSelect, VisionConfig, VisionFamily};
@@ -25,7 +25,7 @@ pub struct VlmConfig {
     /// The image tower.
     pub vision: VisionConfig,
     /// The connector.
-    pub connector: MlpConfig,
+    pub connector: ConnectorConfig,
     /// The language model.
     pub text: TextConfig,
     /// Token id whose embeddings are replaced by image features.
@@ -37,10 +37,15 @@ pub struct VlmConfig {
 }
 
 impl VlmConfig {
+    /// Features that the connector gets of one image.
+    pub fn features_per_image(&self) -> usize {
+        let class = usize::from(self.vision.has_class_token() && self.feature_select == FeatureSelect::Full);
+        self.vision.num_patches() + class
+    }
+
     /// Tokens that one image takes in the decoder's sequence.
     pub fn tokens_per_image(&self) -> usize {
-        let class = usize::from(self.vision.has_class_token() && self.feature_select == FeatureSelect::Full);
-        self.vision.num_patches() / (self.connector.pixel_shuffle * self.connector.pixel_shuffle) + class
+        self.connector.num_tokens(self.features_per_image())
     }
 
     /// Blocks of the tower that have to run for [`feature_layer`](Self::feature_layer).

@@ -1,12 +1,20 @@
 //! Maps encoder features into the decoder's space.
 //!
-//! Dims: `patches` from the encoder, `tokens` after the connector, `vision_hidden`, `hidden` of the decoder.
+//! Dims: `features` of the encoder, `tokens` after the connector, `vision_hidden`, `hidden` of the decoder.
 
-use burn::nn::Linear;
+mod mlp;
+mod perceiver;
+mod q_former;
+#[cfg(test)]
+mod tests;
+
 use burn::prelude::*;
 
-use crate::config::{Activation, MlpConfig};
-use crate::encoder::linear;
+use crate::config::ConnectorConfig;
+
+pub use mlp::{MlpConnector, space_to_depth};
+pub use perceiver::PerceiverConnector;
+pub use q_former::QFormerConnector;
 
 /// What a connector hands to the decoder.
 #[derive(Debug, Clone)]
@@ -20,89 +28,34 @@ pub enum Bridge {
 pub enum Connector {
     /// A per-patch MLP: LLaVA's `linear`, LLaVA-1.5's `mlp2x_gelu`, deeper ones.
     Mlp(MlpConnector),
+    /// Learned queries that read the features (BLIP-2).
+    QFormer(QFormerConnector),
+    /// Learned latents that read the features (Flamingo).
+    Perceiver(PerceiverConnector),
 }
 
 impl Connector {
     /// A connector of zeros; weights are assigned afterwards, by name.
-    pub fn new(config: &MlpConfig, vision_hidden: usize, hidden: usize, device: &Device) -> Self {
-        Self::Mlp(MlpConnector::new(config, vision_hidden, hidden, device))
-    }
-
-    /// # Shapes
-    ///
-    /// - `features`: `[batch, patches, vision_hidden]`
-    pub fn forward(&self, features: Tensor<3>) -> Bridge {
-        match self {
-            Self::Mlp(mlp) => Bridge::Tokens(mlp.forward(features)),
-        }
-    }
-}
-
-/// `linear_n(act(… act(linear_1(space_to_depth(x)))))`
-#[derive(Module, Debug)]
-pub struct MlpConnector {
-    /// `linear_1`, `linear_2`, … of the checkpoints.
-    pub linear: Vec<Linear>,
-    #[module(skip)]
-    act: Activation,
-    #[module(skip)]
-    pixel_shuffle: usize,
-}
-
-impl MlpConnector {
-    fn new(config: &MlpConfig, vision_hidden: usize, hidden: usize, device: &Device) -> Self {
-        let input = vision_hidden * config.pixel_shuffle * config.pixel_shuffle;
-        let layer = |index| linear(if index == 0 { input } else { hidden }, hidden, config.bias, device);
-        Self { linear: (0..config.depth).map(layer).collect(), act: config.act, pixel_shuffle: config.pixel_shuffle }
-    }
-
-    /// # Shapes
-    ///
-    /// - `features`: `[batch, patches, vision_hidden]`
-    /// - returns: `[batch, patches / pixel_shuffle^2, hidden]`
-    pub fn forward(&self, features: Tensor<3>) -> Tensor<3> {
-        let mut x = space_to_depth(features, self.pixel_shuffle);
-        for (index, layer) in self.linear.iter().enumerate() {
-            if index > 0 {
-                x = self.act.apply(x);
+    pub fn new(config: &ConnectorConfig, vision_hidden: usize, hidden: usize, device: &Device) -> Self {
+        match config {
+            ConnectorConfig::Mlp(mlp) => Self::Mlp(MlpConnector::new(mlp, vision_hidden, hidden, device)),
+            ConnectorConfig::QFormer(q_former) => {
+                Self::QFormer(QFormerConnector::new(q_former, vision_hidden, hidden, device))
             }
-            x = layer.forward(x);
+            ConnectorConfig::Perceiver(perceiver) => {
+                Self::Perceiver(PerceiverConnector::new(perceiver, vision_hidden, hidden, device))
+            }
         }
-        x
     }
-}
 
-/// Gathers `factor x factor` neighbours of a square grid into one token, channels ordered
-/// (row, column, channel) as in Idefics3, InternVL 2 and Qwen2-VL's merger.
-///
-/// # Shapes
-///
-/// - `x`: `[batch, side * side, channels]`
-/// - returns: `[batch, (side / factor)^2, factor * factor * channels]`
-pub fn space_to_depth(x: Tensor<3>, factor: usize) -> Tensor<3> {
-    if factor == 1 {
-        return x;
-    }
-    let [batch, tokens, channels] = x.dims();
-    let side = tokens.isqrt();
-    let small = side / factor;
-    x.reshape([batch, small, factor, small, factor, channels]).permute([0, 1, 3, 2, 4, 5]).reshape([
-        batch,
-        small * small,
-        factor * factor * channels,
-    ])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use burn::tensor::TensorData;
-
-    #[test]
-    fn space_to_depth_orders_row_column_channel() {
-        let values = (0..16).map(|v| v as f32).collect::<Vec<_>>();
-        let x = Tensor::<3>::from_data(TensorData::new(values, [1, 16, 1]), &Device::flex());
-        let y = space_to_depth(x, 2).into_data().try_to_vec::<f32>().expect("f32");
-        assert_eq!(y, [0., 1., 4., 5., 2., 3., 6., 7., 8., 9., 12., 13., 10., 11., 14., 15.]);
+    /// # Shapes
+    ///
+    /// - `features`: `[batch, features, vision_hidden]`
+    pub fn forward(&self, features: Tensor<3>) -> Bridge {
+        Bridge::Tokens(match self {
+            Self::Mlp(mlp) => mlp.forward(features),
+            Self::QFormer(q_former) => q_former.forward(&features),
+            Self::Perceiver(perceiver) => perceiver.forward(features),
+        })
     }
 }

@@ -51,7 +51,15 @@ fn kind(info: &ParamInfo) -> Kind {
 }
 
 fn is_residual_output(name: &str) -> bool {
-    ["out_proj.weight", "fc2.weight", "o_proj.weight", "down_proj.weight"].iter().any(|end| name.ends_with(end))
+    let ends = [
+        "out_proj.weight",
+        "fc2.weight",
+        "o_proj.weight",
+        "down_proj.weight",
+        "attention.output_proj.weight",
+        "mlp.c_proj.weight",
+    ];
+    ends.iter().any(|end| name.ends_with(end))
 }
 
 /// Standard normals by Box and Muller, from a stream keyed by seed and name.

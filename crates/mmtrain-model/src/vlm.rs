@@ -47,7 +47,7 @@ impl Vlm {
     pub fn randomized(self, part: Part, seed: u64) -> Self {
         let layers = match part {
             Part::Encoder => self.config.vision.num_hidden_layers,
-            Part::Connector => 0,
+            Part::Connector => self.config.connector.num_layers(),
             Part::Decoder => self.config.text.num_hidden_layers,
         };
         self.assign(part, &mut |info| Some(init_param(info, seed, layers)))

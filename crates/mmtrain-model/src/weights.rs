@@ -154,7 +154,10 @@ pub fn aliases(info: &ParamInfo) -> Vec<String> {
             "",
         ]),
         Part::Connector => {
-            let mut keys = with(&["multi_modal_projector.", "model.multi_modal_projector.", ""]);
+            let prefixes = ["multi_modal_projector.", "model.multi_modal_projector.", ""];
+            let published = published_connector(path);
+            let mut keys = with(&prefixes);
+            keys.extend(prefixes.iter().map(|prefix| format!("{prefix}{published}")));
             keys.extend(original_projector(path));
             keys
         }
@@ -166,6 +169,14 @@ pub fn aliases(info: &ParamInfo) -> Vec<String> {
             ],
             None => with(&["language_model.", ""]),
         },
+    }
+}
+
+/// A Q-Former's norms are `LayerNorm`, a perceiver's attention and MLP `0` and `1` of their block.
+fn published_connector(path: &str) -> String {
+    match path.strip_prefix("blocks.") {
+        Some(block) => format!("blocks.{}", block.replace(".attention.", ".0.").replace(".mlp.", ".1.")),
+        None => path.replace(".layer_norm.", ".LayerNorm."),
     }
 }
 

@@ -16,7 +16,8 @@ use burn::tensor::{DType, TensorData};
 use mmtrain_data::HostBatch;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{
-    Activation, FeatureSelect, MlpConfig, RopeScaling, TextConfig, TextFamily, VisionConfig, VisionFamily, VlmConfig,
+    Activation, ConnectorConfig, FeatureSelect, MlpConfig, RopeScaling, TextConfig, TextFamily, VisionConfig,
+    VisionFamily, VlmConfig,
 };
 use mmtrain_model::decoder::DecoderContext;
 use mmtrain_model::params::{FlatTensors, Part, leaves, take_gradients};
@@ -42,7 +43,7 @@ fn sizes() -> VlmConfig {
             layer_norm_eps: 1e-6,
             hidden_act: Activation::GeluTanh,
         },
-        connector: MlpConfig { depth: 1, pixel_shuffle: 1, act: Activation::Gelu, bias: true },
+        connector: ConnectorConfig::Mlp(MlpConfig { depth: 1, pixel_shuffle: 1, act: Activation::Gelu, bias: true }),
         text: TextConfig {
             family: TextFamily::Llama,
             vocab_size: VOCAB,

@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use mmtrain_config::{
-    ConnectorConfig, DatasetPreset, EncoderConfig, ImageFit, RunConfig, SourceConfig, SynthConfig, TemplateKind,
-    dataset_preset,
+    DatasetPreset, EncoderConfig, ImageFit, RunConfig, SourceConfig, SynthConfig, TemplateKind, dataset_preset,
 };
 use mmtrain_data::{Mixture, Preparer, Source, WebDataset};
 use mmtrain_media::{Alpha, Fit, ImageProcessor, MediaLimits};
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{
-    Activation, FeatureSelect, MlpConfig, TextConfig, VisionConfig, VisionFamily, VlmConfig, read_text, read_vision,
+    ConnectorConfig, FeatureSelect, TextConfig, VisionConfig, VisionFamily, VlmConfig, read_text, read_vision,
 };
 use mmtrain_model::params::Part;
 use mmtrain_model::weights::Checkpoint;
@@ -189,20 +188,8 @@ pub(crate) fn model_config(config: &RunConfig, vocab_size: usize, image_token_id
         (None, Some(arch)) => TextConfig::from_arch(arch, vocab_size),
         (None, None) => anyhow::bail!("`model.decoder` has neither `weights` nor `arch`"),
     };
-    let ConnectorConfig::Mlp { depth, pixel_shuffle, .. } = &model.connector;
-    let connector =
-        MlpConfig { depth: depth.get(), pixel_shuffle: pixel_shuffle.get(), act: Activation::Gelu, bias: true };
-    if !vision.grid().is_multiple_of(connector.pixel_shuffle) {
-        return Err(Refusal::usage(
-            format!(
-                "`model.connector.pixel_shuffle` ({}) does not divide the encoder's {} patches a side",
-                connector.pixel_shuffle,
-                vision.grid()
-            ),
-            "choose a divisor",
-        )
-        .into());
-    }
+    let connector = ConnectorConfig::from_arch(&model.connector);
+    check_pixel_shuffle(&connector, &vision)?;
     let feature_select = FeatureSelect::Default;
     Ok(VlmConfig {
         vision,
@@ -212,6 +199,22 @@ pub(crate) fn model_config(config: &RunConfig, vocab_size: usize, image_token_id
         feature_layer: model.encoder.feature_layer,
         feature_select,
     })
+}
+
+/// Squares of patches have to tile the grid of an encoder whose size only its checkpoint says.
+fn check_pixel_shuffle(connector: &ConnectorConfig, vision: &VisionConfig) -> anyhow::Result<()> {
+    match connector {
+        ConnectorConfig::Mlp(mlp) if !vision.grid().is_multiple_of(mlp.pixel_shuffle) => Err(Refusal::usage(
+            format!(
+                "`model.connector.pixel_shuffle` ({}) does not divide the encoder's {} patches a side",
+                mlp.pixel_shuffle,
+                vision.grid()
+            ),
+            "choose a divisor",
+        )
+        .into()),
+        _ => Ok(()),
+    }
 }
 
 /// A decoder must know every token of the tokenizer, but for the placeholder, which is never embedded.

@@ -25,6 +25,69 @@ pub enum ConnectorConfig {
         #[schemars(extend("x-also" = ["pretrain_mm_mlp_adapter"]))]
         weights: Option<PathBuf>,
     },
+    /// Learned queries attend to the encoder's features: always `num_queries` tokens (BLIP-2).
+    QFormer {
+        /// Queries, and so tokens that the decoder sees of an image.
+        #[serde(default = "default_num_queries")]
+        #[schemars(range(max = 4096), extend("x-also" = ["num_query_tokens", "num_latents", "resampler_n_latents"]))]
+        num_queries: NonZeroUsize,
+        /// What the layers are: BLIP-2's Q-Former, or Flamingo's perceiver resampler.
+        #[serde(default)]
+        variant: QueryVariant,
+        /// Width of the queries.
+        #[serde(default = "default_query_hidden")]
+        #[schemars(range(max = 65536))]
+        hidden_size: NonZeroUsize,
+        /// Width inside the MLPs; four times `hidden_size` where it is not given.
+        #[serde(default)]
+        intermediate_size: Option<NonZeroUsize>,
+        /// Layers.
+        #[serde(default = "default_query_layers")]
+        #[schemars(range(max = 512), extend("x-also" = ["num_layers", "depth", "resampler_depth"]))]
+        num_hidden_layers: NonZeroUsize,
+        /// Attention heads; divides `hidden_size`.
+        #[serde(default = "default_query_heads")]
+        #[schemars(range(max = 1024))]
+        num_attention_heads: NonZeroUsize,
+        /// A layer out of so many attends to the features (Q-Former; the perceiver's always do).
+        #[serde(default = "default_cross_attention_frequency")]
+        #[schemars(range(max = 512))]
+        cross_attention_frequency: NonZeroUsize,
+        /// A trained connector to start from: a `BLIP-2` directory or a checkpoint of this program.
+        #[serde(default)]
+        weights: Option<PathBuf>,
+    },
+}
+
+/// How the queries read the features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum QueryVariant {
+    /// Self-attention among queries, cross-attention to the features, post-norm (BLIP-2).
+    #[default]
+    Blip2,
+    /// Queries attend to features and queries together, pre-norm (Flamingo, Idefics).
+    Perceiver,
+}
+
+fn default_num_queries() -> NonZeroUsize {
+    const { NonZeroUsize::new(32).expect("not 0") }
+}
+
+fn default_query_hidden() -> NonZeroUsize {
+    const { NonZeroUsize::new(768).expect("not 0") }
+}
+
+fn default_query_layers() -> NonZeroUsize {
+    const { NonZeroUsize::new(12).expect("not 0") }
+}
+
+fn default_query_heads() -> NonZeroUsize {
+    const { NonZeroUsize::new(12).expect("not 0") }
+}
+
+fn default_cross_attention_frequency() -> NonZeroUsize {
+    const { NonZeroUsize::new(2).expect("not 0") }
 }
 
 fn default_depth() -> NonZeroUsize {
@@ -46,13 +109,14 @@ impl ConnectorConfig {
     pub fn num_tokens(&self, patches: usize) -> usize {
         match self {
             Self::Mlp { pixel_shuffle, .. } => patches / pixel_shuffle.get().pow(2),
+            Self::QFormer { num_queries, .. } => num_queries.get(),
         }
     }
 
     /// Trained weights to start from, if any.
     pub fn weights(&self) -> Option<&PathBuf> {
         match self {
-            Self::Mlp { weights, .. } => weights.as_ref(),
+            Self::Mlp { weights, .. } | Self::QFormer { weights, .. } => weights.as_ref(),
         }
     }
 }

@@ -1,8 +1,16 @@
 //! Sizes from a run's `[model]` table.
 
+use std::num::NonZeroUsize;
+
 use mmtrain_config as user;
 
-use super::{RopeScaling, TextConfig, TextFamily, VisionConfig, VisionFamily};
+use super::{
+    Activation, ConnectorConfig, MlpConfig, PerceiverConfig, QFormerConfig, RopeScaling, TextConfig, TextFamily,
+    VisionConfig, VisionFamily,
+};
+
+/// `Blip2QFormerConfig`'s default.
+const Q_FORMER_EPS: f64 = 1e-12;
 
 impl VisionConfig {
     /// A tower described in a run's TOML.
@@ -48,6 +56,53 @@ impl TextConfig {
             rms_norm_eps: arch.rms_norm_eps,
             tie_word_embeddings: arch.tie_word_embeddings,
             max_position_embeddings: arch.max_position_embeddings,
+        }
+    }
+}
+
+impl ConnectorConfig {
+    /// A connector described in a run's TOML.
+    pub fn from_arch(arch: &user::ConnectorConfig) -> Self {
+        match arch {
+            user::ConnectorConfig::Mlp { depth, pixel_shuffle, .. } => Self::Mlp(MlpConfig {
+                depth: depth.get(),
+                pixel_shuffle: pixel_shuffle.get(),
+                act: Activation::Gelu,
+                bias: true,
+            }),
+            user::ConnectorConfig::QFormer {
+                num_queries,
+                variant,
+                hidden_size,
+                intermediate_size,
+                num_hidden_layers,
+                num_attention_heads,
+                cross_attention_frequency,
+                ..
+            } => {
+                let (hidden_size, heads) = (hidden_size.get(), num_attention_heads.get());
+                let intermediate_size = intermediate_size.map_or(4 * hidden_size, NonZeroUsize::get);
+                match variant {
+                    user::QueryVariant::Blip2 => Self::QFormer(QFormerConfig {
+                        num_queries: num_queries.get(),
+                        hidden_size,
+                        intermediate_size,
+                        num_hidden_layers: num_hidden_layers.get(),
+                        num_attention_heads: heads,
+                        cross_attention_frequency: cross_attention_frequency.get(),
+                        hidden_act: Activation::Gelu,
+                        layer_norm_eps: Q_FORMER_EPS,
+                    }),
+                    user::QueryVariant::Perceiver => Self::Perceiver(PerceiverConfig {
+                        num_latents: num_queries.get(),
+                        hidden_size,
+                        intermediate_size,
+                        depth: num_hidden_layers.get(),
+                        num_attention_heads: heads,
+                        head_dim: hidden_size / heads,
+                    }),
+                }
+            }
         }
     }
 }

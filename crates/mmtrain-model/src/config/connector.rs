@@ -4,6 +4,38 @@ use serde::{Deserialize, Serialize};
 
 use super::Activation;
 
+/// The connector; `kind` says which.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ConnectorConfig {
+    /// Per patch, or per square of patches.
+    Mlp(MlpConfig),
+    /// Learned queries, BLIP-2's layers.
+    QFormer(QFormerConfig),
+    /// Learned queries, Flamingo's layers.
+    Perceiver(PerceiverConfig),
+}
+
+impl ConnectorConfig {
+    /// Tokens that the decoder sees of an image of `features` encoder features.
+    pub fn num_tokens(&self, features: usize) -> usize {
+        match self {
+            Self::Mlp(mlp) => features / (mlp.pixel_shuffle * mlp.pixel_shuffle),
+            Self::QFormer(q_former) => q_former.num_queries,
+            Self::Perceiver(perceiver) => perceiver.num_latents,
+        }
+    }
+
+    /// Layers with a residual stream, whose outputs start small.
+    pub fn num_layers(&self) -> usize {
+        match self {
+            Self::Mlp(_) => 0,
+            Self::QFormer(q_former) => q_former.num_hidden_layers,
+            Self::Perceiver(perceiver) => perceiver.depth,
+        }
+    }
+}
+
 /// The MLP between tower and decoder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MlpConfig {
@@ -15,4 +47,56 @@ pub struct MlpConfig {
     pub act: Activation,
     /// Whether the layers have biases.
     pub bias: bool,
+}
+
+impl MlpConfig {
+    /// Whether LLaVA's class has this projector.
+    pub fn is_llava(&self) -> bool {
+        self.depth == 2 && self.pixel_shuffle == 1
+    }
+}
+
+/// BLIP-2's Q-Former (`configuration_blip_2.py`, `Blip2QFormerConfig`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QFormerConfig {
+    /// Learned queries, and so tokens.
+    pub num_queries: usize,
+    /// Width of the queries.
+    pub hidden_size: usize,
+    /// Width inside the MLPs.
+    pub intermediate_size: usize,
+    /// Layers.
+    pub num_hidden_layers: usize,
+    /// Heads of self- and cross-attention.
+    pub num_attention_heads: usize,
+    /// Layers whose number is a multiple of it attend to the features.
+    pub cross_attention_frequency: usize,
+    /// MLP activation.
+    pub hidden_act: Activation,
+    /// Added to the variance in each LayerNorm.
+    pub layer_norm_eps: f64,
+}
+
+impl QFormerConfig {
+    /// Whether layer `index` has cross-attention.
+    pub fn attends_to_features(&self, index: usize) -> bool {
+        index.is_multiple_of(self.cross_attention_frequency)
+    }
+}
+
+/// A perceiver resampler as in Idefics (`perceiver.py`), after Flamingo (arXiv:2204.14198).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PerceiverConfig {
+    /// Learned latents, and so tokens.
+    pub num_latents: usize,
+    /// Width of the latents; features of another width are projected first.
+    pub hidden_size: usize,
+    /// Width inside the MLPs.
+    pub intermediate_size: usize,
+    /// Layers.
+    pub depth: usize,
+    /// Attention heads.
+    pub num_attention_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
 }

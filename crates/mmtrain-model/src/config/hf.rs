@@ -12,7 +12,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Activation, FeatureSelect, MlpConfig, TextConfig, VisionConfig, VlmConfig};
+use super::{Activation, ConnectorConfig, FeatureSelect, MlpConfig, TextConfig, VisionConfig, VlmConfig};
 use crate::error::ModelError;
 use keys::{activation, str_or};
 use text::text_of;
@@ -54,15 +54,7 @@ fn parse_vlm(json: &Value) -> Result<VlmConfig, String> {
         .find_map(|key| json.get(*key))
         .and_then(Value::as_u64)
         .ok_or("neither `image_token_index` nor `image_token_id`")?;
-    let connector = match json.get("mmtrain_connector") {
-        Some(own) => serde_json::from_value(own.clone()).map_err(|error| format!("`mmtrain_connector`: {error}"))?,
-        None => MlpConfig {
-            depth: 2,
-            pixel_shuffle: 1,
-            act: activation(json, "projector_hidden_act", Activation::Gelu)?,
-            bias: json.get("multimodal_projector_bias").and_then(Value::as_bool).unwrap_or(true),
-        },
-    };
+    let connector = parse_connector(json)?;
     let vision = parse_vision(vision)?;
     Ok(VlmConfig {
         feature_layer: feature_layer(json, &vision)?,
@@ -80,6 +72,19 @@ fn parse_vlm(json: &Value) -> Result<VlmConfig, String> {
     })
 }
 
+/// What mmtrain wrote, or LLaVA's projector.
+fn parse_connector(json: &Value) -> Result<ConnectorConfig, String> {
+    match json.get("mmtrain_connector") {
+        Some(own) => serde_json::from_value(own.clone()).map_err(|error| format!("`mmtrain_connector`: {error}")),
+        None => Ok(ConnectorConfig::Mlp(MlpConfig {
+            depth: 2,
+            pixel_shuffle: 1,
+            act: activation(json, "projector_hidden_act", Activation::Gelu)?,
+            bias: json.get("multimodal_projector_bias").and_then(Value::as_bool).unwrap_or(true),
+        })),
+    }
+}
+
 /// A hidden state that the tower has: 0 to its number of blocks, or counted from the end.
 fn feature_layer(json: &Value, vision: &VisionConfig) -> Result<i32, String> {
     let value = match json.get("vision_feature_layer") {
@@ -95,18 +100,13 @@ fn feature_layer(json: &Value, vision: &VisionConfig) -> Result<i32, String> {
 }
 
 impl VlmConfig {
-    /// The `config.json` of a `LlavaForConditionalGeneration` with these sizes.
-    ///
-    /// What LLaVA's class cannot say (another depth, pixel shuffle) stands under `mmtrain_connector`.
+    /// The `config.json` of these sizes: a `LlavaForConditionalGeneration`'s where that class has the connector,
+    /// else of mmtrain's own `model_type`, so that nobody loads it as something that it is not.
     pub fn to_hf(&self) -> Value {
-        json!({
-            "architectures": ["LlavaForConditionalGeneration"],
-            "model_type": "llava",
+        let mut json = json!({
             "image_token_index": self.image_token_id,
             "image_token_id": self.image_token_id,
             "image_seq_length": self.tokens_per_image(),
-            "projector_hidden_act": self.connector.act.name(),
-            "multimodal_projector_bias": self.connector.bias,
             "vision_feature_layer": self.feature_layer,
             "vision_feature_select_strategy": match self.feature_select {
                 FeatureSelect::Default => "default",
@@ -117,8 +117,20 @@ impl VlmConfig {
             "dtype": "float32",
             "vision_config": self.vision.to_hf(),
             "text_config": self.text.to_hf(),
-            "mmtrain_connector": self.connector,
-        })
+        });
+        let own = match &self.connector {
+            ConnectorConfig::Mlp(mlp) if mlp.is_llava() => json!({
+                "architectures": ["LlavaForConditionalGeneration"],
+                "model_type": "llava",
+                "projector_hidden_act": mlp.act.name(),
+                "multimodal_projector_bias": mlp.bias,
+            }),
+            other => json!({ "model_type": "mmtrain_vlm", "mmtrain_connector": other }),
+        };
+        if let (Value::Object(json), Value::Object(own)) = (&mut json, own) {
+            json.extend(own);
+        }
+        json
     }
 }
 
@@ -150,7 +162,10 @@ mod tests {
     fn what_is_written_is_read_back_equal() {
         let mut config =
             parse_vlm(&llava(&json!({ "model_type": "qwen2", "tie_word_embeddings": true }))).expect("parses");
-        config.connector.pixel_shuffle = 2;
+        assert_eq!(config.to_hf()["model_type"], "llava");
+        config.connector =
+            ConnectorConfig::Mlp(MlpConfig { depth: 3, pixel_shuffle: 2, act: Activation::Gelu, bias: true });
+        assert_eq!(config.to_hf()["model_type"], "mmtrain_vlm");
         config.text.rope_scaling = RopeScaling::Linear { factor: 2.0 };
         assert_eq!(parse_vlm(&config.to_hf()).expect("parses"), config);
     }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use burn::prelude::Device;
 use mmtrain_model::config::{
-    Activation, FeatureSelect, MlpConfig, TextConfig, VisionConfig, VisionFamily, VlmConfig, read_text, read_vision,
+    Activation, ConnectorConfig, FeatureSelect, MlpConfig, TextConfig, VisionConfig, VisionFamily, VlmConfig,
+    read_text, read_vision,
 };
 use mmtrain_model::encoder::Vit;
 use mmtrain_model::params::{Part, assign, named};
@@ -113,7 +114,7 @@ fn with_stand_in_tower(text: TextConfig) -> VlmConfig {
     };
     VlmConfig {
         vision,
-        connector: MlpConfig { depth: 1, pixel_shuffle: 1, act: Activation::Gelu, bias: false },
+        connector: ConnectorConfig::Mlp(MlpConfig { depth: 1, pixel_shuffle: 1, act: Activation::Gelu, bias: false }),
         image_token_id: text.vocab_size,
         text,
         feature_layer: -1,

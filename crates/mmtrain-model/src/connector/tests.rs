@@ -1,0 +1,122 @@
+//! Q-Former and perceiver against `transformers` (`scripts/parity/make_connector_fixtures.py`).
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::config::{Activation, PerceiverConfig, QFormerConfig};
+use crate::params::{FlatTensors, Part, assign, leaves, named, take_gradients};
+use crate::weights::{Checkpoint, TensorFile, memory_layout};
+use burn::tensor::TensorData;
+
+const VISION_HIDDEN: usize = 12;
+const HIDDEN: usize = 20;
+
+fn q_former() -> ConnectorConfig {
+    ConnectorConfig::QFormer(QFormerConfig {
+        num_queries: 5,
+        hidden_size: 16,
+        intermediate_size: 24,
+        num_hidden_layers: 3,
+        num_attention_heads: 4,
+        cross_attention_frequency: 2,
+        hidden_act: Activation::Gelu,
+        layer_norm_eps: 1e-12,
+    })
+}
+
+fn perceiver() -> ConnectorConfig {
+    ConnectorConfig::Perceiver(PerceiverConfig {
+        num_latents: 5,
+        hidden_size: 16,
+        intermediate_size: 64,
+        depth: 2,
+        num_attention_heads: 4,
+        head_dim: 6,
+    })
+}
+
+fn case(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity_connectors").join(name)
+}
+
+fn read<const D: usize>(file: &TensorFile, name: &str) -> Tensor<D> {
+    let stored = file.read(name).expect("recorded");
+    Tensor::from_data(TensorData::new(stored.values, stored.shape), &Device::flex())
+}
+
+fn difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
+    (a - b).abs().max().into_scalar()
+}
+
+/// The connector with the case's weights; every tensor of the file must be used.
+fn load(config: &ConnectorConfig, dir: &Path) -> Connector {
+    let connector = Connector::new(config, VISION_HIDDEN, HIDDEN, &Device::flex());
+    let infos = named(&connector, Part::Connector).into_iter().map(|param| param.info).collect::<Vec<_>>();
+    let checkpoint = Checkpoint::open(dir).expect("weights");
+    assert_eq!(checkpoint.names().count(), infos.len());
+    let mut values = checkpoint.read_all(&infos).expect("all are there");
+    assign(connector, Part::Connector, &mut |info| values.remove(&info.name))
+}
+
+#[track_caller]
+fn check(config: &ConnectorConfig, name: &str) {
+    let dir = case(name);
+    let connector = load(config, &dir);
+    let io = TensorFile::open(&dir.join("io.safetensors")).expect("io");
+    let features = read::<3>(&io, "in.features");
+    let leaf = leaves(&connector);
+    let input = features.autodiff().require_grad();
+    let Bridge::Tokens(tokens) = leaf.forward(input.clone());
+    let error = difference(tokens.clone().inner(), read(&io, "out.tokens"));
+    assert!(error <= 2e-5, "tokens differ by {error:e}");
+
+    let mut tape = (tokens * read::<3>(&io, "in.weights").autodiff()).sum().backward();
+    let input_gradient = input.grad_remove(&mut tape).expect("a gradient");
+    close("features", input_gradient.reshape([-1]), read::<3>(&io, "out.features_grad").reshape([-1]));
+    let mut gradients = FlatTensors::new();
+    take_gradients(&leaf, Part::Connector, "", &mut tape, &mut gradients);
+    check_gradients(&connector, &dir, &gradients);
+}
+
+fn check_gradients(connector: &Connector, dir: &Path, gradients: &FlatTensors) {
+    let expected = TensorFile::open(&dir.join("grads.safetensors")).expect("gradients");
+    let checkpoint = Checkpoint::open(dir).expect("weights");
+    for param in named(connector, Part::Connector) {
+        let key = checkpoint.key_of(&param.info).expect("a key");
+        let expected = memory_layout(&param.info, expected.read(&key).expect("recorded").values);
+        close(&param.info.name, gradients[&param.info.name].clone(), expected);
+    }
+}
+
+/// Gradients that are zero but for rounding, such as a key's bias, which shifts all scores alike.
+const FLOOR: f64 = 1e-6;
+
+/// A thousandth of itself plus a hundred-thousandth of the tensor's largest.
+fn close(name: &str, ours: Tensor<1>, theirs: Tensor<1>) {
+    let largest = theirs.clone().abs().max().into_scalar::<f32>();
+    let allowed = (theirs.clone().abs() * 1e-3 + f64::from(largest) * 1e-5).clamp_min(FLOOR);
+    let worst = ((ours - theirs).abs() / allowed).max().into_scalar::<f32>();
+    assert!(worst <= 1.0, "{name}: {worst} of what is allowed");
+}
+
+#[test]
+fn q_former_equals_transformers() {
+    check(&q_former(), "q_former");
+}
+
+#[test]
+fn perceiver_equals_transformers() {
+    check(&perceiver(), "perceiver");
+}
+
+#[test]
+fn tokens_are_as_many_as_queries_whatever_the_features() {
+    for config in [q_former(), perceiver()] {
+        let connector = Connector::new(&config, VISION_HIDDEN, HIDDEN, &Device::flex());
+        for features in [1, 4, 30] {
+            let Bridge::Tokens(tokens) =
+                connector.forward(Tensor::zeros([3, features, VISION_HIDDEN], &Device::flex()));
+            assert_eq!(tokens.dims(), [3, config.num_tokens(features), HIDDEN]);
+        }
+    }
+}
