@@ -4,6 +4,7 @@ mod bad_input;
 mod commands;
 mod configs;
 mod connectors;
+mod inspect;
 mod pretrain;
 mod resume;
 mod support;

@@ -8,6 +8,7 @@ mod activation;
 mod arch;
 mod connector;
 mod hf;
+mod limits;
 mod text;
 mod vision;
 

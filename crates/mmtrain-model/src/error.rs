@@ -43,6 +43,14 @@ pub enum ModelError {
         /// `name: file [..] model [..]`, one per tensor.
         mismatches: Vec<String>,
     },
+    /// Weights that are NaN or infinite.
+    #[error("`{path}`: NaN or infinity in {} tensors: {}", names.len(), preview(names))]
+    NotFinite {
+        /// Checkpoint directory.
+        path: PathBuf,
+        /// Every tensor concerned.
+        names: Vec<String>,
+    },
     /// A device that was asked for and is not there.
     #[error("{message}")]
     Device {
@@ -72,6 +80,9 @@ impl ModelError {
                 "the sizes in the configuration (hidden_size, vocab, patch_size, …) are not those of the weights"
                     .into(),
             ),
+            Self::NotFinite { .. } => {
+                Some("the training that wrote it diverged, or the download is damaged: compare its checksum".into())
+            }
             Self::Device { hint, .. } => Some(hint.clone()),
             Self::Config { .. } | Self::Safetensors { .. } | Self::Io(_) => None,
         }

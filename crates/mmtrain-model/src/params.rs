@@ -106,6 +106,13 @@ pub struct NamedParam {
 /// Gradients (or optimizer moments) by parameter name. `[elements]` each
 pub type FlatTensors = BTreeMap<String, Tensor<1>>;
 
+/// Names and shapes of all parameters in visiting order; allocates none that has no value yet.
+pub fn infos<M: Module>(module: &M, part: Part) -> Vec<ParamInfo> {
+    let mut visitor = Survey { path: Path::new(part), out: Vec::new() };
+    module.visit(&mut visitor);
+    visitor.out
+}
+
 /// All parameters of a module in visiting order.
 pub fn named<M: Module>(module: &M, part: Part) -> Vec<NamedParam> {
     let mut visitor = Collect { path: Path::new(part), out: Vec::new() };
@@ -176,13 +183,13 @@ impl Path {
         self.containers.pop();
     }
 
-    fn info<const D: usize>(&self, tensor: &Tensor<D>) -> ParamInfo {
+    fn info<const D: usize>(&self, param: &Param<Tensor<D>>) -> ParamInfo {
         let container = self.containers.last().map_or("", String::as_str);
         let layout = match (container, self.segments.last().map(String::as_str)) {
             ("Struct:Linear", Some("weight")) => Layout::Transposed,
             _ => Layout::Same,
         };
-        ParamInfo { name: self.name(), part: self.part, shape: tensor.dims().to_vec(), layout }
+        ParamInfo { name: self.name(), part: self.part, shape: param.lazy_shape().to_vec(), layout }
     }
 
     fn name(&self) -> String {
@@ -204,6 +211,25 @@ impl Path {
     }
 }
 
+struct Survey {
+    path: Path,
+    out: Vec<ParamInfo>,
+}
+
+impl ModuleVisitor for Survey {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.out.push(self.path.info(param));
+    }
+
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+}
+
 struct Collect {
     path: Path,
     out: Vec<NamedParam>,
@@ -211,10 +237,9 @@ struct Collect {
 
 impl ModuleVisitor for Collect {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = param.val();
-        let info = self.path.info(&tensor);
+        let info = self.path.info(param);
         let elements = info.elements();
-        self.out.push(NamedParam { info, value: tensor.reshape([elements]) });
+        self.out.push(NamedParam { info, value: param.val().reshape([elements]) });
     }
 
     fn enter_module(&mut self, name: &str, container_type: &str) {
@@ -233,11 +258,13 @@ struct Assign<'a> {
 
 impl ModuleMapper for Assign<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let info = self.path.info(&param.val());
+        let info = self.path.info(&param);
         let Some(flat) = (self.value)(&info) else {
             return param;
         };
-        param.map(|old| flat.reshape(old.dims()).to_device(&old.device()))
+        // The old value is not asked for: a parameter that has none yet is never allocated.
+        let shape: [usize; D] = param.lazy_shape().dims();
+        Param::initialized(param.id, flat.reshape(shape).to_device(&param.lazy_device()))
     }
 
     fn enter_module(&mut self, name: &str, container_type: &str) {

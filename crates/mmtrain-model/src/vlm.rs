@@ -10,7 +10,7 @@ use crate::decoder::{Decoder, DecoderContext};
 use crate::encoder::{Vit, select_features};
 use crate::error::ModelError;
 use crate::init::init_param;
-use crate::params::{NamedParam, Part, assign, named};
+use crate::params::{NamedParam, ParamInfo, Part, assign, infos, named};
 use crate::weights::Checkpoint;
 
 /// A vision-language model. Its tensors live on a plain device; who trains it puts leaves on a tape.
@@ -27,7 +27,7 @@ pub struct Vlm {
 }
 
 impl Vlm {
-    /// A model of zeros (and unit norms).
+    /// A model of zeros (and unit norms), each of which is allocated when it is first asked for.
     pub fn zeros(config: &VlmConfig, device: &Device) -> Self {
         Self {
             encoder: Vit::new(&config.vision, config.vision_layers(), device),
@@ -55,7 +55,7 @@ impl Vlm {
 
     /// Fills one part from a checkpoint; every tensor must be there with the right shape.
     pub fn loaded(self, part: Part, checkpoint: &Checkpoint) -> Result<Self, ModelError> {
-        let infos = self.params(part).into_iter().map(|param| param.info).collect::<Vec<_>>();
+        let infos = self.infos(part);
         let mut values = checkpoint.read_all(&infos)?;
         Ok(self.assign(part, &mut |info| values.remove(&info.name)))
     }
@@ -65,6 +65,15 @@ impl Vlm {
         let config = crate::config::read_vlm(dir)?;
         let checkpoint = Checkpoint::open(dir)?;
         Part::ALL.iter().try_fold(Self::zeros(&config, device), |model, &part| model.loaded(part, &checkpoint))
+    }
+
+    /// Names and shapes of one part's parameters, in the order of [`params`](Self::params); allocates nothing.
+    pub fn infos(&self, part: Part) -> Vec<ParamInfo> {
+        match part {
+            Part::Encoder => infos(&self.encoder, part),
+            Part::Connector => infos(&self.connector, part),
+            Part::Decoder => infos(&self.decoder, part),
+        }
     }
 
     /// Parameters of one part by name, in a fixed order.
@@ -78,7 +87,7 @@ impl Vlm {
 
     /// Replaces those parameters of one part for which `value` has a flat tensor.
     #[must_use]
-    pub fn assign(self, part: Part, value: &mut dyn FnMut(&crate::params::ParamInfo) -> Option<Tensor<1>>) -> Self {
+    pub fn assign(self, part: Part, value: &mut dyn FnMut(&ParamInfo) -> Option<Tensor<1>>) -> Self {
         match part {
             Part::Encoder => Self { encoder: assign(self.encoder, part, value), ..self },
             Part::Connector => Self { connector: assign(self.connector, part, value), ..self },

@@ -62,15 +62,28 @@ impl Checkpoint {
         aliases(info).into_iter().find(|alias| self.index.contains_key(alias))
     }
 
-    /// Reads parameters in memory layout. All that is missing or of another shape is reported at once.
+    /// Number type of a tensor as the file says it, such as `BF16`, and its shape.
+    pub fn stored_as(&self, key: &str) -> Option<(String, Vec<usize>)> {
+        let file = &self.files[*self.index.get(key)?];
+        Some((format!("{:?}", file.dtype(key)?), file.shape(key)?))
+    }
+
+    /// Reads parameters in memory layout. All that is missing, of another shape or not finite is reported at once.
     pub fn read_all(&self, infos: &[ParamInfo]) -> Result<BTreeMap<String, Tensor<1>>, ModelError> {
         let keys = self.check(infos)?;
-        let mut values = BTreeMap::new();
+        let (mut values, mut not_finite) = (BTreeMap::new(), Vec::new());
         for (info, key) in infos.iter().zip(keys) {
             let stored = self.files[self.index[&key]].read(&key)?;
+            if !stored.values.iter().all(|value| value.is_finite()) {
+                not_finite.push(key);
+                continue;
+            }
             values.insert(info.name.clone(), memory_layout(info, stored.values));
         }
-        Ok(values)
+        if not_finite.is_empty() {
+            return Ok(values);
+        }
+        Err(ModelError::NotFinite { path: self.dir.clone(), names: not_finite })
     }
 
     fn check(&self, infos: &[ParamInfo]) -> Result<Vec<String>, ModelError> {

@@ -106,7 +106,7 @@ pub fn keep_plan(
 
 /// Sums up a run's memory. Activation counts are tensors that the tape holds per block.
 pub fn estimate(model: &Vlm, trained: Trained, shape: MicroShape, keep: KeepPlan, chunk_rows: usize) -> MemoryEstimate {
-    let elements = |part: Part| model.params(part).iter().map(|param| param.info.elements() as u64).sum::<u64>();
+    let elements = |part: Part| model.infos(part).iter().map(|info| info.elements() as u64).sum::<u64>();
     let all = Part::ALL.iter().map(|&part| elements(part)).sum::<u64>();
     let tuned = Part::ALL.iter().filter(|&&part| trained.part(part)).map(|&part| elements(part)).sum::<u64>();
     let (config, ranks) = (&model.config, shape.ranks as u64);

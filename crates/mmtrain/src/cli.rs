@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     /// Compare a Hugging Face checkpoint with recorded outputs of transformers.
     Parity(ParityArgs),
+    /// What a checkpoint holds: parts, parameters, number types, what is missing, what would be trained.
+    Inspect(InspectArgs),
     /// Look at data, check it, make it.
     #[command(subcommand)]
     Data(DataCommand),
@@ -139,6 +141,26 @@ pub(crate) struct ParityArgs {
     /// Largest difference allowed; that of META.toml otherwise, or 2e-5.
     #[arg(long, value_name = "X")]
     pub(crate) atol: Option<f32>,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// A run, a checkpoint or a Hugging Face directory; one with only a config.json will do.
+    #[arg(value_name = "RUN|CKPT|HF_DIR")]
+    pub(crate) dir: PathBuf,
+    /// Also say what this configuration would train of it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<String>,
+    /// Set one value of the configuration.
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "config")]
+    pub(crate) sets: Vec<String>,
+    /// Levels of the tree to show.
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) depth: usize,
     /// One JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,

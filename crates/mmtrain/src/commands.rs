@@ -5,6 +5,7 @@ pub(crate) mod data;
 pub(crate) mod dry_run;
 pub(crate) mod eval;
 pub(crate) mod generate;
+pub(crate) mod inspect;
 pub(crate) mod parity;
 pub(crate) mod train;
 pub(crate) mod watch;

@@ -78,6 +78,7 @@ fn model_code(error: &ModelError) -> u8 {
         ModelError::NoWeights { .. }
         | ModelError::Safetensors { .. }
         | ModelError::Missing { .. }
+        | ModelError::NotFinite { .. }
         | ModelError::Io(_) => 3,
     }
 }

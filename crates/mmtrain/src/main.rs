@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => commands::generate::run(&context, &args),
         Command::Eval(args) => commands::eval::run(&context, &args),
         Command::Parity(args) => commands::parity::run(&args),
+        Command::Inspect(args) => commands::inspect::run(&args),
         Command::Data(command) => commands::data::run(&command),
         Command::Config(command) => commands::config::run(&command),
     };

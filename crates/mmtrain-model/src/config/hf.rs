@@ -21,19 +21,29 @@ use vision::parse_vision;
 /// Reads `config.json` of an image tower, or the tower's part of a larger model.
 pub fn read_vision(dir: &Path) -> Result<VisionConfig, ModelError> {
     let json = load(dir)?;
-    parse_vision(json.get("vision_config").unwrap_or(&json)).map_err(|message| at(dir, message))
+    let config = parse_vision(json.get("vision_config").unwrap_or(&json));
+    config.and_then(|config| config.check().map(|()| config)).map_err(|message| at(dir, message))
 }
 
 /// Reads `config.json` of a language model, or the decoder's part of a larger model.
 pub fn read_text(dir: &Path) -> Result<TextConfig, ModelError> {
     let json = load(dir)?;
-    text_of(&json).map_err(|message| at(dir, message))
+    text_of(&json).and_then(|config| config.check().map(|()| config)).map_err(|message| at(dir, message))
 }
+
+/// `model_type`s of whole models: LLaVA's, and what mmtrain writes where LLaVA's class lacks the connector.
+const WHOLE: [&str; 2] = ["llava", OWN];
+const OWN: &str = "mmtrain_vlm";
 
 /// Reads `config.json` of a LLaVA-shaped model.
 pub fn read_vlm(dir: &Path) -> Result<VlmConfig, ModelError> {
     let json = load(dir)?;
-    parse_vlm(&json).map_err(|message| at(dir, message))
+    let config = parse_vlm(&json).and_then(|config| {
+        config.vision.check().map_err(|message| format!("`vision_config`: {message}"))?;
+        config.text.check().map_err(|message| format!("`text_config`: {message}"))?;
+        Ok(config)
+    });
+    config.map_err(|message| at(dir, message))
 }
 
 fn load(dir: &Path) -> Result<Value, ModelError> {
@@ -47,6 +57,15 @@ fn at(path: &Path, message: String) -> ModelError {
 }
 
 fn parse_vlm(json: &Value) -> Result<VlmConfig, String> {
+    match json.get("model_type").and_then(Value::as_str) {
+        Some(kind) if !WHOLE.contains(&kind) => {
+            return Err(format!(
+                "`model_type` \"{kind}\" is no vision-language model this build knows ({})",
+                WHOLE.join(", ")
+            ));
+        }
+        _ => {}
+    }
     let vision = json.get("vision_config").ok_or("no `vision_config`: not a vision-language model")?;
     json.get("text_config").ok_or("no `text_config`: not a vision-language model")?;
     let image_token_id = ["image_token_index", "image_token_id"]
@@ -125,7 +144,7 @@ impl VlmConfig {
                 "projector_hidden_act": mlp.act.name(),
                 "multimodal_projector_bias": mlp.bias,
             }),
-            other => json!({ "model_type": "mmtrain_vlm", "mmtrain_connector": other }),
+            other => json!({ "model_type": OWN, "mmtrain_connector": other }),
         };
         if let (Value::Object(json), Value::Object(own)) = (&mut json, own) {
             json.extend(own);
@@ -168,6 +187,32 @@ mod tests {
         assert_eq!(config.to_hf()["model_type"], "mmtrain_vlm");
         config.text.rope_scaling = RopeScaling::Linear { factor: 2.0 };
         assert_eq!(parse_vlm(&config.to_hf()).expect("parses"), config);
+    }
+
+    #[test]
+    fn absurd_sizes_are_refused_before_anything_is_built() {
+        for (key, value) in [
+            ("rms_norm_eps", json!(-1.0)),
+            ("hidden_size", json!(1_u64 << 62)),
+            ("num_hidden_layers", json!(1_000_000_000)),
+            ("rope_theta", json!(0)),
+            ("head_dim", json!(7)),
+            ("vocab_size", json!(u64::MAX)),
+        ] {
+            let mut text = json!({ "model_type": "llama", "hidden_size": 64, "num_attention_heads": 4 });
+            text[key] = value;
+            let dir = tempfile::tempdir().expect("a directory");
+            fs_err::write(dir.path().join("config.json"), llava(&text).to_string()).expect("written");
+            let error = read_vlm(dir.path()).expect_err(key).to_string();
+            assert!(error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn another_kind_of_model_is_not_read_as_llava() {
+        let mut config = llava(&json!({ "model_type": "llama" }));
+        config["model_type"] = json!("bert");
+        assert!(parse_vlm(&config).expect_err("bert").contains("bert"));
     }
 
     #[test]

@@ -70,6 +70,11 @@ impl TensorFile {
         self.tensors.get(name).map(|info| info.shape.clone())
     }
 
+    /// Number type of one tensor.
+    pub fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.tensors.get(name).map(|info| info.dtype)
+    }
+
     /// Reads one tensor.
     pub fn read(&self, name: &str) -> Result<StoredTensor, ModelError> {
         let bad = |message: String| ModelError::Safetensors { path: self.path.clone(), message };

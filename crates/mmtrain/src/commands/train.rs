@@ -381,7 +381,7 @@ fn finish(
 /// For the ledger: parameters of each part, and how it is trained.
 pub(crate) fn ledger(config: &RunConfig, model: &Vlm) -> Vec<crate::report::LedgerRow> {
     let row = |part: Part| {
-        let parameters = model.params(part).iter().map(|param| param.info.elements() as u64).sum();
+        let parameters = model.infos(part).iter().map(|info| info.elements() as u64).sum();
         let lr = mmtrain_train::trainer::part_config(config, part).tuning.lr();
         crate::report::LedgerRow {
             part: part.name().to_owned(),

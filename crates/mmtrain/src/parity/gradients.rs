@@ -59,7 +59,7 @@ pub(super) fn check(subject: &Subject, recorded: &Recorded, file: &Path) -> anyh
 /// Parameters that the checkpoint holds.
 fn infos(model: &Model) -> Vec<ParamInfo> {
     let parts: &[Part] = if model.has_tower { &Part::ALL } else { &[Part::Decoder] };
-    parts.iter().flat_map(|&part| model.vlm.params(part)).map(|param| param.info).collect()
+    parts.iter().flat_map(|&part| model.vlm.infos(part)).collect()
 }
 
 fn gradients(model: &Model, inputs: &Inputs, keep: bool) -> FlatTensors {
