@@ -85,9 +85,9 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
         weights: checkpoint.as_ref().map(|checkpoint| coverage(checkpoint, &infos)),
     };
     if args.json {
-        print_json(&inspection)?
+        print_json(&inspection)?;
     } else {
-        print(&text(&inspection))?
+        print(&text(&inspection))?;
     }
     Ok(if inspection.weights.as_ref().is_none_or(Coverage::is_complete) {
         ExitCode::SUCCESS
