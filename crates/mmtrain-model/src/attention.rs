@@ -2,53 +2,24 @@
 //!
 //! Dims: `batch`, `heads`, `kv_heads`, `queries`, `keys`, `head_dim`. With grouped-query attention
 //! (`heads = kv_heads * group`) the queries of a group are laid along the query axis, so keys and
-//! values are never repeated in memory.
+//! values are never repeated in memory. Many queries are taken a chunk at a time, against the keys
+//! that a chunk may see, so that the scores in memory do not grow with the square of the length.
+
+mod mask;
+
+use std::ops::Range;
 
 use burn::prelude::*;
+use burn::tensor::DType;
 use burn::tensor::activation::softmax;
-use burn::tensor::{DType, TensorData};
 
-/// Masked scores get this instead of minus infinity: a fully masked row stays finite.
-const MASKED: f32 = -1e9;
+pub use mask::Mask;
 
-/// Which keys a query may see, as an additive bias.
-#[derive(Debug, Clone)]
-pub struct Mask {
-    /// `[batch or 1, 1, queries, keys]`
-    bias: Tensor<4>,
-}
+/// Scores per head that are formed at once: 512 queries against as many keys.
+const SCORES: usize = 512 * 512;
 
-impl Mask {
-    /// Query `i` of `queries` stands at position `keys - queries + i` and sees the keys up to itself.
-    pub fn causal(queries: usize, keys: usize, device: &Device) -> Self {
-        let offset = keys - queries;
-        let bias = (0..queries)
-            .flat_map(|row| (0..keys).map(move |col| if col <= row + offset { 0.0 } else { MASKED }))
-            .collect::<Vec<f32>>();
-        Self { bias: Tensor::from_data(TensorData::new(bias, [1, 1, queries, keys]), device) }
-    }
-
-    /// Causal, and keys where `attention_mask` is 0 are hidden (left padding, as `transformers` batches prompts).
-    ///
-    /// `attention_mask` is row-major `[batch, keys]`.
-    pub fn causal_with_padding(attention_mask: &[i64], batch: usize, keys: usize, device: &Device) -> Self {
-        let mut bias = Vec::with_capacity(batch * keys * keys);
-        for row in attention_mask.chunks_exact(keys) {
-            for query in 0..keys {
-                bias.extend((0..keys).map(|key| if key <= query && row[key] != 0 { 0.0 } else { MASKED }));
-            }
-        }
-        Self { bias: Tensor::from_data(TensorData::new(bias, [batch, 1, keys, keys]), device) }
-    }
-
-    /// The bias for `group` query heads laid along the query axis: `[batch or 1, 1, group * queries, keys]`.
-    fn grouped(&self, group: usize) -> Tensor<4> {
-        if group == 1 {
-            return self.bias.clone();
-        }
-        self.bias.clone().repeat_dim(2, group)
-    }
-}
+/// Queries in a chunk at least, however many keys there are: smaller products waste the device.
+const MIN_ROWS: usize = 64;
 
 /// `softmax(query · keyᵀ / sqrt(head_dim) + mask) · value`, the softmax in f32.
 ///
@@ -58,18 +29,51 @@ impl Mask {
 /// - `key`, `value`: `[batch, kv_heads, keys, head_dim]`, `heads` a multiple of `kv_heads`
 /// - returns: `[batch, heads, queries, head_dim]`
 pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, mask: Option<&Mask>) -> Tensor<4> {
+    let rows = rows_per_chunk(query.dims()[2], key.dims()[2]);
+    in_chunks(query, key, value, mask, rows)
+}
+
+/// Queries per chunk, all chunks about the same.
+fn rows_per_chunk(queries: usize, keys: usize) -> usize {
+    let most = (SCORES / keys.max(1)).max(MIN_ROWS);
+    queries.div_ceil(queries.div_ceil(most).max(1)).max(1)
+}
+
+/// As [`attention`], `rows` queries at a time.
+fn in_chunks(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, mask: Option<&Mask>, rows: usize) -> Tensor<4> {
+    let (queries, keys) = (query.dims()[2], key.dims()[2]);
+    if queries <= rows {
+        let bias = mask.map(Mask::whole);
+        return attend(query, key, value, bias);
+    }
+    let chunk = |start: usize| {
+        let rows = start..(start + rows).min(queries);
+        let seen = mask.map_or(0..keys, |mask| mask.seen_by(rows.clone()));
+        let bias = mask.map(|mask| mask.bias(rows.clone(), seen.clone()));
+        attend(slice(&query, rows), slice(&key, seen.clone()), slice(&value, seen), bias)
+    };
+    Tensor::cat((0..queries).step_by(rows).map(chunk).collect(), 2)
+}
+
+fn slice(x: &Tensor<4>, positions: Range<usize>) -> Tensor<4> {
+    x.clone().slice_dim(2, positions)
+}
+
+/// One chunk. `bias` is `[batch or 1, 1, queries, keys]`, added to the scores of every head.
+fn attend(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, bias: Option<Tensor<4>>) -> Tensor<4> {
     let [batch, heads, queries, head_dim] = query.dims();
     let kv_heads = key.dims()[1];
     let group = heads / kv_heads;
     let scale = (head_dim as f64).powf(-0.5);
 
     let query = (query * scale).reshape([batch, kv_heads, group * queries, head_dim]);
-    let mut scores = query.matmul(key.swap_dims(2, 3));
-    if let Some(mask) = mask {
-        scores = scores + mask.grouped(group).cast(value.dtype());
-    }
+    let scores = query.matmul(key.swap_dims(2, 3));
     let dtype = scores.dtype();
-    let weights = softmax(scores.cast(DType::F32), 3).cast(dtype);
+    let mut scores = scores.cast(DType::F32);
+    if let Some(bias) = bias {
+        scores = scores + if group == 1 { bias } else { bias.repeat_dim(2, group) };
+    }
+    let weights = softmax(scores, 3).cast(dtype);
     weights.matmul(value).reshape([batch, heads, queries, head_dim])
 }
 
@@ -86,37 +90,4 @@ pub fn merge_heads(x: Tensor<4>) -> Tensor<3> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use burn::tensor::Tolerance;
-
-    fn ramp(shape: [usize; 4]) -> Tensor<4> {
-        let n: usize = shape.iter().product();
-        let values = (0..n).map(|i| ((i * 37 % 23) as f32 - 11.0) / 7.0).collect::<Vec<_>>();
-        Tensor::from_data(TensorData::new(values, shape), &Device::flex())
-    }
-
-    #[test]
-    fn grouped_queries_equal_repeated_keys_and_values() {
-        let (q, k, v) = (ramp([2, 4, 3, 8]), ramp([2, 2, 3, 8]), ramp([2, 2, 3, 8]));
-        let mask = Mask::causal(3, 3, &Device::flex());
-        let grouped = attention(q.clone(), k.clone(), v.clone(), Some(&mask));
-
-        let repeat = |x: Tensor<4>| x.reshape([2, 2, 1, 24]).repeat_dim(2, 2).reshape([2, 4, 3, 8]);
-        let repeated = attention(q, repeat(k), repeat(v), Some(&mask));
-        grouped.into_data().assert_approx_eq::<f32>(&repeated.into_data(), Tolerance::absolute(1e-6));
-    }
-
-    #[test]
-    fn a_causal_query_does_not_see_later_keys() {
-        let (q, k, v) = (ramp([1, 1, 4, 8]), ramp([1, 1, 4, 8]), ramp([1, 1, 4, 8]));
-        let full = attention(q.clone(), k.clone(), v.clone(), Some(&Mask::causal(4, 4, &Device::flex())));
-        let short = attention(
-            q.slice_dim(2, 0..2),
-            k.slice_dim(2, 0..2),
-            v.slice_dim(2, 0..2),
-            Some(&Mask::causal(2, 2, &Device::flex())),
-        );
-        full.slice_dim(2, 0..2).into_data().assert_approx_eq::<f32>(&short.into_data(), Tolerance::absolute(1e-6));
-    }
-}
+mod tests;

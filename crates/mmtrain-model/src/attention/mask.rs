@@ -1,0 +1,228 @@
+//! Which keys a query may see, as rules from which the bias of any chunk of scores is made.
+//!
+//! Rules are kept rather than a matrix: a whole matrix would grow with the square of the length.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use burn::prelude::*;
+use burn::tensor::TensorData;
+
+/// Hidden scores get this instead of minus infinity: a row without any visible key stays finite.
+const HIDDEN: f32 = -1e9;
+
+/// Which keys a query may see. A key is seen if every rule lets it.
+///
+/// Query `i` of `queries` stands at position `keys - queries + i`.
+#[derive(Debug, Clone)]
+pub struct Mask {
+    queries: usize,
+    keys: usize,
+    /// Later keys are hidden.
+    causal: bool,
+    /// Keys that lie this far back, or farther, are hidden.
+    window: Option<usize>,
+    /// Keys that are padding. `[batch][keys]`
+    padding: Vec<Vec<bool>>,
+    /// Number of the segment of each position, ascending; others are hidden. `[batch or 1][keys]`
+    segments: Vec<Vec<i64>>,
+    device: Device,
+    /// The bias of all scores, made when it is first asked for.
+    whole: OnceLock<Tensor<4>>,
+}
+
+impl Mask {
+    fn open(queries: usize, keys: usize, device: &Device) -> Self {
+        Self {
+            queries,
+            keys,
+            causal: false,
+            window: None,
+            padding: Vec::new(),
+            segments: Vec::new(),
+            device: device.clone(),
+            whole: OnceLock::new(),
+        }
+    }
+
+    /// A query sees the keys up to its own position.
+    pub fn causal(queries: usize, keys: usize, device: &Device) -> Self {
+        Self { causal: true, ..Self::open(queries, keys, device) }
+    }
+
+    /// Causal, and keys where `attention_mask` is 0 are hidden (left padding, as `transformers` batches prompts).
+    ///
+    /// `attention_mask` is row-major `[batch, keys]`.
+    pub fn causal_with_padding(attention_mask: &[i64], batch: usize, keys: usize, device: &Device) -> Self {
+        let rows = attention_mask.chunks_exact(keys).take(batch);
+        let padding = rows.map(|row| row.iter().map(|&keep| keep == 0).collect()).collect();
+        Self { padding, ..Self::causal(keys, keys, device) }
+    }
+
+    /// Causal inside each of the sequences that lie behind one another in a row.
+    ///
+    /// `lengths` are theirs, a list for each row of `seq` positions; what is left of a row is padding, a
+    /// segment of its own.
+    pub fn packed(lengths: &[Vec<usize>], seq: usize, device: &Device) -> Self {
+        let segments = lengths.iter().map(|lengths| segment_numbers(lengths, seq)).collect();
+        Self { segments, ..Self::causal(seq, seq, device) }
+    }
+
+    /// Every position sees its whole segment and nothing else, as in vision towers that take several images
+    /// of different size as one sequence.
+    pub fn block_diagonal(lengths: &[usize], device: &Device) -> Self {
+        let seq = lengths.iter().sum();
+        Self { segments: vec![segment_numbers(lengths, seq)], ..Self::open(seq, seq, device) }
+    }
+
+    /// A query at position `i` sees, of the keys `j` that it would see, those with `j > i - window`.
+    #[must_use]
+    pub fn with_window(self, window: usize) -> Self {
+        Self { window: Some(window), whole: OnceLock::new(), ..self }
+    }
+
+    /// Number of keys.
+    pub fn keys(&self) -> usize {
+        self.keys
+    }
+
+    /// The bias of all scores. `[batch or 1, 1, queries, keys]`
+    pub(super) fn whole(&self) -> Tensor<4> {
+        self.whole.get_or_init(|| self.bias(0..self.queries, 0..self.keys)).clone()
+    }
+
+    /// Every key that one of these queries sees lies in here.
+    pub(super) fn seen_by(&self, queries: Range<usize>) -> Range<usize> {
+        let positions = self.positions(queries);
+        let mut seen = 0..self.keys;
+        if self.causal {
+            seen.end = positions.end;
+        }
+        if let Some(window) = self.window {
+            seen.start = (positions.start + 1).saturating_sub(window);
+        }
+        let firsts = self.segments.iter().map(|row| row.partition_point(|&s| s < row[positions.start]));
+        let ends = self.segments.iter().map(|row| row.partition_point(|&s| s <= row[positions.end - 1]));
+        seen.start.max(firsts.min().unwrap_or(0))..seen.end.min(ends.max().unwrap_or(self.keys))
+    }
+
+    fn positions(&self, queries: Range<usize>) -> Range<usize> {
+        let offset = self.keys - self.queries;
+        queries.start + offset..queries.end + offset
+    }
+
+    /// Zero where a query sees a key, else [`HIDDEN`]. `[batch or 1, 1, queries, keys]`
+    pub(super) fn bias(&self, queries: Range<usize>, keys: Range<usize>) -> Tensor<4> {
+        let batch = self.padding.len().max(self.segments.len()).max(1);
+        let positions = self.positions(queries);
+        let shape = [batch, 1, positions.len(), keys.len()];
+        let hidden = self.rules(&positions, &keys).into_iter().map(|hidden| hidden.expand(shape));
+        match hidden.reduce(Tensor::bool_or) {
+            Some(hidden) => hidden.float() * HIDDEN,
+            None => Tensor::zeros(shape, &self.device),
+        }
+    }
+
+    /// What each rule hides, in shapes that broadcast to `[batch or 1, 1, queries, keys]`.
+    fn rules(&self, positions: &Range<usize>, keys: &Range<usize>) -> Vec<Tensor<4, Bool>> {
+        let query = self.ints(&[range(positions)], [1, 1, positions.len(), 1]);
+        let key = self.ints(&[range(keys)], [1, 1, 1, keys.len()]);
+        let [query, key] = [query, key].map(|x| x.expand([1, 1, positions.len(), keys.len()]));
+        let mut rules = Vec::new();
+        if self.causal {
+            rules.push(key.clone().greater(query.clone()));
+        }
+        if let Some(window) = self.window {
+            rules.push((key + window as i64).lower_equal(query));
+        }
+        if !self.padding.is_empty() {
+            rules.push(self.padding_rule(keys));
+        }
+        if !self.segments.is_empty() {
+            rules.push(self.segment_rule(positions, keys));
+        }
+        rules
+    }
+
+    /// `[batch, 1, 1, keys]`
+    fn padding_rule(&self, keys: &Range<usize>) -> Tensor<4, Bool> {
+        let values = self.padding.iter().flat_map(|row| row[keys.clone()].iter().copied()).collect::<Vec<_>>();
+        Tensor::from_data(TensorData::new(values, [self.padding.len(), 1, 1, keys.len()]), &self.device)
+    }
+
+    /// `[batch or 1, 1, queries, keys]`
+    fn segment_rule(&self, positions: &Range<usize>, keys: &Range<usize>) -> Tensor<4, Bool> {
+        let rows = self.segments.len();
+        let of = |at: &Range<usize>| self.segments.iter().map(|row| row[at.clone()].to_vec()).collect::<Vec<_>>();
+        let query = self.ints(&of(positions), [rows, 1, positions.len(), 1]);
+        let key = self.ints(&of(keys), [rows, 1, 1, keys.len()]);
+        let [query, key] = [query, key].map(|x| x.expand([rows, 1, positions.len(), keys.len()]));
+        query.not_equal(key)
+    }
+
+    fn ints(&self, rows: &[Vec<i64>], shape: [usize; 4]) -> Tensor<4, Int> {
+        Tensor::from_data(TensorData::new(rows.concat(), shape), &self.device)
+    }
+}
+
+fn range(positions: &Range<usize>) -> Vec<i64> {
+    positions.clone().map(|position| position as i64).collect()
+}
+
+/// The number of the segment of each of `seq` positions; what no length covers is one more segment.
+fn segment_numbers(lengths: &[usize], seq: usize) -> Vec<i64> {
+    let numbers = lengths.iter().enumerate().flat_map(|(number, &len)| std::iter::repeat_n(number as i64, len));
+    numbers.chain(std::iter::repeat(lengths.len() as i64)).take(seq).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One row per query, `x` where it sees a key.
+    fn picture(mask: &Mask) -> Vec<String> {
+        let bias = mask.whole().into_data().try_to_vec::<f32>().expect("f32");
+        bias.chunks_exact(mask.keys)
+            .map(|row| row.iter().map(|&bias| if bias == 0.0 { 'x' } else { '.' }).collect())
+            .collect()
+    }
+
+    #[test]
+    fn new_queries_stand_at_the_end_of_the_keys() {
+        let mask = Mask::causal(2, 5, &Device::flex());
+        assert_eq!(picture(&mask), ["xxxx.", "xxxxx"]);
+        assert_eq!(picture(&mask.with_window(3)), [".xxx.", "..xxx"]);
+    }
+
+    #[test]
+    fn padding_hides_keys_of_its_own_row() {
+        let mask = Mask::causal_with_padding(&[0, 1, 1, 1, 1, 1], 2, 3, &Device::flex());
+        assert_eq!(picture(&mask), ["...", ".x.", ".xx", "x..", "xx.", "xxx"]);
+    }
+
+    #[test]
+    fn packed_sequences_do_not_see_each_other_nor_the_padding_behind_them() {
+        let mask = Mask::packed(&[vec![2, 3], vec![4]], 5, &Device::flex());
+        let expected = [
+            ["x....", "xx...", "..x..", "..xx.", "..xxx"], // two sequences
+            ["x....", "xx...", "xxx..", "xxxx.", "....x"], // one, and padding
+        ];
+        assert_eq!(picture(&mask), expected.concat());
+        assert_eq!(picture(&mask.with_window(2))[4], "...xx");
+    }
+
+    #[test]
+    fn blocks_see_themselves_in_both_directions() {
+        assert_eq!(picture(&Mask::block_diagonal(&[1, 2], &Device::flex())), ["x..", ".xx", ".xx"]);
+    }
+
+    #[test]
+    fn chunks_are_given_only_keys_that_they_can_see() {
+        let device = Device::flex();
+        assert_eq!(Mask::causal(4, 10, &device).seen_by(1..3), 0..9);
+        assert_eq!(Mask::causal(4, 10, &device).with_window(2).seen_by(1..3), 6..9);
+        assert_eq!(Mask::packed(&[vec![3, 3], vec![5]], 6, &device).seen_by(3..5), 0..5);
+        assert_eq!(Mask::packed(&[vec![3, 3]], 6, &device).seen_by(3..5), 3..5);
+        assert_eq!(Mask::block_diagonal(&[2, 3, 1], &device).seen_by(3..4), 2..5);
+    }
+}

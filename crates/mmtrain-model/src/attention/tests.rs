@@ -1,0 +1,101 @@
+use super::*;
+use burn::tensor::{TensorData, Tolerance};
+
+fn ramp(shape: [usize; 4]) -> Tensor<4> {
+    let n: usize = shape.iter().product();
+    let values = (0..n).map(|i| ((i * 37 % 23) as f32 - 11.0) / 7.0).collect::<Vec<_>>();
+    Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+}
+
+fn equal(a: Tensor<4>, b: Tensor<4>, tolerance: f32) {
+    a.into_data().assert_approx_eq::<f32>(&b.into_data(), Tolerance::absolute(tolerance));
+}
+
+#[test]
+fn grouped_queries_equal_repeated_keys_and_values() {
+    let (q, k, v) = (ramp([2, 4, 3, 8]), ramp([2, 2, 3, 8]), ramp([2, 2, 3, 8]));
+    let mask = Mask::causal(3, 3, &Device::flex());
+    let grouped = attention(q.clone(), k.clone(), v.clone(), Some(&mask));
+
+    let repeat = |x: Tensor<4>| x.reshape([2, 2, 1, 24]).repeat_dim(2, 2).reshape([2, 4, 3, 8]);
+    let repeated = attention(q, repeat(k), repeat(v), Some(&mask));
+    equal(grouped, repeated, 1e-6);
+}
+
+#[test]
+fn a_causal_query_does_not_see_later_keys() {
+    let (q, k, v) = (ramp([1, 1, 4, 8]), ramp([1, 1, 4, 8]), ramp([1, 1, 4, 8]));
+    let full = attention(q.clone(), k.clone(), v.clone(), Some(&Mask::causal(4, 4, &Device::flex())));
+    let short = attention(
+        q.slice_dim(2, 0..2),
+        k.slice_dim(2, 0..2),
+        v.slice_dim(2, 0..2),
+        Some(&Mask::causal(2, 2, &Device::flex())),
+    );
+    equal(full.slice_dim(2, 0..2), short, 1e-6);
+}
+
+/// Every kind of mask for two rows of 11 positions.
+fn masks() -> Vec<(&'static str, Option<Mask>)> {
+    let device = Device::flex();
+    let mut left = vec![1; 22];
+    left[..4].fill(0);
+    vec![
+        ("none", None),
+        ("causal", Some(Mask::causal(11, 11, &device))),
+        ("window", Some(Mask::causal(11, 11, &device).with_window(3))),
+        ("left padding", Some(Mask::causal_with_padding(&left, 2, 11, &device))),
+        ("packed", Some(Mask::packed(&[vec![4, 7], vec![5, 2, 3]], 11, &device))),
+        ("blocks", Some(Mask::block_diagonal(&[3, 6, 2], &device))),
+    ]
+}
+
+/// Output and gradients of query, key and value, `rows` queries at a time.
+///
+/// The first four positions, which the left padding covers, do not count.
+fn run(mask: Option<&Mask>, rows: usize) -> [Tensor<4>; 4] {
+    let tracked = |x: Tensor<4>| x.autodiff().require_grad();
+    let (q, k, v) = (tracked(ramp([2, 4, 11, 8])), tracked(ramp([2, 2, 11, 8])), tracked(ramp([2, 2, 11, 8])));
+    let output = in_chunks(q.clone(), k.clone(), v.clone(), mask, rows).slice_dim(2, 4..11);
+    let weights = (ramp([2, 4, 7, 8]) * 0.3 + 0.1).autodiff();
+    let mut tape = (output.clone() * weights).sum().backward();
+    let gradients = [q, k, v].map(|x| x.grad_remove(&mut tape).expect("a gradient"));
+    let [dq, dk, dv] = gradients;
+    [output.inner(), dq, dk, dv]
+}
+
+#[test]
+fn chunks_give_the_outputs_and_gradients_of_the_whole() {
+    for (name, mask) in masks() {
+        let whole = run(mask.as_ref(), 11);
+        for rows in [1, 4, 10] {
+            let chunked = run(mask.as_ref(), rows);
+            for (what, (a, b)) in ["output", "query", "key", "value"].iter().zip(whole.iter().zip(&chunked)) {
+                let worst: f32 = (a.clone() - b.clone()).abs().max().into_scalar();
+                assert!(worst <= 1e-6, "{name}, {rows} rows, {what}: {worst}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_packed_sequence_gets_what_it_gets_alone() {
+    let (q, k, v) = (ramp([1, 4, 9, 8]), ramp([1, 2, 9, 8]), ramp([1, 2, 9, 8]));
+    let packed = attention(q.clone(), k.clone(), v.clone(), Some(&Mask::packed(&[vec![4, 5]], 9, &Device::flex())));
+    let second = |x: Tensor<4>| x.slice_dim(2, 4..9);
+    let alone = attention(second(q), second(k), second(v), Some(&Mask::causal(5, 5, &Device::flex())));
+    equal(second(packed), alone, 1e-6);
+}
+
+#[test]
+fn up_to_512_positions_are_one_chunk_and_longer_ones_are_not_quadratic() {
+    for len in [1, 100, 511, 512] {
+        assert_eq!(rows_per_chunk(len, len), len);
+    }
+    assert_eq!(rows_per_chunk(1, 100_000), 1);
+    assert_eq!(rows_per_chunk(700, 700), 350);
+    for len in [1000, 4096] {
+        assert!(rows_per_chunk(len, len) * len <= SCORES, "{len}");
+    }
+    assert_eq!(rows_per_chunk(65_536, 65_536), MIN_ROWS);
+}
