@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::datasets::dataset_presets;
 use crate::hint;
 use crate::{
-    ConnectorConfig, DecoderConfig, EncoderConfig, PartConfig, RunConfig, SourceConfig, TrainConfig, VisionArch,
-    VisionFamily,
+    ConnectorConfig, DecoderArch, DecoderConfig, DecoderFamily, EncoderConfig, PartConfig, RunConfig, SourceConfig,
+    TrainConfig, VisionArch, VisionFamily,
 };
 
 /// Values that do not fit each other.
@@ -181,19 +181,30 @@ fn decoder(decoder: &DecoderConfig) -> Vec<Conflict> {
     let mut found = Vec::new();
     found.extend(divides(path, hidden, heads));
     found.extend(divides(path, heads, ("num_key_value_heads", arch.num_key_value_heads)));
-    let head_dim = hidden.1 / heads.1;
-    if hidden.1 % heads.1 == 0 && head_dim % 2 != 0 {
-        let keys = ["model.decoder.arch.hidden_size", "model.decoder.arch.num_attention_heads"];
-        let message = format!(
-            "`{}` ({}) / `{}` ({}) gives heads of {head_dim}, which is odd",
-            keys[0], hidden.1, keys[1], heads.1
-        );
+    found.extend(odd_heads(arch));
+    if let (DecoderFamily::Llama, Some(window)) = (arch.family, arch.sliding_window) {
+        let keys = ["model.decoder.arch.sliding_window", "model.decoder.arch.family"];
+        let message = format!("`{}` ({window}) does not go with family llama, which has no window", keys[0]);
         found.push(
-            Conflict::new(&keys, message)
-                .hint("rotary positions turn pairs of numbers: the size of a head must be even"),
+            Conflict::new(&keys, message).hint("`model.decoder.arch.family = \"mistral\"` is llama with a window"),
         );
     }
     found
+}
+
+fn odd_heads(arch: &DecoderArch) -> Option<Conflict> {
+    let (hidden, heads, width) = (arch.hidden_size, arch.num_attention_heads, arch.head_width());
+    let hint = "rotary positions turn pairs of numbers: the size of a head must be even";
+    if arch.head_dim.is_some() {
+        let key = "model.decoder.arch.head_dim";
+        return (width % 2 != 0).then(|| Conflict::new(&[key], format!("`{key}` ({width}) is odd")).hint(hint));
+    }
+    (hidden % heads == 0 && width % 2 != 0).then(|| {
+        let keys = ["model.decoder.arch.hidden_size", "model.decoder.arch.num_attention_heads"];
+        let message =
+            format!("`{}` ({hidden}) / `{}` ({heads}) gives heads of {width}, which is odd", keys[0], keys[1]);
+        Conflict::new(&keys, message).hint(hint)
+    })
 }
 
 fn tokenizer(config: &RunConfig) -> Option<Conflict> {
@@ -275,6 +286,18 @@ hint: the nearest micro-batch that divides it: 4",
             "
 `model.decoder.arch.hidden_size` (12) / `model.decoder.arch.num_attention_heads` (4) gives heads of 3, which is odd
 hint: rotary positions turn pairs of numbers: the size of a head must be even",
+        );
+        check(
+            &["model.decoder.arch.head_dim=15"],
+            "
+`model.decoder.arch.head_dim` (15) is odd
+hint: rotary positions turn pairs of numbers: the size of a head must be even",
+        );
+        check(
+            &["model.decoder.arch.family=llama", "model.decoder.arch.sliding_window=64"],
+            "
+`model.decoder.arch.sliding_window` (64) does not go with family llama, which has no window
+hint: `model.decoder.arch.family = \"mistral\"` is llama with a window",
         );
         check(
             &["model.connector.pixel_shuffle=4"],

@@ -3,8 +3,8 @@
 use burn::prelude::Device;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{
-    Activation, ConnectorConfig, FeatureSelect, MlpConfig, RopeScaling, TextConfig, TextFamily, VisionConfig,
-    VisionFamily, VlmConfig,
+    Activation, ConnectorConfig, FeatureSelect, MlpConfig, TextConfig, TextFamily, VisionConfig, VisionFamily,
+    VlmConfig,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -30,7 +30,6 @@ pub(crate) fn config(vocab_size: usize) -> VlmConfig {
         },
         connector: ConnectorConfig::Mlp(MlpConfig { depth: 2, pixel_shuffle: 1, act: Activation::Gelu, bias: true }),
         text: TextConfig {
-            family: TextFamily::Qwen2,
             vocab_size,
             hidden_size: 16,
             intermediate_size: 24,
@@ -38,13 +37,9 @@ pub(crate) fn config(vocab_size: usize) -> VlmConfig {
             num_attention_heads: 4,
             num_key_value_heads: 2,
             head_dim: 4,
-            qkv_bias: true,
-            o_bias: false,
-            rope_theta: 1e4,
-            rope_scaling: RopeScaling::None,
-            rms_norm_eps: 1e-6,
             tie_word_embeddings: false,
             max_position_embeddings: 64,
+            ..TextConfig::class_defaults(TextFamily::Qwen2)
         },
         image_token_id: IMAGE_ID as usize,
         feature_layer: -1,

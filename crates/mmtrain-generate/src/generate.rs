@@ -102,7 +102,7 @@ impl<'a> Batch<'a> {
     fn new(model: &'a Vlm, rows: Vec<usize>, seq: usize, options: &GenerateOptions) -> Self {
         let text = &model.config.text;
         let device = model.device();
-        let budget = options.max_new_tokens.min(text.max_position_embeddings - seq);
+        let budget = options.max_new_tokens.min(text.context_length() - seq);
         let cache = KvCache::new(text, rows.len(), seq + budget, DType::F32, &device);
         Self { model, device, rows, first_row: 0, seq, budget, cache }
     }

@@ -46,8 +46,8 @@ impl Prompt {
         if len == 0 {
             return Err(GenerateError::EmptyPrompt { prompt });
         }
-        if len >= text.max_position_embeddings {
-            return Err(GenerateError::TooLong { prompt, len, max: text.max_position_embeddings });
+        if len >= text.context_length() {
+            return Err(GenerateError::TooLong { prompt, len, max: text.context_length() });
         }
         if let Some(&id) = self.input_ids.iter().find(|&&id| id as usize >= text.vocab_size) {
             return Err(GenerateError::TokenOutOfRange { prompt, id, vocab: text.vocab_size });

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use activation::Activation;
 pub use connector::{ConnectorConfig, MlpConfig, PerceiverConfig, QFormerConfig};
 pub use hf::{read_text, read_vision, read_vlm};
-pub use text::{RopeScaling, TextConfig, TextFamily};
+pub use text::{RopeScaling, SlidingWindow, TextConfig, TextFamily, YarnScaling};
 pub use vision::{FeatureSelect, VisionConfig, VisionFamily};
 
 /// Encoder, connector and decoder together.

@@ -1,20 +1,26 @@
-//! The language model: one decoder with the switches of Llama and Qwen2.
+//! The language model: one decoder with the switches of Llama, Mistral, Qwen2 and Qwen3.
 //!
 //! Dims: `batch`, `seq`, `hidden`, `heads`, `kv_heads`, `head_dim`, `vocab`.
-//! Follows `modeling_llama.py` and `modeling_qwen2.py`; field names are theirs, so that a parameter's
+//! Follows `modeling_{llama,mistral,qwen2,qwen3}.py`; field names are theirs, so that a parameter's
 //! path is its key in a checkpoint.
+//!
+//! - [`context`]: positions and masks, which all blocks of a forward pass share
+//! - [`cache`]: keys and values of earlier positions
+//! - [`positions`]: where tokens stand in time, height and width (M-RoPE)
 
 mod cache;
+mod context;
+pub mod positions;
 
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, RmsNorm, RmsNormConfig};
 use burn::prelude::*;
 
-use crate::attention::{Mask, attention, merge_heads, split_heads};
+use crate::attention::{attention, merge_heads, split_heads};
 use crate::config::{Activation, TextConfig};
 use crate::encoder::linear;
-use crate::rope::{RopeTable, frequencies};
 
 pub use cache::{KvCache, LayerCache};
+pub use context::DecoderContext;
 
 /// A causal language model.
 #[derive(Module, Debug)]
@@ -45,7 +51,7 @@ pub struct DecoderBlock {
     pub self_attn: DecoderAttention,
     /// Before the MLP.
     pub post_attention_layernorm: RmsNorm,
-    /// SwiGLU.
+    /// Gated.
     pub mlp: DecoderMlp,
 }
 
@@ -60,13 +66,20 @@ pub struct DecoderAttention {
     pub v_proj: Linear,
     /// Output projection.
     pub o_proj: Linear,
+    /// Qwen3's norm of each query head, before it is rotated.
+    pub q_norm: Option<RmsNorm>,
+    /// Qwen3's norm of each key head.
+    pub k_norm: Option<RmsNorm>,
     #[module(skip)]
     heads: usize,
     #[module(skip)]
     kv_heads: usize,
+    /// Whether queries see the nearest keys only.
+    #[module(skip)]
+    has_window: bool,
 }
 
-/// `down(silu(gate(x)) * up(x))`
+/// `down(act(gate(x)) * up(x))`
 #[derive(Module, Debug)]
 pub struct DecoderMlp {
     /// Gate projection.
@@ -75,34 +88,8 @@ pub struct DecoderMlp {
     pub up_proj: Linear,
     /// Output projection.
     pub down_proj: Linear,
-}
-
-/// What all blocks of a forward pass share.
-#[derive(Debug, Clone)]
-pub struct DecoderContext {
-    /// Rotary tables of the positions at hand.
-    pub rope: RopeTable,
-    /// Which keys a query sees; none when a single new token sees the whole cache.
-    pub mask: Option<Mask>,
-}
-
-impl DecoderContext {
-    /// For whole right-padded sequences: causal, padding never seen by real tokens.
-    pub fn for_training(config: &TextConfig, seq: usize, device: &Device) -> Self {
-        Self::with_mask(config, 0, seq, Some(Mask::causal(seq, seq, device)), device)
-    }
-
-    /// For `seq` new tokens after `past` cached ones.
-    pub fn for_generation(config: &TextConfig, past: usize, seq: usize, device: &Device) -> Self {
-        let mask = (seq > 1).then(|| Mask::causal(seq, past + seq, device));
-        Self::with_mask(config, past, seq, mask, device)
-    }
-
-    /// With any mask.
-    pub fn with_mask(config: &TextConfig, start: usize, seq: usize, mask: Option<Mask>, device: &Device) -> Self {
-        let frequencies = frequencies(config.head_dim, config.rope_theta, &config.rope_scaling);
-        Self { rope: RopeTable::new(&frequencies, start, seq, device), mask }
-    }
+    #[module(skip)]
+    act: Activation,
 }
 
 impl Decoder {
@@ -160,28 +147,23 @@ impl DecoderModel {
             embed_tokens: EmbeddingConfig::new(config.vocab_size, config.hidden_size)
                 .with_initializer(Initializer::Zeros)
                 .init(device),
-            layers: (0..config.num_hidden_layers).map(|_| DecoderBlock::new(config, device)).collect(),
-            norm: rms_norm(config, device),
+            layers: (0..config.num_hidden_layers).map(|index| DecoderBlock::new(config, index, device)).collect(),
+            norm: rms_norm(config.hidden_size, config, device),
         }
     }
 }
 
-fn rms_norm(config: &TextConfig, device: &Device) -> RmsNorm {
-    RmsNormConfig::new(config.hidden_size).with_epsilon(config.rms_norm_eps).init(device)
+fn rms_norm(width: usize, config: &TextConfig, device: &Device) -> RmsNorm {
+    RmsNormConfig::new(width).with_epsilon(config.rms_norm_eps).init(device)
 }
 
 impl DecoderBlock {
-    fn new(config: &TextConfig, device: &Device) -> Self {
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+    fn new(config: &TextConfig, index: usize, device: &Device) -> Self {
         Self {
-            input_layernorm: rms_norm(config, device),
-            self_attn: DecoderAttention::new(config, device),
-            post_attention_layernorm: rms_norm(config, device),
-            mlp: DecoderMlp {
-                gate_proj: linear(hidden, inner, false, device),
-                up_proj: linear(hidden, inner, false, device),
-                down_proj: linear(inner, hidden, false, device),
-            },
+            input_layernorm: rms_norm(config.hidden_size, config, device),
+            self_attn: DecoderAttention::new(config, index, device),
+            post_attention_layernorm: rms_norm(config.hidden_size, config, device),
+            mlp: DecoderMlp::new(config, device),
         }
     }
 
@@ -209,16 +191,20 @@ impl DecoderBlock {
 }
 
 impl DecoderAttention {
-    fn new(config: &TextConfig, device: &Device) -> Self {
+    fn new(config: &TextConfig, index: usize, device: &Device) -> Self {
         let (hidden, head_dim) = (config.hidden_size, config.head_dim);
         let (query, kv) = (config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim);
+        let head_norm = || config.family.has_qk_norm().then(|| rms_norm(head_dim, config, device));
         Self {
-            q_proj: linear(hidden, query, config.qkv_bias, device),
-            k_proj: linear(hidden, kv, config.qkv_bias, device),
-            v_proj: linear(hidden, kv, config.qkv_bias, device),
-            o_proj: linear(query, hidden, config.o_bias, device),
+            q_proj: linear(hidden, query, config.has_qkv_bias(), device),
+            k_proj: linear(hidden, kv, config.has_qkv_bias(), device),
+            v_proj: linear(hidden, kv, config.has_qkv_bias(), device),
+            o_proj: linear(query, hidden, config.attention_bias, device),
+            q_norm: head_norm(),
+            k_norm: head_norm(),
             heads: config.num_attention_heads,
             kv_heads: config.num_key_value_heads,
+            has_window: config.has_window(index),
         }
     }
 
@@ -228,17 +214,38 @@ impl DecoderAttention {
         context: &DecoderContext,
         keys_values: impl FnOnce(Tensor<4>, Tensor<4>) -> (Tensor<4>, Tensor<4>),
     ) -> Tensor<3> {
-        let query = context.rope.apply(split_heads(self.q_proj.forward(x.clone()), self.heads));
-        let key = context.rope.apply(split_heads(self.k_proj.forward(x.clone()), self.kv_heads));
+        let query = head_norm(self.q_norm.as_ref(), split_heads(self.q_proj.forward(x.clone()), self.heads));
+        let key = head_norm(self.k_norm.as_ref(), split_heads(self.k_proj.forward(x.clone()), self.kv_heads));
         let value = split_heads(self.v_proj.forward(x), self.kv_heads);
-        let (key, value) = keys_values(key, value);
-        self.o_proj.forward(merge_heads(attention(query, key, value, context.mask.as_ref())))
+        let (key, value) = keys_values(context.rope().apply(key), value);
+        let output = attention(context.rope().apply(query), key, value, context.mask(self.has_window));
+        self.o_proj.forward(merge_heads(output))
+    }
+}
+
+fn head_norm(norm: Option<&RmsNorm>, heads: Tensor<4>) -> Tensor<4> {
+    match norm {
+        Some(norm) => norm.forward(heads),
+        None => heads,
     }
 }
 
 impl DecoderMlp {
+    fn new(config: &TextConfig, device: &Device) -> Self {
+        let (hidden, inner, bias) = (config.hidden_size, config.intermediate_size, config.mlp_bias);
+        Self {
+            gate_proj: linear(hidden, inner, bias, device),
+            up_proj: linear(hidden, inner, bias, device),
+            down_proj: linear(inner, hidden, bias, device),
+            act: config.hidden_act,
+        }
+    }
+
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = Activation::Silu.apply(self.gate_proj.forward(x.clone()));
+        let gate = self.act.apply(self.gate_proj.forward(x.clone()));
         self.down_proj.forward(gate * self.up_proj.forward(x))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,12 @@ pub enum ModelError {
         /// Every tensor concerned.
         names: Vec<String>,
     },
+    /// Placeholders in the token ids that are not those of the pictures and videos.
+    #[error("{message}")]
+    Placeholders {
+        /// Both sides.
+        message: String,
+    },
     /// A device that was asked for and is not there.
     #[error("{message}")]
     Device {
@@ -83,6 +89,9 @@ impl ModelError {
             Self::NotFinite { .. } => {
                 Some("the training that wrote it diverged, or the download is damaged: compare its checksum".into())
             }
+            Self::Placeholders { .. } => Some(
+                "the prompt was expanded for other pictures, or the patch and merge sizes are another model's".into(),
+            ),
             Self::Device { hint, .. } => Some(hint.clone()),
             Self::Config { .. } | Self::Safetensors { .. } | Self::Io(_) => None,
         }

@@ -16,8 +16,8 @@ use burn::tensor::{DType, TensorData};
 use mmtrain_data::HostBatch;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{
-    Activation, ConnectorConfig, FeatureSelect, MlpConfig, RopeScaling, TextConfig, TextFamily, VisionConfig,
-    VisionFamily, VlmConfig,
+    Activation, ConnectorConfig, FeatureSelect, MlpConfig, TextConfig, TextFamily, VisionConfig, VisionFamily,
+    VlmConfig,
 };
 use mmtrain_model::decoder::DecoderContext;
 use mmtrain_model::params::{FlatTensors, Part, leaves, take_gradients};
@@ -45,7 +45,6 @@ fn sizes() -> VlmConfig {
         },
         connector: ConnectorConfig::Mlp(MlpConfig { depth: 1, pixel_shuffle: 1, act: Activation::Gelu, bias: true }),
         text: TextConfig {
-            family: TextFamily::Llama,
             vocab_size: VOCAB,
             hidden_size: 512,
             intermediate_size: 1408,
@@ -53,13 +52,9 @@ fn sizes() -> VlmConfig {
             num_attention_heads: 8,
             num_key_value_heads: 8,
             head_dim: 64,
-            qkv_bias: false,
-            o_bias: false,
-            rope_theta: 1e4,
-            rope_scaling: RopeScaling::None,
-            rms_norm_eps: 1e-6,
             tie_word_embeddings: false,
             max_position_embeddings: SEQ,
+            ..TextConfig::class_defaults(TextFamily::Llama)
         },
         image_token_id: 3,
         feature_layer: -1,

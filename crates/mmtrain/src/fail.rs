@@ -74,7 +74,10 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
 
 fn model_code(error: &ModelError) -> u8 {
     match error {
-        ModelError::Config { .. } | ModelError::Shape { .. } | ModelError::Device { .. } => 2,
+        ModelError::Config { .. }
+        | ModelError::Shape { .. }
+        | ModelError::Placeholders { .. }
+        | ModelError::Device { .. } => 2,
         ModelError::NoWeights { .. }
         | ModelError::Safetensors { .. }
         | ModelError::Missing { .. }

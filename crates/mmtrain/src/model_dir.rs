@@ -65,7 +65,7 @@ pub(crate) fn load(path: &Path, device: &Device) -> anyhow::Result<LoadedModel> 
     check_placeholder(&tokenizer, &model, &dir)?;
     let (template, max_seq) = run_settings(&dir)?;
     let processor = processor(&dir, &model)?;
-    let max_seq = max_seq.unwrap_or(model.config.text.max_position_embeddings);
+    let max_seq = max_seq.unwrap_or(model.config.text.context_length());
     let preparer = setup::preparer(Arc::new(tokenizer), processor, &model.config, template, max_seq);
     Ok(LoadedModel { model, preparer: Arc::new(preparer) })
 }

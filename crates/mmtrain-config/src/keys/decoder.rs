@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("x-exactly-one" = ["weights", "arch"]))]
 pub struct DecoderConfig {
-    /// Hugging Face directory of a Llama- or Qwen2-shaped model, or of a `LLaVA`. Relative to the directory the command is started in.
+    /// Hugging Face directory of a Llama-, Mistral-, Qwen2- or Qwen3-shaped model, or of a `LLaVA`. Relative to the directory the command is started in.
     #[schemars(extend("x-also" = ["pretrained", "name_or_path", "model_name_or_path", "path"]))]
     pub weights: Option<PathBuf>,
     /// Sizes of a model that starts from random numbers.
@@ -38,6 +38,14 @@ pub struct DecoderArch {
     /// Key and value heads; they divide `num_attention_heads`.
     #[schemars(range(min = 1, max = 4096), extend("x-also" = ["num_kv_heads", "kv_heads"]))]
     pub num_key_value_heads: usize,
+    /// Width of a head, an even number; default: `hidden_size / num_attention_heads`.
+    #[serde(default)]
+    #[schemars(range(min = 2, max = 65_536))]
+    pub head_dim: Option<usize>,
+    /// Keys that a query sees, its own among them; default: all. Not for llama.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 16_777_216), extend("x-also" = ["window", "attention_window"]))]
+    pub sliding_window: Option<usize>,
     /// Base of the rotary angles.
     #[serde(default = "default_rope_theta")]
     #[schemars(extend("exclusiveMinimum" = 0.0))]
@@ -77,8 +85,19 @@ fn default_max_position_embeddings() -> usize {
 pub enum DecoderFamily {
     /// No biases (Llama 1 to 3, Vicuna, `SmolLM2`).
     Llama,
+    /// As llama, made for a sliding window (Mistral).
+    Mistral,
     /// Biases on query, key and value (Qwen2, Qwen2.5).
     Qwen2,
+    /// Queries and keys are normalised (Qwen3).
+    Qwen3,
+}
+
+impl DecoderArch {
+    /// Width of a head.
+    pub fn head_width(&self) -> usize {
+        self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads)
+    }
 }
 
 /// `[model.tokenizer]`: where the vocabulary comes from.

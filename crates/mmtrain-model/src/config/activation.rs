@@ -17,6 +17,9 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// The names that are read.
+    pub const NAMES: [&str; 6] = ["quick_gelu", "gelu_pytorch_tanh", "gelu_new", "gelu", "silu", "swish"];
+
     /// Reads the names that `transformers` uses.
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
@@ -36,5 +39,19 @@ impl Activation {
             Self::Gelu => "gelu",
             Self::Silu => "silu",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_read_and_every_written_name_is_one_of_them() {
+        for name in Activation::NAMES {
+            let activation = Activation::from_name(name).unwrap_or_else(|| panic!("{name}"));
+            assert_eq!(Activation::from_name(activation.name()), Some(activation));
+        }
+        assert_eq!(Activation::from_name("mish"), None);
     }
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use mmtrain_config as user;
 
 use super::{
-    Activation, ConnectorConfig, MlpConfig, PerceiverConfig, QFormerConfig, RopeScaling, TextConfig, TextFamily,
+    Activation, ConnectorConfig, MlpConfig, PerceiverConfig, QFormerConfig, SlidingWindow, TextConfig, TextFamily,
     VisionConfig, VisionFamily,
 };
 
@@ -38,24 +38,25 @@ impl TextConfig {
     pub fn from_arch(arch: &user::DecoderArch, vocab_size: usize) -> Self {
         let family = match arch.family {
             user::DecoderFamily::Llama => TextFamily::Llama,
+            user::DecoderFamily::Mistral => TextFamily::Mistral,
             user::DecoderFamily::Qwen2 => TextFamily::Qwen2,
+            user::DecoderFamily::Qwen3 => TextFamily::Qwen3,
         };
+        let blocks = vec![true; arch.num_hidden_layers];
         Self {
-            family,
             vocab_size,
             hidden_size: arch.hidden_size,
             intermediate_size: arch.intermediate_size,
             num_hidden_layers: arch.num_hidden_layers,
             num_attention_heads: arch.num_attention_heads,
             num_key_value_heads: arch.num_key_value_heads,
-            head_dim: arch.hidden_size / arch.num_attention_heads,
-            qkv_bias: family == TextFamily::Qwen2,
-            o_bias: false,
+            head_dim: arch.head_width(),
             rope_theta: arch.rope_theta,
-            rope_scaling: RopeScaling::None,
+            sliding_window: arch.sliding_window.map(|size| SlidingWindow { size, blocks }),
             rms_norm_eps: arch.rms_norm_eps,
             tie_word_embeddings: arch.tie_word_embeddings,
             max_position_embeddings: arch.max_position_embeddings,
+            ..Self::class_defaults(family)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Hugging Face `config.json`, read tolerantly and written for both generations of `transformers`.
 //!
 //! Real files are sparse: what is absent is the default of the `model_type`'s configuration class
-//! (`configuration_{clip,siglip,llama,qwen2}.py`). Rotary settings stand in `rope_parameters`
+//! (`configuration_{clip,siglip,llama,mistral,qwen2,qwen3}.py`). Rotary settings stand in `rope_parameters`
 //! (version 5) or in `rope_theta` + `rope_scaling` (version 4); both are read and both are written.
 
 mod keys;

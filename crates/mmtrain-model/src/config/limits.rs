@@ -43,6 +43,7 @@ impl TextConfig {
         if !(self.rope_theta.is_finite() && self.rope_theta > 1.0) {
             return Err(format!("`rope_theta` is {}, expected a number above 1", self.rope_theta));
         }
+        at_most("max_position_embeddings * factor", self.context_length(), 4 * MAX_SIZE)?;
         epsilon("rms_norm_eps", self.rms_norm_eps)
     }
 }

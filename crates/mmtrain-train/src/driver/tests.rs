@@ -4,8 +4,8 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Gradients, TensorData};
 use mmtrain_data::{MediaSpan, SampleId};
 use mmtrain_model::config::{
-    Activation, ConnectorConfig, FeatureSelect, MlpConfig, PerceiverConfig, QFormerConfig, RopeScaling, TextConfig,
-    TextFamily, VisionConfig, VisionFamily, VlmConfig,
+    Activation, ConnectorConfig, FeatureSelect, MlpConfig, PerceiverConfig, QFormerConfig, TextConfig, TextFamily,
+    VisionConfig, VisionFamily, VlmConfig,
 };
 use mmtrain_model::params::{leaves, take_gradients};
 
@@ -30,7 +30,6 @@ fn sizes(tied: bool) -> VlmConfig {
         },
         connector: ConnectorConfig::Mlp(MlpConfig { depth: 2, pixel_shuffle: 1, act: Activation::Gelu, bias: true }),
         text: TextConfig {
-            family: TextFamily::Qwen2,
             vocab_size: 40,
             hidden_size: 16,
             intermediate_size: 24,
@@ -38,13 +37,9 @@ fn sizes(tied: bool) -> VlmConfig {
             num_attention_heads: 4,
             num_key_value_heads: 2,
             head_dim: 4,
-            qkv_bias: true,
-            o_bias: false,
-            rope_theta: 1e4,
-            rope_scaling: RopeScaling::None,
-            rms_norm_eps: 1e-6,
             tie_word_embeddings: tied,
             max_position_embeddings: 64,
+            ..TextConfig::class_defaults(TextFamily::Qwen2)
         },
         image_token_id: IMAGE_ID as usize,
         feature_layer: -1,

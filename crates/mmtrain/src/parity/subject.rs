@@ -4,8 +4,8 @@ use std::path::Path;
 
 use burn::prelude::Device;
 use mmtrain_model::config::{
-    Activation, ConnectorConfig, FeatureSelect, MlpConfig, TextConfig, VisionConfig, VisionFamily, VlmConfig,
-    read_text, read_vision,
+    Activation, ConnectorConfig, FeatureSelect, MlpConfig, TextConfig, TextFamily, VisionConfig, VisionFamily,
+    VlmConfig, read_text, read_vision,
 };
 use mmtrain_model::encoder::Vit;
 use mmtrain_model::params::{Part, assign, named};
@@ -49,7 +49,7 @@ impl Subject {
                 let vit = load_tower(&config, &Checkpoint::open(dir)?, &device)?;
                 Ok(Self::Tower(Box::new(Tower { vit, config, kind })))
             }
-            "llama" | "qwen2" => {
+            decoder if TextFamily::from_model_type(decoder).is_some() => {
                 let vlm = Vlm::zeros(&with_stand_in_tower(read_text(dir)?), &device);
                 let vlm = vlm.loaded(Part::Decoder, &Checkpoint::open(dir)?)?;
                 Ok(Self::Model(Box::new(Model { vlm, has_tower: false, kind })))
@@ -87,7 +87,7 @@ fn model_type(dir: &Path) -> anyhow::Result<String> {
 fn unsupported(dir: &Path, message: &str) -> ModelError {
     ModelError::Config {
         path: dir.join("config.json").display().to_string(),
-        message: format!("{message} (llama, qwen2, clip_vision_model, siglip_vision_model, llava)"),
+        message: format!("{message} (llama, mistral, qwen2, qwen3, clip_vision_model, siglip_vision_model, llava)"),
     }
 }
 

@@ -12,6 +12,14 @@ pub(super) fn f64_or(json: &Value, key: &str, default: f64) -> f64 {
     json.get(key).and_then(Value::as_f64).unwrap_or(default)
 }
 
+/// True or false; none where the key is absent or null.
+pub(super) fn flag(json: &Value, key: &str) -> Result<Option<bool>, String> {
+    match json.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_bool().map(Some).ok_or_else(|| format!("`{key}` is {value}, expected true or false")),
+    }
+}
+
 pub(super) fn usize_or(json: &Value, key: &str, default: usize) -> Result<usize, String> {
     match json.get(key) {
         None | Some(Value::Null) => Ok(default),
@@ -25,7 +33,8 @@ pub(super) fn usize_or(json: &Value, key: &str, default: usize) -> Result<usize,
 pub(super) fn activation(json: &Value, key: &str, default: Activation) -> Result<Activation, String> {
     match json.get(key).and_then(Value::as_str) {
         None => Ok(default),
-        Some(name) => Activation::from_name(name).ok_or_else(|| format!("`{key}` \"{name}\" is not supported")),
+        Some(name) => Activation::from_name(name)
+            .ok_or_else(|| format!("`{key}` \"{name}\" is not supported ({})", Activation::NAMES.join(", "))),
     }
 }
 

@@ -1,0 +1,89 @@
+//! Positions and masks of a forward pass.
+
+use burn::prelude::*;
+
+use super::positions::Positions;
+use crate::attention::Mask;
+use crate::config::TextConfig;
+use crate::rope::{Rope, RopeTable};
+
+/// What all blocks of a forward pass share.
+#[derive(Debug, Clone)]
+pub struct DecoderContext {
+    /// Rotary tables of the positions at hand.
+    rope: RopeTable,
+    /// Which keys a query sees; none when a single new token sees the whole cache.
+    mask: Option<Mask>,
+    /// The same inside the window, where the model has one and something lies outside.
+    windowed: Option<Mask>,
+}
+
+impl DecoderContext {
+    /// For whole right-padded sequences: causal, padding never seen by real tokens.
+    pub fn for_training(config: &TextConfig, seq: usize, device: &Device) -> Self {
+        Self::with_mask(config, 0, seq, Some(Mask::causal(seq, seq, device)), device)
+    }
+
+    /// For `seq` new tokens after `past` cached ones.
+    pub fn for_generation(config: &TextConfig, past: usize, seq: usize, device: &Device) -> Self {
+        let mask = (seq > 1).then(|| Mask::causal(seq, past + seq, device));
+        Self::with_mask(config, past, seq, mask, device)
+    }
+
+    /// With any mask on `seq` tokens at `start` and behind; none lets each of them see all keys, in blocks
+    /// without a window.
+    pub fn with_mask(config: &TextConfig, start: usize, seq: usize, mask: Option<Mask>, device: &Device) -> Self {
+        let keys = start + seq;
+        let windowed = windowed(config, keys, || mask.clone().unwrap_or_else(|| Mask::causal(seq, keys, device)));
+        Self { rope: RopeTable::new(&Rope::of(config, keys), start, seq, device), mask, windowed }
+    }
+
+    /// For sequences that lie behind one another in rows of `seq` tokens: each starts at position 0 and sees
+    /// itself only. `lengths` are those of each row, whose rest is padding.
+    pub fn packed(config: &TextConfig, lengths: &[Vec<usize>], seq: usize, device: &Device) -> Self {
+        let longest = lengths.iter().flatten().copied().max().unwrap_or(seq);
+        let restarted = |lengths: &Vec<usize>| lengths.iter().flat_map(|&len| 0..len).collect::<Vec<_>>();
+        let positions = lengths.iter().map(|lengths| padded(restarted(lengths), seq)).collect::<Vec<_>>();
+        let rope = RopeTable::at(&Rope::of(config, longest), &positions, device);
+        let mask = Mask::packed(lengths, seq, device);
+        let windowed = windowed(config, seq, || mask.clone());
+        Self { rope, mask: Some(mask), windowed }
+    }
+
+    /// For `seq` new tokens at positions in time, height and width, of which a row has at most `seq` (what is
+    /// left is padding on the right). The mask is about places in the row, not about these positions.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the model has no sections of frequencies, which its configuration says.
+    pub fn multimodal(config: &TextConfig, rows: &[Positions], seq: usize, mask: Mask, device: &Device) -> Self {
+        let section = config.mrope_section.expect("callers ask whether the model has M-RoPE");
+        let longest = rows.iter().map(Positions::next).max().unwrap_or(seq);
+        let positions = rows.iter().map(|row| row.axes().clone().map(|axis| padded(axis, seq))).collect::<Vec<_>>();
+        let rope = RopeTable::multimodal(&Rope::of(config, longest), section, &positions, device);
+        let windowed = windowed(config, mask.keys(), || mask.clone());
+        Self { rope, mask: Some(mask), windowed }
+    }
+
+    /// Rotary tables of the positions at hand.
+    pub(super) fn rope(&self) -> &RopeTable {
+        &self.rope
+    }
+
+    /// The mask of a block with or without a window.
+    pub(super) fn mask(&self, has_window: bool) -> Option<&Mask> {
+        self.windowed.as_ref().filter(|_| has_window).or(self.mask.as_ref())
+    }
+}
+
+/// The mask of blocks with a window, where some of `keys` keys lie outside of it.
+fn windowed(config: &TextConfig, keys: usize, mask: impl FnOnce() -> Mask) -> Option<Mask> {
+    let size = config.sliding_window.as_ref()?.size;
+    (keys > size).then(|| mask().with_window(size))
+}
+
+/// Positions of padding do not matter.
+fn padded(mut positions: Vec<usize>, seq: usize) -> Vec<usize> {
+    positions.resize(seq, 0);
+    positions
+}

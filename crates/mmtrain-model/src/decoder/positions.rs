@@ -1,0 +1,205 @@
+//! Positions in time, height and width: M-RoPE of Qwen2-VL.
+//!
+//! The rule of the paper (Wang et al., 2024, arXiv:2409.12191, section 2.1) and of `get_rope_index` in
+//! `modeling_qwen2_vl.py` of transformers 4: text takes the next position on all three axes; a picture or
+//! video of `t × h × w` merged patches spans `t`, `h` and `w` positions from the next one on; what comes
+//! behind starts above the largest of them. Transformers 5 goes on at `start + max(h, w)` instead, so that
+//! text behind a video of many frames takes positions that the video has already; that is not followed.
+
+use std::iter::repeat_n;
+
+use crate::error::ModelError;
+
+/// What stands for pictures and videos in the token ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placeholders {
+    /// Id that stands for a token of a picture.
+    pub image: i32,
+    /// Id that stands for a token of a video.
+    pub video: i32,
+    /// Patches along one side that become one token.
+    pub merge: usize,
+}
+
+/// Patches of a picture or video, before merging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    /// Frame pairs; 1 for a picture.
+    pub frames: usize,
+    /// Patches from top to bottom.
+    pub height: usize,
+    /// Patches from left to right.
+    pub width: usize,
+}
+
+impl Grid {
+    /// Tokens along each axis.
+    fn merged(self, merge: usize) -> [usize; 3] {
+        [self.frames, self.height / merge, self.width / merge]
+    }
+
+    /// Tokens that stand for it.
+    pub fn tokens(self, merge: usize) -> usize {
+        self.merged(merge).iter().product()
+    }
+}
+
+/// Where the tokens of one sequence stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Positions {
+    axes: [Vec<usize>; 3],
+    next: usize,
+}
+
+impl Positions {
+    /// Positions of one sequence without padding.
+    ///
+    /// `images` and `videos` are the grids in the order in which their placeholders stand.
+    pub fn of(
+        input_ids: &[i32],
+        placeholders: &Placeholders,
+        images: &[Grid],
+        videos: &[Grid],
+    ) -> Result<Self, ModelError> {
+        let (mut images, mut videos) = (images.iter(), videos.iter());
+        let mut positions = Self::default();
+        let mut rest = input_ids;
+        while let Some(&id) = rest.first() {
+            let grids = match id {
+                id if id == placeholders.image => &mut images,
+                id if id == placeholders.video => &mut videos,
+                _ => {
+                    positions.text(1);
+                    rest = &rest[1..];
+                    continue;
+                }
+            };
+            let grid =
+                grids.next().ok_or_else(|| mismatch(format!("placeholder {id} has no picture or video left")))?;
+            rest = &rest[run(rest, id, *grid, placeholders.merge)?..];
+            positions.media(grid.merged(placeholders.merge));
+        }
+        match images.len() + videos.len() {
+            0 => Ok(positions),
+            left => Err(mismatch(format!("{left} picture(s) or video(s) have no placeholders"))),
+        }
+    }
+
+    /// The position of `count` tokens of text behind `self`, such as those that are generated.
+    #[must_use]
+    pub fn following(&self, count: usize) -> Self {
+        let mut following = Self { axes: Default::default(), next: self.next };
+        following.text(count);
+        following
+    }
+
+    /// Time, height and width. `[3][seq]`
+    pub fn axes(&self) -> &[Vec<usize>; 3] {
+        &self.axes
+    }
+
+    /// The position of a text token that follows.
+    pub fn next(&self) -> usize {
+        self.next
+    }
+
+    fn text(&mut self, count: usize) {
+        for axis in &mut self.axes {
+            axis.extend(self.next..self.next + count);
+        }
+        self.next += count;
+    }
+
+    fn media(&mut self, [frames, height, width]: [usize; 3]) {
+        let start = self.next;
+        let [time, top, left] = &mut self.axes;
+        for frame in 0..frames {
+            for row in 0..height {
+                time.extend(repeat_n(start + frame, width));
+                top.extend(repeat_n(start + row, width));
+                left.extend(start..start + width);
+            }
+        }
+        self.next = start + frames.max(height).max(width);
+    }
+}
+
+/// The length of the run of placeholders that stands for `grid`.
+fn run(ids: &[i32], id: i32, grid: Grid, merge: usize) -> Result<usize, ModelError> {
+    let Grid { frames, height, width } = grid;
+    let tokens = if merge == 0 { 0 } else { grid.tokens(merge) };
+    if tokens == 0 || !height.is_multiple_of(merge) || !width.is_multiple_of(merge) {
+        return Err(mismatch(format!("{frames} x {height} x {width} patches cannot be merged by {merge} a side")));
+    }
+    let found = ids.iter().take(tokens).take_while(|&&other| other == id).count();
+    if found == tokens {
+        return Ok(tokens);
+    }
+    Err(mismatch(format!("{frames} x {height} x {width} patches take {tokens} placeholders {id}, found {found}")))
+}
+
+fn mismatch(message: String) -> ModelError {
+    ModelError::Placeholders { message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QWEN: Placeholders = Placeholders { image: 100, video: 101, merge: 2 };
+
+    fn grid(frames: usize, height: usize, width: usize) -> Grid {
+        Grid { frames, height, width }
+    }
+
+    fn of(ids: &[i32], images: &[Grid], videos: &[Grid]) -> Positions {
+        Positions::of(ids, &QWEN, images, videos).expect("they fit")
+    }
+
+    #[test]
+    fn text_stands_at_ordinary_positions() {
+        let positions = of(&[7, 8, 9], &[], &[]);
+        assert_eq!(positions.axes(), &[vec![0, 1, 2], vec![0, 1, 2], vec![0, 1, 2]]);
+        assert_eq!(positions.next(), 3);
+    }
+
+    /// What transformers 4.57.6 gives.
+    #[test]
+    fn a_video_and_a_picture_between_text() {
+        let ids = [&[5, 102][..], &[101; 12], &[103, 6, 102], &[100; 6], &[103, 7, 8]].concat();
+        let positions = of(&ids, &[grid(1, 4, 6)], &[grid(3, 4, 4)]);
+        let time = [0, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 6, 7, 8, 8, 8, 8, 8, 8, 11, 12, 13];
+        let height = [0, 1, 2, 2, 3, 3, 2, 2, 3, 3, 2, 2, 3, 3, 5, 6, 7, 8, 8, 8, 9, 9, 9, 11, 12, 13];
+        let width = [0, 1, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 5, 6, 7, 8, 9, 10, 8, 9, 10, 11, 12, 13];
+        assert_eq!(positions.axes(), &[time.to_vec(), height.to_vec(), width.to_vec()]);
+        let delta = positions.next() as i64 - ids.len() as i64;
+        assert_eq!(delta, -12);
+        assert_eq!(positions.following(2).axes(), &[vec![14, 15], vec![14, 15], vec![14, 15]]);
+        assert_eq!(positions.following(2).next(), 16);
+    }
+
+    #[test]
+    fn text_behind_a_long_video_stands_above_its_last_frame() {
+        let positions = of(&[[101; 5].as_slice(), &[9]].concat(), &[], &[grid(5, 2, 2)]);
+        assert_eq!(positions.axes().each_ref().map(|axis| axis[5]), [5, 5, 5]);
+    }
+
+    #[test]
+    fn neighbours_of_one_kind_are_told_apart_by_their_grids() {
+        let positions = of(&[100; 5], &[grid(1, 2, 2), grid(1, 4, 4)], &[]);
+        assert_eq!(positions.axes(), &[vec![0, 1, 1, 1, 1], vec![0, 1, 1, 2, 2], vec![0, 1, 2, 1, 2]]);
+    }
+
+    #[test]
+    fn placeholders_and_grids_must_fit() {
+        let says = |ids: &[i32], images: &[Grid]| {
+            Positions::of(ids, &QWEN, images, &[]).expect_err("they do not fit").to_string()
+        };
+        assert!(says(&[100; 5], &[grid(1, 4, 6)]).contains("take 6 placeholders 100, found 5"));
+        assert!(says(&[100, 100, 7, 100], &[grid(1, 4, 4)]).contains("found 2"));
+        assert!(says(&[100], &[]).contains("no picture"));
+        assert!(says(&[7], &[grid(1, 2, 2)]).contains("1 picture(s)"));
+        assert!(says(&[100], &[grid(1, 3, 2)]).contains("cannot be merged"));
+        assert!(says(&[100], &[grid(0, 2, 2)]).contains("cannot be merged"));
+    }
+}
