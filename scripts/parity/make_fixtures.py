@@ -10,7 +10,8 @@ import sys
 import torch
 from transformers import (
     CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM, LlavaConfig, LlavaForConditionalGeneration,
-    Qwen2Config, Qwen2ForCausalLM, SiglipVisionConfig, SiglipVisionModel,
+    MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, SiglipVisionConfig,
+    SiglipVisionModel,
 )
 
 from fixture import write_case
@@ -116,6 +117,93 @@ def qwen2_untied(out):
     language_model(
         out, "qwen2_untied", scramble(Qwen2ForCausalLM(config)), spelling="v4",
         about="Qwen2 with its own head; the config has rope_theta only, as transformers 4 writes it",
+    )
+
+
+@recipe
+def llama_linear_rope(out):
+    config = LlamaConfig(**TEXT_SMALL, rms_norm_eps=1e-5, rope_parameters=rope(1e4, rope_type="linear", factor=4.0))
+    language_model(
+        out, "llama_linear_rope", scramble(LlamaForCausalLM(config)),
+        about="Llama as Vicuna 1.5 16k: all rotary frequencies divided by four",
+        mistakes={"no scaling": {"rope_parameters.rope_type": "default"}},
+    )
+
+
+@recipe
+def llama_dynamic_rope(out):
+    scaling = rope(1e4, rope_type="dynamic", factor=2.0)
+    config = LlamaConfig(**TEXT_SMALL | dict(max_position_embeddings=8), rms_norm_eps=1e-5, rope_parameters=scaling)
+    language_model(
+        out, "llama_dynamic_rope", scramble(LlamaForCausalLM(config)),
+        about="Llama whose rotary base grows with the length of the sequence from position 8 on",
+        mistakes={"no scaling": {"rope_parameters.rope_type": "default"}},
+    )
+
+
+@recipe
+def llama_yarn(out):
+    scaling = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=64)
+    config = LlamaConfig(
+        **TEXT_SMALL | dict(num_attention_heads=2, num_key_value_heads=1), head_dim=16, rms_norm_eps=1e-5,
+        rope_parameters=rope(1e4, **scaling),
+    )
+    language_model(
+        out, "llama_yarn", scramble(LlamaForCausalLM(config)),
+        about="Llama with YaRN: frequencies divided along a ramp, cosines and sines scaled",
+        mistakes={
+            "no scaling": {"rope_parameters.rope_type": "default"},
+            "no attention factor": {"rope_parameters.attention_factor": 1.0},
+            "ramp that starts elsewhere": {"rope_parameters.beta_slow": 4.0},
+        },
+    )
+
+
+@recipe
+def llama_mlp_bias(out):
+    config = LlamaConfig(**TEXT_SMALL, rms_norm_eps=1e-5, mlp_bias=True, attention_bias=True, hidden_act="gelu")
+    language_model(
+        out, "llama_mlp_bias", scramble(LlamaForCausalLM(config)),
+        about="Llama with a bias on all projections of attention and MLP, and another activation",
+        mistakes={"silu": {"hidden_act": "silu"}, "gelu (tanh)": {"hidden_act": "gelu_pytorch_tanh"}},
+    )
+
+
+@recipe
+def mistral(out):
+    config = MistralConfig(**TEXT, rms_norm_eps=1e-5, sliding_window=6)
+    language_model(
+        out, "mistral", scramble(MistralForCausalLM(config)), grads=True,
+        about="Mistral: a window of six keys, shorter than the sequences and what is generated",
+        mistakes={"window of seven": {"sliding_window": 7}, "no window": {"sliding_window": None}},
+    )
+
+
+@recipe
+def qwen2_sliding(out):
+    config = Qwen2Config(
+        **TEXT_SMALL | dict(num_hidden_layers=3), rope_parameters=rope(1e6), tie_word_embeddings=False,
+        use_sliding_window=True, sliding_window=5, max_window_layers=1,
+    )
+    layers = ["full_attention", "sliding_attention", "sliding_attention"]
+    language_model(
+        out, "qwen2_sliding", scramble(Qwen2ForCausalLM(config)),
+        about="Qwen2 with a window of five keys in all blocks but the first",
+        mistakes={
+            "window of six": {"sliding_window": 6},
+            "window in the last block only": {"layer_types": ["full_attention", *layers[:2]]},
+            "window in all blocks": {"layer_types": layers[1:] + layers[1:2]},
+        },
+    )
+
+
+@recipe
+def qwen3(out):
+    config = Qwen3Config(**TEXT, head_dim=16, rope_parameters=rope(1e6), tie_word_embeddings=True)
+    language_model(
+        out, "qwen3", scramble(Qwen3ForCausalLM(config)), grads=True,
+        about="Qwen3: norms of query and key heads, head_dim that is not hidden / heads, tied head",
+        mistakes={"rms_norm_eps 1e-5": {"rms_norm_eps": 1e-5}, "rope_theta 1e4": {"rope_parameters.rope_theta": 1e4}},
     )
 
 

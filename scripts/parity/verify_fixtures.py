@@ -32,7 +32,8 @@ def load(folder):
     return model.eval()
 
 
-FORWARD = {"llava": make_fixtures.vlm_forward, "llama": make_fixtures.lm_forward, "qwen2": make_fixtures.lm_forward}
+LANGUAGE_MODELS = ("llama", "mistral", "qwen2", "qwen3")
+FORWARD = {"llava": make_fixtures.vlm_forward} | dict.fromkeys(LANGUAGE_MODELS, make_fixtures.lm_forward)
 
 
 def forward_of(model):

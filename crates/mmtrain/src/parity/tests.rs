@@ -56,7 +56,7 @@ fn every_committed_case_passes() {
         assert_eq!(report.gradients.is_some(), dir.join("grads").is_dir(), "{report}");
         seen += 1;
     }
-    assert!(seen >= 18, "{seen} cases");
+    assert!(seen >= 25, "{seen} cases");
 }
 
 #[test]
@@ -81,6 +81,36 @@ fn another_rope_theta_is_seen_in_outputs_and_gradients() {
     let logits = report.comparisons.iter().find(|comparison| comparison.name == "logits").expect("logits");
     assert!(!logits.passed && !report.passed(), "{report}");
     assert!(!report.gradients.expect("gradients").passed());
+}
+
+/// Prompt and continuation of the case are longer than its window, so that the cache holds keys outside of it.
+#[test]
+fn another_window_is_seen_in_outputs_and_continuation() {
+    assert_eq!(names(&case("mistral")), ["generated_ids", "logits", "loss"]);
+    for other in [json!(5), json!(7), json!(null)] {
+        let dir = changed("mistral", |config| config["sliding_window"] = other.clone());
+        let report = run(dir.path(), None, None).expect("a report");
+        assert!(report.comparisons.iter().all(|comparison| !comparison.passed), "{other}: {report}");
+        assert!(!report.gradients.expect("gradients").passed(), "{other}");
+    }
+    let all_blocks = json!(["sliding_attention", "sliding_attention", "sliding_attention"]);
+    let dir = changed("qwen2_sliding", |config| config["layer_types"] = all_blocks);
+    let report = run(dir.path(), None, None).expect("a report");
+    assert!(report.comparisons.iter().all(|comparison| !comparison.passed), "{report}");
+}
+
+#[test]
+fn another_stretch_of_the_rotary_frequencies_is_seen() {
+    for (case, key, other) in [
+        ("llama_linear_rope", "factor", json!(2.0)),
+        ("llama_dynamic_rope", "factor", json!(3.0)),
+        ("llama3_rope", "high_freq_factor", json!(2.0)),
+        ("llama_yarn", "attention_factor", json!(1.0)),
+    ] {
+        let dir = changed(case, |config| config["rope_parameters"][key] = other);
+        let report = run(dir.path(), None, None).expect("a report");
+        assert!(!report.passed(), "{case}: {report}");
+    }
 }
 
 /// Writes a file anew with other values or names (integers as floats, which read the same).
