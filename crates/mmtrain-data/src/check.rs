@@ -8,9 +8,6 @@ use serde::Serialize;
 use crate::source::{ShardProblem, Source};
 use crate::{DataError, Mixture, Pass, Preparer, Skip};
 
-/// How many bad samples a report names.
-const NAMED_SKIPS: usize = 20;
-
 /// Good and bad samples of a source.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct CheckReport {
@@ -18,10 +15,10 @@ pub struct CheckReport {
     pub ok: usize,
     /// Samples that would be left out.
     pub bad: usize,
-    /// Bad samples per reason.
+    /// Bad samples per reason, and shards of which not everything can be used (`shard_…`).
     pub reasons: BTreeMap<String, usize>,
-    /// The first bad samples.
-    pub first: Vec<Skip>,
+    /// Every bad sample, in order.
+    pub left_out: Vec<Skip>,
     /// Shards of which not everything can be used.
     pub problems: Vec<ShardProblem>,
 }
@@ -34,23 +31,36 @@ pub fn check(
 ) -> Result<CheckReport, DataError> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let mixture = Arc::new(Mixture::new(vec![(source.clone(), 1.0)])?);
-    let mut report = CheckReport { problems: source.problems().to_vec(), ..CheckReport::default() };
+    let mut report = CheckReport::default();
+    source.problems().iter().for_each(|problem| report.add_problem(problem.clone()));
     for outcome in Pass::new(mixture, preparer.clone(), limit, workers)? {
         match outcome? {
             Ok(_) => report.ok += 1,
-            Err(skip) => report.count(skip),
+            Err(skip) => report.add_skip(skip),
         }
     }
     Ok(report)
 }
 
 impl CheckReport {
-    fn count(&mut self, skip: Skip) {
+    /// Takes the figures of another source in.
+    pub fn merge(&mut self, other: Self) {
+        self.ok += other.ok;
+        self.bad += other.bad;
+        other.reasons.into_iter().for_each(|(reason, count)| *self.reasons.entry(reason).or_default() += count);
+        self.left_out.extend(other.left_out);
+        self.problems.extend(other.problems);
+    }
+
+    fn add_skip(&mut self, skip: Skip) {
         self.bad += 1;
         *self.reasons.entry(skip.reason.clone()).or_default() += 1;
-        if self.first.len() < NAMED_SKIPS {
-            self.first.push(skip);
-        }
+        self.left_out.push(skip);
+    }
+
+    fn add_problem(&mut self, problem: ShardProblem) {
+        *self.reasons.entry(problem.reason.to_owned()).or_default() += 1;
+        self.problems.push(problem);
     }
 }
 
@@ -94,12 +104,49 @@ mod tests {
             ("missing_caption", 1),
             ("missing_image", 1),
             ("not_an_image", 1),
+            ("shard_cut_short", 1),
             ("too_long", 1),
         ];
         assert_eq!(reasons, expected);
-        assert_eq!((report.ok, report.bad, report.first.len()), (2, 7, 7));
+        assert_eq!((report.ok, report.bad, report.left_out.len()), (2, 7, 7));
         assert_eq!(report.problems.len(), 1);
         assert_eq!(report.problems[0].shard, "t-train-1.tar");
+    }
+
+    #[test]
+    fn damage_to_a_shard_is_counted_and_its_readable_samples_are_used() {
+        let image = jpeg(16, 16, 1);
+        let members: [(&str, &[u8]); 4] = [("0.jpg", &image), ("0.txt", b"a dog"), ("1.jpg", &image), ("1.txt", b"b")];
+        let shards = Shards::new();
+        let shards = ["cut", "twice", "zeroed", "whole"]
+            .iter()
+            .fold(shards, |shards, name| shards.shard(&format!("{name}-train-0.tar"), &members));
+        let whole = fs_err::read(shards.path("whole-train-0.tar")).expect("bytes");
+        // Where the header of the second sample's picture stands: a header and the blocks of each member before.
+        let second = 512 + image.len().next_multiple_of(512) + 512 + 512;
+        let mut zeroed = whole.clone();
+        zeroed[second..second + 512].fill(0);
+        let shards = shards
+            .file("cut-train-0.tar", &whole[..second])
+            .file("twice-train-0.tar", &[whole.clone(), whole].concat())
+            .file("zeroed-train-0.tar", &zeroed);
+
+        let report = check(&shards.open(), &Arc::new(preparer()), None).expect("a report");
+        let reasons: Vec<_> = report.reasons.iter().map(|(reason, n)| (reason.as_str(), *n)).collect();
+        assert_eq!(reasons, [("shard_cut_short", 1), ("shard_data_after_end", 2)]);
+        assert_eq!((report.ok, report.bad), (1 + 2 + 1 + 2, 0));
+        let named: Vec<_> = report.problems.iter().map(|problem| problem.shard.as_str()).collect();
+        assert_eq!(named, ["cut-train-0.tar", "twice-train-0.tar", "zeroed-train-0.tar"]);
+    }
+
+    #[test]
+    fn every_bad_sample_is_named_and_reports_add_up() {
+        let shards = Shards::numbered(30, |i| i < 50);
+        let mut report = check(&shards.open(), &Arc::new(preparer()), None).expect("a report");
+        assert_eq!((report.ok, report.bad, report.left_out.len()), (10, 50, 50));
+        report.merge(report.clone());
+        assert_eq!((report.ok, report.bad, report.left_out.len()), (20, 100, 100));
+        assert_eq!(report.reasons.get("image_empty"), Some(&100));
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub mod collate;
 
 pub mod pool;
 
+mod rejected;
+
 pub mod loader;
 
 pub mod pass;

@@ -2,7 +2,8 @@
 //!
 //! Positions are taken in order. A bad sample is left out and the next position takes its place in the
 //! step; at the end of an epoch the step goes on in the next one. So the samples of a step follow from
-//! (data, configuration, cursor) alone.
+//! (data, configuration, cursor) alone. A bad sample comes again in each epoch, to be counted and left out,
+//! but is read only the first time.
 //!
 //! Too many bad samples are an error: distinct ones are counted from the start of the loader, and
 //! `max_skip_ratio` of all samples may be left out (at least one, unless the ratio is 0).
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::collate::{HostBatch, collate};
 use crate::order::Cursor;
 use crate::pool::OrderedPool;
+use crate::rejected::Rejected;
 use crate::sample::{SampleId, Skip};
 use crate::{DataError, Mixture, Prepared, Preparer};
 
@@ -64,6 +66,7 @@ pub struct StepLoader {
     epoch_len: u64,
     cursor: Cursor,
     ledger: Ledger,
+    left_out: Vec<Skip>,
 }
 
 impl StepLoader {
@@ -84,7 +87,7 @@ impl StepLoader {
         }
         let ledger = Ledger::new(mixture.num_samples(), epoch_len, config.max_skip_ratio);
         let pool = start_pool(mixture, preparer.clone(), &config, cursor)?;
-        Ok(Self { config, preparer, pool, epoch_len, cursor, ledger })
+        Ok(Self { config, preparer, pool, epoch_len, cursor, ledger, left_out: Vec::new() })
     }
 
     /// Where the next step begins.
@@ -95,20 +98,24 @@ impl StepLoader {
     /// The next step. After an error the loader must not be used further.
     pub fn next_step(&mut self) -> Result<StepBatch, DataError> {
         let started = Instant::now();
-        let (samples, skipped) = self.take_samples()?;
+        let samples = self.take_samples()?;
         let micro_batches = self.cut(samples);
         Ok(StepBatch {
             supervised_tokens: micro_batches.iter().map(|batch| batch.supervised_tokens).sum(),
             micro_batches,
             cursor_after: self.cursor,
-            skipped,
+            skipped: std::mem::take(&mut self.left_out),
             wait_secs: started.elapsed().as_secs_f64(),
         })
     }
 
-    fn take_samples(&mut self) -> Result<(Vec<Prepared>, Vec<Skip>), DataError> {
+    /// Samples left out of a step that ended in an error, the one that was too many among them.
+    pub fn left_out(&self) -> &[Skip] {
+        &self.left_out
+    }
+
+    fn take_samples(&mut self) -> Result<Vec<Prepared>, DataError> {
         let mut samples = Vec::with_capacity(self.config.global_batch_size);
-        let mut skipped = Vec::new();
         while samples.len() < self.config.global_batch_size {
             match self.pool.next_result()?.ok_or(DataError::WorkersGone)? {
                 Ok(sample) => {
@@ -116,13 +123,14 @@ impl StepLoader {
                     samples.push(sample);
                 }
                 Err(skip) => {
-                    self.ledger.note_bad(&skip)?;
-                    skipped.push(skip);
+                    let verdict = self.ledger.note_bad(&skip);
+                    self.left_out.push(skip);
+                    verdict?;
                 }
             }
             self.cursor = after(self.cursor, self.epoch_len);
         }
-        Ok((samples, skipped))
+        Ok(samples)
     }
 
     fn cut(&self, samples: Vec<Prepared>) -> Vec<HostBatch> {
@@ -148,9 +156,10 @@ fn start_pool(
     let seed = config.shuffle.then_some(config.seed);
     let first = cursor.epoch.saturating_mul(len).saturating_add(cursor.position);
     let ahead = config.prefetch_steps.max(1) * config.global_batch_size + config.workers;
+    let rejected = Rejected::default();
     OrderedPool::new(config.workers, ahead, first..u64::MAX, move |number| {
-        let (source, index) = mixture.locate(seed, number / len, number % len);
-        preparer.fetch(source.as_ref(), index)
+        let place = mixture.place(seed, number / len, number % len);
+        rejected.or_try(place, || preparer.fetch(mixture.source(place.0).as_ref(), place.1))
     })
 }
 
@@ -216,8 +225,13 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use burn_dataset::Dataset;
+
     use super::*;
     use crate::fixtures::{Shards, preparer};
+    use crate::{RawSample, ShardProblem, Source, SourceError};
 
     fn config() -> LoaderConfig {
         LoaderConfig {
@@ -327,6 +341,59 @@ mod tests {
         };
         assert!(error.starts_with("3 of 20 samples had to be left out, at most 2 may be (image_empty: 3)"), "{error}");
         assert!(error.contains("first: test/t-train-"), "{error}");
+        let named: Vec<&str> = loader.left_out().iter().map(|skip| skip.reason.as_str()).collect();
+        assert_eq!(named.last(), Some(&"image_empty"), "the sample that was too many is told");
+    }
+
+    /// Counts how often each sample is asked for.
+    struct Counting {
+        inner: Arc<dyn Source>,
+        asked: Mutex<Vec<usize>>,
+    }
+
+    impl Dataset<RawSample, SourceError> for Counting {
+        fn get(&self, index: usize) -> Result<RawSample, SourceError> {
+            self.asked.lock().expect("no panic before")[index] += 1;
+            self.inner.get(index)
+        }
+
+        fn len(&self) -> usize {
+            self.inner.len()
+        }
+    }
+
+    impl Source for Counting {
+        fn name(&self) -> &str {
+            self.inner.name()
+        }
+
+        fn fingerprint(&self) -> &str {
+            self.inner.fingerprint()
+        }
+
+        fn problems(&self) -> &[ShardProblem] {
+            self.inner.problems()
+        }
+
+        fn id(&self, index: usize) -> SampleId {
+            self.inner.id(index)
+        }
+    }
+
+    #[test]
+    fn a_bad_sample_is_counted_in_every_epoch_and_read_in_the_first() {
+        let shards = Shards::numbered(10, |i| i == 4);
+        let source = Arc::new(Counting { inner: shards.open(), asked: Mutex::new(vec![0; 20]) });
+        let mixture = Arc::new(Mixture::new(vec![(source.clone(), 1.0)]).expect("a mixture"));
+        let config =
+            LoaderConfig { global_batch_size: 1, micro_batch_size: 1, workers: 1, prefetch_steps: 1, ..config() };
+        let mut loader = StepLoader::new(mixture, Arc::new(preparer()), config, Cursor::default()).expect("a loader");
+        let skipped: usize = (0..4 * 19).map(|_| loader.next_step().expect("a step").skipped.len()).sum();
+        assert!((3..=4).contains(&skipped), "once in each of four epochs: {skipped}");
+        drop(loader);
+        let asked = source.asked.lock().expect("no panic before");
+        assert_eq!(asked[4], 1);
+        assert!((0..20).filter(|&i| i != 4).all(|i| (4..=5).contains(&asked[i])), "{asked:?}");
     }
 
     #[test]

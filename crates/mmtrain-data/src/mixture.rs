@@ -68,19 +68,34 @@ impl Mixture {
         hasher.finalize().to_hex().to_string()
     }
 
-    /// The sample at `position` of `epoch`: its source and the index there. With `seed`, the epoch is
-    /// permuted; without, sources and samples come in their own order.
+    /// The sample at `position` of `epoch`: the number of its source and the index there. With `seed`, the
+    /// epoch is permuted; without, sources and samples come in their own order.
     ///
     /// # Panics
     ///
     /// If `position` is not below [`epoch_len`](Self::epoch_len).
-    pub fn locate(&self, seed: Option<u64>, epoch: u64, position: u64) -> (&Arc<dyn Source>, usize) {
+    pub fn place(&self, seed: Option<u64>, epoch: u64, position: u64) -> (usize, usize) {
         let len = self.epoch_len();
         assert!(position < len, "position {position} of {len}");
         let at = seed.map_or(position, |seed| permute(seed, epoch, len, position));
-        let place = self.parts.partition_point(|part| part.start <= at) - 1;
-        let part = &self.parts[place];
-        (&part.source, part.index(at - part.start, seed.map(|seed| (seed ^ place as u64, epoch))))
+        let number = self.parts.partition_point(|part| part.start <= at) - 1;
+        let part = &self.parts[number];
+        (number, part.index(at - part.start, seed.map(|seed| (seed ^ number as u64, epoch))))
+    }
+
+    /// As [`place`](Self::place), with the source itself.
+    pub fn locate(&self, seed: Option<u64>, epoch: u64, position: u64) -> (&Arc<dyn Source>, usize) {
+        let (number, index) = self.place(seed, epoch, position);
+        (self.source(number), index)
+    }
+
+    /// The source of that number.
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many.
+    pub fn source(&self, number: usize) -> &Arc<dyn Source> {
+        &self.parts[number].source
     }
 }
 

@@ -107,7 +107,7 @@ mod tests {
 
     fn group(names: &[&str], cut: Option<&str>) -> Vec<String> {
         let members = names.iter().map(|name| Member { name: (*name).into(), offset: 0, size: 1 });
-        let fault = cut.map(|cut| Fault { detail: String::new(), cut: Some(cut.into()) });
+        let fault = cut.map(|cut| Fault { reason: "", detail: String::new(), cut: Some(cut.into()) });
         let grouped = Grouped::new(&Listing { members: members.collect(), fault });
         let show = |i: usize| {
             let extensions = grouped.members(i).iter().map(|m| grouped.extensions[m.extension as usize].as_str());

@@ -9,7 +9,11 @@ use crate::sample::{RawSample, SampleId, SourceError};
 
 mod shards;
 
+mod window;
+
 mod tar;
+
+mod fingerprint;
 
 mod group;
 
@@ -30,7 +34,8 @@ pub trait Source: Dataset<RawSample, SourceError> {
     /// The name in configuration, metrics and sample ids.
     fn name(&self) -> &str;
 
-    /// Changes when samples are added, removed, renamed or moved; in hexadecimal.
+    /// Changes when samples are added, removed, renamed or moved, or their content is another; in
+    /// hexadecimal. Of large sources not every byte is looked at (`source/fingerprint.rs`).
     fn fingerprint(&self) -> &str;
 
     /// What is wrong with the files, beyond single samples.
@@ -49,6 +54,8 @@ pub trait Source: Dataset<RawSample, SourceError> {
 pub struct ShardProblem {
     /// File name of the shard.
     pub shard: String,
+    /// Stable `snake_case` name of the fault, for counting; begins with `shard_`.
+    pub reason: &'static str,
     /// How many complete samples it holds; they are used.
     pub complete_samples: usize,
     /// What is wrong.
@@ -57,7 +64,7 @@ pub struct ShardProblem {
 
 impl fmt::Display for ShardProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { shard, complete_samples, detail } = self;
+        let Self { shard, complete_samples, detail, .. } = self;
         write!(f, "shard `{shard}`: {detail}; its {complete_samples} complete samples are used")
     }
 }

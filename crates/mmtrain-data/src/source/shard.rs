@@ -7,9 +7,14 @@
 //! |---|---|
 //! | `missing_caption`, `missing_image` | no such member |
 //! | `duplicate_member` | two members of one extension |
+//! | `ambiguous_image` | several pictures of different extensions |
 //! | `empty_caption`, `caption_not_utf8` | a caption of blanks, or of bytes that are no text |
 //! | `bad_json` | a `.json` that does not parse |
-//! | `member_too_large`, `unreadable` | above the limit, or the read failed thrice |
+//! | `member_too_large` | above the limit |
+//! | `unreadable` | the read failed thrice, or the shard is shorter than it was or gone |
+//!
+//! An extension is all behind the first dot of the name, so `000.seg.png` beside `000.jpg` is no second
+//! picture: side files of that kind are passed over.
 
 use std::fs::File;
 use std::io;
@@ -21,11 +26,12 @@ use std::time::Duration;
 use mmtrain_text::Conversation;
 use serde_json::Value;
 
+use super::fingerprint::{Depth, ShardPrint};
 use super::group::{Grouped, Piece};
+use super::window::Window;
 use super::{ShardProblem, shards, tar};
 
-/// Extensions of pictures; where a sample has several, the first of this list is taken. What is in the
-/// file is decided by its magic bytes.
+/// Extensions of pictures, of which a sample has one. What is in the file is decided by its magic bytes.
 const IMAGE: &[&str] = &["jpg", "jpeg", "png", "webp", "gif", "bmp"];
 const CAPTION: &[&str] = &["txt"];
 const TRUTH: &[&str] = &["json"];
@@ -44,13 +50,15 @@ pub(crate) struct Shard {
     /// File name.
     pub(crate) name: String,
     pub(crate) bytes: u64,
+    /// Hash of its members.
+    pub(crate) print: blake3::Hash,
     pub(crate) grouped: Grouped,
-    problem: Option<String>,
+    fault: Option<Reject>,
     /// Where the shard is kept open: the file, once it has been opened.
     file: Option<OnceLock<File>>,
 }
 
-/// Why a sample cannot be used; its name is added by the source.
+/// Why a sample, or a part of a shard, cannot be used; its name is added by the source.
 #[derive(Debug)]
 pub(crate) struct Reject {
     pub(crate) reason: &'static str,
@@ -64,15 +72,19 @@ impl Reject {
 }
 
 impl Shard {
-    /// Walks the headers of a tar file.
-    pub(crate) fn index(path: &Path) -> io::Result<Self> {
+    /// Walks the headers of a tar file and hashes what lies around them.
+    pub(crate) fn index(path: &Path, depth: Depth) -> io::Result<Self> {
         let file = fs_err::File::open(path)?.into_file();
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()));
         let bytes = file.metadata()?.len();
-        let listing = tar::list(&file, bytes)?;
+        let mut window = Window::new(&file);
+        let mut print = ShardPrint::new(depth);
+        let listing = tar::list(&mut window, bytes, |window, member| print.add(window, member)).map_err(named)?;
+        let print = print.finish(&mut window, &listing.members).map_err(named)?;
         let grouped = Grouped::new(&listing);
-        let empty = grouped.samples.is_empty().then(|| "holds no samples".to_owned());
-        let problem = listing.fault.map(|fault| fault.detail).or(empty);
-        Ok(Self { path: path.to_path_buf(), name: shards::file_name(path), bytes, grouped, problem, file: None })
+        let empty = grouped.samples.is_empty().then(|| Reject::new("shard_no_samples", "holds no samples"));
+        let fault = listing.fault.map(|fault| Reject::new(fault.reason, fault.detail)).or(empty);
+        Ok(Self { path: path.to_path_buf(), name: shards::file_name(path), bytes, print, grouped, fault, file: None })
     }
 
     /// Keeps the file open from the first sample on.
@@ -81,9 +93,9 @@ impl Shard {
     }
 
     pub(crate) fn problem(&self) -> Option<ShardProblem> {
-        let detail = self.problem.clone()?;
+        let Reject { reason, detail } = self.fault.as_ref()?;
         let complete_samples = self.grouped.samples.len();
-        Some(ShardProblem { shard: self.name.clone(), complete_samples, detail })
+        Some(ShardProblem { shard: self.name.clone(), reason, complete_samples, detail: detail.clone() })
     }
 
     /// Caption, picture and JSON of the sample at `place`.
@@ -100,18 +112,22 @@ impl Shard {
         Ok((Conversation::caption(caption), image, truth))
     }
 
-    /// The member with the first of `extensions` that occurs.
+    /// The one member with one of `extensions`.
     fn pick(&self, members: &[Piece], extensions: &[&str]) -> Result<Option<Piece>, Reject> {
-        for &extension in extensions {
-            let mut found = members.iter().filter(|member| self.extension(member) == extension);
-            if let Some(member) = found.next() {
-                return match found.next() {
-                    None => Ok(Some(*member)),
-                    Some(_) => Err(Reject::new("duplicate_member", format!("two `.{extension}` members"))),
-                };
-            }
+        let mut found = members.iter().filter(|member| extensions.contains(&self.extension(member)));
+        match (found.next(), found.next()) {
+            (None, _) => Ok(None),
+            (Some(only), None) => Ok(Some(*only)),
+            (Some(first), Some(second)) => Err(self.several(first, second)),
         }
-        Ok(None)
+    }
+
+    fn several(&self, first: &Piece, second: &Piece) -> Reject {
+        let (first, second) = (self.extension(first), self.extension(second));
+        if first == second {
+            return Reject::new("duplicate_member", format!("two `.{first}` members"));
+        }
+        Reject::new("ambiguous_image", format!("a `.{first}` and a `.{second}`: which one is captioned?"))
     }
 
     pub(crate) fn extension(&self, member: &Piece) -> &str {
@@ -132,10 +148,24 @@ impl Shard {
         loop {
             match (self.try_payload(member), waits.next()) {
                 (Ok(bytes), _) => return Ok(bytes),
-                (Err(_), Some(wait)) => std::thread::sleep(wait),
-                (Err(error), None) => return Err(Reject::new("unreadable", error.to_string())),
+                (Err(error), Some(wait)) if may_pass(&error) => std::thread::sleep(wait),
+                (Err(error), _) => return Err(self.unreadable(member, &error)),
             }
         }
+    }
+
+    fn unreadable(&self, member: Piece, error: &io::Error) -> Reject {
+        let detail = match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                format!(
+                    "`{}` ends before byte {}; it was longer when it was opened",
+                    self.path.display(),
+                    member.offset + u64::from(member.size)
+                )
+            }
+            _ => format!("`{}`: {error}", self.path.display()),
+        };
+        Reject::new("unreadable", detail)
     }
 
     fn try_payload(&self, member: Piece) -> io::Result<Vec<u8>> {
@@ -154,6 +184,11 @@ impl Shard {
         let file = File::open(&self.path)?;
         Ok(kept.get_or_init(|| file))
     }
+}
+
+/// Whether a second try may succeed: not where a shard was cut or removed meanwhile.
+fn may_pass(error: &io::Error) -> bool {
+    !matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
 }
 
 /// A caption, trimmed; a byte-order mark in front is dropped.

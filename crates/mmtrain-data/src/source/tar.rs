@@ -2,13 +2,17 @@
 //!
 //! Only headers are read, never payloads, and nothing is ever extracted: a name is a key, not a path,
 //! so links, devices and `..` in an archive have no effect. Understood are old tar, USTAR, GNU long
-//! names and PAX `path` and `size`; a missing end-of-archive marker is accepted. Follows the reading
-//! rules of Python's `tarfile`.
+//! names and PAX `path` and `size`. Follows the reading rules of Python's `tarfile`, but says what that
+//! passes over: an archive ends with blocks of zeros, so one that just ends was cut short, and what comes
+//! behind the zeros is not read (it may be what an older, longer file left behind).
 
 use std::io;
-use std::os::unix::fs::FileExt;
+
+use super::window::Window;
 
 const BLOCK: u64 = 512;
+/// Bytes looked at together behind the end of the archive.
+const TAIL: u64 = 64 << 10;
 
 /// Longest payload of a long-name or PAX header; real ones hold a path and some times.
 const MAX_EXTENSION: u64 = 1 << 20;
@@ -33,24 +37,34 @@ pub(crate) struct Listing {
 /// Where and why an archive cannot be read further.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
+    /// Stable name, for counting.
+    pub(crate) reason: &'static str,
     pub(crate) detail: String,
     /// The member whose payload is cut.
     pub(crate) cut: Option<String>,
 }
 
 impl Fault {
-    fn new(detail: String) -> Self {
-        Self { detail, cut: None }
+    fn new(reason: &'static str, detail: String) -> Self {
+        Self { reason, detail, cut: None }
     }
 }
 
-/// Lists the regular files of an archive of `len` bytes. `Err` only where reading itself fails.
-pub(crate) fn list(file: &impl FileExt, len: u64) -> io::Result<Listing> {
-    let mut walk = Walk { file, len, at: 0, long_name: None, pax: Pax::default() };
+/// Lists the regular files of an archive of `len` bytes and shows each to `see`, with the window at it.
+/// `Err` only where reading itself fails.
+pub(crate) fn list(
+    window: &mut Window,
+    len: u64,
+    mut see: impl FnMut(&mut Window, &Member) -> io::Result<()>,
+) -> io::Result<Listing> {
+    let mut walk = Walk { window, len, at: 0, long_name: None, pax: Pax::default() };
     let mut listing = Listing::default();
     loop {
         match walk.step() {
-            Ok(Step::Member(member)) => listing.members.push(member),
+            Ok(Step::Member(member)) => {
+                see(walk.window, &member)?;
+                listing.members.push(member);
+            }
             Ok(Step::Other) => {}
             Ok(Step::End) => return Ok(listing),
             Err(Stop::Fault(fault)) => {
@@ -62,8 +76,8 @@ pub(crate) fn list(file: &impl FileExt, len: u64) -> io::Result<Listing> {
     }
 }
 
-struct Walk<'a, F> {
-    file: &'a F,
+struct Walk<'a, 'f> {
+    window: &'a mut Window<'f>,
     len: u64,
     at: u64,
     long_name: Option<String>,
@@ -94,7 +108,7 @@ impl From<io::Error> for Stop {
     }
 }
 
-impl<F: FileExt> Walk<'_, F> {
+impl Walk<'_, '_> {
     /// Reads one header and moves to the next.
     fn step(&mut self) -> Result<Step, Stop> {
         let Some(header) = self.header()? else {
@@ -124,21 +138,36 @@ impl<F: FileExt> Walk<'_, F> {
         Ok(Step::Other)
     }
 
-    /// The header at the current place; `None` at the end of the archive, marked or not.
-    fn header(&self) -> Result<Option<Header>, Stop> {
+    /// The header at the current place; `None` at the end of the archive.
+    fn header(&mut self) -> Result<Option<Header>, Stop> {
         if self.at >= self.len {
-            return Ok(None);
+            return Err(self.unmarked());
         }
         if self.at + BLOCK > self.len {
             let detail = format!("breaks off at byte {} inside a header", self.len);
-            return Err(Stop::Fault(Fault::new(detail)));
+            return Err(Stop::Fault(Fault::new("shard_cut_short", detail)));
         }
         let mut header = Header([0; BLOCK as usize]);
-        self.file.read_exact_at(&mut header.0, self.at)?;
+        header.0.copy_from_slice(self.window.read(self.at, BLOCK as usize)?);
         if header.0.iter().all(|&byte| byte == 0) {
-            return Ok(None);
+            return self.end().map(|()| None);
         }
         if header.checksum_is_right() { Ok(Some(header)) } else { Err(self.damaged()) }
+    }
+
+    /// At a block of zeros, behind which nothing but zeros may come. One block is enough for an end; the
+    /// second and what fills the last record up hold nothing.
+    fn end(&mut self) -> Result<(), Stop> {
+        let mut at = self.at + BLOCK;
+        while at < self.len {
+            let len = (self.len - at).min(TAIL);
+            let tail = self.window.read(at, len as usize)?;
+            if let Some(data) = tail.iter().position(|&byte| byte != 0) {
+                return Err(self.data_after_end(at + data as u64));
+            }
+            at += len;
+        }
+        Ok(())
     }
 
     fn name(&self, header: &Header) -> String {
@@ -147,26 +176,40 @@ impl<F: FileExt> Walk<'_, F> {
     }
 
     /// Payload of a long-name or PAX header.
-    fn extension(&self, offset: u64, size: u64) -> Result<Vec<u8>, Stop> {
+    fn extension(&mut self, offset: u64, size: u64) -> Result<Vec<u8>, Stop> {
         if size > MAX_EXTENSION {
             return Err(self.damaged());
         }
-        let mut payload = vec![0; size as usize];
-        self.file.read_exact_at(&mut payload, offset)?;
-        Ok(payload)
+        Ok(self.window.read(offset, size as usize)?.to_vec())
     }
 
     fn damaged(&self) -> Stop {
-        let detail = match self.at {
-            0 => "is not a tar archive".to_owned(),
-            at => format!("the tar header at byte {at} is damaged"),
-        };
-        Stop::Fault(Fault::new(detail))
+        Stop::Fault(match self.at {
+            0 => Fault::new("shard_not_a_tar", "is not a tar archive".to_owned()),
+            at => Fault::new("shard_damaged", format!("the tar header at byte {at} is damaged")),
+        })
     }
 
     fn cut(&self, name: String, end: u64) -> Stop {
         let detail = format!("breaks off at byte {} inside `{name}`, which ends at byte {end}", self.len);
-        Stop::Fault(Fault { detail, cut: Some(name) })
+        Stop::Fault(Fault { cut: Some(name), ..Fault::new("shard_cut_short", detail) })
+    }
+
+    fn unmarked(&self) -> Stop {
+        let detail = match self.len {
+            0 => "is an empty file".to_owned(),
+            len => format!("ends at byte {len} without an end-of-archive marker, so it may have been longer"),
+        };
+        Stop::Fault(Fault::new("shard_cut_short", detail))
+    }
+
+    fn data_after_end(&self, data: u64) -> Stop {
+        let (end, left) = (self.at, self.len - data);
+        let detail = format!(
+            "the archive ends at byte {end}, but {left} bytes follow from byte {data} on and are not read: \
+             a zeroed header, or several archives in one file"
+        );
+        Stop::Fault(Fault::new("shard_data_after_end", detail))
     }
 }
 
@@ -261,7 +304,7 @@ mod tests {
     fn list_bytes(bytes: &[u8]) -> Listing {
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(bytes).expect("written");
-        list(&file, bytes.len() as u64).expect("readable")
+        list(&mut Window::new(&file), bytes.len() as u64, |_, _| Ok(())).expect("readable")
     }
 
     fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
@@ -319,13 +362,52 @@ mod tests {
         assert_eq!(names(&list_bytes(&builder.into_inner().expect("an archive"))), ["a.txt"]);
     }
 
+    /// Names, reason and detail.
+    fn fault(bytes: &[u8]) -> (usize, &'static str, String) {
+        let listing = list_bytes(bytes);
+        let fault = listing.fault.expect("a fault");
+        (listing.members.len(), fault.reason, fault.detail)
+    }
+
     #[test]
-    fn a_missing_end_marker_is_accepted() {
-        let bytes = archive(&[("a.jpg", b"12345")]);
-        let listing = list_bytes(&bytes[..1024]);
-        assert_eq!((names(&listing), &listing.fault), (vec!["a.jpg"], &None));
+    fn a_cut_between_two_members_is_reported() {
+        let bytes = archive(&[("a.jpg", b"12345"), ("a.txt", b"x"), ("b.jpg", b"y")]);
+        let expected = "ends at byte 2048 without an end-of-archive marker, so it may have been longer".to_owned();
+        assert_eq!(fault(&bytes[..2048]), (2, "shard_cut_short", expected));
         // … also where the padding of the last member is missing.
-        assert_eq!(list_bytes(&bytes[..512 + 5]).fault, None);
+        assert_eq!(fault(&bytes[..1024 + 512 + 1]).1, "shard_cut_short");
+        assert_eq!(fault(b""), (0, "shard_cut_short", "is an empty file".into()));
+    }
+
+    #[test]
+    fn zeros_at_the_end_are_silent_however_many_there_are() {
+        // The builder ends with two blocks; `tarfile` and GNU tar fill up to 10,240 bytes.
+        let mut bytes = archive(&[("a.jpg", b"12345")]);
+        for len in [1024 + 512, 1024 + 1024, 10_240, 20_480, 20_480 + 7, 1 << 20] {
+            bytes.resize(len, 0);
+            assert_eq!(list_bytes(&bytes).fault, None, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn data_behind_the_end_of_the_archive_are_reported() {
+        let one = archive(&[("a.jpg", b"12345"), ("a.txt", b"x")]);
+        let (found, reason, detail) = fault(&[one.clone(), one.clone()].concat());
+        assert_eq!((found, reason), (2, "shard_data_after_end"));
+        let expected = "the archive ends at byte 2048, but 3072 bytes follow from byte 3072 on and are not read";
+        assert!(detail.starts_with(expected), "{detail}");
+
+        // Zeros over one header look the same.
+        let mut zeroed = one;
+        zeroed[1024..1536].fill(0);
+        assert_eq!(fault(&zeroed).0, 1);
+        assert_eq!(fault(&zeroed).1, "shard_data_after_end");
+
+        // A single byte far behind.
+        let mut far = archive(&[("a.jpg", b"12345")]);
+        far.resize(300_000, 0);
+        far[299_999] = 1;
+        assert_eq!(fault(&far).1, "shard_data_after_end");
     }
 
     #[test]
@@ -387,6 +469,6 @@ mod tests {
     #[test]
     fn a_file_that_shrinks_while_it_is_read_is_an_io_error() {
         let file: File = tempfile::tempfile().expect("a file");
-        assert!(list(&file, 1024).is_err());
+        assert!(list(&mut Window::new(&file), 1024, |_, _| Ok(())).is_err());
     }
 }

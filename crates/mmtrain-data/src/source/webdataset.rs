@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use burn_dataset::Dataset;
 
+use super::fingerprint::{self, Depth};
 use super::shard::Shard;
 use super::{ShardProblem, Source, shards};
 use crate::DataError;
@@ -49,7 +50,7 @@ impl WebDataset {
         if starts.last() == Some(&0) {
             return Err(DataError::NoSamples { name, problems });
         }
-        let fingerprint = fingerprint(&shards);
+        let fingerprint = fingerprint::of_shards(&shards);
         Ok(Self { name, shards, starts, problems, fingerprint })
     }
 
@@ -103,9 +104,12 @@ impl Source for WebDataset {
 
 /// Indexes shards on as many threads as there are cores; the result is in the order of `paths`.
 fn index_all(paths: &[PathBuf]) -> io::Result<Vec<Shard>> {
+    let sizes = paths.iter().map(|path| Ok(fs_err::metadata(path)?.len()));
+    let depth = Depth::of(sizes.sum::<io::Result<u64>>()?);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let per_thread = paths.len().div_ceil(threads).max(1);
-    let index_part = |part: &[PathBuf]| part.iter().map(|path| Shard::index(path)).collect::<io::Result<Vec<_>>>();
+    let index_part =
+        |part: &[PathBuf]| part.iter().map(|path| Shard::index(path, depth)).collect::<io::Result<Vec<_>>>();
     let parts: Vec<_> = std::thread::scope(|scope| {
         let started: Vec<_> = paths.chunks(per_thread).map(|part| scope.spawn(move || index_part(part))).collect();
         started.into_iter().map(|thread| thread.join().expect("indexing does not panic")).collect()
@@ -115,26 +119,6 @@ fn index_all(paths: &[PathBuf]) -> io::Result<Vec<Shard>> {
         shards.extend(part?);
     }
     Ok(shards)
-}
-
-/// Hash over names and sizes of shards and keys, extensions, offsets and sizes of members.
-fn fingerprint(shards: &[Shard]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    let text = |hasher: &mut blake3::Hasher, text: &str| {
-        hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
-    };
-    for shard in shards {
-        text(&mut hasher, &shard.name);
-        hasher.update(&shard.bytes.to_le_bytes());
-        for (i, sample) in shard.grouped.samples.iter().enumerate() {
-            text(&mut hasher, &sample.key);
-            for member in shard.grouped.members(i) {
-                text(&mut hasher, shard.extension(member));
-                hasher.update(&member.offset.to_le_bytes()).update(&member.size.to_le_bytes());
-            }
-        }
-    }
-    hasher.finalize().to_hex().to_string()
 }
 
 #[cfg(test)]
@@ -181,6 +165,8 @@ mod tests {
         assert_eq!(reason_of(&[("0.jpg", b"x"), ("0.txt", b"")]), "empty_caption");
         assert_eq!(reason_of(&[("0.jpg", b"x"), ("0.txt", b"\xff\xfe")]), "caption_not_utf8");
         assert_eq!(reason_of(&[("0.jpg", b"x"), ("0.txt", b"a"), ("0.jpg", b"y")]), "duplicate_member");
+        assert_eq!(reason_of(&[("0.jpg", b"x"), ("0.png", b"y"), ("0.txt", b"a")]), "ambiguous_image");
+        assert_eq!(reason_of(&[("0.txt", b"a"), ("0.png", b"x"), ("0.jpeg", b"y")]), "ambiguous_image");
         assert_eq!(reason_of(&[("0.jpg", b"x"), ("0.txt", b"a"), ("0.json", b"{")]), "bad_json");
         let long = vec![b'a'; (1 << 20) + 1];
         assert_eq!(reason_of(&[("0.jpg", b"x"), ("0.txt", &long)]), "member_too_large");
@@ -218,6 +204,27 @@ mod tests {
     }
 
     #[test]
+    fn a_side_file_is_no_second_picture() {
+        let members: [(&str, &[u8]); 4] =
+            [("0.jpg", b"x"), ("0.seg.png", b"y"), ("0.depth.png", b"z"), ("0.txt", b"a")];
+        let shards = Shards::new().shard("t-train-0.tar", &members);
+        assert_eq!(open(&shards).get(0).expect("a sample").media, [b"x"]);
+    }
+
+    #[test]
+    fn a_shard_that_shrinks_while_it_is_open_is_told_at_once() {
+        let shards = Shards::new().shard("t-train-0.tar", &[("0.jpg", &[1; 5000]), ("0.txt", b"a")]);
+        let data = open(&shards);
+        let file = fs_err::OpenOptions::new().write(true).open(shards.path("t-train-0.tar")).expect("opens");
+        file.set_len(1024).expect("cut");
+        let started = std::time::Instant::now();
+        let skip = data.get(0).expect_err("rejected").0;
+        assert_eq!(skip.reason, "unreadable");
+        assert!(skip.detail.contains("it was longer when it was opened"), "{}", skip.detail);
+        assert!(started.elapsed() < std::time::Duration::from_millis(100), "no waits for what cannot pass");
+    }
+
+    #[test]
     fn a_shard_that_vanishes_after_indexing_rejects_its_samples() {
         let shards = Shards::new().shard("t-train-0.tar", &[("0.jpg", b"x"), ("0.txt", b"a")]);
         let data = open(&shards);
@@ -235,5 +242,25 @@ mod tests {
         assert_eq!(print("t-train-0.tar", b"a dog"), base);
         assert_ne!(print("t-train-1.tar", b"a dog"), base);
         assert_ne!(print("t-train-0.tar", b"a cow ."), base);
+        assert_ne!(print("t-train-0.tar", b"a cow"), base, "the same length, another caption");
+    }
+
+    #[test]
+    fn a_copy_has_the_fingerprint_of_its_original_whatever_its_times() {
+        let shard = |mtime| {
+            let mut builder = tar::Builder::new(Vec::new());
+            for (name, content) in [("0.jpg", b"xx"), ("0.txt", b"ab")] {
+                let mut header = tar::Header::new_ustar();
+                header.set_size(2);
+                header.set_mtime(mtime);
+                builder.append_data(&mut header, name, &content[..]).expect("appended");
+            }
+            Shards::new().file("t-train-0.tar", &builder.into_inner().expect("an archive"))
+        };
+        let (original, copy) = (shard(1), shard(2));
+        let old = std::time::SystemTime::UNIX_EPOCH;
+        let file = std::fs::File::options().write(true).open(copy.path("t-train-0.tar")).expect("opens");
+        file.set_modified(old).expect("set");
+        assert_eq!(open(&original).fingerprint(), open(&copy).fingerprint());
     }
 }

@@ -17,6 +17,9 @@ use crate::fail::Refusal;
 use crate::setup;
 
 /// Row length for looking at a dataset without a configuration.
+/// How many bad samples and shards a check names without `--json`.
+const SHOWN_FAULTS: usize = 20;
+
 const USUAL_MAX_SEQ: usize = 2048;
 
 /// Runs the command.
@@ -128,12 +131,7 @@ fn run_check(args: &DataArgs) -> anyhow::Result<ExitCode> {
     let view = View::open(args)?;
     let mut total = CheckReport::default();
     for source in &view.sources {
-        let report = check(source, &view.preparer, args.limit)?;
-        total.ok += report.ok;
-        total.bad += report.bad;
-        report.reasons.into_iter().for_each(|(reason, count)| *total.reasons.entry(reason).or_default() += count);
-        total.first.extend(report.first);
-        total.problems.extend(report.problems);
+        total.merge(check(source, &view.preparer, args.limit)?);
     }
     if args.json {
         print_json(&total)?;
@@ -146,13 +144,22 @@ fn run_check(args: &DataArgs) -> anyhow::Result<ExitCode> {
 fn check_text(report: &CheckReport) -> String {
     let mut lines = vec![format!("ok   {}", report.ok), format!("bad  {}", report.bad)];
     lines.extend(report.reasons.iter().map(|(reason, count)| format!("  {count:>6}  {reason}")));
-    lines.extend(report.first.iter().map(|skip| format!("  {skip}")));
-    lines.extend(report.problems.iter().map(ToString::to_string));
+    lines.extend(first_lines(&report.left_out).into_iter().map(|line| format!("  {line}")));
+    lines.extend(first_lines(&report.problems));
     lines.join("\n")
 }
 
 fn run_stats(args: &DataArgs) -> anyhow::Result<ExitCode> {
     let view = View::open(args)?;
+/// The first [`SHOWN_FAULTS`], and how many there are beyond.
+fn first_lines(all: &[impl ToString]) -> Vec<String> {
+    let mut lines: Vec<_> = all.iter().take(SHOWN_FAULTS).map(ToString::to_string).collect();
+    if all.len() > SHOWN_FAULTS {
+        lines.push(format!("and {} more (all of them with `--json`)", all.len() - SHOWN_FAULTS));
+    }
+    lines
+}
+
     let mut all = serde_json::Map::new();
     for source in &view.sources {
         all.insert(source.name().to_owned(), serde_json::to_value(stats(source.as_ref(), &view.preparer, args.limit))?);

@@ -274,7 +274,7 @@ fn check_same_data(then: &[DataIdentity], now: &[DataIdentity]) -> Result<(), Tr
                 changes.push(format!("source `{}` had {} samples, now {}", old.name, old.samples, new.samples));
             }
             Some(new) if new.fingerprint != old.fingerprint => {
-                changes.push(format!("source `{}` has other files or members than before", old.name));
+                changes.push(format!("source `{}` has other files or other content than before", old.name));
             }
             Some(_) => {}
         }
