@@ -1,45 +1,108 @@
 //! `quarantine.jsonl`: every sample left out, once.
 
 use std::collections::HashSet;
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use fs_err as fs;
 use mmtrain_data::Skip;
+use serde::Deserialize;
 use serde_json::json;
 
 /// Appends samples that were left out; a sample that is there already is not written again.
 #[derive(Debug)]
 pub struct Quarantine {
     file: fs::File,
-    seen: HashSet<(String, String)>,
+    seen: HashSet<Entry>,
+}
+
+/// What of a line tells its sample from all others; keys may repeat, even in one shard.
+#[derive(Debug, PartialEq, Eq, Hash, Deserialize)]
+struct Entry {
+    source: String,
+    key: String,
+    index: usize,
+}
+
+impl Entry {
+    fn of(skip: &Skip) -> Self {
+        let id = &skip.id;
+        Self { source: id.source.clone(), key: format!("{}/{}", id.shard, id.key), index: id.index }
+    }
 }
 
 impl Quarantine {
-    /// Opens the ledger of a run.
+    /// Opens the ledger of a run. A last line that is torn, as a power loss leaves it, is cut off.
     pub fn open(run_dir: &Path) -> std::io::Result<Self> {
         let path = run_dir.join("quarantine.jsonl");
-        let mut seen = HashSet::new();
-        if path.exists() {
-            for line in fs::read_to_string(&path)?.lines() {
-                let Ok(entry) = serde_json::from_str::<serde_json::Value>(line) else { continue };
-                let text = |key: &str| entry.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
-                seen.insert((text("source"), text("key")));
-            }
-        }
-        Ok(Self { file: fs::OpenOptions::new().create(true).append(true).open(path)?, seen })
+        let mut file = fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let complete = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
+        file.set_len(complete as u64)?;
+        file.seek(SeekFrom::Start(complete as u64))?;
+        let lines = bytes[..complete].split(|&byte| byte == b'\n');
+        let seen = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        Ok(Self { file, seen })
     }
 
     /// Writes the samples that are new.
     pub fn record(&mut self, skips: &[Skip]) -> std::io::Result<()> {
         for skip in skips {
-            let key = format!("{}/{}", skip.id.shard, skip.id.key);
-            if self.seen.insert((skip.id.source.clone(), key.clone())) {
-                let entry = json!({ "source": skip.id.source, "key": key, "index": skip.id.index,
-                                    "reason": skip.reason, "detail": skip.detail });
-                writeln!(self.file, "{entry}")?;
+            let entry = Entry::of(skip);
+            let line = json!({ "source": entry.source, "key": entry.key, "index": entry.index,
+                               "reason": skip.reason, "detail": skip.detail });
+            if self.seen.insert(entry) {
+                // In one write, so that a line is there or not.
+                self.file.write_all(format!("{line}\n").as_bytes())?;
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mmtrain_data::SampleId;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn skip(index: usize, key: &str) -> Skip {
+        let id = SampleId { source: "s".into(), shard: "a.tar".into(), key: key.into(), index };
+        Skip { id, reason: "image_empty".into(), detail: "zero bytes — 空".into() }
+    }
+
+    fn indices(dir: &Path) -> Vec<u64> {
+        let text = fs::read_to_string(dir.join("quarantine.jsonl")).expect("UTF-8");
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("one object per line"));
+        lines.map(|line| line["index"].as_u64().expect("an index")).collect()
+    }
+
+    #[test]
+    fn a_sample_is_written_once_also_after_reopening() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        // Two samples of one key, as a shard may hold them.
+        let skips = [skip(1, "0"), skip(2, "0"), skip(1, "0")];
+        for _ in 0..2 {
+            Quarantine::open(dir.path()).expect("opens").record(&skips).expect("writes");
+        }
+        assert_eq!(indices(dir.path()), [1, 2]);
+    }
+
+    #[test]
+    fn a_torn_last_line_does_not_garble_the_next_wherever_it_is_torn() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let path = dir.path().join("quarantine.jsonl");
+        Quarantine::open(dir.path()).expect("opens").record(&[skip(1, "0"), skip(2, "1")]).expect("writes");
+        let whole = fs::read(&path).expect("bytes");
+        let first = whole.iter().position(|&byte| byte == b'\n').expect("a line") + 1;
+        // Every length, also in the middle of a character.
+        for len in first..whole.len() {
+            fs::write(&path, &whole[..len]).expect("torn");
+            let mut quarantine = Quarantine::open(dir.path()).expect("opens");
+            quarantine.record(&[skip(2, "1"), skip(3, "2")]).expect("writes");
+            assert_eq!(indices(dir.path()), [1, 2, 3], "torn at {len}");
+        }
     }
 }

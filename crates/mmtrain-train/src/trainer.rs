@@ -89,8 +89,7 @@ pub fn train(run: &Run, progress: &mut Progress, watch: &mut dyn Watch, stop: &S
     let mut saved = (progress.state.step > 0).then_some(progress.state.step);
 
     while progress.state.step < run.total_steps && !stop.requested() {
-        let batch = loader.next_step()?;
-        quarantine.record(&batch.skipped)?;
+        let batch = next_batch(&mut loader, &mut quarantine)?;
         meter.add(&batch);
         let outcome = train_step(run, progress, &batch, &ranks)?;
         let step = progress.state.step;
@@ -118,6 +117,13 @@ pub fn train(run: &Run, progress: &mut Progress, watch: &mut dyn Watch, stop: &S
     }
     writer.finish()?;
     Ok(if progress.state.step < run.total_steps { Ending::Stopped } else { Ending::Finished })
+}
+
+/// The data of the next step. What was left out on the way is recorded, also where it was too much.
+fn next_batch(loader: &mut StepLoader, quarantine: &mut Quarantine) -> Result<StepBatch, TrainError> {
+    let outcome = loader.next_step();
+    quarantine.record(outcome.as_ref().map_or(loader.left_out(), |batch| &batch.skipped))?;
+    Ok(outcome?)
 }
 
 fn due(step: u64, every: u64) -> bool {
