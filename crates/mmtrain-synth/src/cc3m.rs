@@ -70,6 +70,16 @@ struct Sample {
 /// The directory appears only when it is complete. One that holds anything else, or a dataset of other
 /// options, is left alone and is an error.
 pub fn write_cc3m(out: &Path, options: &SynthOptions) -> Result<SynthReport, SynthError> {
+    write_cc3m_until(&|| false, out, options)
+}
+
+/// As [`write_cc3m`], but ends with [`SynthError::Stopped`] soon after `stop` says so; it is asked before each
+/// sample, by several threads. Nothing half-made is left behind.
+pub fn write_cc3m_until(
+    stop: &(dyn Fn() -> bool + Sync),
+    out: &Path,
+    options: &SynthOptions,
+) -> Result<SynthReport, SynthError> {
     options.validate()?;
     if let Some(report) = already_there(out, options)? {
         return Ok(report);
@@ -79,13 +89,16 @@ pub fn write_cc3m(out: &Path, options: &SynthOptions) -> Result<SynthReport, Syn
     if let Some(report) = already_there(out, options)? {
         return Ok(report);
     }
+    let go_on = || if stop() { Err(SynthError::Stopped { path: out.to_owned() }) } else { Ok(()) };
     let mut shards = Vec::new();
     for split in [Split::Train, Split::Validation] {
         let starts = (0..options.samples_of(split)).step_by(options.shard_size);
         for (number, start) in starts.enumerate() {
-            shards.push(write_shard(staging.path(), options, split, number, start)?);
+            let samples = make_samples(&go_on, options, split, start)?;
+            shards.push(write_shard(staging.path(), split, number, &samples)?);
         }
     }
+    go_on()?;
     let manifest = Manifest { format_version: FORMAT_VERSION, like: Like::Cc3m, options: options.clone(), shards };
     write_file(&staging.path().join(MANIFEST), &pretty(&manifest)?)?;
     staging.commit()?;
@@ -134,17 +147,20 @@ fn report(out: &Path, manifest: &Manifest, created: bool) -> SynthReport {
     }
 }
 
-/// Renders the samples in parallel, in order, and writes one tar file.
-fn write_shard(
-    directory: &Path,
+/// Renders the samples of the shard that begins at `start`, in parallel, in order.
+fn make_samples(
+    go_on: &(impl Fn() -> Result<(), SynthError> + Sync),
     options: &SynthOptions,
     split: Split,
-    number: usize,
     start: usize,
-) -> Result<ShardFile, SynthError> {
+) -> Result<Vec<Sample>, SynthError> {
     let end = (start + options.shard_size).min(options.samples_of(split));
-    let samples: Vec<Sample> =
-        (start..end).into_par_iter().map(|i| make_sample(options, split, i, i - start)).collect::<Result<_, _>>()?;
+    let make = |i| go_on().and_then(|()| make_sample(options, split, i, i - start));
+    (start..end).into_par_iter().map(make).collect()
+}
+
+/// Writes one tar file.
+fn write_shard(directory: &Path, split: Split, number: usize, samples: &[Sample]) -> Result<ShardFile, SynthError> {
     let mut archive = tar::Builder::new(Vec::new());
     for (i, sample) in samples.iter().enumerate() {
         let key = key(i);
@@ -223,6 +239,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), SynthError> {
 mod tests {
     use std::collections::BTreeMap;
     use std::io::Read;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use crate::score;
@@ -336,6 +353,23 @@ mod tests {
         fs::remove_file(out.join("cc3m-train-0001.tar"))?;
         let error = write_cc3m(&out, &small()).expect_err("a shard is missing");
         assert!(error.to_string().contains("`cc3m-train-0001.tar` is gone"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_stop_is_heeded_within_a_few_samples_and_leaves_nothing_behind() -> Outcome<()> {
+        let root = tempfile::tempdir()?;
+        let out = root.path().join("set");
+        // In the first shard, in the last one, and after the last sample.
+        for asked in [3, 30, 31] {
+            let count = AtomicUsize::new(0);
+            let stop = || count.fetch_add(1, Ordering::SeqCst) >= asked;
+            let error = write_cc3m_until(&stop, &out, &small()).expect_err("stopped");
+            assert!(matches!(&error, SynthError::Stopped { path } if *path == out), "{error}");
+            assert!(count.into_inner() <= asked + 2 * rayon::current_num_threads(), "asked no further");
+            assert_eq!(fs::read_dir(root.path())?.count(), 0, "nothing is left after {asked} samples");
+        }
+        assert!(write_cc3m(&out, &small())?.created);
         Ok(())
     }
 

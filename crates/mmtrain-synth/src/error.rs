@@ -53,6 +53,12 @@ pub enum SynthError {
         /// The directory.
         path: PathBuf,
     },
+    /// A stop was asked for before the dataset was complete.
+    #[error("stopped while making `{}`; nothing was left behind", path.display())]
+    Stopped {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A picture could not be encoded.
     #[error("failed to encode scene {index} of {split}")]
     Encode {
@@ -81,6 +87,7 @@ impl SynthError {
                 Some(format!("delete `{}` to make it anew, or choose another directory", path.display()))
             }
             Self::Busy { .. } => Some("wait until it is done; the same options then need no work".into()),
+            Self::Stopped { .. } => Some("the same command makes it from the beginning".into()),
             Self::Io(error) if error.kind() == io::ErrorKind::StorageFull => {
                 Some("free some space, or ask for fewer samples".into())
             }

@@ -10,7 +10,7 @@
 //!                                                         └─ caption ─▶ text ───────────┴─▶ tar shard
 //! ```
 //!
-//! - [`write_cc3m`]: `WebDataset` shards in the layout of CC3M.
+//! - [`write_cc3m`]: `WebDataset` shards in the layout of CC3M; [`write_cc3m_until`] can be stopped.
 //! - [`scene_image`]: one picture with its truth and caption, for tests and demos.
 //! - [`score`]: how many attributes a caption states rightly.
 //! - [`HELD_OUT`]: the combinations that training never shows.
@@ -29,7 +29,7 @@ mod score;
 mod staging;
 mod vocabulary;
 
-pub use cc3m::write_cc3m;
+pub use cc3m::{write_cc3m, write_cc3m_until};
 pub use error::SynthError;
 pub use held_out::{HELD_OUT, is_held_out};
 pub use options::{Like, SynthOptions, SynthReport};

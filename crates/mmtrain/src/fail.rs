@@ -11,6 +11,8 @@ use mmtrain_synth::SynthError;
 use mmtrain_text::TextError;
 use mmtrain_train::TrainError;
 
+use crate::commands::train::EXIT_STOPPED;
+
 /// A request that cannot be carried out as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
@@ -47,7 +49,7 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Exit code of an error: 1 bug, 2 usage or config, 3 data, 4 storage or checkpoint, 5 numeric.
+/// Exit code of an error: 1 bug, 2 usage or config, 3 data, 4 storage or checkpoint, 5 numeric, 75 stopped.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
         if let Some(refusal) = cause.downcast_ref::<Refusal>() {
@@ -55,6 +57,9 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         }
         if cause.is::<ConfigErrors>() || cause.is::<GenerateError>() {
             return 2;
+        }
+        if matches!(cause.downcast_ref(), Some(SynthError::Stopped { .. })) {
+            return EXIT_STOPPED;
         }
         if cause.is::<DataError>() || cause.is::<SynthError>() || cause.is::<TextError>() || cause.is::<MediaError>() {
             return 3;

@@ -17,8 +17,9 @@ use mmtrain_model::config::{
 };
 use mmtrain_model::params::Part;
 use mmtrain_model::weights::Checkpoint;
-use mmtrain_synth::{Like, SynthOptions, write_cc3m};
+use mmtrain_synth::{Like, SynthOptions, write_cc3m_until};
 use mmtrain_text::{Template, TextTokenizer};
+use mmtrain_train::Stop;
 
 use crate::commands::note;
 use crate::fail::Refusal;
@@ -99,12 +100,12 @@ fn weight_paths(config: &RunConfig) -> Vec<(&'static str, PathBuf)> {
     paths.into_iter().filter_map(|(key, path)| Some((key, path?))).collect()
 }
 
-/// Makes what a `synth` table asks for and opens all sources.
-pub(crate) fn open_data(config: &RunConfig) -> anyhow::Result<RunData> {
+/// Makes what a `synth` table asks for, unless a stop is asked for, and opens all sources.
+pub(crate) fn open_data(config: &RunConfig, stop: &Stop) -> anyhow::Result<RunData> {
     let mut sources: Vec<(Arc<dyn Source>, f64)> = Vec::new();
     for source in &config.data.sources {
         if let Some(synth) = &source.synth {
-            make_synth(&source.location(), synth)?;
+            make_synth(&source.location(), synth, stop)?;
         }
         sources.push((open_source(source)?, source.weight));
     }
@@ -119,14 +120,14 @@ pub(crate) fn open_data(config: &RunConfig) -> anyhow::Result<RunData> {
     Ok(RunData { mixture, held_out })
 }
 
-fn make_synth(out: &Path, synth: &SynthConfig) -> anyhow::Result<()> {
+fn make_synth(out: &Path, synth: &SynthConfig, stop: &Stop) -> anyhow::Result<()> {
     let Like::Cc3m = synth.like.parse::<Like>()?;
     let options = SynthOptions {
         size: synth.size,
         objects: (synth.min_objects, synth.max_objects),
         ..SynthOptions::new(synth.samples, synth.seed)
     };
-    let report = write_cc3m(out, &options)?;
+    let report = write_cc3m_until(&|| stop.requested(), out, &options)?;
     if report.created {
         note(&format!("made {} + {} samples in `{}`", report.train_samples, report.validation_samples, out.display()));
     }

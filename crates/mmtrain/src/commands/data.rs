@@ -7,10 +7,11 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use mmtrain_config::{Request, RunConfig, SourceConfig, dataset_preset, load};
 use mmtrain_data::{CheckReport, Mixture, Preparer, Source, check, stats};
-use mmtrain_synth::{Like, SynthOptions, write_cc3m};
+use mmtrain_synth::{Like, SynthOptions, write_cc3m_until};
 use mmtrain_text::TextTokenizer;
 use serde_json::{Value, json};
 
+use super::train::stop_on_signals;
 use super::{config_dirs, print, print_json};
 use crate::cli::{DataArgs, DataCommand, SynthArgs};
 use crate::fail::Refusal;
@@ -53,7 +54,8 @@ fn synth(args: &SynthArgs) -> anyhow::Result<ExitCode> {
     let defaults = SynthOptions::new(args.samples, args.seed);
     let validation_samples = args.validation_samples.unwrap_or(defaults.validation_samples);
     let options = SynthOptions { size: args.size, objects: args.objects, validation_samples, ..defaults };
-    let report = write_cc3m(&args.out, &options)?;
+    let stop = stop_on_signals()?;
+    let report = write_cc3m_until(&|| stop.requested(), &args.out, &options)?;
     if args.json {
         print_json(&report)?;
     } else {

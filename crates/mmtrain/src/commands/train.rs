@@ -33,8 +33,8 @@ use crate::fail::Refusal;
 use crate::run_dir::{RunInfo, fresh, newest, refuse_overwrite};
 use crate::{model_dir, setup};
 
-/// Exit code after a signal and a saved checkpoint: "try again later" (`sysexits.h`).
-const EXIT_STOPPED: u8 = 75;
+/// Exit code after a signal, with what was done saved: "try again later" (`sysexits.h`).
+pub(crate) const EXIT_STOPPED: u8 = 75;
 
 /// Runs a training stage.
 pub(crate) fn run(context: &Context, stage: &str, args: &TrainArgs) -> anyhow::Result<ExitCode> {
@@ -56,7 +56,7 @@ pub(crate) fn run(context: &Context, stage: &str, args: &TrainArgs) -> anyhow::R
     let stop = stop_on_signals()?;
     let found = find_newest(&run_dir)?;
     announce(&run_dir, found.as_ref(), context);
-    let prepared = Prepared::new(resolved.config, &run_dir, args, &device.device, found.as_ref())?;
+    let prepared = Prepared::new(resolved.config, &run_dir, args, &device.device, found.as_ref(), &stop)?;
     if RunInfo::read(&run_dir).is_none() {
         RunInfo::new(stage, args.init.as_deref()).write(&run_dir)?;
     }
@@ -124,7 +124,7 @@ fn announce(run_dir: &Path, found: Option<&Found>, context: &Context) {
 }
 
 /// The first signal asks to stop after the step; the second one ends at once.
-fn stop_on_signals() -> anyhow::Result<Stop> {
+pub(crate) fn stop_on_signals() -> anyhow::Result<Stop> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, i32::from(EXIT_STOPPED), flag.clone())?;
@@ -147,10 +147,11 @@ impl Prepared {
         args: &TrainArgs,
         device: &Device,
         found: Option<&Found>,
+        stop: &Stop,
     ) -> anyhow::Result<Self> {
         let is_cpu = *device == Device::flex();
         resolve_ranks(&mut config, is_cpu);
-        let data = setup::open_data(&config)?;
+        let data = setup::open_data(&config, stop)?;
         let tokenizer = Arc::new(run_tokenizer(&config, &data.mixture, run_dir, args.init.as_deref())?);
         let base = base_model(&config, args, &tokenizer, device)?;
         let sizes = base.config.clone();
