@@ -19,7 +19,7 @@ mod train;
 mod tuning;
 
 pub use connector::{ConnectorConfig, QueryVariant};
-pub use data::{DataConfig, FormatKind, SourceConfig, SynthConfig, TemplateKind};
+pub use data::{DataConfig, FormatKind, LimitsConfig, SourceConfig, SynthConfig, TemplateKind};
 pub use decoder::{DecoderArch, DecoderConfig, DecoderFamily, TokenizerConfig, TrainBpe};
 pub use encoder::{EncoderConfig, ImageFit, VisionArch, VisionFamily};
 pub use run::{CheckpointConfig, EvalConfig, ModelConfig, ObjectiveConfig, RunConfig, ScheduleConfig, ScheduleKind};

@@ -108,7 +108,7 @@ impl MediaError {
             }
             Self::NotAnImage { .. } => Some("supported containers are jpeg, png, webp, gif and bmp".into()),
             Self::TooManyBytes { .. } | Self::TooManyPixels { .. } => {
-                Some("shrink the picture, or raise the media limits if it is trusted".into())
+                Some("shrink the picture, or raise `data.limits` in the configuration if it is trusted".into())
             }
             Self::UnsupportedVariant { .. } | Self::UnsupportedColor { .. } => {
                 Some("convert the picture to 8-bit RGB JPEG or PNG".into())

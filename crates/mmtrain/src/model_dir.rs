@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use fs_err as fs;
-use mmtrain_config::parse_resolved;
+use mmtrain_config::{DataConfig, parse_resolved};
 use mmtrain_data::Preparer;
 use mmtrain_media::ImageProcessor;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{VisionFamily, read_vlm};
 use mmtrain_model::params::Part;
 use mmtrain_model::weights::Checkpoint;
-use mmtrain_text::{Template, TextTokenizer};
+use mmtrain_text::TextTokenizer;
 use mmtrain_train::checkpoint::{TrainState, find_newest, verify};
 
 use crate::commands::note;
@@ -63,10 +63,10 @@ pub(crate) fn load(path: &Path, device: &Device) -> anyhow::Result<LoadedModel> 
     let mut tokenizer = TextTokenizer::load(&dir)?;
     tokenizer.ensure_image_token()?;
     check_placeholder(&tokenizer, &model, &dir)?;
-    let (template, max_seq) = run_settings(&dir)?;
+    let data = data_settings(&dir, &model)?;
     let processor = processor(&dir, &model)?;
-    let max_seq = max_seq.unwrap_or(model.config.text.context_length());
-    let preparer = setup::preparer(Arc::new(tokenizer), processor, &model.config, template, max_seq);
+    let template = setup::template(data.template);
+    let preparer = setup::preparer(Arc::new(tokenizer), processor, &model.config, template, &data);
     Ok(LoadedModel { model, preparer: Arc::new(preparer) })
 }
 
@@ -146,11 +146,10 @@ fn run_seed(dir: &Path) -> anyhow::Result<u64> {
     Ok(run_config(dir)?.map_or(0, |config| config.train.seed))
 }
 
-fn run_settings(dir: &Path) -> anyhow::Result<(Template, Option<usize>)> {
-    Ok(match run_config(dir)? {
-        Some(config) => (setup::template(config.data.template), Some(config.data.max_seq)),
-        None => (Template::Plain, None),
-    })
+/// The run's own settings; those of a Hugging Face directory are the defaults, up to its longest row.
+fn data_settings(dir: &Path, model: &Vlm) -> anyhow::Result<DataConfig> {
+    let max_seq = model.config.text.context_length();
+    Ok(run_config(dir)?.map_or_else(|| DataConfig { max_seq, ..DataConfig::default() }, |config| config.data))
 }
 
 fn processor(dir: &Path, model: &Vlm) -> anyhow::Result<ImageProcessor> {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use mmtrain_config::{
-    DatasetPreset, EncoderConfig, ImageFit, RunConfig, SourceConfig, SynthConfig, TemplateKind, dataset_preset,
+    DataConfig, DatasetPreset, EncoderConfig, ImageFit, LimitsConfig, RunConfig, SourceConfig,
+    SynthConfig, TemplateKind, dataset_preset,
 };
 use mmtrain_data::{Mixture, Preparer, Source, WebDataset};
 use mmtrain_media::{Alpha, Fit, ImageProcessor, MediaLimits};
@@ -272,15 +273,16 @@ pub(crate) fn preparer(
     processor: ImageProcessor,
     model: &VlmConfig,
     template: Template,
-    max_seq: usize,
+    data: &DataConfig,
 ) -> Preparer {
+    let LimitsConfig { max_bytes, max_pixels, max_side } = data.limits;
     Preparer {
         tokenizer,
         template,
         processor,
         media_tokens_per_image: model.tokens_per_image(),
-        max_seq,
-        limits: MediaLimits::default(),
+        max_seq: data.max_seq,
+        limits: MediaLimits { max_bytes, max_pixels, max_side },
         alpha: Alpha::White,
     }
 }

@@ -33,6 +33,8 @@ pub struct DataConfig {
     pub prefetch_steps: usize,
     /// Visit the samples of an epoch in an order drawn from `train.seed`; false keeps the order of the files.
     pub shuffle: bool,
+    /// What a picture may cost; a larger one is left out and counted (`image_too_large`).
+    pub limits: LimitsConfig,
 }
 
 impl Default for DataConfig {
@@ -46,7 +48,30 @@ impl Default for DataConfig {
             workers: 0,
             prefetch_steps: 2,
             shuffle: true,
+            limits: LimitsConfig::default(),
         }
+    }
+}
+
+/// `[data.limits]`: what a picture may cost, checked against its header before memory is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Largest file, in bytes.
+    #[schemars(range(min = 1, max = 268_435_456))]
+    pub max_bytes: usize,
+    /// Largest width times height; a decoded pixel takes three bytes, of a 16-bit picture up to eight.
+    #[schemars(range(min = 1, max = 2_000_000_000), extend("x-also" = ["max_image_pixels"]))]
+    pub max_pixels: u64,
+    /// Largest width and largest height, in pixels.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_side: u32,
+}
+
+impl Default for LimitsConfig {
+    /// 64 MiB, 120 megapixels, 30,000 pixels a side.
+    fn default() -> Self {
+        Self { max_bytes: 64 << 20, max_pixels: 120_000_000, max_side: 30_000 }
     }
 }
 

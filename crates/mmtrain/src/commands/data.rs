@@ -17,10 +17,10 @@ use crate::cli::{DataArgs, DataCommand, SynthArgs};
 use crate::fail::Refusal;
 use crate::setup;
 
-/// Row length for looking at a dataset without a configuration.
 /// How many bad samples and shards a check names without `--json`.
 const SHOWN_FAULTS: usize = 20;
 
+/// Row length for looking at a dataset without a configuration.
 const USUAL_MAX_SEQ: usize = 2048;
 
 /// Runs the command.
@@ -92,7 +92,7 @@ impl View {
         let sizes = setup::model_config(&config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?;
         let processor = setup::processor(&config.model.encoder, &sizes.vision)?;
         let template = setup::template(config.data.template);
-        let preparer = setup::preparer(Arc::new(tokenizer), processor, &sizes, template, config.data.max_seq);
+        let preparer = setup::preparer(Arc::new(tokenizer), processor, &sizes, template, &config.data);
         Ok(Self { sources, preparer: Arc::new(preparer) })
     }
 }
@@ -151,8 +151,6 @@ fn check_text(report: &CheckReport) -> String {
     lines.join("\n")
 }
 
-fn run_stats(args: &DataArgs) -> anyhow::Result<ExitCode> {
-    let view = View::open(args)?;
 /// The first [`SHOWN_FAULTS`], and how many there are beyond.
 fn first_lines(all: &[impl ToString]) -> Vec<String> {
     let mut lines: Vec<_> = all.iter().take(SHOWN_FAULTS).map(ToString::to_string).collect();
@@ -162,6 +160,8 @@ fn first_lines(all: &[impl ToString]) -> Vec<String> {
     lines
 }
 
+fn run_stats(args: &DataArgs) -> anyhow::Result<ExitCode> {
+    let view = View::open(args)?;
     let mut all = serde_json::Map::new();
     for source in &view.sources {
         all.insert(source.name().to_owned(), serde_json::to_value(stats(source.as_ref(), &view.preparer, args.limit))?);

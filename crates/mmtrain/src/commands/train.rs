@@ -158,8 +158,7 @@ impl Prepared {
         setup::check_vocab(&tokenizer, &sizes)?;
         let processor = setup::processor(&config.model.encoder, &sizes.vision)?;
         let template = setup::template(config.data.template);
-        let preparer =
-            Arc::new(setup::preparer(tokenizer.clone(), processor.clone(), &sizes, template, config.data.max_seq));
+        let preparer = Arc::new(setup::preparer(tokenizer.clone(), processor.clone(), &sizes, template, &config.data));
         let frozen = frozen_parts(&config, &base);
         let keep = keep(&config, &sizes);
         let progress = start(&config, base, found, &data.mixture, &frozen, keep)?;
