@@ -119,11 +119,65 @@ fn a_changed_configuration_is_refused_with_the_differences() {
 fn changed_data_are_refused() {
     let place = Place::new();
     place.ok(&format!("{RUN} --run-dir run"));
-    fs_err::rename(place.path("data/cc3m-train-0000.tar"), place.path("data/cc3m-train-0007.tar")).expect("renamed");
-    let no_synth = String::from_utf8(place.read("run/config.toml")).expect("UTF-8");
-    assert!(no_synth.contains("synth"));
-    let done = place.run("pretrain --resume run --set train.steps=14");
-    assert_eq!(done.code, 3, "{}", done.stderr);
+    let resume = "pretrain --resume run -q --set train.steps=14";
+    let (shard, elsewhere) = ("data/cc3m-train-0000.tar", "data/cc3m-train-0007.tar");
+    // Of data that are made, the list of what was made speaks first.
+    fs_err::rename(place.path(shard), place.path(elsewhere)).expect("renamed");
+    place.fails(resume, 3, &["`data` is damaged: `cc3m-train-0000.tar` is gone", "hint: delete `data`"]);
+    fs_err::rename(place.path(elsewhere), place.path(shard)).expect("renamed");
+
+    // Names and sizes stay, words change.
+    let original = place.read(shard);
+    let changed = replaced(&original, b"small", b"large");
+    assert!(changed != original && changed.len() == original.len());
+    place.write(shard, &changed);
+    place.fails(resume, 3, &["source `tiny` has other files or other content than before", "hint: restore the data"]);
+
+    // The same bytes are the same data, whenever they were written.
+    place.write(shard, &original);
+    place.ok(resume);
+    assert_eq!(place.losses("run").last().map(|(step, _)| *step), Some(14));
+}
+
+#[test]
+fn a_renamed_shard_of_given_data_is_a_change() {
+    let place = Place::new();
+    place.ok("data synth --out plain --samples 48 --seed 3 --size 32");
+    place.ok(&format!("{RUN} --data plain --run-dir run"));
+    fs_err::rename(place.path("plain/cc3m-train-0000.tar"), place.path("plain/cc3m-train-0007.tar")).expect("renamed");
+    let words = ["source `plain` has other files or other content than before", "hint: restore the data"];
+    place.fails("pretrain --resume run --set train.steps=14", 3, &words);
+}
+
+/// `bytes` with every `from` made `to`, which is as long.
+fn replaced(bytes: &[u8], from: &[u8; 5], to: &[u8; 5]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for at in 0..bytes.len().saturating_sub(from.len()) {
+        if bytes[at..].starts_with(from) {
+            bytes[at..at + to.len()].copy_from_slice(to);
+        }
+    }
+    bytes
+}
+
+#[test]
+fn a_signal_while_data_are_made_is_heeded_at_once_and_leaves_nothing_half_made() {
+    let place = Place::new();
+    let run = format!("{RUN} --run-dir run --set data.sources.0.synth.samples=2000000");
+    for command in [run.as_str(), "data synth --out data --samples 2000000 --seed 3"] {
+        let mut child = place.start(command);
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !place.path(".data.partial/cc3m-train-0000.tar").exists() {
+            assert!(Instant::now() < deadline, "`{command}` makes no data");
+            sleep(Duration::from_millis(5));
+        }
+        let asked = Instant::now();
+        let pid = child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+        assert_eq!(child.wait().expect("waits").code(), Some(75), "{command}");
+        assert!(asked.elapsed() < Duration::from_secs(5), "`{command}` took {:?} to stop", asked.elapsed());
+        assert!(["data", ".data.partial", ".data.lock"].iter().all(|name| !place.path(name).exists()), "{command}");
+    }
 }
 
 #[test]
