@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use mmtrain_config::{
-    DataConfig, DatasetPreset, EncoderConfig, ImageFit, LimitsConfig, RunConfig, SourceConfig,
-    SynthConfig, TemplateKind, dataset_preset,
+    DataConfig, DatasetPreset, EncoderConfig, ImageFit, LimitsConfig, RunConfig, SourceConfig, SynthConfig,
+    TemplateKind, dataset_preset,
 };
 use mmtrain_data::{Mixture, Preparer, Source, WebDataset};
 use mmtrain_media::{Alpha, Fit, ImageProcessor, MediaLimits};
