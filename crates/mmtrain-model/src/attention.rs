@@ -3,7 +3,8 @@
 //! Dims: `batch`, `heads`, `kv_heads`, `queries`, `keys`, `head_dim`. With grouped-query attention
 //! (`heads = kv_heads * group`) the queries of a group are laid along the query axis, so keys and
 //! values are never repeated in memory. Many queries are taken a chunk at a time, against the keys
-//! that a chunk may see, so that the scores in memory do not grow with the square of the length.
+//! that a chunk may see, so that the scores in memory do not grow with the square of the length. On a
+//! tape they still do, halved by causality: the backward pass needs the weights of every chunk.
 
 mod mask;
 

@@ -99,3 +99,13 @@ fn up_to_512_positions_are_one_chunk_and_longer_ones_are_not_quadratic() {
     }
     assert_eq!(rows_per_chunk(65_536, 65_536), MIN_ROWS);
 }
+
+#[test]
+fn a_long_sequence_is_cut_and_stays_the_same() {
+    let len = 700;
+    let (q, k, v) = (ramp([1, 2, len, 8]), ramp([1, 1, len, 8]), ramp([1, 1, len, 8]));
+    for mask in [Mask::causal(len, len, &Device::flex()), Mask::causal(len, len, &Device::flex()).with_window(40)] {
+        let cut = attention(q.clone(), k.clone(), v.clone(), Some(&mask));
+        equal(cut, in_chunks(q.clone(), k.clone(), v.clone(), Some(&mask), len), 1e-6);
+    }
+}

@@ -145,4 +145,27 @@ mod tests {
         close(&found.frequencies, &[1.0, 0.1 * (0.5 / 4.0 + 0.5), 0.01 / 4.0, 0.001 / 4.0]);
         assert!((found.attention_factor - 1.2).abs() < 1e-12);
     }
+
+    /// `LlamaRotaryEmbedding.inv_freq` of transformers 5.24 and 4.57.6, heads of 16.
+    #[test]
+    fn the_ramps_are_those_of_transformers() {
+        let found = |scaling| {
+            let config = TextConfig {
+                head_dim: 16,
+                rope_scaling: scaling,
+                max_position_embeddings: 256,
+                ..TextConfig::class_defaults(TextFamily::Llama)
+            };
+            Rope::of(&config, 8).frequencies
+        };
+        let slow = [2.5e-3, 7.905_695e-4, 2.5e-4, 7.905_695e-5];
+        let yarn = YarnScaling::new(4.0, 64);
+        close(&found(RopeScaling::Yarn(yarn)), &[&[1.0, 0.237_170_8, 0.05, 7.905_695e-3], &slow[..]].concat());
+        let narrow = YarnScaling { beta_fast: 16.0, beta_slow: 2.0, truncate: false, ..yarn };
+        close(&found(RopeScaling::Yarn(narrow)), &[&[1.0, 0.148_490_3, 0.025, 7.905_695e-3], &slow[..]].concat());
+        let llama3 =
+            RopeScaling::Llama3 { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max_position: 64 };
+        let halved = slow.map(|freq| freq / 2.0);
+        close(&found(llama3), &[&[1.0, 0.244_384_6, 0.013_042_26, 3.952_847e-3], &halved[..]].concat());
+    }
 }
