@@ -71,4 +71,5 @@ fn the_trained_checkpoint_is_a_hugging_face_directory() {
     }
     let config: Value = serde_json::from_slice(&place.read(&format!("{dir}/config.json"))).expect("JSON");
     assert_eq!(config["architectures"][0], "LlavaForConditionalGeneration");
+    assert_eq!(config["vision_feature_select_strategy"], "full", "a tower without class token");
 }

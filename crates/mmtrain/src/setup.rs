@@ -192,7 +192,8 @@ pub(crate) fn model_config(config: &RunConfig, vocab_size: usize, image_token_id
     };
     let connector = ConnectorConfig::from_arch(&model.connector);
     check_pixel_shuffle(&connector, &vision)?;
-    let feature_select = FeatureSelect::Default;
+    // transformers' "default" drops the first token, class token or not.
+    let feature_select = if vision.has_class_token() { FeatureSelect::Default } else { FeatureSelect::Full };
     Ok(VlmConfig {
         vision,
         connector,
