@@ -27,6 +27,7 @@ pub(crate) fn for_unknown_key(path: &str, name: &str, table: &Table) -> Option<S
     let same = table.fields.iter().find(|field| also(field, name));
     same.map(|field| here(&field.name))
         .or_else(|| elsewhere(|field| also(field, name)))
+        .or_else(|| table.fields.iter().find(|field| close(name, field)).map(|field| here(&field.name)))
         .or_else(|| nearest(name, names()).map(here))
         .or_else(|| elsewhere(|field| close(name, field)))
         .or_else(|| known_here(path, table))
@@ -44,9 +45,11 @@ fn elsewhere(matches: impl Fn(&Field) -> bool) -> Option<String> {
     (1..=4).contains(&found.len()).then(|| format!("did you mean {}?", one_of(&found)))
 }
 
-/// Far from its place, a name has to be nearly the same.
+/// Far from its place, a name has to be nearly the same; those of other tools may be misspelt too.
 fn close(name: &str, field: &Field) -> bool {
-    strsim::normalized_damerau_levenshtein(name, &field.name) >= 0.8
+    let names = std::iter::once(&field.name).chain(&field.also);
+    let name = name.to_lowercase().replace('-', "_");
+    names.into_iter().any(|known| strsim::normalized_damerau_levenshtein(&name, known) >= 0.8)
 }
 
 fn known_here(path: &str, table: &Table) -> Option<String> {
@@ -101,6 +104,15 @@ mod tests {
             "learning_rate",
             "did you mean `train.encoder.tuning.full.lr`, `train.connector.tuning.full.lr` or `train.decoder.tuning.full.lr`?",
         );
+    }
+
+    #[test]
+    fn the_names_of_other_tools_may_be_misspelt() {
+        let rates = "did you mean `train.encoder.tuning.full.lr`, `train.connector.tuning.full.lr` or `train.decoder.tuning.full.lr`?";
+        check("train", "lerning_rate", rates);
+        check("train", "learning-rte", rates);
+        check("train", "save_step", "did you mean `checkpoint.every`?");
+        check("train", "gradient_acumulation_steps", "did you mean `train.micro_batch_size`?");
     }
 
     #[test]

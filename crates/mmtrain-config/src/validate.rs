@@ -33,6 +33,7 @@ pub(crate) fn conflicts(config: &RunConfig) -> Vec<Conflict> {
     let mut found = Vec::new();
     found.extend(sources(config));
     found.extend(batch_sizes(&config.train));
+    found.extend(ranks(&config.train));
     found.extend(trained_parts(&config.train));
     found.extend(encoder(&config.model.encoder));
     found.extend(connector(&config.model.encoder, &config.model.connector));
@@ -94,6 +95,20 @@ fn batch_sizes(train: &TrainConfig) -> Option<Conflict> {
         let message = format!("`{}` ({global}) is not a multiple of `{}` ({micro})", keys[0], keys[1]);
         Conflict::new(&keys, message)
             .hint(format!("the nearest micro-batch that divides it: {}", nearest_divisor(global, micro)))
+    })
+}
+
+/// A rank without a micro-batch would have nothing to do. Reported where the batch sizes themselves are right.
+fn ranks(train: &TrainConfig) -> Option<Conflict> {
+    let (global, micro) = (train.global_batch_size.get(), train.micro_batch_size.get());
+    let passes = train.grad_accum_steps();
+    (train.ranks > passes && global.is_multiple_of(micro)).then(|| {
+        let keys = ["train.ranks", "train.micro_batch_size", "train.global_batch_size"];
+        let message = format!(
+            "`{}` ({}) is above the {passes} micro-batches of a step (`{}` {global} / `{}` {micro})",
+            keys[0], train.ranks, keys[2], keys[1]
+        );
+        Conflict::new(&keys, message).hint(format!("at most {passes}, or 0 for as many as there are cores"))
     })
 }
 
@@ -255,6 +270,16 @@ mod tests {
             None => issue.message.clone(),
         });
         assert_eq!(lines.collect::<Vec<_>>().join("\n"), expected.trim());
+    }
+
+    #[test]
+    fn a_rank_needs_a_micro_batch() {
+        check(
+            &["train.global_batch_size=32", "train.micro_batch_size=8", "train.ranks=1000"],
+            "
+`train.ranks` (1000) is above the 4 micro-batches of a step (`train.global_batch_size` 32 / `train.micro_batch_size` 8)
+hint: at most 4, or 0 for as many as there are cores",
+        );
     }
 
     #[test]

@@ -103,6 +103,12 @@ impl MediaError {
     /// What to do about it, where there is something to do.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::NotAnImage { start } if start.starts_with("<svg") => {
+                Some("SVG is a drawing, not pixels: convert it to PNG".into())
+            }
+            Self::NotAnImage { start } if start.starts_with("<?xml") => {
+                Some("the file is XML, perhaps an SVG drawing: convert it to PNG".into())
+            }
             Self::NotAnImage { start } if start.starts_with('<') => {
                 Some("the file is a web page; the download of this picture failed".into())
             }
@@ -128,5 +134,19 @@ impl MediaError {
 
     pub(crate) fn processor(detail: impl Into<String>) -> Self {
         Self::Processor { detail: detail.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_image_is_told_apart_by_how_it_starts() {
+        let hint = |bytes: &[u8]| MediaError::not_an_image(bytes).hint().expect("a hint");
+        assert!(hint(b"<svg xmlns=\"http://www.w3.org/2000/svg\">").contains("SVG"));
+        assert!(hint(b"<?xml version=\"1.0\"?><svg>").contains("SVG"));
+        assert!(hint(b"<!DOCTYPE html><html>").contains("web page"));
+        assert!(hint(b"plain text").contains("jpeg"));
     }
 }

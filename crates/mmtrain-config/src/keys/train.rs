@@ -42,7 +42,7 @@ pub struct TrainConfig {
     #[serde(default)]
     #[schemars(extend("x-also" = ["gradient_checkpointing", "activation_checkpointing", "grad_checkpointing"]))]
     pub recompute: Recompute,
-    /// Data-parallel worker threads on a CPU; 0 takes the number of cores when the run starts, and the run keeps it.
+    /// Data-parallel worker threads on a CPU; at most the micro-batches of a step. 0 takes the number of cores when the run starts, and the run keeps it.
     #[serde(default)]
     #[schemars(range(max = 4096), extend("x-also" = ["num_threads", "threads", "world_size"]))]
     pub ranks: usize,
