@@ -28,8 +28,32 @@ pub struct CaptionReport {
     pub attribute_accuracy: Option<f64>,
     /// (right, total) by kind of attribute; none where no scene is known.
     pub attributes: Option<AttributeScore>,
+    /// The scenes with a combination of size, colour and shape that training never shows; none where no scene is known.
+    pub unseen_combinations: Option<SceneGroup>,
+    /// The other scenes; none where no scene is known.
+    pub seen_combinations: Option<SceneGroup>,
     /// Every sample, in the order given.
     pub examples: Vec<Example>,
+}
+
+/// How well the captions of some of the scenes are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct SceneGroup {
+    /// Scenes of this kind.
+    pub samples: usize,
+    /// Share of their attributes that the captions state rightly; none without a scene.
+    pub attribute_accuracy: Option<f64>,
+    /// (right, total) by kind of attribute; none without a scene.
+    pub attributes: Option<AttributeScore>,
+}
+
+impl SceneGroup {
+    fn of(scores: impl Iterator<Item = AttributeScore>) -> Self {
+        let scores = scores.collect::<Vec<_>>();
+        let attributes = scores.iter().copied().reduce(|sum, score| sum + score);
+        let attribute_accuracy = attributes.map(|attributes| attributes.accuracy());
+        Self { samples: scores.len(), attribute_accuracy, attributes }
+    }
 }
 
 /// One sample with its caption.
@@ -45,6 +69,8 @@ pub struct Example {
     pub correct: bool,
     /// Attributes stated rightly, where the scene is known.
     pub score: Option<AttributeScore>,
+    /// Whether training never shows a combination that the scene has, where the scene is known.
+    pub unseen: Option<bool>,
 }
 
 /// Captions `samples`, `batch_size` at a time, and compares.
@@ -80,7 +106,8 @@ fn target_ids(sample: &Prepared) -> Vec<u32> {
 }
 
 fn example(sample: &Prepared, target: &str, generated: &str) -> Result<Example, GenerateError> {
-    let score = scene(sample)?.map(|scene| score(generated, &scene));
+    let scene = scene(sample)?;
+    let score = scene.as_ref().map(|scene| score(generated, scene));
     let exact = same_words(target, generated);
     Ok(Example {
         id: sample.id.clone(),
@@ -88,6 +115,7 @@ fn example(sample: &Prepared, target: &str, generated: &str) -> Result<Example, 
         generated: generated.trim().to_owned(),
         correct: score.map_or(exact, |score| score.is_perfect()),
         score,
+        unseen: scene.map(|scene| scene.is_held_out()),
     })
 }
 
@@ -104,15 +132,21 @@ fn scene(sample: &Prepared) -> Result<Option<SceneTruth>, GenerateError> {
 fn summarize(examples: Vec<Example>) -> CaptionReport {
     let samples = examples.len();
     let exact = examples.iter().filter(|example| same_words(&example.target, &example.generated)).count();
-    let scores = examples.iter().filter_map(|example| example.score);
-    let attributes = scores.reduce(|sum, score| sum + score);
+    let all = SceneGroup::of(examples.iter().filter_map(|example| example.score));
     CaptionReport {
         samples,
         exact_match: exact as f64 / samples.max(1) as f64,
-        attribute_accuracy: attributes.map(|attributes| attributes.accuracy()),
-        attributes,
+        attribute_accuracy: all.attribute_accuracy,
+        attributes: all.attributes,
+        unseen_combinations: (all.samples > 0).then(|| group(&examples, true)),
+        seen_combinations: (all.samples > 0).then(|| group(&examples, false)),
         examples,
     }
+}
+
+/// The scenes with, or those without, a combination that training never shows.
+fn group(examples: &[Example], unseen: bool) -> SceneGroup {
+    SceneGroup::of(examples.iter().filter(|example| example.unseen == Some(unseen)).filter_map(|example| example.score))
 }
 
 /// Whether two texts are the same but for white space.
@@ -197,10 +231,42 @@ mod tests {
         assert_eq!(report.attribute_accuracy, Some(f64::from(right) / f64::from(total)));
     }
 
+    /// A validation scene with, or without, a combination that training never shows, and a caption for it.
+    fn validation(unseen: bool, generated: impl Fn(&str) -> String) -> Example {
+        let scenes = (0..).map(|index| scene_image(1, Split::Validation, index, 16));
+        let (_, truth, caption) =
+            scenes.into_iter().find(|(_, truth, _)| truth.is_held_out() == unseen).expect("endless");
+        let sample = sample(&preparer(Template::Plain), 0, false);
+        let sample = Prepared { truth: Some(serde_json::json!({ "scene": truth })), ..sample };
+        example(&sample, &caption, &generated(&caption)).expect("judged")
+    }
+
+    #[test]
+    fn unseen_combinations_are_counted_apart() {
+        let right = str::to_owned;
+        let wrong = |_: &str| String::new();
+        let report = summarize(vec![
+            validation(true, wrong),
+            validation(false, right),
+            validation(false, right),
+            judged(0, false, right),
+        ]);
+        let (unseen, seen) = (report.unseen_combinations.expect("scenes"), report.seen_combinations.expect("scenes"));
+        assert_eq!((unseen.samples, unseen.attribute_accuracy), (1, Some(0.0)));
+        assert_eq!((seen.samples, seen.attribute_accuracy), (2, Some(1.0)));
+        let sum = unseen.attributes.expect("a score") + seen.attributes.expect("a score");
+        assert_eq!(Some(sum), report.attributes);
+        let json = serde_json::to_value(summarize(vec![judged(0, true, right)])).expect("json");
+        assert_eq!(json["unseen_combinations"]["samples"], 0, "training shows none");
+        assert!(json["unseen_combinations"]["attribute_accuracy"].is_null());
+        assert_eq!(json["seen_combinations"]["attribute_accuracy"], 1.0);
+    }
+
     #[test]
     fn without_a_scene_only_the_words_count() {
         let report = summarize(vec![judged(0, false, str::to_owned), judged(1, false, |_| "no".into())]);
         assert_eq!((report.attribute_accuracy, report.attributes), (None, None));
+        assert_eq!((report.unseen_combinations, report.seen_combinations), (None, None));
         assert_eq!(report.examples.iter().map(|example| example.correct).collect::<Vec<_>>(), [true, false]);
         let json = serde_json::to_value(&report).expect("json");
         assert_eq!((&json["samples"], &json["exact_match"]), (&2.into(), &0.5.into()));

@@ -22,7 +22,7 @@ pub mod error;
 mod fixtures;
 
 pub use error::GenerateError;
-pub use eval::{CaptionReport, Example, caption_eval};
+pub use eval::{CaptionReport, Example, SceneGroup, caption_eval};
 pub use generate::{GenerateOptions, Generated, generate};
 pub use prompt::Prompt;
 pub use sampling::SamplingConfig;
