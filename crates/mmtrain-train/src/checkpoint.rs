@@ -17,7 +17,7 @@ mod read;
 mod retain;
 mod write;
 
-pub use lock::RunLock;
+pub use lock::{LOCK_FILE, RunLock};
 pub use manifest::{FORMAT_VERSION, FileEntry, Manifest};
 pub use read::{Found, LoadedCheckpoint, find_newest, load, verify};
 pub use retain::retain;
@@ -30,6 +30,9 @@ use mmtrain_model::params::Part;
 use serde::{Deserialize, Serialize};
 
 use crate::memory::KeepPlan;
+
+/// The files of a checkpoint without which nothing goes on.
+const STATE_FILES: [&str; 3] = ["model.safetensors", "optim.safetensors", "state.json"];
 
 /// Everything the loop would otherwise keep in variables; no random state, only integers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

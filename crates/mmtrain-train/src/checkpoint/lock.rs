@@ -6,6 +6,9 @@ use std::path::Path;
 
 use crate::error::TrainError;
 
+/// The lock's name in a run directory.
+pub const LOCK_FILE: &str = "run.lock";
+
 /// Holds `run.lock` until dropped; the kernel lets go of it when the process dies.
 #[derive(Debug)]
 pub struct RunLock {
@@ -15,7 +18,7 @@ pub struct RunLock {
 impl RunLock {
     /// Takes the lock, or says who has it.
     pub fn acquire(run_dir: &Path) -> Result<Self, TrainError> {
-        let path = run_dir.join("run.lock");
+        let path = run_dir.join(LOCK_FILE);
         let file = fs_err::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
         let mut file = file.into_parts().0;
         match file.try_lock() {

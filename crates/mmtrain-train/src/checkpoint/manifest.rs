@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub const FORMAT_VERSION: u32 = 1;
 
 /// `manifest.json`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// [`FORMAT_VERSION`] of the writer.
     pub format_version: u32,
@@ -33,6 +33,11 @@ pub struct FileEntry {
 }
 
 impl FileEntry {
+    /// Whether `contents` are those that were written.
+    pub fn vouches_for(&self, contents: &[u8]) -> bool {
+        contents.len() as u64 == self.bytes && blake3::hash(contents).to_hex().as_str() == self.blake3
+    }
+
     /// Why the file in `dir` is not what was written, if it is not.
     pub fn fault(&self, dir: &Path) -> Option<String> {
         if self.name.contains(['/', '\\']) {

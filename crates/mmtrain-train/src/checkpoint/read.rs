@@ -11,7 +11,7 @@ use mmtrain_model::params::{FlatTensors, Part};
 use mmtrain_model::weights::{Checkpoint, TensorFile};
 
 use super::manifest::{FORMAT_VERSION, Manifest};
-use super::{TrainState, dir_name, steps};
+use super::{STATE_FILES, TrainState, dir_name, steps};
 use crate::error::TrainError;
 use crate::optimizer::AdamW;
 
@@ -22,8 +22,31 @@ pub struct Found {
     pub dir: PathBuf,
     /// Its step.
     pub step: u64,
+    /// What its manifest vouches for.
+    pub manifest: Manifest,
     /// Newer directories that did not verify, each with the reason.
     pub rejected: Vec<String>,
+}
+
+impl Found {
+    /// One of its small files, compared with the manifest as it is read: what a resume may rely on.
+    pub fn text(&self, name: &str) -> Result<String, TrainError> {
+        let corrupt = |message: String| TrainError::Corrupt { path: self.dir.clone(), message };
+        let entry = self.manifest.files.iter().find(|file| file.name == name);
+        let entry = entry.ok_or_else(|| corrupt(format!("the manifest lacks `{name}`")))?;
+        let contents = fs::read(self.dir.join(name))?;
+        if !entry.vouches_for(&contents) {
+            return Err(corrupt(format!("`{name}` is not what the manifest says")));
+        }
+        String::from_utf8(contents).map_err(|_| corrupt(format!("`{name}` is not UTF-8")))
+    }
+
+    /// Names and contents of the files it carries along: all but the state of the training itself.
+    pub fn texts(&self) -> Result<Vec<(String, String)>, TrainError> {
+        let names = self.manifest.files.iter().map(|file| &file.name);
+        let carried = names.filter(|name| !STATE_FILES.contains(&name.as_str()));
+        carried.map(|name| Ok((name.clone(), self.text(name)?))).collect()
+    }
 }
 
 /// Looks for the newest checkpoint that verifies. `None` when there are none at all.
@@ -32,7 +55,7 @@ pub fn find_newest(run_dir: &Path) -> Result<Option<Found>, TrainError> {
     for step in steps(run_dir)?.into_iter().rev() {
         let dir = run_dir.join(dir_name(step));
         match verify(&dir) {
-            Ok(_) => return Ok(Some(Found { dir, step, rejected })),
+            Ok(manifest) => return Ok(Some(Found { dir, step, manifest, rejected })),
             Err(reason) => rejected.push(format!("`{}`: {reason}", dir_name(step))),
         }
     }
@@ -54,7 +77,7 @@ pub fn verify(dir: &Path) -> Result<Manifest, String> {
     {
         return Err(format!("the manifest is of step {}", manifest.step));
     }
-    for required in ["model.safetensors", "optim.safetensors", "state.json"] {
+    for required in STATE_FILES {
         if !manifest.files.iter().any(|file| file.name == required) {
             return Err(format!("the manifest lacks `{required}`"));
         }
@@ -120,4 +143,43 @@ fn read_moments(
         found.insert(name.to_owned(), Tensor::from_data(TensorData::new(values, [elements]), device));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::FileEntry;
+
+    /// A checkpoint of step 3 whose files hold their own names.
+    fn checkpoint(run: &Path) -> Found {
+        let dir = run.join(dir_name(3));
+        fs::create_dir(&dir).expect("made");
+        let names = STATE_FILES.into_iter().chain(["config.toml", "tokenizer.json"]);
+        let entry = |name: &str| {
+            fs::write(dir.join(name), name).expect("written");
+            let blake3 = blake3::hash(name.as_bytes()).to_hex().to_string();
+            FileEntry { name: name.to_owned(), bytes: name.len() as u64, blake3 }
+        };
+        let manifest = Manifest { format_version: 1, step: 3, mmtrain: "0".into(), files: names.map(entry).collect() };
+        fs::write(dir.join("manifest.json"), serde_json::to_string(&manifest).expect("json")).expect("written");
+        find_newest(run).expect("readable").expect("one that verifies")
+    }
+
+    #[test]
+    fn texts_are_what_the_manifest_vouches_for_and_not_the_state() {
+        let run = tempfile::tempdir().expect("temp dir");
+        let found = checkpoint(run.path());
+        let own = |name: &str| (name.to_owned(), name.to_owned());
+        assert_eq!(found.texts().expect("read"), [own("config.toml"), own("tokenizer.json")]);
+    }
+
+    #[test]
+    fn a_text_that_changed_since_it_was_verified_is_not_used() {
+        let run = tempfile::tempdir().expect("temp dir");
+        let found = checkpoint(run.path());
+        fs::write(found.dir.join("config.toml"), "Config.toml").expect("written");
+        let error = found.text("config.toml").expect_err("another text").to_string();
+        assert!(error.contains("config.toml") && error.contains("manifest"), "{error}");
+        assert!(found.text("other.json").is_err(), "not in the manifest");
+    }
 }
