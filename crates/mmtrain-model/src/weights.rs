@@ -86,7 +86,8 @@ impl Checkpoint {
         Err(ModelError::NotFinite { path: self.dir.clone(), names: not_finite })
     }
 
-    fn check(&self, infos: &[ParamInfo]) -> Result<Vec<String>, ModelError> {
+    /// The keys of parameters, in their order; all that is missing or of another shape is reported at once. Reads no tensor.
+    pub fn check(&self, infos: &[ParamInfo]) -> Result<Vec<String>, ModelError> {
         let (mut keys, mut missing, mut mismatches) = (Vec::new(), Vec::new(), Vec::new());
         for info in infos {
             let Some(key) = self.key_of(info) else {
