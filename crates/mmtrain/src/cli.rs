@@ -59,14 +59,15 @@ pub(crate) struct TrainArgs {
     /// Directory of this run.
     #[arg(long, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
-    /// Go on with a run: the newest of this stage, or the one given (from step 0 where it has no checkpoint yet).
+    /// Go on with a run: the newest of this stage (with --config, of that configuration), or the one given. Starts at step 0
+    /// where there is no checkpoint yet.
     #[arg(long, value_name = "DIR", num_args = 0..=1)]
     #[expect(clippy::option_option, reason = "clap's form of an option whose value may be left out")]
     pub(crate) resume: Option<Option<PathBuf>>,
     /// Set one value, as in train.steps=100.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) sets: Vec<String>,
-    /// Resolve everything, open the data, print sizes and memory; train nothing.
+    /// Resolve everything, open data and weights, print sizes and memory; train nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// With --dry-run: one JSON object on stdout.
@@ -118,12 +119,15 @@ pub(crate) struct EvalArgs {
     /// Which shards; all where no shard has this word in its name.
     #[arg(long, default_value = "validation")]
     pub(crate) split: String,
-    /// At most this many samples.
-    #[arg(long, value_name = "N")]
-    pub(crate) limit: Option<usize>,
+    /// At most this many samples; 0 takes all.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) limit: usize,
     /// Longest answer.
     #[arg(long, default_value_t = 64, value_name = "N")]
     pub(crate) max_new_tokens: usize,
+    /// Write the JSON object to this file too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
     /// One JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,

@@ -7,6 +7,7 @@ pub(crate) mod eval;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod parity;
+pub(crate) mod resume;
 pub(crate) mod train;
 pub(crate) mod watch;
 

@@ -5,7 +5,9 @@
 mod cli;
 mod commands;
 mod fail;
+mod inputs;
 mod model_dir;
+mod origin;
 mod parity;
 mod progress;
 mod report;

@@ -3,21 +3,26 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use burn::tensor::Device;
 use fs_err as fs;
 use mmtrain_config::{DataConfig, parse_resolved};
 use mmtrain_data::Preparer;
 use mmtrain_media::ImageProcessor;
 use mmtrain_model::Vlm;
-use mmtrain_model::config::{VisionFamily, read_vlm};
+use mmtrain_model::config::{VisionFamily, VlmConfig, read_vlm};
 use mmtrain_model::params::Part;
 use mmtrain_model::weights::Checkpoint;
 use mmtrain_text::TextTokenizer;
-use mmtrain_train::checkpoint::{TrainState, find_newest, verify};
+use mmtrain_train::checkpoint::{FrozenPart, TrainState, find_newest, verify};
 
 use crate::commands::note;
 use crate::fail::Refusal;
+use crate::run_dir::RunInfo;
 use crate::setup;
+
+/// How many runs may lie between a frozen part and its weights: each can have begun from the one before.
+const MAX_CHAIN: usize = 16;
 
 /// A model that can be used.
 pub(crate) struct LoadedModel {
@@ -47,10 +52,16 @@ pub(crate) fn locate(path: &Path) -> anyhow::Result<PathBuf> {
             found.rejected.iter().for_each(|reason| note(&format!("warning: passed over {reason}")));
             Ok(found.dir)
         }
+        None if RunInfo::read(path).is_some() => Err(Refusal::missing(
+            format!("the run in `{}` has no checkpoint yet", path.display()),
+            "it saves one every `checkpoint.every` steps, when it is stopped and when it ends; one that was killed goes on \
+             with `--resume`",
+        )
+        .into()),
         None if path.join("config.json").is_file() => Ok(path.to_owned()),
         None => Err(Refusal::missing(
             format!("`{}` holds neither checkpoints nor a `config.json`", path.display()),
-            "is the run still before its first checkpoint?",
+            "expected a run directory, a checkpoint in it (`step-…`), or a Hugging Face directory",
         )
         .into()),
     }
@@ -64,7 +75,7 @@ pub(crate) fn load(path: &Path, device: &Device) -> anyhow::Result<LoadedModel> 
     tokenizer.ensure_image_token()?;
     check_placeholder(&tokenizer, &model, &dir)?;
     let data = data_settings(&dir, &model)?;
-    let processor = processor(&dir, &model)?;
+    let processor = processor(&dir, &model.config)?;
     let template = setup::template(data.template);
     let preparer = setup::preparer(Arc::new(tokenizer), processor, &model.config, template, &data);
     Ok(LoadedModel { model, preparer: Arc::new(preparer) })
@@ -88,31 +99,74 @@ fn check_placeholder(tokenizer: &TextTokenizer, model: &Vlm, dir: &Path) -> anyh
 
 /// Loads weights; parts that a checkpoint leaves out come from where its state says.
 pub(crate) fn load_weights(dir: &Path, device: &Device) -> anyhow::Result<Vlm> {
-    let sizes = read_vlm(dir)?;
-    let own = Checkpoint::open(dir)?;
-    let frozen = match fs::read_to_string(dir.join("state.json")) {
-        Ok(text) => serde_json::from_str::<TrainState>(&text)?.frozen,
-        Err(_) => Vec::new(),
-    };
-    let mut model = Vlm::zeros(&sizes, device);
+    let model = Vlm::zeros(&read_vlm(dir)?, device);
+    Part::ALL.into_iter().try_fold(model, |model, part| fill(model, part, dir, MAX_CHAIN))
+}
+
+/// The model of a checkpoint with its frozen parts; those that are trained are still zeros.
+pub(crate) fn load_frozen(dir: &Path, device: &Device) -> anyhow::Result<Vlm> {
+    let model = Vlm::zeros(&read_vlm(dir)?, device);
+    let frozen = frozen_parts(dir)?;
+    frozen.into_iter().try_fold(model, |model, frozen| fill(model, frozen.part, dir, MAX_CHAIN))
+}
+
+/// Compares names and shapes of a directory's tensors with the model's, without reading one. Parts that lie elsewhere are
+/// looked for there.
+pub(crate) fn check_headers(model: &Vlm, dir: &Path) -> anyhow::Result<()> {
+    let frozen = frozen_parts(dir)?;
     for part in Part::ALL {
-        model = match frozen.iter().find(|frozen| frozen.part == part) {
-            None => model.loaded(part, &own)?,
-            Some(frozen) => {
-                let filled = match &frozen.weights {
-                    Some(weights) => model.loaded(part, &Checkpoint::open(weights)?)?,
-                    None => model.randomized(part, run_seed(dir)?),
-                };
-                check_hash(&filled, part, &frozen.hash)?;
-                filled
-            }
+        let elsewhere = frozen.iter().find(|frozen| frozen.part == part);
+        let at = match elsewhere.map(|frozen| &frozen.weights) {
+            None => dir.to_owned(),
+            Some(None) => continue,
+            Some(Some(weights)) => place(dir, part, weights)?,
         };
+        if frozen_parts(&at)?.iter().any(|frozen| frozen.part == part) && at != dir {
+            continue;
+        }
+        Checkpoint::open(&at)?.check(&model.infos(part))?;
     }
-    Ok(model)
+    Ok(())
+}
+
+/// One part of a checkpoint: its own tensors, or those of the place that its state names.
+fn fill(model: Vlm, part: Part, dir: &Path, chain: usize) -> anyhow::Result<Vlm> {
+    let Some(frozen) = frozen_parts(dir)?.into_iter().find(|frozen| frozen.part == part) else {
+        return Ok(model.loaded(part, &Checkpoint::open(dir)?)?);
+    };
+    let filled = match &frozen.weights {
+        None => model.randomized(part, run_seed(dir)?),
+        Some(weights) if chain > 0 => fill(model, part, &place(dir, part, weights)?, chain - 1)?,
+        Some(weights) => {
+            let message = format!("the {} of `{}` leads from run to run without end", part.name(), weights.display());
+            return Err(Refusal::missing(message, "a `state.json` on the way is damaged").into());
+        }
+    };
+    check_hash(&filled, part, &frozen.hash)?;
+    Ok(filled)
+}
+
+fn frozen_parts(dir: &Path) -> anyhow::Result<Vec<FrozenPart>> {
+    let path = dir.join("state.json");
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let state: TrainState =
+        serde_json::from_str(&fs::read_to_string(&path)?).with_context(|| format!("`{}`", path.display()))?;
+    Ok(state.frozen)
+}
+
+/// The recorded directory, or, where everything was moved together, the one that the configuration names.
+fn place(dir: &Path, part: Part, recorded: &Path) -> anyhow::Result<PathBuf> {
+    if recorded.is_dir() {
+        return Ok(recorded.to_owned());
+    }
+    let configured = run_config(dir)?.and_then(|config| setup::part_weights(&config, part));
+    Ok(configured.filter(|path| path.is_dir()).unwrap_or_else(|| recorded.to_owned()))
 }
 
 /// Refuses weights that are not those with which the run was made.
-pub(crate) fn check_hash(model: &Vlm, part: Part, expected: &str) -> anyhow::Result<()> {
+fn check_hash(model: &Vlm, part: Part, expected: &str) -> anyhow::Result<()> {
     if part_hash(model, part) == expected {
         return Ok(());
     }
@@ -152,11 +206,12 @@ fn data_settings(dir: &Path, model: &Vlm) -> anyhow::Result<DataConfig> {
     Ok(run_config(dir)?.map_or_else(|| DataConfig { max_seq, ..DataConfig::default() }, |config| config.data))
 }
 
-fn processor(dir: &Path, model: &Vlm) -> anyhow::Result<ImageProcessor> {
+/// What the encoder wants to see: its `preprocessor_config.json`, or its family's habits.
+pub(crate) fn processor(dir: &Path, sizes: &VlmConfig) -> anyhow::Result<ImageProcessor> {
     let file = dir.join("preprocessor_config.json");
-    let size = model.config.vision.image_size as u32;
+    let size = sizes.vision.image_size as u32;
     if !file.is_file() {
-        return Ok(match model.config.vision.family {
+        return Ok(match sizes.vision.family {
             VisionFamily::Clip => ImageProcessor::clip(size),
             VisionFamily::Siglip => ImageProcessor::siglip(size),
         });

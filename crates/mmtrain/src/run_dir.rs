@@ -1,10 +1,13 @@
-//! Run directories: names, what is in them, which one is meant.
+//! Run directories: names, what is in them, which one is meant, and being the one who works in it.
 
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
-use mmtrain_train::checkpoint::{steps, write_atomically};
+use mmtrain_train::TrainError;
+use mmtrain_train::checkpoint::{LOCK_FILE, RunLock, steps, write_atomically};
 use serde::{Deserialize, Serialize};
 
 use crate::fail::Refusal;
@@ -19,6 +22,9 @@ pub(crate) struct RunInfo {
     pub(crate) format_version: u32,
     /// `pretrain`, `sft` or `dpo`.
     pub(crate) stage: String,
+    /// The configuration it was made from, as `--config` named it.
+    #[serde(default)]
+    pub(crate) config: Option<String>,
     /// Seconds since 1970 when the run began.
     pub(crate) started: u64,
     /// What it started from, if not from its configuration alone.
@@ -27,8 +33,9 @@ pub(crate) struct RunInfo {
 
 impl RunInfo {
     /// For a run that begins now.
-    pub(crate) fn new(stage: &str, init: Option<&Path>) -> Self {
-        Self { format_version: 1, stage: stage.to_owned(), started: now(), init: init.map(Path::to_owned) }
+    pub(crate) fn new(stage: &str, config: Option<&str>, init: Option<&Path>) -> Self {
+        let init = init.map(|init| fs::canonicalize(init).unwrap_or_else(|_| init.to_owned()));
+        Self { format_version: 1, stage: stage.to_owned(), config: config.map(str::to_owned), started: now(), init }
     }
 
     /// Reads a run's file.
@@ -40,38 +47,78 @@ impl RunInfo {
     pub(crate) fn write(&self, dir: &Path) -> anyhow::Result<()> {
         Ok(write_atomically(&dir.join("run.json"), serde_json::to_string_pretty(self)?.as_bytes())?)
     }
+
+    /// The name of the run's configuration: as recorded, or as the name of its directory has it.
+    fn config_name(&self, dir: &Path) -> Option<String> {
+        self.config.as_deref().map(config_name).or_else(|| {
+            let name = dir.file_name()?.to_str()?.strip_prefix(&self.stage)?.strip_prefix('-')?.to_owned();
+            let numbered = name.rsplit_once('-').filter(|(_, number)| number.parse::<u64>().is_ok());
+            Some(numbered.map_or(name.clone(), |(name, _)| name.to_owned()))
+        })
+    }
 }
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
+/// `configs/cc3m.toml`, `cc3m.toml` and `cc3m` are all `cc3m`.
+fn config_name(config: &str) -> String {
+    Path::new(config).file_stem().map_or_else(|| config.to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
 /// A directory for a new run: `checkpoints/STAGE-NAME`, numbered if that is taken.
 pub(crate) fn fresh(stage: &str, config: Option<&str>) -> PathBuf {
-    let name = config.map(Path::new).and_then(Path::file_stem).map_or("run".into(), |stem| stem.to_string_lossy());
-    let base = Path::new(RUNS).join(format!("{stage}-{name}"));
-    let mut path = base.clone();
+    let name = format!("{stage}-{}", config.map_or_else(|| "run".to_owned(), config_name));
+    let mut path = Path::new(RUNS).join(&name);
     let mut number = 1;
-    while path.exists() {
+    while path.exists() && !is_vacant(&path) {
         number += 1;
-        path = base.with_file_name(format!("{stage}-{name}-{number}"));
+        path = Path::new(RUNS).join(format!("{name}-{number}"));
     }
     path
 }
 
-/// The newest run of a stage.
-pub(crate) fn newest(stage: &str) -> anyhow::Result<PathBuf> {
+/// Whether a directory holds at most the lock of a start that was killed before it wrote anything.
+fn is_vacant(dir: &Path) -> bool {
+    only_lock(dir) && (!dir.join(LOCK_FILE).exists() || RunLock::acquire(dir).is_ok())
+}
+
+fn only_lock(dir: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(dir) else { return false };
+    entries.into_iter().all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK_FILE))
+}
+
+/// The newest run of a stage, of one configuration if one is named.
+pub(crate) fn newest(stage: &str, config: Option<&str>) -> anyhow::Result<PathBuf> {
+    let wanted = config.map(config_name);
     let mut runs = Vec::new();
     if Path::new(RUNS).is_dir() {
         for entry in fs::read_dir(RUNS)? {
             let path = entry?.path();
-            runs.extend(RunInfo::read(&path).filter(|info| info.stage == stage).map(|info| (info.started, path)));
+            let info = RunInfo::read(&path).filter(|info| info.stage == stage);
+            runs.extend(info.map(|info| (info.started, info.config_name(&path), path)));
         }
     }
-    runs.into_iter().max().map(|(_, path)| path).ok_or_else(|| {
-        let hint = format!("start one with `mmtrain {stage} --config …`, or name its directory: `--resume DIR`");
-        Refusal::usage(format!("no {stage} run in `{RUNS}/` to go on with"), hint).into()
-    })
+    runs.sort();
+    let fits = |name: &Option<String>| wanted.is_none() || *name == wanted;
+    match runs.iter().rfind(|(_, name, _)| fits(name)) {
+        Some((_, _, path)) => Ok(path.clone()),
+        None => Err(no_run(stage, config, &runs).into()),
+    }
+}
+
+fn no_run(stage: &str, config: Option<&str>, runs: &[(u64, Option<String>, PathBuf)]) -> Refusal {
+    let of = config.map_or_else(String::new, |config| format!(" of `{}`", config_name(config)));
+    let list = runs.iter().map(|(_, name, path)| {
+        format!("`{}` (of {})", path.display(), name.as_deref().unwrap_or("an unknown configuration"))
+    });
+    let list = list.collect::<Vec<_>>().join(", ");
+    let others = if runs.is_empty() { String::new() } else { format!("; there are: {list}") };
+    Refusal::usage(
+        format!("no {stage} run{of} in `{RUNS}/` to go on with{others}"),
+        format!("start one with `mmtrain {stage} --config …`, or name its directory: `--resume DIR`"),
+    )
 }
 
 /// Refuses to write into a directory that holds checkpoints, unless it is resumed.
@@ -82,4 +129,126 @@ pub(crate) fn refuse_overwrite(dir: &Path) -> anyhow::Result<()> {
     let shown = dir.display();
     let hint = format!("go on with `--resume {shown}`, or choose another `--run-dir`");
     Err(Refusal::storage(format!("`{shown}` already holds a run"), hint).into())
+}
+
+/// A run directory that this process works in. One that was made and stays empty is removed again, so that a start that
+/// fails leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct RunDir {
+    path: PathBuf,
+    /// Directories that were made for it, outermost first.
+    made: Vec<PathBuf>,
+    _lock: RunLock,
+}
+
+impl RunDir {
+    /// Makes the directory if it is not there, and takes its lock.
+    pub(crate) fn enter(path: &Path) -> anyhow::Result<Self> {
+        let made = absent(path);
+        let lock = fs::create_dir_all(path).map_err(TrainError::from).and_then(|()| RunLock::acquire(path));
+        match lock {
+            Ok(lock) => Ok(Self { path: path.to_owned(), made, _lock: lock }),
+            Err(error) => {
+                remove_empty(&made);
+                Err(match error {
+                    TrainError::Io(error) => unusable(path, &error).into(),
+                    other => other.into(),
+                })
+            }
+        }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        if only_lock(&self.path) {
+            // The lock is still held: nobody else can have come in between.
+            let _ = fs::remove_file(self.path.join(LOCK_FILE));
+            remove_empty(&self.made);
+        }
+    }
+}
+
+/// The directories on the way to `path` that are not there yet, outermost first.
+fn absent(path: &Path) -> Vec<PathBuf> {
+    let there = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+    let absent = path.ancestors().take_while(there).map(Path::to_owned).collect::<BTreeSet<_>>();
+    absent.into_iter().collect()
+}
+
+fn remove_empty(made: &[PathBuf]) {
+    for dir in made.iter().rev() {
+        let _ = fs::remove_dir(dir);
+    }
+}
+
+/// A directory in which no run can be kept.
+fn unusable(path: &Path, error: &std::io::Error) -> Refusal {
+    let hint = match error.kind() {
+        ErrorKind::PermissionDenied => {
+            "you may not write there: choose another `--run-dir`, or change the permissions of the directory"
+        }
+        ErrorKind::ReadOnlyFilesystem => "the file system is read-only: choose another `--run-dir`",
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "a file is in the way: choose another `--run-dir`",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space, or choose another `--run-dir`",
+        _ => "choose another `--run-dir`",
+    };
+    Refusal::storage(format!("`{}` cannot be used as a run directory: {error}", path.display()), hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(config: Option<&str>) -> RunInfo {
+        RunInfo::new("pretrain", config, None)
+    }
+
+    #[test]
+    fn a_run_knows_its_configuration_by_record_or_by_the_name_of_its_directory() {
+        let name = |config, dir: &str| info(config).config_name(Path::new(dir));
+        assert_eq!(name(Some("configs/cc3m.toml"), "checkpoints/mine").as_deref(), Some("cc3m"));
+        assert_eq!(name(None, "checkpoints/pretrain-cc3m").as_deref(), Some("cc3m"));
+        assert_eq!(name(None, "checkpoints/pretrain-cc3m-siglip-qwen2-3").as_deref(), Some("cc3m-siglip-qwen2"));
+        assert_eq!(name(None, "checkpoints/mine"), None);
+    }
+
+    #[test]
+    fn a_directory_in_which_nothing_was_written_goes_again_with_those_made_for_it() {
+        let place = tempfile::tempdir().expect("temp dir");
+        let run = place.path().join("a/b/run");
+        let entered = RunDir::enter(&run).expect("made");
+        assert!(RunDir::enter(&run).is_err(), "one owner");
+        assert!(run.is_dir() && !is_vacant(&run), "a start that is under way is not vacant");
+        drop(entered);
+        assert!(!place.path().join("a").exists());
+    }
+
+    #[test]
+    fn a_directory_with_something_in_it_or_made_by_others_stays() {
+        let place = tempfile::tempdir().expect("temp dir");
+        let run = place.path().join("run");
+        let entered = RunDir::enter(&run).expect("made");
+        fs::write(run.join("config.toml"), "x").expect("written");
+        drop(entered);
+        assert!(run.join("config.toml").is_file());
+        let theirs = place.path().join("theirs");
+        fs::create_dir(&theirs).expect("made");
+        drop(RunDir::enter(&theirs).expect("entered"));
+        assert!(theirs.is_dir() && only_lock(&theirs) && !theirs.join(LOCK_FILE).exists());
+    }
+
+    #[test]
+    fn what_a_killed_start_left_is_vacant() {
+        let place = tempfile::tempdir().expect("temp dir");
+        fs::write(place.path().join(LOCK_FILE), "pid 1\n").expect("written");
+        assert!(is_vacant(place.path()));
+        fs::write(place.path().join("metrics.jsonl"), "").expect("written");
+        assert!(!is_vacant(place.path()));
+    }
 }

@@ -1,14 +1,11 @@
 //! From a configuration to everything a run needs: data, tokenizer, sizes, weights.
-//!
-//! All that is missing is found before anything is loaded, and reported together.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use mmtrain_config::{
-    DataConfig, DatasetPreset, EncoderConfig, ImageFit, LimitsConfig, RunConfig, SourceConfig, SynthConfig,
-    TemplateKind, dataset_preset,
+    DataConfig, EncoderConfig, ImageFit, LimitsConfig, RunConfig, SourceConfig, SynthConfig, TemplateKind,
 };
 use mmtrain_data::{Mixture, Preparer, Source, WebDataset};
 use mmtrain_media::{Alpha, Fit, ImageProcessor, MediaLimits};
@@ -34,71 +31,6 @@ pub(crate) struct RunData {
     pub(crate) mixture: Arc<Mixture>,
     /// Held-out data.
     pub(crate) held_out: Option<Arc<Mixture>>,
-}
-
-/// Says everything that a configuration refers to and that is not there. Data with a `synth` table can be made.
-pub(crate) fn require_inputs(config: &RunConfig) -> anyhow::Result<()> {
-    let mut missing = Vec::new();
-    for source in config.data.sources.iter().chain(&config.data.eval) {
-        if source.synth.is_none() && !synth_sibling(config, source) && !is_there(&source.location()) {
-            missing.push(missing_data(source));
-        }
-    }
-    for (key, path) in weight_paths(config) {
-        if !path.is_dir() {
-            missing.push(missing_weights(key, &path));
-        }
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let (what, how): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
-    Err(Refusal::missing(what.join("\n"), how.join("\n      ")).into())
-}
-
-/// Whether a source without a `synth` table lies where another one is going to be made.
-fn synth_sibling(config: &RunConfig, source: &SourceConfig) -> bool {
-    config.data.sources.iter().any(|other| other.synth.is_some() && other.location() == source.location())
-}
-
-fn is_there(path: &Path) -> bool {
-    path.exists() || path.to_string_lossy().contains(['{', '*'])
-}
-
-fn missing_data(source: &SourceConfig) -> (String, String) {
-    let what = format!("no data for source `{}` at `{}`", source.name, source.location().display());
-    (what, data_hint(&source.name, dataset_preset(&source.name)))
-}
-
-fn data_hint(name: &str, preset: Option<&DatasetPreset>) -> String {
-    match preset {
-        Some(preset) => format!("{name}: expected {}; {}", preset.layout, preset.how_to_get),
-        None => format!(
-            "{name}: expected WebDataset shards (`*-train-0000.tar`, …, members `KEY.jpg` and `KEY.txt`) in that directory"
-        ),
-    }
-}
-
-fn missing_weights(key: &'static str, path: &Path) -> (String, String) {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    (
-        format!("no weights for `{key}` at `{}`", path.display()),
-        format!(
-            "{key}: put the Hugging Face checkpoint `{name}` there (config.json, *.safetensors, tokenizer.json and \
-             preprocessor_config.json; for example `hf download ORG/{name} --local-dir {}`), or set another `{key}`",
-            path.display()
-        ),
-    )
-}
-
-fn weight_paths(config: &RunConfig) -> Vec<(&'static str, PathBuf)> {
-    let model = &config.model;
-    let paths = [
-        ("model.encoder.weights", model.encoder.weights.clone()),
-        ("model.connector.weights", model.connector.weights().cloned()),
-        ("model.decoder.weights", model.decoder.weights.clone()),
-    ];
-    paths.into_iter().filter_map(|(key, path)| Some((key, path?))).collect()
 }
 
 /// Makes what a `synth` table asks for, unless a stop is asked for, and opens all sources.
@@ -151,21 +83,38 @@ pub(crate) fn open_source(source: &SourceConfig) -> anyhow::Result<Arc<dyn Sourc
 ///
 /// Text-only checkpoints get an `<image>` token.
 pub(crate) fn tokenizer(config: &RunConfig, mixture: &Mixture) -> anyhow::Result<TextTokenizer> {
-    let settings = &config.model.tokenizer;
-    let mut tokenizer = match (&settings.path, &settings.train_bpe, &config.model.decoder.weights) {
-        (Some(path), _, _) => TextTokenizer::load(path)?,
-        (None, Some(bpe), _) => train_tokenizer(mixture, bpe.vocab_size)?,
-        (None, None, Some(weights)) => TextTokenizer::load(weights)?,
-        (None, None, None) => {
-            return Err(Refusal::usage(
-                "a decoder from random numbers has no tokenizer",
-                "set `model.tokenizer.train_bpe = { vocab_size = 512 }` or `model.tokenizer.path`",
-            )
-            .into());
-        }
+    let mut tokenizer = match tokenizer_kind(config)? {
+        TokenizerKind::There(path) => TextTokenizer::load(path)?,
+        TokenizerKind::Learned { vocab_size } => train_tokenizer(mixture, vocab_size)?,
     };
     tokenizer.ensure_image_token()?;
     Ok(tokenizer)
+}
+
+/// How a configuration comes by its tokenizer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenizerKind<'a> {
+    /// It lies there: the given one, or the decoder's.
+    There(&'a Path),
+    /// It is learned from the captions when the run begins.
+    Learned {
+        /// Tokens at most; captions may not have as many.
+        vocab_size: usize,
+    },
+}
+
+/// The tokenizer that a configuration asks for.
+pub(crate) fn tokenizer_kind(config: &RunConfig) -> anyhow::Result<TokenizerKind<'_>> {
+    let settings = &config.model.tokenizer;
+    match (&settings.path, &settings.train_bpe, &config.model.decoder.weights) {
+        (Some(path), _, _) | (None, None, Some(path)) => Ok(TokenizerKind::There(path)),
+        (None, Some(bpe), _) => Ok(TokenizerKind::Learned { vocab_size: bpe.vocab_size }),
+        (None, None, None) => Err(Refusal::usage(
+            "a decoder from random numbers has no tokenizer",
+            "set `model.tokenizer.train_bpe = { vocab_size = 512 }` or `model.tokenizer.path`",
+        )
+        .into()),
+    }
 }
 
 fn train_tokenizer(mixture: &Mixture, vocab_size: usize) -> anyhow::Result<TextTokenizer> {

@@ -2,21 +2,24 @@
 
 use std::process::ExitCode;
 
-use mmtrain_config::Resolved;
+use burn::tensor::Device;
+use mmtrain_config::{Resolved, RunConfig};
 use mmtrain_data::Mixture;
 use mmtrain_model::Vlm;
-use mmtrain_model::config::VlmConfig;
+use mmtrain_model::config::{VlmConfig, read_vlm};
 use mmtrain_model::device::OpenDevice;
+use mmtrain_text::TextTokenizer;
 use mmtrain_train::memory::{KeepPlan, MemoryEstimate, estimate};
 use mmtrain_train::trainer::trained;
 use serde_json::{Map, Value, json};
 
 use super::train::{keep, ledger, memory_rows, micro_shape, plan_json, total_steps};
 use super::{print, print_json};
-use crate::cli::TrainArgs;
-use crate::fail::Refusal;
+use crate::inputs::check_headers;
+use crate::model_dir;
+use crate::origin::Origin;
 use crate::report::LedgerRow;
-use crate::setup;
+use crate::setup::{self, TokenizerKind};
 
 /// What is known about one source.
 struct SourceLine {
@@ -26,23 +29,18 @@ struct SourceLine {
     samples: Option<usize>,
 }
 
-/// Resolves everything, opens the data, prints sizes, ledger and memory estimate; trains nothing, writes nothing.
-pub(crate) fn run(resolved: &Resolved, args: &TrainArgs, device: &OpenDevice) -> anyhow::Result<ExitCode> {
+/// Resolves everything, opens data and weights, prints sizes, ledger and memory estimate; trains nothing, writes nothing.
+pub(crate) fn run(
+    resolved: &Resolved,
+    origin: &Origin<'_>,
+    as_json: bool,
+    device: &OpenDevice,
+) -> anyhow::Result<ExitCode> {
     let config = &resolved.config;
-    setup::require_inputs(config)?;
     let sources = sources(config)?;
-    let vocab = match (&config.model.tokenizer.train_bpe, &config.model.tokenizer.path, &config.model.decoder.weights) {
-        (Some(bpe), ..) => bpe.vocab_size,
-        (None, Some(path), _) | (None, None, Some(path)) => mmtrain_text::TextTokenizer::load(path)?.vocab_size(),
-        (None, None, None) => {
-            return Err(
-                Refusal::usage("no tokenizer", "set `model.tokenizer.path` or `model.tokenizer.train_bpe`").into()
-            );
-        }
-    };
-    let sizes = setup::model_config(config, vocab, 3)?;
-    let processor = setup::processor(&config.model.encoder, &sizes.vision)?;
-    let model = Vlm::zeros(&sizes, &device.device);
+    let (model, vocabulary) = model(config, origin, &device.device)?;
+    let sizes = model.config.clone();
+    let processor = origin.processor(config, &sizes)?;
     let keep = keep(config, &sizes);
     let mmtrain_config::ObjectiveConfig::NextToken { chunk_rows } = config.objective;
     let memory = estimate(&model, trained(config), micro_shape(config), keep, chunk_rows);
@@ -51,6 +49,7 @@ pub(crate) fn run(resolved: &Resolved, args: &TrainArgs, device: &OpenDevice) ->
     let plan = DryRun {
         sources,
         ledger: ledger(config, &model),
+        vocabulary,
         sizes,
         keep,
         memory,
@@ -58,7 +57,7 @@ pub(crate) fn run(resolved: &Resolved, args: &TrainArgs, device: &OpenDevice) ->
         side: processor.size,
         device: device.name.clone(),
     };
-    if args.json {
+    if as_json {
         print_json(&plan.json(resolved))?;
     } else {
         print(&plan.text(resolved))?;
@@ -66,7 +65,41 @@ pub(crate) fn run(resolved: &Resolved, args: &TrainArgs, device: &OpenDevice) ->
     Ok(ExitCode::SUCCESS)
 }
 
-fn sources(config: &mmtrain_config::RunConfig) -> anyhow::Result<Vec<SourceLine>> {
+/// How many tokens the decoder knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Vocabulary {
+    /// The tokenizer is there.
+    Exact,
+    /// It is learned when the run begins, and may end up with fewer.
+    AtMost(usize),
+}
+
+/// The model of zeros, with the sizes that it will have. Weights are opened and compared, but no tensor is read.
+fn model(config: &RunConfig, origin: &Origin<'_>, device: &Device) -> anyhow::Result<(Vlm, Vocabulary)> {
+    if let Some(dir) = origin.dir() {
+        let model = Vlm::zeros(&read_vlm(dir)?, device);
+        model_dir::check_headers(&model, dir)?;
+        return Ok((model, Vocabulary::Exact));
+    }
+    let (sizes, vocabulary) = match setup::tokenizer_kind(config)? {
+        // The id of the placeholder changes no size.
+        TokenizerKind::Learned { vocab_size } => {
+            (setup::model_config(config, vocab_size, 0)?, Vocabulary::AtMost(vocab_size))
+        }
+        TokenizerKind::There(path) => {
+            let mut tokenizer = TextTokenizer::load(path)?;
+            tokenizer.ensure_image_token()?;
+            let sizes = setup::model_config(config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?;
+            setup::check_vocab(&tokenizer, &sizes)?;
+            (sizes, Vocabulary::Exact)
+        }
+    };
+    let model = Vlm::zeros(&sizes, device);
+    check_headers(config, &model)?;
+    Ok((model, vocabulary))
+}
+
+fn sources(config: &RunConfig) -> anyhow::Result<Vec<SourceLine>> {
     let mut lines = Vec::new();
     for source in &config.data.sources {
         let place = source.location();
@@ -91,6 +124,7 @@ fn sources(config: &mmtrain_config::RunConfig) -> anyhow::Result<Vec<SourceLine>
 struct DryRun {
     sources: Vec<SourceLine>,
     ledger: Vec<LedgerRow>,
+    vocabulary: Vocabulary,
     sizes: VlmConfig,
     keep: KeepPlan,
     memory: MemoryEstimate,
@@ -115,6 +149,8 @@ impl DryRun {
             "image_size": self.side,
             "tokens_per_image": self.sizes.tokens_per_image(),
             "ledger": ledger.collect::<Vec<_>>(),
+            "vocab_size": self.sizes.text.vocab_size,
+            "vocab_size_is_upper_bound": matches!(self.vocabulary, Vocabulary::AtMost(_)),
             "memory_bytes": memory.collect::<Map<_, _>>(),
             "recompute": plan_json(self.keep, &self.sizes),
             "global_batch_size": resolved.config.train.global_batch_size,
@@ -138,6 +174,12 @@ impl DryRun {
         }));
         lines.push(format!("image        {0} x {0} pixels, {1} tokens", self.side, self.sizes.tokens_per_image()));
         lines.extend(ledger_lines(&self.ledger));
+        if let Vocabulary::AtMost(tokens) = self.vocabulary {
+            lines.push(format!(
+                "vocabulary   {tokens} tokens at most, learned from the captions when the run begins: with fewer the decoder is \
+                 smaller"
+            ));
+        }
         let memory = memory_rows(&self.memory);
         let shown = memory.iter().map(|(name, bytes)| format!("{name} {}", mebibytes(*bytes)));
         lines.push(format!(

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use mmtrain_config::SourceConfig;
 use mmtrain_data::{DataError, Mixture, Pass, Preparer};
-use mmtrain_generate::{CaptionReport, GenerateOptions, SamplingConfig, caption_eval};
+use mmtrain_generate::{CaptionReport, GenerateOptions, SamplingConfig, SceneGroup, caption_eval};
+use mmtrain_train::checkpoint::write_atomically;
 
 use super::{Context, note, print, print_json};
 use crate::cli::EvalArgs;
+use crate::fail::Refusal;
 use crate::{model_dir, setup};
 
 /// Rows that are generated together.
@@ -22,7 +24,8 @@ pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<ExitCode
     let workers = setup::workers(0);
     let mut samples = Vec::new();
     let mut skipped = 0_usize;
-    for outcome in Pass::new(mixture, loaded.preparer.clone(), args.limit, workers)? {
+    let limit = (args.limit > 0).then_some(args.limit);
+    for outcome in Pass::new(mixture, loaded.preparer.clone(), limit, workers)? {
         match outcome? {
             Ok(sample) => samples.push(sample),
             Err(skip) => {
@@ -38,6 +41,11 @@ pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<ExitCode
         &greedy(&loaded.preparer, args.max_new_tokens),
         BATCH,
     )?;
+    if let Some(output) = &args.output {
+        write_atomically(output, &serde_json::to_vec_pretty(&report)?).map_err(|error| {
+            Refusal::storage(error.to_string(), "`--output` takes a file in a directory that is there")
+        })?;
+    }
     if args.json {
         print_json(&report)?;
     } else {
@@ -79,6 +87,15 @@ fn text(report: &CaptionReport, skipped: usize) -> String {
             format!("  {name:<18} {:.2} % ({right} of {total})", 100.0 * f64::from(*right) / f64::from((*total).max(1)))
         }));
     }
+    let groups =
+        [("unseen combinations", &report.unseen_combinations), ("seen combinations", &report.seen_combinations)];
+    lines.extend(groups.iter().filter_map(|(name, group)| group_line(name, group.as_ref()?)));
     lines.push(format!("exact captions       {:.2} %", report.exact_match * 100.0));
     lines.join("\n")
+}
+
+/// Scenes with, or without, a combination of attributes that training never shows.
+fn group_line(name: &str, group: &SceneGroup) -> Option<String> {
+    let accuracy = group.attribute_accuracy? * 100.0;
+    Some(format!("{name:<20} {accuracy:.2} % of the attributes of {} samples", group.samples))
 }

@@ -1,14 +1,14 @@
 //! `mmtrain pretrain`: wiring of a training run.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::{DType, Device};
 use fs_err as fs;
-use mmtrain_config::{ObjectiveConfig, Precision, Request, Resolved, RunConfig, differences, load, parse_resolved};
+use mmtrain_config::{ObjectiveConfig, Precision, RunConfig};
 use mmtrain_data::{Mixture, Preparer};
 use mmtrain_media::ImageProcessor;
 use mmtrain_model::Vlm;
@@ -16,8 +16,7 @@ use mmtrain_model::config::VlmConfig;
 use mmtrain_model::params::Part;
 use mmtrain_text::TextTokenizer;
 use mmtrain_train::checkpoint::{
-    DataIdentity, Found, FrozenPart, RunLock, TrainState, dir_name, find_newest, load as load_checkpoint,
-    write_atomically,
+    DataIdentity, Found, TrainState, dir_name, find_newest, load as load_checkpoint, write_atomically,
 };
 use mmtrain_train::driver::Plan;
 use mmtrain_train::memory::{self, KeepPlan, MicroShape, keep_plan};
@@ -26,108 +25,86 @@ use mmtrain_train::trainer::{Ending, Progress, Run, mark_finished, train, traine
 use mmtrain_train::{Stop, TrainError};
 use serde_json::json;
 
-use super::{Context, config_dirs, note};
+use super::resume::{announce, init, resolve, resume_dir};
+use super::{Context, dry_run, note, watch::Watcher};
 use crate::cli::TrainArgs;
-use crate::commands::{dry_run, watch::Watcher};
-use crate::fail::Refusal;
-use crate::run_dir::{RunInfo, fresh, newest, refuse_overwrite};
-use crate::{model_dir, setup};
+use crate::inputs::require_inputs;
+use crate::origin::Origin;
+use crate::run_dir::{RunDir, RunInfo, fresh, refuse_overwrite};
+use crate::setup;
 
 /// Exit code after a signal, with what was done saved: "try again later" (`sysexits.h`).
 pub(crate) const EXIT_STOPPED: u8 = 75;
+
+/// The resolved configuration, in a run and in each of its checkpoints.
+const CONFIG_FILE: &str = "config.toml";
 
 /// Runs a training stage.
 pub(crate) fn run(context: &Context, stage: &str, args: &TrainArgs) -> anyhow::Result<ExitCode> {
     let device = context.device.open()?;
     let resume = resume_dir(stage, args)?;
-    let resolved = resolve(args, resume.as_deref())?;
+    let path = resume.clone().or_else(|| args.run_dir.clone());
+    let path = path.unwrap_or_else(|| fresh(stage, args.config.as_deref()));
+    let held = hold(&path, resume.is_some(), args.dry_run)?;
+    let found = if resume.is_some() { find_newest(&path)? } else { None };
+    let resolved = resolve(stage, args, resume.as_deref(), found.as_ref())?;
     resolved.notes().iter().for_each(|text| note(&format!("note: {text}")));
+    let init = init(args, resume.as_deref(), found.as_ref())?;
+    require_inputs(&resolved.config)?;
+    let origin = Origin::new(found.as_ref(), init.as_deref())?;
     if args.dry_run {
-        return dry_run::run(&resolved, args, &device);
+        return dry_run::run(&resolved, &origin, args.json, &device);
     }
-    let run_dir =
-        resume.clone().or_else(|| args.run_dir.clone()).unwrap_or_else(|| fresh(stage, args.config.as_deref()));
-    if resume.is_none() {
-        refuse_overwrite(&run_dir)?;
+    if resume.is_some() {
+        announce(&path, found.as_ref(), context.quiet);
     }
-    setup::require_inputs(&resolved.config)?;
-    fs::create_dir_all(&run_dir)?;
-    let _lock = RunLock::acquire(&run_dir)?;
+    let run_dir = held.map_or_else(|| RunDir::enter(&path), Ok)?;
     let stop = stop_on_signals()?;
-    let found = find_newest(&run_dir)?;
-    announce(&run_dir, found.as_ref(), context);
-    let prepared = Prepared::new(resolved.config, &run_dir, args, &device.device, found.as_ref(), &stop)?;
-    if RunInfo::read(&run_dir).is_none() {
-        RunInfo::new(stage, args.init.as_deref()).write(&run_dir)?;
+    let prepared = Prepared::new(resolved.config, run_dir.path(), &origin, &device.device, &stop)?;
+    if RunInfo::read(&path).is_none() {
+        RunInfo::new(stage, args.config.as_deref(), init.as_deref()).write(&path)?;
     }
+    write_texts(&prepared.run, found.as_ref())?;
     finish(context, stage, prepared, &device.name, &stop)
 }
 
-/// The run to go on with. `--resume` alone means the newest, or the one that `--run-dir` names.
-fn resume_dir(stage: &str, args: &TrainArgs) -> anyhow::Result<Option<PathBuf>> {
-    let dir = match (&args.resume, &args.run_dir) {
-        (None, _) => return Ok(None),
-        (Some(Some(dir)), Some(run_dir)) if dir != run_dir => {
-            return Err(
-                Refusal::usage("`--resume` and `--run-dir` name different directories", "give one of them").into()
-            );
+/// Keeps others out of a directory that is there already, before anything in it is looked at.
+fn hold(path: &Path, resumed: bool, dry_run: bool) -> anyhow::Result<Option<RunDir>> {
+    if dry_run || !path.is_dir() {
+        return Ok(None);
+    }
+    if !resumed {
+        refuse_overwrite(path)?;
+    }
+    RunDir::enter(path).map(Some)
+}
+
+/// Writes the files that every checkpoint carries along beside the checkpoints too. Readers like to find them there; but for
+/// `config.toml` nothing is ever read from them.
+fn write_texts(run: &Run, found: Option<&Found>) -> anyhow::Result<()> {
+    for (name, text) in &run.texts {
+        let path = run.run_dir.join(name);
+        let same = fs::read(&path).is_ok_and(|there| there == text.as_bytes());
+        if let Some(found) = found.filter(|_| !same && name != CONFIG_FILE) {
+            note(&format!(
+                "warning: `{}` was changed or removed; that of step {} is put back",
+                path.display(),
+                found.step
+            ));
         }
-        (Some(Some(dir)), _) | (Some(None), Some(dir)) => dir.clone(),
-        (Some(None), None) => newest(stage)?,
-    };
-    Ok(Some(dir))
-}
-
-/// The configuration of the run: what the directory holds, or what was asked for.
-///
-/// Both may be given on a resume if they agree in everything that would change the run.
-fn resolve(args: &TrainArgs, resume: Option<&Path>) -> anyhow::Result<Resolved> {
-    let dirs = config_dirs();
-    let own = resume.map(|dir| dir.join("config.toml")).filter(|path| path.is_file());
-    let Some(own) = own else {
-        let resolved =
-            load(&Request { config: args.config.as_deref(), sets: &args.sets, sources: &args.data, search: &dirs })?;
-        return Ok(resolved);
-    };
-    let own_name = own.display().to_string();
-    let stored = parse_resolved(&fs::read_to_string(&own)?, &own_name)?;
-    let base = args.config.as_deref().unwrap_or(&own_name);
-    let asked = load(&Request { config: Some(base), sets: &args.sets, sources: &args.data, search: &dirs })?;
-    let changed = differences(&stored.config, &asked.config);
-    let forbidden =
-        changed.iter().filter(|difference| difference.changes_run).map(ToString::to_string).collect::<Vec<_>>();
-    if forbidden.is_empty() {
-        return Ok(with_ranks(asked, stored.config.train.ranks));
+        if !same {
+            write_atomically(&path, text.as_bytes())?;
+        }
     }
-    let message = format!(
-        "the run in `{}` has another configuration:\n  {}",
-        resume.unwrap_or(&own).display(),
-        forbidden.join("\n  ")
-    );
-    Err(Refusal::usage(message, "leave out what differs, or start a new run with `--init` from this one").into())
+    Ok(())
 }
 
-/// The number of ranks is part of the run: it fixes the order of sums, on whatever machine it goes on.
-fn with_ranks(mut resolved: Resolved, ranks: usize) -> Resolved {
-    resolved.config.train.ranks = ranks;
-    resolved
-}
-
-fn announce(run_dir: &Path, found: Option<&Found>, context: &Context) {
-    let Some(found) = found else { return };
-    for reason in &found.rejected {
-        note(&format!("warning: passed over {reason}"));
-    }
-    if !context.quiet {
-        note(&format!("going on with `{}` from step {}", run_dir.display(), found.step));
-    }
-}
-
-/// The first signal asks to stop after the step; the second one ends at once.
+/// The first signal asks to stop after the step. The second one ends at once, with 128 and its number as shells have it:
+/// nothing is saved then, so it must not look like [`EXIT_STOPPED`].
 pub(crate) fn stop_on_signals() -> anyhow::Result<Stop> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, i32::from(EXIT_STOPPED), flag.clone())?;
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, flag.clone())?;
         signal_hook::flag::register(signal, flag.clone())?;
     }
     Ok(Stop::from_flag(flag))
@@ -144,30 +121,28 @@ impl Prepared {
     fn new(
         mut config: RunConfig,
         run_dir: &Path,
-        args: &TrainArgs,
+        origin: &Origin<'_>,
         device: &Device,
-        found: Option<&Found>,
         stop: &Stop,
     ) -> anyhow::Result<Self> {
         let is_cpu = *device == Device::flex();
         resolve_ranks(&mut config, is_cpu);
         let data = setup::open_data(&config, stop)?;
-        let tokenizer = Arc::new(run_tokenizer(&config, &data.mixture, run_dir, args.init.as_deref())?);
-        let base = base_model(&config, args, &tokenizer, device)?;
+        let tokenizer = Arc::new(origin.tokenizer(&config, &data.mixture)?);
+        let base = origin.model(&config, &tokenizer, device)?;
         let sizes = base.config.clone();
         setup::check_vocab(&tokenizer, &sizes)?;
-        let processor = setup::processor(&config.model.encoder, &sizes.vision)?;
+        let processor = origin.processor(&config, &sizes)?;
         let template = setup::template(config.data.template);
         let preparer = Arc::new(setup::preparer(tokenizer.clone(), processor.clone(), &sizes, template, &config.data));
-        let frozen = frozen_parts(&config, &base);
-        let keep = keep(&config, &sizes);
-        let progress = start(&config, base, found, &data.mixture, &frozen, keep)?;
+        let progress = start(&config, base, origin, &data.mixture, &sizes)?;
+        let frozen = progress.state.frozen.clone();
         let total_steps = total_steps(&config, data.mixture.epoch_len());
         let plan = plan(&config, progress.state.keep, is_cpu);
-        let texts = texts(&config, &sizes, &tokenizer, &processor)?;
-        for (name, text) in &texts {
-            write_atomically(&run_dir.join(name), text.as_bytes())?;
-        }
+        let texts = match origin {
+            Origin::Checkpoint(found) => resumed_texts(&config, found)?,
+            Origin::Init(_) | Origin::Config => texts(&config, &sizes, &tokenizer, &processor)?,
+        };
         let workers = setup::workers(config.data.workers);
         let (mixture, held_out) = (data.mixture, data.held_out);
         let run_dir = run_dir.to_owned();
@@ -178,81 +153,32 @@ impl Prepared {
 
 /// Ranks are resolved once: their number fixes the order of sums, so it is recorded in the run.
 fn resolve_ranks(config: &mut RunConfig, is_cpu: bool) {
-    let micro_batches = config.train.global_batch_size.get() / config.train.micro_batch_size.get();
-    let most = if is_cpu { setup::cores().min(micro_batches) } else { 1 };
-    config.train.ranks = if config.train.ranks == 0 { most } else { config.train.ranks.min(micro_batches) };
-}
-
-/// The tokenizer the run already has, that of the model it starts from, or a new one.
-fn run_tokenizer(
-    config: &RunConfig,
-    mixture: &Mixture,
-    run_dir: &Path,
-    init: Option<&Path>,
-) -> anyhow::Result<TextTokenizer> {
-    let from = match init {
-        Some(init) => Some(model_dir::locate(init)?),
-        None => None,
-    };
-    let have = [Some(run_dir.to_owned()), from].into_iter().flatten().find(|dir| dir.join("tokenizer.json").is_file());
-    match have {
-        Some(dir) => {
-            let mut tokenizer = TextTokenizer::load(dir)?;
-            tokenizer.ensure_image_token()?;
-            Ok(tokenizer)
-        }
-        None => setup::tokenizer(config, mixture),
+    if config.train.ranks == 0 {
+        config.train.ranks = if is_cpu { setup::cores().min(config.train.grad_accum_steps()) } else { 1 };
     }
-}
-
-/// The weights at step 0.
-fn base_model(config: &RunConfig, args: &TrainArgs, tokenizer: &TextTokenizer, device: &Device) -> anyhow::Result<Vlm> {
-    if let Some(init) = &args.init {
-        return model_dir::load_weights(&model_dir::locate(init)?, device);
-    }
-    let sizes = setup::model_config(config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?;
-    setup::build_model(config, &sizes, device)
-}
-
-fn frozen_parts(config: &RunConfig, model: &Vlm) -> Vec<FrozenPart> {
-    let trained = trained(config);
-    let frozen = Part::ALL.into_iter().filter(|&part| !trained.part(part));
-    let describe = |part| {
-        let weights = setup::part_weights(config, part).map(|path| fs::canonicalize(&path).unwrap_or(path));
-        FrozenPart { part, weights, hash: model_dir::part_hash(model, part) }
-    };
-    frozen.map(describe).collect()
 }
 
 /// The state from which the loop goes on.
 fn start(
     config: &RunConfig,
     base: Vlm,
-    found: Option<&Found>,
+    origin: &Origin<'_>,
     mixture: &Mixture,
-    frozen: &[FrozenPart],
-    keep: KeepPlan,
+    sizes: &VlmConfig,
 ) -> anyhow::Result<Progress> {
     let data = identities(mixture);
-    let Some(found) = found else {
-        let state = TrainState {
-            step: 0,
-            cursor: mmtrain_data::Cursor::default(),
-            samples: 0,
-            supervised_tokens: 0,
-            data,
-            keep,
-            frozen: frozen.to_vec(),
-        };
+    let trained = trained(config);
+    let Origin::Checkpoint(found) = origin else {
+        let frozen = Part::ALL.into_iter().filter(|&part| !trained.part(part));
+        let frozen = frozen.map(|part| origin.frozen_part(config, part, &base)).collect();
+        let cursor = mmtrain_data::Cursor::default();
+        let keep = keep(config, sizes);
+        let state = TrainState { step: 0, cursor, samples: 0, supervised_tokens: 0, data, keep, frozen };
         return Ok(Progress { model: base, optimizer: AdamW::default(), state });
     };
-    let trained = trained(config);
     let parts = Part::ALL.into_iter().filter(|&part| trained.part(part)).collect::<Vec<_>>();
     let loaded = load_checkpoint(&found.dir, base, &parts)?;
     check_same_data(&loaded.state.data, &data)?;
-    for part in &loaded.state.frozen {
-        model_dir::check_hash(&loaded.model, part.part, &part.hash)?;
-    }
     Ok(Progress { model: loaded.model, optimizer: loaded.optimizer, state: loaded.state })
 }
 
@@ -332,11 +258,20 @@ fn texts(
     processor: &ImageProcessor,
 ) -> anyhow::Result<Vec<(String, String)>> {
     let mut texts = vec![
-        ("config.toml".to_owned(), config.to_toml()),
+        (CONFIG_FILE.to_owned(), config.to_toml()),
         ("config.json".to_owned(), format!("{:#}\n", sizes.to_hf())),
         ("preprocessor_config.json".to_owned(), format!("{:#}\n", processor.to_hf())),
     ];
     texts.extend(tokenizer.files()?.into_iter().map(|(name, text)| (name.to_owned(), text)));
+    Ok(texts)
+}
+
+/// The same files as the checkpoint's, but for the configuration, which may say that the run is longer now.
+fn resumed_texts(config: &RunConfig, found: &Found) -> anyhow::Result<Vec<(String, String)>> {
+    let mut texts = found.texts()?;
+    for (_, text) in texts.iter_mut().filter(|(name, _)| name == CONFIG_FILE) {
+        *text = config.to_toml();
+    }
     Ok(texts)
 }
 

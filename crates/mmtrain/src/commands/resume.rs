@@ -1,0 +1,163 @@
+//! `--resume`: which run, and with which configuration it goes on.
+//!
+//! Where a run has a good checkpoint, the copies in it are what counts: its manifest vouches for them. The
+//! `config.toml` in the run directory may say how long the run is and how often things happen; whatever else it says
+//! has to be what the run was made with.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use mmtrain_config::{Request, Resolved, RunConfig, differences, load, parse_resolved};
+use mmtrain_train::checkpoint::Found;
+
+use super::{config_dirs, note};
+use crate::cli::TrainArgs;
+use crate::fail::Refusal;
+use crate::run_dir::{RunInfo, newest};
+
+/// The run to go on with. `--resume` alone means the newest, or the one that `--run-dir` names.
+pub(crate) fn resume_dir(stage: &str, args: &TrainArgs) -> anyhow::Result<Option<PathBuf>> {
+    let dir = match (&args.resume, &args.run_dir) {
+        (None, _) => return Ok(None),
+        (Some(Some(dir)), Some(run_dir)) if dir != run_dir => {
+            return Err(
+                Refusal::usage("`--resume` and `--run-dir` name different directories", "give one of them").into()
+            );
+        }
+        (Some(Some(dir)), _) | (Some(None), Some(dir)) => dir.clone(),
+        (Some(None), None) => newest(stage, args.config.as_deref())?,
+    };
+    Ok(Some(dir))
+}
+
+/// The configuration of the run: what it was made with, or what was asked for.
+///
+/// Both may be given on a resume if they agree in everything that would change the run.
+pub(crate) fn resolve(
+    stage: &str,
+    args: &TrainArgs,
+    resume: Option<&Path>,
+    found: Option<&Found>,
+) -> anyhow::Result<Resolved> {
+    let Some(dir) = resume else { return ask(args, args.config.as_deref()) };
+    let own = dir.join("config.toml");
+    let stored = stored(&own, found)?;
+    let Some(stored) = stored else {
+        return if args.config.is_some() { ask(args, args.config.as_deref()) } else { Err(no_run(stage, dir).into()) };
+    };
+    let base = match found {
+        Some(found) if !own.is_file() => found.dir.join("config.toml"),
+        _ => own,
+    };
+    let base = base.display().to_string();
+    let asked = ask(args, Some(args.config.as_deref().unwrap_or(&base)))?;
+    let changed = changes(&stored, &asked.config);
+    if changed.is_empty() {
+        return Ok(with_ranks(asked, stored.train.ranks));
+    }
+    let message = format!("the run in `{}` has another configuration:\n  {}", dir.display(), changed.join("\n  "));
+    Err(Refusal::usage(message, "leave out what differs, or start a new run with `--init` from this one").into())
+}
+
+fn ask(args: &TrainArgs, config: Option<&str>) -> anyhow::Result<Resolved> {
+    let dirs = config_dirs();
+    Ok(load(&Request { config, sets: &args.sets, sources: &args.data, search: &dirs })?)
+}
+
+/// What the run was made with: the checkpoint's `config.toml`, or that of the directory before there is a checkpoint.
+fn stored(own: &Path, found: Option<&Found>) -> anyhow::Result<Option<RunConfig>> {
+    let parse = |text: &str, path: &Path| parse_resolved(text, &path.display().to_string());
+    let in_dir = if own.is_file() { Some(parse(&fs::read_to_string(own)?, own)?.config) } else { None };
+    let Some(found) = found else { return Ok(in_dir) };
+    let stored = parse(&found.text("config.toml")?, &found.dir.join("config.toml"))?.config;
+    match &in_dir {
+        Some(in_dir) => refuse_edited(own, &stored, in_dir, found)?,
+        None => note(&format!("warning: `{}` is gone; that of step {} is used", own.display(), found.step)),
+    }
+    Ok(Some(stored))
+}
+
+/// Refuses a `config.toml` that is no longer that of the checkpoints beside it.
+fn refuse_edited(own: &Path, stored: &RunConfig, in_dir: &RunConfig, found: &Found) -> anyhow::Result<()> {
+    let changed = changes(stored, in_dir);
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let (own, good) = (own.display(), found.dir.join("config.toml"));
+    let message =
+        format!("`{own}` was changed since step {} was saved with another:\n  {}", found.step, changed.join("\n  "));
+    let hint = format!(
+        "put it back (`cp {} {own}`); other values need a new run, started with `--init` from this one",
+        good.display()
+    );
+    Err(Refusal::usage(message, hint).into())
+}
+
+/// What may not differ, and does.
+fn changes(old: &RunConfig, new: &RunConfig) -> Vec<String> {
+    let changed = differences(old, new).into_iter().filter(|difference| difference.changes_run);
+    changed.map(|difference| difference.to_string()).collect()
+}
+
+fn no_run(stage: &str, dir: &Path) -> Refusal {
+    let shown = dir.display();
+    let what = if dir.exists() { "holds no run" } else { "does not exist" };
+    Refusal::usage(
+        format!("nothing to go on with: `{shown}` {what}"),
+        format!(
+            "name the run's directory; with a configuration (`mmtrain {stage} --config … --resume {shown}`) a run starts \
+             there"
+        ),
+    )
+}
+
+/// The number of ranks is part of the run: it fixes the order of sums, on whatever machine it goes on.
+fn with_ranks(mut resolved: Resolved, ranks: usize) -> Resolved {
+    resolved.config.train.ranks = ranks;
+    resolved
+}
+
+/// What a run began from, or `--init` for one that begins.
+///
+/// Another `--init` than the one it began from is refused; the same one may be repeated, so that one command line starts a
+/// run and goes on with it.
+pub(crate) fn init(args: &TrainArgs, resume: Option<&Path>, found: Option<&Found>) -> anyhow::Result<Option<PathBuf>> {
+    let Some(dir) = resume else { return Ok(args.init.clone()) };
+    let info = RunInfo::read(dir);
+    let has_begun = info.is_some() || found.is_some();
+    let began = info.and_then(|info| info.init);
+    match &args.init {
+        Some(init) if has_begun && !began.as_deref().is_some_and(|began| same_place(began, init)) => {
+            Err(other_init(dir, init, began.as_deref()).into())
+        }
+        Some(init) => Ok(began.or_else(|| Some(init.clone()))),
+        None => Ok(began),
+    }
+}
+
+fn same_place(a: &Path, b: &Path) -> bool {
+    a == b || matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+fn other_init(dir: &Path, init: &Path, began: Option<&Path>) -> Refusal {
+    let began = began.map_or_else(|| "its configuration alone".to_owned(), |init| format!("`{}`", init.display()));
+    Refusal::usage(
+        format!("`--init {}`: the run in `{}` began from {began}", init.display(), dir.display()),
+        "leave out `--init` to go on with it, or leave out `--resume` to start a new run",
+    )
+}
+
+/// Says where the run goes on, or that it begins.
+pub(crate) fn announce(run_dir: &Path, found: Option<&Found>, quiet: bool) {
+    for reason in found.iter().flat_map(|found| &found.rejected) {
+        note(&format!("warning: passed over {reason}"));
+    }
+    if quiet {
+        return;
+    }
+    let shown = run_dir.display();
+    note(&match found {
+        Some(found) => format!("going on with `{shown}` from step {}", found.step),
+        None => format!("no checkpoint in `{shown}` yet: starting at step 0"),
+    });
+}

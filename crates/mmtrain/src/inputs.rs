@@ -1,0 +1,177 @@
+//! What a configuration refers to, and how to get what is not there.
+//!
+//! All that is missing is found before anything is loaded, and reported together.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use mmtrain_config::{DatasetPreset, RunConfig, SourceConfig, dataset_preset};
+use mmtrain_model::Vlm;
+use mmtrain_model::params::Part;
+use mmtrain_model::weights::Checkpoint;
+
+use crate::fail::Refusal;
+use crate::setup;
+
+/// Something missing: what, and how to get it.
+type Missing = (String, String);
+
+/// Published checkpoints that recipes name, by the name of their directory.
+const REPOSITORIES: [(&str, &str); 6] = [
+    ("clip-vit-large-patch14-336", "openai/clip-vit-large-patch14-336"),
+    ("vicuna-7b-v1.5", "lmsys/vicuna-7b-v1.5"),
+    ("siglip-so400m-patch14-384", "google/siglip-so400m-patch14-384"),
+    ("Qwen2-0.5B", "Qwen/Qwen2-0.5B"),
+    ("Qwen2-1.5B", "Qwen/Qwen2-1.5B"),
+    ("llava-1.5-7b-hf", "llava-hf/llava-1.5-7b-hf"),
+];
+
+/// Where the parts of LLaVA-1.5 lie in safetensors: the tower unchanged, the decoder tuned on pictures.
+const LLAVA: &str = "llava-hf/llava-1.5-7b-hf";
+
+/// Says everything that a configuration refers to and that is not there. Data with a `synth` table can be made.
+pub(crate) fn require_inputs(config: &RunConfig) -> anyhow::Result<()> {
+    let mut missing = missing_data(config);
+    for (key, part, path) in weights(config) {
+        missing.extend(missing_weights(key, part, &path));
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (what, how): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
+    Err(Refusal::missing(what.join("\n"), how.join("\n      ")).into())
+}
+
+/// Compares names and shapes of the weights with the model, without reading a tensor.
+pub(crate) fn check_headers(config: &RunConfig, model: &Vlm) -> anyhow::Result<()> {
+    for (_, part, path) in weights(config) {
+        Checkpoint::open(&path)?.check(&model.infos(part))?;
+    }
+    Ok(())
+}
+
+fn weights(config: &RunConfig) -> Vec<(&'static str, Part, PathBuf)> {
+    let keys = ["model.encoder.weights", "model.connector.weights", "model.decoder.weights"];
+    let parts = keys.into_iter().zip(Part::ALL);
+    parts.filter_map(|(key, part)| Some((key, part, setup::part_weights(config, part)?))).collect()
+}
+
+/// One entry for each place, however many sources lie there.
+fn missing_data(config: &RunConfig) -> Vec<Missing> {
+    let sources = config.data.sources.iter().chain(&config.data.eval);
+    let absent = sources
+        .filter(|source| source.synth.is_none() && !synth_sibling(config, source) && !is_there(&source.location()));
+    let mut seen = BTreeSet::new();
+    absent.filter(|source| seen.insert(source.location())).map(no_data).collect()
+}
+
+/// Whether a source without a `synth` table lies where another one is going to be made.
+fn synth_sibling(config: &RunConfig, source: &SourceConfig) -> bool {
+    config.data.sources.iter().any(|other| other.synth.is_some() && other.location() == source.location())
+}
+
+fn is_there(path: &Path) -> bool {
+    path.exists() || path.to_string_lossy().contains(['{', '*'])
+}
+
+fn no_data(source: &SourceConfig) -> Missing {
+    let what = format!("no data for source `{}` at `{}`", source.name, source.location().display());
+    (what, data_hint(&source.name, dataset_preset(&source.name)))
+}
+
+fn data_hint(name: &str, preset: Option<&DatasetPreset>) -> String {
+    match preset {
+        Some(preset) => format!("{name}: expected {}; {}", preset.layout, preset.how_to_get),
+        None => format!(
+            "{name}: expected WebDataset shards (`*-train-0000.tar`, …, members `KEY.jpg` and `KEY.txt`) in that directory"
+        ),
+    }
+}
+
+/// Why a directory cannot give weights, if it cannot.
+fn missing_weights(key: &str, part: Part, path: &Path) -> Option<Missing> {
+    let shown = path.display();
+    if !path.is_dir() {
+        return Some((
+            format!("no weights for `{key}` at `{shown}`"),
+            format!("{key}: {}", how_to_get(key, part, path)),
+        ));
+    }
+    let files = names(path);
+    if files.iter().any(|name| name == "model.safetensors" || name == "model.safetensors.index.json") {
+        return None;
+    }
+    let what = match files.iter().find(|name| is_pickle(name)) {
+        Some(pickle) => format!("`{key}`: `{shown}` has its weights in `{pickle}` only, and no `model.safetensors`"),
+        None => {
+            format!("`{key}`: no weights in `{shown}`: expected `model.safetensors` or `model.safetensors.index.json`")
+        }
+    };
+    let how = if files.iter().any(|name| is_pickle(name)) {
+        format!("{key}: reading a pickle runs what is in it, so only safetensors are read; {}", conversion(part, path))
+    } else {
+        format!("{key}: {}", how_to_get(key, part, path))
+    };
+    Some((what, how))
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>();
+    names.sort();
+    names
+}
+
+/// PyTorch's own format, in one file or in shards.
+fn is_pickle(name: &str) -> bool {
+    let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
+    matches!(extension, Some("bin" | "pt" | "pth" | "ckpt")) && name != "training_args.bin"
+}
+
+fn how_to_get(key: &str, part: Part, path: &Path) -> String {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let shown = path.display();
+    let files = match part {
+        Part::Encoder => "config.json, *.safetensors and preprocessor_config.json",
+        Part::Connector => "config.json and *.safetensors",
+        Part::Decoder => "config.json, *.safetensors and tokenizer.json",
+    };
+    let Some((_, repository)) = REPOSITORIES.iter().find(|(known, _)| *known == name) else {
+        return format!("put a Hugging Face checkpoint there ({files}), or set another `{key}`");
+    };
+    let download = format!("`hf download {repository} --local-dir {shown}` ({files} are needed)");
+    if *repository == LLAVA || !in_pickles(&name) {
+        return download;
+    }
+    let stand_in = match part {
+        Part::Decoder => ", whose decoder has seen pictures in training already",
+        Part::Encoder | Part::Connector => ", whose tower is the same",
+    };
+    format!(
+        "{download}; if that brings `pytorch_model.bin` only, the next start says how to convert it; or take the {} of \
+         `{LLAVA}`{stand_in}: `hf download {LLAVA} --local-dir checkpoints/hf/llava-1.5-7b-hf` and \
+         `--set {key}=checkpoints/hf/llava-1.5-7b-hf`",
+        part.name()
+    )
+}
+
+/// Repositories that were published before safetensors, and may have pickles only.
+fn in_pickles(name: &str) -> bool {
+    ["clip-vit-large-patch14-336", "vicuna-7b-v1.5"].contains(&name)
+}
+
+/// A command that writes safetensors beside pickles.
+fn conversion(part: Part, path: &Path) -> String {
+    let shown = path.display();
+    let (class, tokenizer) = match part {
+        Part::Encoder | Part::Connector => ("AutoModel", String::new()),
+        Part::Decoder => {
+            ("AutoModelForCausalLM", format!("; t.AutoTokenizer.from_pretrained('{shown}').save_pretrained('{shown}')"))
+        }
+    };
+    format!(
+        "convert it (with transformers and torch): `python -c \"import transformers as t; \
+         t.{class}.from_pretrained('{shown}').save_pretrained('{shown}'){tokenizer}\"`"
+    )
+}

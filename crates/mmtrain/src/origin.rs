@@ -1,0 +1,90 @@
+//! Where a start takes tokenizer, weights and image processing from.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use fs_err as fs;
+use mmtrain_config::RunConfig;
+use mmtrain_data::Mixture;
+use mmtrain_media::ImageProcessor;
+use mmtrain_model::Vlm;
+use mmtrain_model::config::VlmConfig;
+use mmtrain_model::params::Part;
+use mmtrain_text::TextTokenizer;
+use mmtrain_train::checkpoint::{Found, FrozenPart};
+
+use crate::{model_dir, setup};
+
+/// What a start goes on from.
+#[derive(Debug)]
+pub(crate) enum Origin<'a> {
+    /// A verified checkpoint of the run itself: all it holds comes from there, never from copies beside it.
+    Checkpoint(&'a Found),
+    /// The directory with weights that `--init` led to.
+    Init(PathBuf),
+    /// What the configuration says.
+    Config,
+}
+
+impl<'a> Origin<'a> {
+    /// The checkpoint where there is one, else what `--init` names, else the configuration.
+    pub(crate) fn new(found: Option<&'a Found>, init: Option<&Path>) -> anyhow::Result<Self> {
+        Ok(match (found, init) {
+            (Some(found), _) => Self::Checkpoint(found),
+            (None, Some(init)) => Self::Init(model_dir::locate(init)?),
+            (None, None) => Self::Config,
+        })
+    }
+
+    /// The directory that holds a whole model, if there is one.
+    pub(crate) fn dir(&self) -> Option<&Path> {
+        match self {
+            Self::Checkpoint(found) => Some(&found.dir),
+            Self::Init(dir) => Some(dir),
+            Self::Config => None,
+        }
+    }
+
+    /// The tokenizer, with a placeholder for pictures.
+    pub(crate) fn tokenizer(&self, config: &RunConfig, mixture: &Mixture) -> anyhow::Result<TextTokenizer> {
+        match self.dir().filter(|dir| self.is_checkpoint() || dir.join("tokenizer.json").is_file()) {
+            None => setup::tokenizer(config, mixture),
+            Some(dir) => {
+                let mut tokenizer = TextTokenizer::load(dir)?;
+                tokenizer.ensure_image_token()?;
+                Ok(tokenizer)
+            }
+        }
+    }
+
+    /// The weights from which the loop goes on. Trained parts of a checkpoint are still zeros: they come with their moments.
+    pub(crate) fn model(&self, config: &RunConfig, tokenizer: &TextTokenizer, device: &Device) -> anyhow::Result<Vlm> {
+        match self {
+            Self::Checkpoint(found) => model_dir::load_frozen(&found.dir, device),
+            Self::Init(dir) => model_dir::load_weights(dir, device),
+            Self::Config => {
+                let sizes = setup::model_config(config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?;
+                setup::build_model(config, &sizes, device)
+            }
+        }
+    }
+
+    /// Image processing.
+    pub(crate) fn processor(&self, config: &RunConfig, sizes: &VlmConfig) -> anyhow::Result<ImageProcessor> {
+        match self {
+            Self::Checkpoint(found) => model_dir::processor(&found.dir, sizes),
+            Self::Init(_) | Self::Config => setup::processor(&config.model.encoder, &sizes.vision),
+        }
+    }
+
+    /// How a part that is not trained is found again: its weights stay where they are.
+    pub(crate) fn frozen_part(&self, config: &RunConfig, part: Part, model: &Vlm) -> FrozenPart {
+        let weights = self.dir().map(Path::to_owned).or_else(|| setup::part_weights(config, part));
+        let weights = weights.map(|path| fs::canonicalize(&path).unwrap_or(path));
+        FrozenPart { part, weights, hash: model_dir::part_hash(model, part) }
+    }
+
+    fn is_checkpoint(&self) -> bool {
+        matches!(self, Self::Checkpoint(_))
+    }
+}
