@@ -37,7 +37,7 @@ train() {
 }
 
 evaluate() {
-    "$mmtrain" eval --model "$run" --data "$data" --json
+    "$mmtrain" eval --model "$run" --data "$data" --output "$run/eval.json"
 }
 
 # The first held-out scene: its picture, what it shows, and what the model says.
@@ -56,4 +56,4 @@ describe
 
 printf '\n'
 printf '%s\n' "${times[@]}"
-printf '\nreport:  %s\nprogram: %s\n' "$PWD/$run/report.html" "$mmtrain"
+printf '\nreport:     %s\nevaluation: %s\nprogram:    %s\n' "$PWD/$run/report.html" "$PWD/$run/eval.json" "$mmtrain"
