@@ -16,6 +16,9 @@ fn configuration_mistakes() {
     place.write("bad.toml", crate::support::TINY.replace("steps = 12", "steps = 12\nmicro_batch_sise = 3").as_bytes());
     place.fails("pretrain --config bad.toml", 2, &["bad.toml:", "micro_batch_sise", "micro_batch_size"]);
     place.fails(&format!("{RUN} --set train.micro_batch_size=3"), 2, &["global_batch_size", "micro_batch_size"]);
+    place.fails(&format!("{RUN} --set train.lerning_rate=1"), 2, &["did you mean", "tuning.full.lr"]);
+    place.fails(&format!("{RUN} --set train.ranks=1000"), 2, &["train.ranks", "1000", "2 micro-batches", "hint:"]);
+    assert!(!place.path("run").exists());
     place.fails(&format!("{RUN} --device cuda:7"), 2, &["cuda:7", "hint:"]);
     place.fails("generate --model nowhere --prompt x", 3, &["nowhere", "hint:"]);
     place.fails("eval --model nowhere --data cc3m", 3, &["nowhere"]);
@@ -198,6 +201,9 @@ fn pictures_of_every_kind_and_of_none() {
     }
     place.fails("generate --model run --image huge.png", 3, &["hint:", "`data.limits`"]);
     place.fails("generate --model run --image missing.jpg", 3, &["missing.jpg"]);
+    place.write("drawing.svg", b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>");
+    let done = place.run("generate --model run --image drawing.svg");
+    assert!(done.code == 3 && done.stderr.contains("SVG") && !done.stderr.contains("web page"), "{}", done.stderr);
 }
 
 #[test]
@@ -230,6 +236,89 @@ fn pictures_of_every_kind_in_a_shard_and_limits_that_are_set() {
 }
 
 #[test]
+fn a_run_without_a_checkpoint_is_no_model_yet() {
+    let place = Place::new();
+    let mut child = place.start(&format!("{RUN} --set train.global_batch_size=20000"));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    while !place.path("run/metrics.jsonl").exists() {
+        assert!(std::time::Instant::now() < deadline, "no start");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    child.kill().expect("killed");
+    child.wait().expect("waits");
+    let done = place.run("generate --model run --prompt x");
+    assert_eq!(done.code, 3, "{}", done.stderr);
+    assert!(done.stderr.contains("no checkpoint yet") && done.stderr.contains("--resume"), "{}", done.stderr);
+    assert!(!done.stderr.contains("download"), "{}", done.stderr);
+}
+
+/// A place with a trained model in `hf`, as a checkpoint from elsewhere would lie there, and a configuration that uses it.
+fn place_with_weights() -> (Place, String) {
+    let place = Place::new();
+    place.ok(RUN);
+    fs_err::create_dir(place.path("hf")).expect("made");
+    for file in ["config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json"] {
+        fs_err::copy(place.path("run/step-00000012").join(file), place.path("hf").join(file)).expect("copied");
+    }
+    let mut config = crate::support::TINY.parse::<toml::Table>().expect("TOML");
+    for part in ["encoder", "decoder"] {
+        config["model"][part] = toml::Table::from_iter([("weights".to_owned(), "hf".into())]).into();
+    }
+    config["model"].as_table_mut().expect("a table").remove("tokenizer");
+    place.write("weights.toml", config.to_string().as_bytes());
+    (place, "pretrain --config weights.toml -q --run-dir second".to_owned())
+}
+
+#[test]
+fn a_dry_run_reports_the_same_unusable_weights_as_the_run() {
+    let (place, run) = place_with_weights();
+    let both = |words: &[&str]| {
+        let (real, dry) = (place.run(&run), place.run(&format!("{run} --dry-run")));
+        assert_eq!((dry.code, &dry.stderr), (real.code, &real.stderr));
+        assert_ne!(dry.code, 0, "neither can be made");
+        for word in words {
+            assert!(dry.stderr.contains(word), "no `{word}` in:\n{}", dry.stderr);
+        }
+        assert!(!place.path("second").exists());
+    };
+    let weights = place.read("hf/model.safetensors");
+    place.write("hf/model.safetensors", &weights[..weights.len() - 100]);
+    both(&["model.safetensors", "promises"]);
+    place.write("hf/model.safetensors", &weights);
+    place.edit("hf/config.json", "\"num_key_value_heads\": 1", "\"num_key_value_heads\": 2");
+    both(&["another shape", "k_proj", "hint:"]);
+    place.edit("hf/config.json", "\"num_key_value_heads\": 2", "\"num_key_value_heads\": 1");
+    fs_err::rename(place.path("hf/model.safetensors"), place.path("hf/pytorch_model.bin")).expect("renamed");
+    both(&[
+        "model.encoder.weights",
+        "model.decoder.weights",
+        "pytorch_model.bin",
+        "hint:",
+        "safetensors",
+        "save_pretrained",
+    ]);
+    fs_err::remove_file(place.path("hf/pytorch_model.bin")).expect("removed");
+    both(&["no weights in `hf`", "hint:"]);
+    place.write("hf/model.safetensors", &weights);
+    fs_err::remove_file(place.path("hf/tokenizer.json")).expect("removed");
+    both(&["tokenizer.json", "hint:"]);
+}
+
+#[test]
+fn image_processing_of_a_run_does_not_change_with_the_files_it_came_from() {
+    let (place, run) = place_with_weights();
+    let run = format!("{run} --set train.encoder.tuning=frozen");
+    place.ok(&run.replace("second", "whole"));
+    place.ok(&format!("{} --set checkpoint.keep=0", run.replace("second", "part")));
+    fs_err::remove_dir_all(place.path("part/step-00000012")).expect("removed");
+    let mut processor: Value = serde_json::from_slice(&place.read("hf/preprocessor_config.json")).expect("JSON");
+    processor["image_mean"] = serde_json::json!([0.1, 0.2, 0.3]);
+    place.write("hf/preprocessor_config.json", processor.to_string().as_bytes());
+    place.ok("pretrain --resume part -q");
+    assert!(place.final_state("part", 12) == place.final_state("whole", 12));
+}
+
+#[test]
 fn weights_and_tokenizers_that_do_not_fit() {
     let place = Place::new();
     place.ok(RUN);
@@ -256,18 +345,26 @@ fn weights_and_tokenizers_that_do_not_fit() {
     place.fails("generate --model other --image run/samples/0.jpg", 3, &["no weights", "hint:"]);
 }
 
+/// Mounts a file system of 3 MB, or says why that is not possible here.
+fn mount_small(at: &std::path::Path) -> Result<(), String> {
+    let mut mount = std::process::Command::new("mount");
+    let output = mount.args(["-t", "tmpfs", "-o", "size=3000k", "tmpfs"]).arg(at).output();
+    match output {
+        Err(error) => Err(format!("`mount` cannot be started: {error}")),
+        Ok(output) if !output.status.success() => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Ok(_) => Ok(()),
+    }
+}
+
 #[test]
 fn a_full_disk_costs_no_checkpoint() {
     let place = Place::new();
-    fs_err::create_dir(place.path("small")).expect("made");
     let small = place.path("small");
-    let mount =
-        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=3000k", "tmpfs"]).arg(&small).output();
-    if !mount.is_ok_and(|output| output.status.success()) {
-        #[expect(clippy::print_stdout, reason = "says why nothing was tested")]
-        {
-            println!("SKIPPED: no small file system can be mounted here");
-        }
+    fs_err::create_dir(&small).expect("made");
+    if let Err(reason) = mount_small(&small) {
+        // Past the capture of the test harness, so that it is seen; `.config/nextest.toml` shows it too.
+        let line = format!("SKIPPED a_full_disk_costs_no_checkpoint: no small file system: {reason}\n");
+        std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).expect("written");
         return;
     }
     let run = "pretrain --config tiny.toml -q --run-dir small/run --set checkpoint.keep=0 --set checkpoint.every=1";
@@ -282,14 +379,44 @@ fn a_full_disk_costs_no_checkpoint() {
 }
 
 #[test]
+fn a_checkpoint_that_cannot_be_written_costs_none_of_those_before() {
+    let place = Place::new();
+    place.ok(&format!("{RUN} --set train.steps=13"));
+    let expected = place.final_state("run", 13);
+    place.ok("pretrain --config tiny.toml -q --run-dir short --set train.steps=8 --set schedule.kind=constant");
+    let optimizer = place.read("short/step-00000008/optim.safetensors").len() as u64;
+    let others = ["config.toml", "tokenizer.json", "state.json", "model.safetensors"];
+    let largest = others.map(|name| place.read(&format!("short/step-00000008/{name}")).len() as u64);
+    let blocks = optimizer / 512 - 1;
+    assert!(largest.iter().all(|bytes| *bytes <= blocks * 512), "only the optimizer's file is too large: {largest:?}");
+    fs_err::remove_dir_all(place.path("run/step-00000012")).expect("removed");
+    fs_err::remove_dir_all(place.path("run/step-00000013")).expect("removed");
+    let done = place.run_limited("pretrain --resume run -q", blocks);
+    assert_eq!(done.code, 4, "{}", done.stderr);
+    for word in ["saving step 12", "File too large", "earlier checkpoints are untouched"] {
+        assert!(done.stderr.contains(word), "no `{word}` in:\n{}", done.stderr);
+    }
+    assert_eq!(crate::support::checkpoints(&place.path("run")), ["step-00000008"]);
+    assert!(!place.entries("run").iter().any(|name| name.starts_with(".tmp-")), "{:?}", place.entries("run"));
+    place.ok("pretrain --resume run -q");
+    assert!(place.final_state("run", 13) == expected);
+}
+
+#[test]
 fn a_run_directory_that_cannot_be_written() {
     let place = Place::new();
     place.write("file", b"in the way");
-    place.fails("pretrain --config tiny.toml -q --run-dir file/run", 4, &["file"]);
+    place.fails("pretrain --config tiny.toml -q --run-dir file/run", 4, &["file/run", "hint:", "--run-dir"]);
+    // Nobody may make directories there.
+    place.fails(
+        "pretrain --config tiny.toml -q --run-dir /proc/self/run",
+        4,
+        &["/proc/self/run", "hint:", "--run-dir"],
+    );
     // Root may write anywhere, so permissions alone prove nothing there.
     fs_err::create_dir(place.path("locked")).expect("made");
     fs_err::set_permissions(place.path("locked"), std::fs::Permissions::from_mode(0o555)).expect("set");
     if fs_err::create_dir(place.path("locked/probe")).is_err() {
-        place.fails("pretrain --config tiny.toml -q --run-dir locked/run", 4, &["locked"]);
+        place.fails("pretrain --config tiny.toml -q --run-dir locked/run", 4, &["locked", "hint:", "may not write"]);
     }
 }

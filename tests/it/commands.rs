@@ -20,6 +20,23 @@ fn a_dry_run_writes_nothing_and_lists_parts_and_memory() {
 }
 
 #[test]
+fn a_dry_run_says_that_a_vocabulary_which_is_yet_to_be_learned_is_an_upper_bound() {
+    let place = Place::new();
+    let decoder = |plan: &Value| plan["ledger"][2]["parameters"].as_u64().expect("a number");
+    let sets = "--set model.tokenizer.train_bpe.vocab_size=2000";
+    let dry = format!("pretrain --config tiny.toml --dry-run {sets}");
+    let before = json(&place.ok(&format!("{dry} --json")).stdout);
+    assert_eq!((&before["vocab_size"], &before["vocab_size_is_upper_bound"]), (&2000.into(), &true.into()));
+    assert!(place.ok(&dry).stdout.contains("2000 tokens at most"));
+    place.ok(&format!("pretrain --config tiny.toml --run-dir run -q --set train.steps=1 {sets}"));
+    let after = json(&place.ok("pretrain --resume run --dry-run --json").stdout);
+    assert_eq!(after["vocab_size_is_upper_bound"], false);
+    let config = json(&String::from_utf8(place.read("run/step-00000001/config.json")).expect("UTF-8"));
+    assert_eq!(after["vocab_size"], config["text_config"]["vocab_size"]);
+    assert!(decoder(&after) < decoder(&before), "these captions have not 2000 tokens");
+}
+
+#[test]
 fn made_data_are_equal_per_seed_and_check_clean() {
     let place = Place::new();
     for out in ["a", "b"] {

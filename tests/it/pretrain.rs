@@ -23,6 +23,15 @@ fn pretrain_eval_and_generate_work_from_nothing() {
     assert_eq!(eval["samples"], 5);
     assert!(eval["attribute_accuracy"].is_number() && eval["exact_match"].is_number(), "{eval}");
 
+    for group in ["unseen_combinations", "seen_combinations"] {
+        assert!(eval[group]["samples"].is_u64() && eval[group]["attribute_accuracy"].is_number(), "{eval}");
+    }
+    let text = place.ok("eval --model run --data data --limit 0 --max-new-tokens 2 --output run/eval.json").stdout;
+    assert!(text.contains("\nunseen combinations ") && text.contains("\nseen combinations "), "{text}");
+    assert!(text.lines().count() < 15, "{text}");
+    let all: Value = serde_json::from_slice(&place.read("run/eval.json")).expect("JSON");
+    assert_eq!(all["samples"], 64, "0 takes all");
+
     let answer = place.ok("generate --model run --image run/samples/0.jpg --max-new-tokens 4 --json");
     let answer: Value = serde_json::from_str(&answer.stdout).expect("JSON");
     assert!(answer["tokens"].as_u64().is_some_and(|tokens| tokens <= 4));

@@ -72,10 +72,29 @@ fn sigterm_saves_and_exits_75() {
         assert!(Instant::now() < deadline, "no progress");
         sleep(Duration::from_millis(20));
     }
-    let pid = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+    Place::signal(&child, "TERM");
     assert_eq!(child.wait().expect("waits").code(), Some(75));
     assert_eq!(checkpoints(&place.path("run")).len(), 1);
+}
+
+#[test]
+fn a_second_signal_ends_at_once_with_a_code_of_its_own() {
+    let place = Place::new();
+    // A step of thousands of micro-batches: the second signal comes long before its end.
+    let mut child = place.start(&format!("{RUN} --set train.global_batch_size=20000 --run-dir run"));
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !place.path("run/metrics.jsonl").exists() {
+        assert!(Instant::now() < deadline, "no start");
+        sleep(Duration::from_millis(20));
+    }
+    // Two that come before the first is handled count as one, so they are sent until it ends.
+    while child.try_wait().expect("waits").is_none() {
+        assert!(Instant::now() < deadline, "no end");
+        Place::signal(&child, "TERM");
+        sleep(Duration::from_millis(100));
+    }
+    assert_eq!(child.wait().expect("waits").code(), Some(128 + 15), "not 75: nothing was saved");
+    assert_eq!(checkpoints(&place.path("run")), [""; 0]);
 }
 
 #[test]
@@ -204,4 +223,109 @@ fn a_run_directory_is_never_overwritten_and_has_one_owner() {
     place.fails("pretrain --resume busy", 4, &["in use", &format!("pid {}", child.id())]);
     child.kill().expect("killed");
     child.wait().expect("waits");
+}
+
+#[test]
+fn an_edited_configuration_in_the_run_directory_is_refused_with_the_differences() {
+    let place = Place::new();
+    place.ok(&format!("{RUN} --run-dir run"));
+    let good = place.read("run/config.toml");
+    place.edit("run/config.toml", "seed = 42", "seed = 77");
+    place.edit("run/config.toml", "max_grad_norm = 1.0", "max_grad_norm = 2.0");
+    let words =
+        ["run/config.toml", "train.seed", "42", "77", "train.max_grad_norm", "hint:", "step-00000012/config.toml"];
+    place.fails("pretrain --resume run --set train.steps=14", 2, &words);
+    place.fails("pretrain --resume run --config tiny.toml --set train.steps=14", 2, &words);
+    place.write("run/config.toml", &good);
+    place.edit("run/config.toml", "steps = 12", "steps = 13");
+    place.ok("pretrain --resume run -q");
+    assert_eq!(checkpoints(&place.path("run")).last().map(String::as_str), Some("step-00000013"), "longer is allowed");
+}
+
+#[test]
+fn without_its_configuration_a_run_goes_on_with_the_checkpoints() {
+    let place = Place::new();
+    place.ok(&format!("{RUN} --run-dir run"));
+    let good = place.read("run/config.toml");
+    fs_err::remove_file(place.path("run/config.toml")).expect("removed");
+    place.fails("pretrain --resume run --config tiny.toml --set train.seed=77", 2, &["train.seed", "42", "77"]);
+    let done = place.ok("pretrain --resume run");
+    assert!(done.stderr.contains("run/config.toml"), "{}", done.stderr);
+    assert_eq!(place.read("run/config.toml"), good, "written anew");
+}
+
+#[test]
+fn a_changed_tokenizer_in_the_run_directory_is_put_back_and_never_used() {
+    let place = Place::new();
+    place.ok(&format!("{RUN} --run-dir whole --set train.steps=14"));
+    copy_until(&place, "part", 8);
+    let good = place.read("part/tokenizer.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&good).expect("JSON");
+    let vocab = json["model"]["vocab"].as_object_mut().expect("a vocabulary");
+    let (a, b) = (vocab["a"].clone(), vocab["d"].clone());
+    vocab.insert("a".into(), b);
+    vocab.insert("d".into(), a);
+    place.write("part/tokenizer.json", json.to_string().as_bytes());
+    let done = place.ok("pretrain --resume part");
+    assert!(done.stderr.contains("warning: `part/tokenizer.json`"), "{}", done.stderr);
+    assert_eq!(place.read("part/tokenizer.json"), good);
+    assert!(place.final_state("part", 14) == place.final_state("whole", 14));
+}
+
+#[test]
+fn a_resume_of_nothing_says_so_and_with_a_configuration_it_starts() {
+    let place = Place::new();
+    place.fails("pretrain --resume nonexist", 2, &["`nonexist` does not exist", "hint:", "--config"]);
+    assert!(!place.path("nonexist").exists());
+    place.write("empty/note.txt", b"");
+    place.fails("pretrain --resume empty", 2, &["`empty` holds no run"]);
+    let done = place.ok("pretrain --resume nonexist --config tiny.toml --set train.steps=1");
+    assert!(done.stderr.contains("no checkpoint in `nonexist` yet: starting at step 0"), "{}", done.stderr);
+}
+
+#[test]
+fn a_bare_resume_with_a_configuration_takes_the_newest_run_of_that_one() {
+    let place = Place::new();
+    place.write("other.toml", crate::support::TINY.replace("hidden_size = 16", "hidden_size = 8").as_bytes());
+    place.ok(&format!("{RUN} --set train.steps=2"));
+    place.ok("pretrain --config other.toml -q --run-dir checkpoints/mine --set train.steps=2");
+    let done = place.ok("pretrain --config tiny.toml --resume --set train.steps=3");
+    assert!(done.stderr.contains("going on with `checkpoints/pretrain-tiny` from step 2"), "{}", done.stderr);
+    let done = place.ok("pretrain --config ./other.toml --resume --set train.steps=3");
+    assert!(done.stderr.contains("going on with `checkpoints/mine`"), "{}", done.stderr);
+    let words = ["no pretrain run of `cc3m`", "`checkpoints/pretrain-tiny` (of tiny)", "`checkpoints/mine` (of other)"];
+    place.fails("pretrain --config cc3m.toml --resume", 2, &words);
+}
+
+#[test]
+fn a_failed_start_leaves_no_directory_behind() {
+    let place = Place::new();
+    let fails = "pretrain --config tiny.toml -q --set data.sources.0.path=nothing --set data.eval.path=elsewhere";
+    place.write("nothing/readme.txt", b"no shards");
+    place.write("elsewhere/readme.txt", b"no shards");
+    assert_eq!(place.run(fails).code, 3);
+    assert_eq!(place.entries("checkpoints"), [""; 0]);
+    // A start that was killed could not clean up.
+    place.write("checkpoints/pretrain-tiny/run.lock", b"pid 1\n");
+    place.ok(&format!("{RUN} --set train.steps=1"));
+    assert_eq!(place.entries("checkpoints"), ["pretrain-tiny"]);
+}
+
+#[test]
+fn a_run_that_began_from_another_goes_on_with_its_frozen_parts() {
+    let place = Place::new();
+    place.ok(&format!("{RUN} --run-dir first"));
+    let frozen = "--set train.encoder.tuning=frozen --set train.decoder.tuning=frozen --set checkpoint.keep=0";
+    let begin = format!("{RUN} --init first {frozen}");
+    place.ok(&format!("{begin} --run-dir whole"));
+    copy_until(&place, "part", 4);
+    place.ok("pretrain --resume part -q");
+    assert!(place.final_state("part", 12) == place.final_state("whole", 12));
+    place.ok("generate --model whole --image whole/samples/0.jpg --max-new-tokens 2");
+    // One command line starts such a run and goes on with it; another origin is refused.
+    place.ok(&format!("{begin} --resume job"));
+    place.ok(&format!("{begin} --resume job"));
+    place.fails(&format!("{begin} --resume whole --init whole"), 2, &["--init"]);
+    place.fails("pretrain --resume whole --init whole", 2, &["--init whole", "began from", "first", "hint:"]);
+    place.fails("pretrain --resume first --init whole", 2, &["its configuration alone"]);
 }

@@ -109,6 +109,15 @@ impl Place {
         done(&self.command(args).output().expect("starts"))
     }
 
+    /// Runs it where no file may grow above `blocks` of 512 bytes. What would grow further fails as on a full disk.
+    pub(crate) fn run_limited(&self, args: &str, blocks: u64) -> Done {
+        // Without the trap the signal of the limit would end the process.
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_mmtrain")]).args(args.split_whitespace());
+        done(&command.current_dir(self.dir.path()).env_remove("MMTRAIN_LOG").output().expect("starts"))
+    }
+
     /// Runs it and insists on success.
     #[track_caller]
     pub(crate) fn ok(&self, args: &str) -> Done {
@@ -126,6 +135,29 @@ impl Place {
         for word in words {
             assert!(done.stderr.contains(word), "no `{word}` in:\n{}", done.stderr);
         }
+    }
+
+    /// Replaces the one place of a text file where `from` stands.
+    #[track_caller]
+    pub(crate) fn edit(&self, name: &str, from: &str, to: &str) {
+        let text = String::from_utf8(self.read(name)).expect("UTF-8");
+        assert_eq!(text.matches(from).count(), 1, "`{from}` in {name}:\n{text}");
+        self.write(name, text.replace(from, to).as_bytes());
+    }
+
+    /// Names of the entries of a directory, in order; none where it is not there.
+    pub(crate) fn entries(&self, name: &str) -> Vec<String> {
+        let Ok(entries) = fs_err::read_dir(self.path(name)) else { return Vec::new() };
+        let names = entries.map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned());
+        let mut names = names.collect::<Vec<_>>();
+        names.sort();
+        names
+    }
+
+    /// Sends a signal to a process.
+    pub(crate) fn signal(child: &Child, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().expect("kill");
+        assert!(sent.success());
     }
 
     /// Starts it in the background.
