@@ -147,7 +147,7 @@ fn changed_data_are_refused() {
 
     // Names and sizes stay, words change.
     let original = place.read(shard);
-    let changed = replaced(&original, b"small", b"large");
+    let changed = replaced(&original, *b"small", *b"large");
     assert!(changed != original && changed.len() == original.len());
     place.write(shard, &changed);
     place.fails(resume, 3, &["source `tiny` has other files or other content than before", "hint: restore the data"]);
@@ -169,11 +169,11 @@ fn a_renamed_shard_of_given_data_is_a_change() {
 }
 
 /// `bytes` with every `from` made `to`, which is as long.
-fn replaced(bytes: &[u8], from: &[u8; 5], to: &[u8; 5]) -> Vec<u8> {
+fn replaced(bytes: &[u8], from: [u8; 5], to: [u8; 5]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for at in 0..bytes.len().saturating_sub(from.len()) {
-        if bytes[at..].starts_with(from) {
-            bytes[at..at + to.len()].copy_from_slice(to);
+        if bytes[at..].starts_with(&from) {
+            bytes[at..at + to.len()].copy_from_slice(&to);
         }
     }
     bytes

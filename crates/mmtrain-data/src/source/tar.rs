@@ -375,7 +375,7 @@ mod tests {
         let expected = "ends at byte 2048 without an end-of-archive marker, so it may have been longer".to_owned();
         assert_eq!(fault(&bytes[..2048]), (2, "shard_cut_short", expected));
         // … also where the padding of the last member is missing.
-        assert_eq!(fault(&bytes[..1024 + 512 + 1]).1, "shard_cut_short");
+        assert_eq!(fault(&bytes[..1537]).1, "shard_cut_short");
         assert_eq!(fault(b""), (0, "shard_cut_short", "is an empty file".into()));
     }
 
