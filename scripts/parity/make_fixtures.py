@@ -9,13 +9,18 @@ import sys
 
 import torch
 from transformers import (
-    CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM, LlavaConfig, LlavaForConditionalGeneration,
-    MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, SiglipVisionConfig,
-    SiglipVisionModel,
+    Blip2VisionConfig, Blip2VisionModel, CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model,
+    Dinov2WithRegistersConfig, Dinov2WithRegistersModel, Idefics3VisionConfig, Idefics3VisionTransformer, LlamaConfig,
+    LlamaForCausalLM, LlavaConfig, LlavaForConditionalGeneration, MistralConfig, MistralForCausalLM, Qwen2AudioEncoder,
+    Qwen2AudioEncoderConfig, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, SiglipVisionConfig,
+    SiglipVisionModel, WhisperConfig,
 )
+from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionConfig
+from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from fixture import write_case
-from reference import generator, noise_tensor, quiet, round_to, scramble
+from reference import generator, noise_tensor, quiet, round_to, run, scramble
 
 TEXT = dict(
     vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
@@ -247,16 +252,28 @@ def llama_f16(out):
 # ---- image towers
 
 
+def tower_outputs(r, inputs, last):
+    """Hidden states by name, and where weights are given a loss: the weighted sum of `last`."""
+    outputs = {"last": r.last_hidden_state, "hs_m2": r.hidden_states[-2]}
+    if getattr(r, "pooler_output", None) is not None:
+        outputs["pool"] = r.pooler_output
+    if "loss_weights" in inputs:
+        outputs["loss"] = (outputs[last] * inputs["loss_weights"]).sum()[None]
+    return outputs
+
+
 def vision_forward(model, inputs):
-    r = model(inputs["pixel_values"], output_hidden_states=True)
-    pooled = {} if r.pooler_output is None else {"pool": r.pooler_output}
-    return {"last": r.last_hidden_state, "hs_m2": r.hidden_states[-2]} | pooled
+    media = {k: v for k, v in inputs.items() if k != "loss_weights"}
+    return tower_outputs(model(**media, output_hidden_states=True), inputs, "last")
 
 
-def tower(out, name, model, mistakes, about):
-    size = model.config.image_size
-    inputs = dict(pixel_values=noise_tensor(2, 3, size, size))
-    write_case(out, name, model, inputs, vision_forward, about=about, mistakes=mistakes)
+def tower(out, name, model, mistakes, about, *, inputs=None, forward=vision_forward, grads=False, weights_of="last"):
+    size = getattr(model.config, "image_size", None)
+    inputs = inputs or dict(pixel_values=noise_tensor(2, 3, size, size))
+    if grads:
+        shape = run(model, forward, inputs)[weights_of].shape
+        inputs = inputs | dict(loss_weights=noise_tensor(*shape, seed=3) / shape.numel())
+    write_case(out, name, model, inputs, forward, about=about, mistakes=mistakes, grads=grads)
 
 
 @recipe
@@ -303,6 +320,144 @@ def siglip_vision_low_variance(out):
         out, "siglip_vision_low_variance", quiet(scramble(SiglipVisionModel(config)), 1e-3),
         {"layer_norm_eps 1e-5": {"layer_norm_eps": 1e-5}},
         "SigLIP tower with activations so small that the epsilon of its norms counts",
+    )
+
+
+DINOV2 = dict(hidden_size=24, num_hidden_layers=3, num_attention_heads=4, mlp_ratio=2, image_size=28, patch_size=7)
+DINOV2_MISTAKES = {"gelu (tanh)": {"hidden_act": "gelu_pytorch_tanh"}, "layer_norm_eps 1e-5": {"layer_norm_eps": 1e-5}}
+
+
+@recipe
+def dinov2(out):
+    tower(
+        out, "dinov2", scramble(Dinov2Model(Dinov2Config(**DINOV2))), DINOV2_MISTAKES, grads=True,
+        about="DINOv2: class token, layer scale, gelu (erf), layernorm on all tokens; pool is the class token",
+    )
+
+
+@recipe
+def dinov2_swiglu(out):
+    config = Dinov2Config(**DINOV2 | dict(mlp_ratio=3), use_swiglu_ffn=True)
+    tower(
+        out, "dinov2_swiglu", quiet(scramble(Dinov2Model(config)), 0.05),
+        {"layer_norm_eps 1e-5": {"layer_norm_eps": 1e-5}},
+        "DINOv2 giant's gated MLP, with activations so small that the epsilon of its norms counts",
+    )
+
+
+@recipe
+def dinov2_interpolated(out):
+    tower(
+        out, "dinov2_interpolated", scramble(Dinov2Model(Dinov2Config(**DINOV2))), DINOV2_MISTAKES,
+        "DINOv2 on 5 x 3 patches: the 4 x 4 table of positions is interpolated (bicubic, a = -0.75)",
+        inputs=dict(pixel_values=noise_tensor(2, 3, 35, 21)),
+    )
+
+
+@recipe
+def dinov2_registers(out):
+    config = Dinov2WithRegistersConfig(**DINOV2, num_register_tokens=3)
+    tower(
+        out, "dinov2_registers", scramble(Dinov2WithRegistersModel(config)), DINOV2_MISTAKES,
+        "DINOv2 with registers on 6 x 3 patches: positions are interpolated with antialiasing (bicubic, a = -0.5)",
+        inputs=dict(pixel_values=noise_tensor(2, 3, 42, 21)),
+    )
+
+
+@recipe
+def blip2_vision(out):
+    tower(
+        out, "blip2_vision", scramble(Blip2VisionModel(Blip2VisionConfig(**VISION))),
+        {"gelu (tanh)": {"hidden_act": "gelu_pytorch_tanh"}, "layer_norm_eps 1e-5": {"layer_norm_eps": 1e-5}},
+        "BLIP-2's EVA tower: fused qkv, post_layernorm on all tokens; pool is the class token normed once more",
+        grads=True,
+    )
+
+
+@recipe
+def idefics3_vision(out):
+    mask = torch.zeros(2, 4, 4, dtype=torch.bool)
+    mask[0], mask[1, :3, :2] = True, True
+    tower(
+        out, "idefics3_vision", scramble(Idefics3VisionTransformer(Idefics3VisionConfig(**VISION))), SIGLIP_MISTAKES,
+        "Idefics3 and SmolVLM: SigLIP with positions in buckets; the second image is 3 x 2 patches in a padded frame",
+        inputs=dict(pixel_values=noise_tensor(2, 3, 28, 28), patch_attention_mask=mask),
+    )
+
+
+def qwen_vl_forward(model, inputs):
+    r = model(inputs["pixel_values"], grid_thw=inputs["grid_thw"], output_hidden_states=True)
+    outputs = tower_outputs(r, {}, "last")
+    outputs["merged"] = outputs.pop("pool")
+    if "loss_weights" in inputs:
+        outputs["loss"] = (outputs["merged"] * inputs["loss_weights"]).sum()[None]
+    return outputs
+
+
+def another_epsilon(eps):
+    """No config of these towers has the epsilon of their norms."""
+    def change(model):
+        for module in model.modules():
+            if isinstance(module, torch.nn.LayerNorm):
+                module.eps = eps
+    return change
+
+
+QWEN2_VL = dict(depth=3, embed_dim=16, hidden_size=24, num_heads=2, mlp_ratio=2, patch_size=4)
+
+
+@recipe
+def qwen2_vl_vision(out):
+    grid = torch.tensor([[1, 4, 6], [2, 4, 4], [1, 4, 4]])
+    tower(
+        out, "qwen2_vl_vision", quiet(scramble(Qwen2VisionTransformerPretrainedModel(Qwen2VLVisionConfig(**QWEN2_VL))), 0.1),
+        {"gelu (erf)": {"hidden_act": "gelu"}, "eps 1e-5": another_epsilon(1e-5)},
+        "Qwen2-VL's tower and merger on an image, a video of two frame pairs and an image",
+        inputs=dict(pixel_values=noise_tensor(72, 3 * 2 * 4 * 4), grid_thw=grid),
+        forward=qwen_vl_forward, grads=True, weights_of="merged",
+    )
+
+
+# ---- audio towers
+
+WHISPER = dict(
+    num_mel_bins=8, encoder_layers=3, encoder_attention_heads=4, encoder_ffn_dim=40, d_model=24, max_source_positions=20,
+)
+
+
+def audio_forward(model, inputs):
+    """The mask is over frames after the second convolution; Whisper takes none."""
+    mask = {}
+    if "feature_mask" in inputs:
+        hidden = (1 - inputs["feature_mask"])[:, None, None, :].to(inputs["input_features"].dtype)
+        mask = dict(attention_mask=hidden.expand(-1, -1, hidden.shape[-1], -1) * -1e9)
+    r = model(inputs["input_features"], **mask, output_hidden_states=True)
+    return tower_outputs(r, inputs, "last")
+
+
+@recipe
+def whisper_encoder(out):
+    config = WhisperConfig(
+        **WHISPER, vocab_size=64, decoder_layers=1, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
+    )
+    tower(
+        out, "whisper_encoder", quiet(scramble(WhisperEncoder(config)), 0.1),
+        {"gelu (tanh)": {"activation_function": "gelu_pytorch_tanh"}, "eps 1e-6": another_epsilon(1e-6)},
+        "Whisper's encoder: two convolutions, key projection without bias, layer_norm",
+        inputs=dict(input_features=noise_tensor(2, 8, 40)), forward=audio_forward, grads=True,
+    )
+
+
+@recipe
+def qwen2_audio_encoder(out):
+    # The second clip has 29 mel frames, which are 15 behind the convolutions.
+    mask = torch.ones(2, 20, dtype=torch.long)
+    mask[1, 15:] = 0
+    tower(
+        out, "qwen2_audio_encoder", quiet(scramble(Qwen2AudioEncoder(Qwen2AudioEncoderConfig(**WHISPER))), 0.1),
+        {"eps 1e-6": another_epsilon(1e-6)},
+        "Qwen2-Audio's encoder: Whisper's with padding masked, frames averaged in pairs before layer_norm",
+        inputs=dict(input_features=noise_tensor(2, 8, 40), feature_mask=mask), forward=audio_forward,
     )
 
 

@@ -41,7 +41,7 @@ def scramble(model, seed=0, std=0.08):
     g = generator(seed)
     for name, p in sorted(model.named_parameters()):
         r = torch.randn(p.shape, generator=g)
-        is_norm = p.ndim == 1 and name.endswith("weight")
+        is_norm = p.ndim == 1 and name.endswith(("weight", "lambda1"))
         p.copy_(1.0 + 0.2 * r if is_norm else std * r)
     if hasattr(model, "tie_weights"):
         model.tie_weights()
@@ -53,6 +53,10 @@ RESIDUAL_WRITERS = (
     "embed_tokens.weight", "patch_embedding.weight", "patch_embedding.bias", "position_embedding.weight",
     "class_embedding", "pre_layrnorm.weight", "pre_layrnorm.bias", "o_proj.weight", "out_proj.weight",
     "out_proj.bias", "down_proj.weight", "fc2.weight", "fc2.bias",
+    # DINOv2 and BLIP-2's tower, Qwen2-VL's, Whisper's.
+    "projection.weight", "projection.bias", "position_embeddings", "cls_token", "o_proj.bias", "down_proj.bias",
+    "position_embedding", "attn.proj.weight", "attn.proj.bias", "patch_embed.proj.weight",
+    "conv2.weight", "conv2.bias", "embed_positions.weight",
 )
 
 
@@ -120,7 +124,14 @@ def measure_noise(model, forward, inputs, outputs):
 
 
 def with_config(model, changes):
-    """A copy of `model` whose config says something else; the weights are the same."""
+    """A copy of `model` whose config says something else; the weights are the same.
+
+    What no config says is changed by a function of the copy.
+    """
+    if callable(changes):
+        other = copy.deepcopy(model)
+        changes(other)
+        return other
     config = copy.deepcopy(model.config)
     for path, value in changes.items():
         *parents, last = path.split(".")

@@ -6,6 +6,7 @@ Proves that the files on disk mean what META.toml says: no key is missing or lef
 greedy continuations are those recorded. Holds with transformers 5.x and 4.57.
 """
 
+import importlib
 import pathlib
 import sys
 import tempfile
@@ -20,9 +21,17 @@ import reference
 from hub_layout import hub_key
 
 
+def class_of(config):
+    """Some towers are not among the names that `transformers` exports."""
+    name = config.architectures[0]
+    if hasattr(transformers, name):
+        return getattr(transformers, name)
+    return getattr(importlib.import_module(type(config).__module__.replace(".configuration_", ".modeling_")), name)
+
+
 def load(folder):
     config = transformers.AutoConfig.from_pretrained(folder)
-    model_class = getattr(transformers, config.architectures[0])
+    model_class = class_of(config)
     model, info = model_class.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
     )
@@ -33,7 +42,10 @@ def load(folder):
 
 
 LANGUAGE_MODELS = ("llama", "mistral", "qwen2", "qwen3")
-FORWARD = {"llava": make_fixtures.vlm_forward} | dict.fromkeys(LANGUAGE_MODELS, make_fixtures.lm_forward)
+FORWARD = {
+    "llava": make_fixtures.vlm_forward, "qwen2_vl_vision": make_fixtures.qwen_vl_forward,
+    "whisper": make_fixtures.audio_forward, "qwen2_audio_encoder": make_fixtures.audio_forward,
+} | dict.fromkeys(LANGUAGE_MODELS, make_fixtures.lm_forward)
 
 
 def forward_of(model):

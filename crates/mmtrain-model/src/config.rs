@@ -6,17 +6,21 @@
 
 mod activation;
 mod arch;
+mod audio;
 mod connector;
 mod hf;
 mod limits;
+mod qwen_vl;
 mod text;
 mod vision;
 
 use serde::{Deserialize, Serialize};
 
 pub use activation::Activation;
+pub use audio::{AudioConfig, AudioFamily};
 pub use connector::{ConnectorConfig, MlpConfig, PerceiverConfig, QFormerConfig};
-pub use hf::{read_text, read_vision, read_vlm};
+pub use hf::{read_audio, read_qwen_vl_vision, read_text, read_vision, read_vlm};
+pub use qwen_vl::QwenVlVisionConfig;
 pub use text::{RopeScaling, SlidingWindow, TextConfig, TextFamily, YarnScaling};
 pub use vision::{FeatureSelect, VisionConfig, VisionFamily};
 
@@ -40,8 +44,8 @@ pub struct VlmConfig {
 impl VlmConfig {
     /// Features that the connector gets of one image.
     pub fn features_per_image(&self) -> usize {
-        let class = usize::from(self.vision.has_class_token() && self.feature_select == FeatureSelect::Full);
-        self.vision.num_patches() + class
+        let prefix = if self.feature_select == FeatureSelect::Full { self.vision.prefix_tokens() } else { 0 };
+        self.vision.num_patches() + prefix
     }
 
     /// Tokens that one image takes in the decoder's sequence.

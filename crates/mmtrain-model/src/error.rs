@@ -65,6 +65,14 @@ pub enum ModelError {
         /// What to do.
         hint: String,
     },
+    /// An input that the model cannot take.
+    #[error("{message}")]
+    Input {
+        /// What was given and what is taken.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
     /// Reading or writing failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -92,7 +100,7 @@ impl ModelError {
             Self::Placeholders { .. } => Some(
                 "the prompt was expanded for other pictures, or the patch and merge sizes are another model's".into(),
             ),
-            Self::Device { hint, .. } => Some(hint.clone()),
+            Self::Device { hint, .. } | Self::Input { hint, .. } => Some(hint.clone()),
             Self::Config { .. } | Self::Safetensors { .. } | Self::Io(_) => None,
         }
     }

@@ -83,6 +83,14 @@ impl ParamInfo {
                 let patch = (input / 3).isqrt();
                 vec![output, 3, patch, patch]
             }
+            // Qwen2-VL's patches are two pictures deep.
+            (Layout::Transposed, &[input, output]) if self.name.ends_with("patch_embed.proj.weight") => {
+                let patch = (input / 6).isqrt();
+                vec![output, 3, 2, patch, patch]
+            }
+            (Layout::Transposed, &[input, output]) if is_convolution_over_time(&self.name) => {
+                vec![output, input / 3, 3]
+            }
             (Layout::Transposed, &[input, output]) => vec![output, input],
             (_, shape) => shape.to_vec(),
         }
@@ -92,6 +100,11 @@ impl ParamInfo {
     pub fn decays(&self) -> bool {
         self.layout == Layout::Transposed
     }
+}
+
+/// Whisper's two convolutions, whose kernels are three frames long.
+fn is_convolution_over_time(name: &str) -> bool {
+    name.ends_with(".conv1.weight") || name.ends_with(".conv2.weight")
 }
 
 /// A parameter and its value.

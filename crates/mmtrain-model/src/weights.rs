@@ -13,6 +13,7 @@ use burn::prelude::*;
 use burn::tensor::TensorData;
 use serde_json::Value;
 
+use crate::encoder::keys;
 use crate::error::ModelError;
 use crate::params::{Layout, ParamInfo, Part};
 
@@ -158,21 +159,14 @@ pub fn aliases(info: &ParamInfo) -> Vec<String> {
     let path = info.name.strip_prefix(info.part.prefix()).unwrap_or(&info.name);
     let with = |prefixes: &[&str]| prefixes.iter().map(|prefix| format!("{prefix}{path}")).collect::<Vec<_>>();
     match info.part {
-        Part::Encoder => with(&[
-            "vision_tower.vision_model.",
-            "model.vision_tower.vision_model.",
-            "vision_tower.",
-            "model.vision_tower.",
-            "vision_model.",
-            "model.vision_tower.vision_tower.vision_model.",
-            "",
-        ]),
+        Part::Encoder => keys::aliases(path),
         Part::Connector => {
             let prefixes = ["multi_modal_projector.", "model.multi_modal_projector.", ""];
             let published = published_connector(path);
             let mut keys = with(&prefixes);
             keys.extend(prefixes.iter().map(|prefix| format!("{prefix}{published}")));
             keys.extend(original_projector(path));
+            keys.extend(crate::encoder::keys::merger_aliases(path));
             keys
         }
         Part::Decoder => match path.strip_prefix("model.") {

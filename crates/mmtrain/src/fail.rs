@@ -87,6 +87,7 @@ fn model_code(error: &ModelError) -> u8 {
         | ModelError::Safetensors { .. }
         | ModelError::Missing { .. }
         | ModelError::NotFinite { .. }
+        | ModelError::Input { .. }
         | ModelError::Io(_) => 3,
     }
 }

@@ -10,7 +10,7 @@ use mmtrain_config::{DataConfig, parse_resolved};
 use mmtrain_data::Preparer;
 use mmtrain_media::ImageProcessor;
 use mmtrain_model::Vlm;
-use mmtrain_model::config::{VisionFamily, VlmConfig, read_vlm};
+use mmtrain_model::config::{VlmConfig, read_vlm};
 use mmtrain_model::params::Part;
 use mmtrain_model::weights::Checkpoint;
 use mmtrain_text::TextTokenizer;
@@ -209,12 +209,8 @@ fn data_settings(dir: &Path, model: &Vlm) -> anyhow::Result<DataConfig> {
 /// What the encoder wants to see: its `preprocessor_config.json`, or its family's habits.
 pub(crate) fn processor(dir: &Path, sizes: &VlmConfig) -> anyhow::Result<ImageProcessor> {
     let file = dir.join("preprocessor_config.json");
-    let size = sizes.vision.image_size as u32;
     if !file.is_file() {
-        return Ok(match sizes.vision.family {
-            VisionFamily::Clip => ImageProcessor::clip(size),
-            VisionFamily::Siglip => ImageProcessor::siglip(size),
-        });
+        return Ok(setup::family_processor(&sizes.vision));
     }
     Ok(ImageProcessor::from_hf(&fs::read_to_string(file)?)?)
 }

@@ -210,12 +210,21 @@ pub(crate) fn processor(encoder: &EncoderConfig, vision: &VisionConfig) -> anyho
     Ok(processor)
 }
 
-fn family_processor(vision: &VisionConfig) -> ImageProcessor {
+/// The family's habits, for a tower without a `preprocessor_config.json`.
+pub(crate) fn family_processor(vision: &VisionConfig) -> ImageProcessor {
+    let (clip, siglip) =
+        (ImageProcessor::clip(vision.image_size as u32), ImageProcessor::siglip(vision.image_size as u32));
     match vision.family {
-        VisionFamily::Clip => ImageProcessor::clip(vision.image_size as u32),
-        VisionFamily::Siglip => ImageProcessor::siglip(vision.image_size as u32),
+        VisionFamily::Clip => clip,
+        VisionFamily::Siglip | VisionFamily::Idefics3 => siglip,
+        VisionFamily::Dinov2 { .. } => ImageProcessor { mean: IMAGENET_MEAN, std: IMAGENET_STD, ..clip },
+        VisionFamily::Blip2 => ImageProcessor { fit: Fit::Exact, ..clip },
     }
 }
+
+/// `IMAGENET_DEFAULT_MEAN` and `_STD` of `transformers`' `image_utils.py`, with which DINOv2 was trained.
+const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// How samples are made ready.
 pub(crate) fn preparer(

@@ -59,6 +59,15 @@ impl Mask {
         Self { padding, ..Self::causal(keys, keys, device) }
     }
 
+    /// Every position sees the keys that `keep` has, in both directions (padding of an encoder's input).
+    ///
+    /// `keep` is row-major `[batch, keys]`.
+    pub fn keys_kept(keep: &[bool], batch: usize, device: &Device) -> Self {
+        let keys = keep.len() / batch.max(1);
+        let padding = keep.chunks_exact(keys.max(1)).map(|row| row.iter().map(|keep| !keep).collect()).collect();
+        Self { padding, ..Self::open(keys, keys, device) }
+    }
+
     /// Causal inside each of the sequences that lie behind one another in a row.
     ///
     /// `lengths` are theirs, a list for each row of `seq` positions; what is left of a row is padding, a

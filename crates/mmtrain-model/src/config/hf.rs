@@ -4,7 +4,9 @@
 //! (`configuration_{clip,siglip,llama,mistral,qwen2,qwen3}.py`). Rotary settings stand in `rope_parameters`
 //! (version 5) or in `rope_theta` + `rope_scaling` (version 4); both are read and both are written.
 
+mod audio;
 mod keys;
+mod qwen_vl;
 mod text;
 mod vision;
 
@@ -12,9 +14,14 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Activation, ConnectorConfig, FeatureSelect, MlpConfig, TextConfig, VisionConfig, VlmConfig};
+use super::{
+    Activation, AudioConfig, ConnectorConfig, FeatureSelect, MlpConfig, QwenVlVisionConfig, TextConfig, VisionConfig,
+    VlmConfig,
+};
 use crate::error::ModelError;
+use audio::parse_audio;
 use keys::{activation, str_or};
+use qwen_vl::parse_qwen_vl_vision;
 use text::text_of;
 use vision::parse_vision;
 
@@ -23,6 +30,18 @@ pub fn read_vision(dir: &Path) -> Result<VisionConfig, ModelError> {
     let json = load(dir)?;
     let config = parse_vision(json.get("vision_config").unwrap_or(&json));
     config.and_then(|config| config.check().map(|()| config)).map_err(|message| at(dir, message))
+}
+
+/// Reads `config.json` of a Qwen2-VL, or of its tower alone.
+pub fn read_qwen_vl_vision(dir: &Path) -> Result<QwenVlVisionConfig, ModelError> {
+    let json = load(dir)?;
+    parse_qwen_vl_vision(json.get("vision_config").unwrap_or(&json)).map_err(|message| at(dir, message))
+}
+
+/// Reads `config.json` of a Whisper, a Qwen2-Audio, or an audio encoder alone.
+pub fn read_audio(dir: &Path) -> Result<AudioConfig, ModelError> {
+    let json = load(dir)?;
+    parse_audio(json.get("audio_config").unwrap_or(&json)).map_err(|message| at(dir, message))
 }
 
 /// Reads `config.json` of a language model, or the decoder's part of a larger model.

@@ -12,16 +12,27 @@ pub enum VisionFamily {
     Clip,
     /// SigLIP: patch tokens only, biased patch embedding.
     Siglip,
+    /// DINOv2: class token, layer scale, positions interpolated to the input's size.
+    Dinov2 {
+        /// SwiGLU in the place of the two-layer MLP, as in the giant model.
+        gated_mlp: bool,
+        /// Tokens without a place that stand behind the class token (`dinov2_with_registers`).
+        registers: usize,
+    },
+    /// BLIP-2's EVA: class token, one matrix for query, key and value.
+    Blip2,
+    /// SigLIP as Idefics3 and SmolVLM run it: padded frames, positions in buckets.
+    Idefics3,
 }
 
 /// An image tower.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VisionConfig {
-    /// CLIP or SigLIP.
+    /// Which layout, and which names in checkpoints.
     pub family: VisionFamily,
     /// Width of the tower.
     pub hidden_size: usize,
-    /// Width inside the MLP.
+    /// Width inside the MLP; of a gated MLP before two thirds of it are taken ([`mlp_width`](Self::mlp_width)).
     pub intermediate_size: usize,
     /// Blocks.
     pub num_hidden_layers: usize,
@@ -50,25 +61,59 @@ impl VisionConfig {
 
     /// Whether a learned class token stands before the patches.
     pub fn has_class_token(&self) -> bool {
-        self.family == VisionFamily::Clip
+        !matches!(self.family, VisionFamily::Siglip | VisionFamily::Idefics3)
+    }
+
+    /// Tokens before the patches: a class token and registers.
+    pub fn prefix_tokens(&self) -> usize {
+        usize::from(self.has_class_token()) + self.registers()
+    }
+
+    /// Register tokens, of DINOv2 only.
+    pub fn registers(&self) -> usize {
+        if let VisionFamily::Dinov2 { registers, .. } = self.family { registers } else { 0 }
+    }
+
+    /// Whether the last hidden state is normed; CLIP's norm is for its pooled class token alone.
+    pub fn norms_last_state(&self) -> bool {
+        self.family != VisionFamily::Clip
+    }
+
+    /// Whether the tower takes images of any size as it is; the others do when asked to, in `transformers`
+    /// by `interpolate_pos_encoding`.
+    pub fn takes_any_size(&self) -> bool {
+        matches!(self.family, VisionFamily::Dinov2 { .. } | VisionFamily::Idefics3)
+    }
+
+    /// Width inside the MLP. Of a gated one two thirds, rounded up to a multiple of 8, so that it has
+    /// as many weights as a plain one (`Dinov2SwiGLUFFN` in `modeling_dinov2.py`).
+    pub fn mlp_width(&self) -> usize {
+        if self.family.has_gated_mlp() {
+            (self.intermediate_size * 2 / 3).next_multiple_of(8)
+        } else {
+            self.intermediate_size
+        }
     }
 }
 
 impl VisionFamily {
     /// LayerNorm epsilon of the family's configuration class.
     pub fn default_eps(self) -> f64 {
-        match self {
-            Self::Clip => 1e-5,
-            Self::Siglip => 1e-6,
-        }
+        if self == Self::Clip { 1e-5 } else { 1e-6 }
     }
 
     /// Activation of the family's configuration class.
     pub fn default_act(self) -> Activation {
         match self {
             Self::Clip => Activation::QuickGelu,
-            Self::Siglip => Activation::GeluTanh,
+            Self::Siglip | Self::Idefics3 => Activation::GeluTanh,
+            Self::Dinov2 { .. } | Self::Blip2 => Activation::Gelu,
         }
+    }
+
+    /// Whether the MLP is SwiGLU.
+    pub fn has_gated_mlp(self) -> bool {
+        matches!(self, Self::Dinov2 { gated_mlp: true, .. })
     }
 }
 
@@ -76,7 +121,8 @@ impl VisionFamily {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FeatureSelect {
-    /// Patches only: a class token is dropped (`"default"` in `transformers`).
+    /// Patches only: a class token is dropped (`"default"` in `transformers`), and registers are too
+    /// (LLaVA in `transformers` would keep them).
     Default,
     /// All tokens.
     Full,

@@ -1,4 +1,4 @@
-//! Gradients of the mean loss, by the block-wise driver, against the recorded ones.
+//! Gradients of the mean loss (of a bare tower: of a weighted sum of its output), by the block-wise driver, against the recorded ones.
 //!
 //! A gradient may differ by a thousandth of itself plus a hundred-thousandth of the tensor's largest;
 //! the floor is for gradients that are zero but for rounding (a bias that shifts all scores alike).
@@ -15,7 +15,6 @@ use super::language::{Inputs, plan};
 use super::recorded::Recorded;
 use super::report::GradientReport;
 use super::subject::{Model, Subject};
-use crate::fail::Refusal;
 
 const RELATIVE: f64 = 1e-3;
 const OF_LARGEST: f64 = 1e-5;
@@ -23,17 +22,16 @@ const FLOOR: f64 = 1e-7;
 
 /// Compares with the gradients in `file`, whose keys are those of the checkpoint.
 pub(super) fn check(subject: &Subject, recorded: &Recorded, file: &Path) -> anyhow::Result<GradientReport> {
-    let Subject::Model(model) = subject else {
-        let message = format!("`{}`: gradients of a bare tower, which has no loss", file.display());
-        return Err(Refusal::usage(message, "record the gradients of a whole model").into());
-    };
     let dir = file.parent().unwrap_or(file);
     let checkpoint = Checkpoint::open(dir)?;
-    let infos = infos(model);
+    let (infos, [kept, recomputed]) = match subject {
+        Subject::Tower(tower) => (tower.infos(), tower.gradients(recorded)?),
+        Subject::Model(model) => {
+            let inputs = Inputs::supervised(model, recorded, "the gradients")?;
+            (infos(model), [true, false].map(|keep| gradients(model, &inputs, keep)))
+        }
+    };
     let expected = checkpoint.read_all(&infos)?;
-    let inputs = Inputs::supervised(model, recorded, "the gradients")?;
-    let kept = gradients(model, &inputs, true);
-    let recomputed = gradients(model, &inputs, false);
     let mut report = GradientReport {
         tensors: infos.len(),
         worst: String::new(),

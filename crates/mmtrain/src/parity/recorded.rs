@@ -52,7 +52,8 @@ impl Recorded {
         self.file.read(&format!("out.{name}"))
     }
 
-    fn input(&self, name: &str) -> Result<Option<StoredTensor>, ModelError> {
+    /// An input as it is, if it is there.
+    pub(super) fn input(&self, name: &str) -> Result<Option<StoredTensor>, ModelError> {
         let name = format!("in.{name}");
         self.file.shape(&name).map(|_| self.file.read(&name)).transpose()
     }

@@ -5,28 +5,21 @@ use std::path::Path;
 use burn::prelude::Device;
 use mmtrain_model::config::{
     Activation, ConnectorConfig, FeatureSelect, MlpConfig, TextConfig, TextFamily, VisionConfig, VisionFamily,
-    VlmConfig, read_text, read_vision,
+    VlmConfig, read_text,
 };
-use mmtrain_model::encoder::Vit;
-use mmtrain_model::params::{Part, assign, named};
+use mmtrain_model::params::Part;
 use mmtrain_model::weights::Checkpoint;
 use mmtrain_model::{ModelError, Vlm};
 use serde_json::Value;
 
+use super::tower::{TOWERS, Tower};
+
 /// A loaded model.
 pub(super) enum Subject {
-    /// An image tower with all its blocks.
+    /// An encoder with all its blocks.
     Tower(Box<Tower>),
     /// A language model, alone or with a tower.
     Model(Box<Model>),
-}
-
-/// An image tower alone.
-pub(super) struct Tower {
-    pub(super) vit: Vit,
-    pub(super) config: VisionConfig,
-    /// The `model_type`.
-    kind: String,
 }
 
 /// A language model as part of a whole, which is how it trains and generates.
@@ -43,12 +36,10 @@ impl Subject {
     pub(super) fn load(dir: &Path) -> anyhow::Result<Self> {
         let kind = model_type(dir)?;
         let device = Device::flex();
+        if let Some(tower) = Tower::load(dir, &kind, &device)? {
+            return Ok(Self::Tower(Box::new(tower)));
+        }
         match kind.as_str() {
-            "clip_vision_model" | "siglip_vision_model" => {
-                let config = read_vision(dir)?;
-                let vit = load_tower(&config, &Checkpoint::open(dir)?, &device)?;
-                Ok(Self::Tower(Box::new(Tower { vit, config, kind })))
-            }
             decoder if TextFamily::from_model_type(decoder).is_some() => {
                 let vlm = Vlm::zeros(&with_stand_in_tower(read_text(dir)?), &device);
                 let vlm = vlm.loaded(Part::Decoder, &Checkpoint::open(dir)?)?;
@@ -65,13 +56,13 @@ impl Subject {
     /// Whether an output is of a part that is left out on purpose: SigLIP's attention pooling head,
     /// which LLaVA does not look at.
     pub(super) fn ignores(&self, output: &str) -> bool {
-        matches!(self, Self::Tower(tower) if output == "pool" && !tower.config.has_class_token())
+        matches!(self, Self::Tower(tower) if output == "pool" && tower.kind() == "siglip_vision_model")
     }
 
     /// The `model_type`.
     pub(super) fn name(&self) -> &str {
         match self {
-            Self::Tower(tower) => &tower.kind,
+            Self::Tower(tower) => tower.kind(),
             Self::Model(model) => &model.kind,
         }
     }
@@ -87,16 +78,8 @@ fn model_type(dir: &Path) -> anyhow::Result<String> {
 fn unsupported(dir: &Path, message: &str) -> ModelError {
     ModelError::Config {
         path: dir.join("config.json").display().to_string(),
-        message: format!("{message} (llama, mistral, qwen2, qwen3, clip_vision_model, siglip_vision_model, llava)"),
+        message: format!("{message} (llama, mistral, qwen2, qwen3, llava, {})", TOWERS.join(", ")),
     }
-}
-
-/// All blocks, also those behind the layer that a connector would see.
-fn load_tower(config: &VisionConfig, checkpoint: &Checkpoint, device: &Device) -> Result<Vit, ModelError> {
-    let vit = Vit::new(config, config.num_hidden_layers, device);
-    let infos = named(&vit, Part::Encoder).into_iter().map(|param| param.info).collect::<Vec<_>>();
-    let mut values = checkpoint.read_all(&infos)?;
-    Ok(assign(vit, Part::Encoder, &mut |info| values.remove(&info.name)))
 }
 
 /// A language model with the smallest tower there is. No token is a placeholder, so it never runs.

@@ -56,7 +56,7 @@ fn every_committed_case_passes() {
         assert_eq!(report.gradients.is_some(), dir.join("grads").is_dir(), "{report}");
         seen += 1;
     }
-    assert!(seen >= 25, "{seen} cases");
+    assert!(seen >= 34, "{seen} cases");
 }
 
 #[test]
@@ -146,6 +146,21 @@ fn another_epsilon_is_seen_where_activations_are_small() {
         let report = run(dir.path(), None, None).expect("a report");
         assert!(!report.passed(), "{report}");
     }
+}
+
+#[test]
+fn mistakes_in_a_tower_are_seen() {
+    let fails = |name: &str, change: fn(&mut Value)| {
+        let report = run(changed(name, change).path(), None, None).expect("a report");
+        assert!(report.comparisons.iter().any(|comparison| !comparison.passed), "{report}");
+        report
+    };
+    let report = fails("dinov2", |config| config["hidden_act"] = json!("gelu_pytorch_tanh"));
+    assert!(!report.gradients.expect("gradients").passed());
+    fails("dinov2_swiglu", |config| config["layer_norm_eps"] = json!(1e-5));
+    fails("dinov2_registers", |config| config["model_type"] = json!("dinov2"));
+    fails("blip2_vision", |config| config["num_attention_heads"] = json!(2));
+    fails("idefics3_vision", |config| config["model_type"] = json!("siglip_vision_model"));
 }
 
 #[test]

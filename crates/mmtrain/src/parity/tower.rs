@@ -1,34 +1,141 @@
-//! Hidden states of an image tower.
+//! Hidden states and gradients of an encoder alone.
+//!
+//! The loss of a bare tower is the sum of its output weighted by `in.loss_weights`.
+//!
+//! - [`stretches`]: any tower as stem, blocks and last step, forward and block-wise backward
+//! - [`vit`]: the towers that one ViT covers
+//! - [`qwen_vl`]: Qwen2-VL's, with its merger
+//! - [`audio`]: Whisper's and Qwen2-Audio's
+
+mod audio;
+mod qwen_vl;
+mod stretches;
+mod vit;
+
+use std::path::Path;
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
+use mmtrain_model::ModelError;
+use mmtrain_model::params::{FlatTensors, NamedParam, ParamInfo, Part, assign, named};
+use mmtrain_model::weights::{Checkpoint, StoredTensor};
 
 use super::recorded::Recorded;
-use super::subject::Tower;
 use super::{Computed, values};
+use audio::AudioTower;
+use qwen_vl::QwenVlTower;
+use vit::VitTower;
+
+/// Each `model_type` of a bare tower.
+pub(super) const TOWERS: [&str; 10] = [
+    "clip_vision_model",
+    "siglip_vision_model",
+    "dinov2",
+    "dinov2_with_registers",
+    "blip_2_vision_model",
+    "idefics3_vision",
+    "smolvlm_vision",
+    "qwen2_vl_vision",
+    "whisper",
+    "qwen2_audio_encoder",
+];
+
+/// What is recorded of a tower, before its inputs are looked at.
+const OUTPUTS: [&str; 5] = ["last", "hs_m2", "pool", "merged", "loss"];
+
+/// A loaded encoder.
+pub(super) struct Tower {
+    kind: String,
+    net: Net,
+}
+
+enum Net {
+    Vit(VitTower),
+    QwenVl(QwenVlTower),
+    Audio(AudioTower),
+}
+
+impl Tower {
+    /// Reads configuration and weights, all blocks; none if `kind` is not a tower's `model_type`.
+    pub(super) fn load(dir: &Path, kind: &str, device: &Device) -> Result<Option<Self>, ModelError> {
+        if !TOWERS.contains(&kind) {
+            return Ok(None);
+        }
+        let net = match kind {
+            "qwen2_vl_vision" => Net::QwenVl(QwenVlTower::load(dir, device)?),
+            "whisper" | "qwen2_audio_encoder" => Net::Audio(AudioTower::load(dir, device)?),
+            _ => Net::Vit(VitTower::load(dir, device)?),
+        };
+        Ok(Some(Self { kind: kind.to_owned(), net }))
+    }
+
+    /// The `model_type`.
+    pub(super) fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// Every parameter.
+    pub(super) fn infos(&self) -> Vec<ParamInfo> {
+        match &self.net {
+            Net::Vit(tower) => tower.infos(),
+            Net::QwenVl(tower) => tower.infos(),
+            Net::Audio(tower) => tower.infos(),
+        }
+    }
+
+    /// Gradients with every graph kept and with none kept.
+    pub(super) fn gradients(&self, recorded: &Recorded) -> anyhow::Result<[FlatTensors; 2]> {
+        match &self.net {
+            Net::Vit(tower) => tower.gradients(recorded),
+            Net::QwenVl(tower) => tower.gradients(recorded),
+            Net::Audio(tower) => tower.gradients(recorded),
+        }
+    }
+}
 
 /// One output of the tower, if it is one that it has.
 pub(super) fn compute(tower: &Tower, recorded: &Recorded, name: &str) -> anyhow::Result<Option<Computed>> {
-    let is_clip = tower.config.has_class_token();
-    let norm = &tower.vit.post_layernorm;
-    let output = match name {
-        // CLIP's last hidden state is taken before the norm, SigLIP's after it.
-        "last" if is_clip => values(state(tower, recorded, 0)?),
-        "last" => values(norm.forward(state(tower, recorded, 0)?)),
-        "hs_m2" => values(state(tower, recorded, 1)?),
-        "pool" if is_clip => values(norm.forward(state(tower, recorded, 0)?.slice_dim(1, 0..1)).squeeze_dim::<2>(1)),
-        _ => return Ok(None),
-    };
-    Ok(Some(output))
+    let has_weights = || recorded.input("loss_weights").map(|weights| weights.is_some());
+    if !OUTPUTS.contains(&name) || (name == "loss" && !has_weights()?) {
+        return Ok(None);
+    }
+    match &tower.net {
+        Net::Vit(tower) => tower.compute(recorded, name),
+        Net::QwenVl(tower) => tower.compute(recorded, name),
+        Net::Audio(tower) => tower.compute(recorded, name),
+    }
 }
 
-/// The hidden state before the last `dropped` blocks. `[images, tokens, hidden]`
-fn state(tower: &Tower, recorded: &Recorded, dropped: usize) -> anyhow::Result<Tensor<3>> {
-    let side = tower.config.image_size;
-    let pictures = recorded.need(recorded.pictures(side)?, "pixel_values", "an image tower")?;
-    let shape = [pictures.images, 3, side, side];
-    let pixels = Tensor::from_data(TensorData::new(pictures.values, shape), &Device::flex());
-    let blocks = &tower.vit.encoder.layers;
-    let run = &blocks[..blocks.len().saturating_sub(dropped)];
-    Ok(run.iter().fold(tower.vit.embed(pixels), |x, block| block.forward(x)))
+/// Fills a module from a checkpoint.
+fn loaded<M: Module>(module: M, part: Part, checkpoint: &Checkpoint) -> Result<M, ModelError> {
+    let mut values = checkpoint.read_all(&infos_of(&module, part))?;
+    Ok(assign(module, part, &mut |info| values.remove(&info.name)))
+}
+
+fn infos_of<M: Module>(module: &M, part: Part) -> Vec<ParamInfo> {
+    named(module, part).into_iter().map(|NamedParam { info, .. }| info).collect()
+}
+
+/// The weighted sum of an output. `[1]`
+fn loss(recorded: &Recorded, output: Tensor<3>) -> anyhow::Result<Computed> {
+    Ok(values((output.clone() * loss_weights(recorded, output.dims())?).sum()))
+}
+
+/// The gradient of the loss with respect to the output of `shape`.
+fn loss_weights(recorded: &Recorded, shape: [usize; 3]) -> anyhow::Result<Tensor<3>> {
+    let weights = recorded.need(recorded.input("loss_weights")?, "loss_weights", "a bare tower's loss")?;
+    if weights.values.len() != shape.iter().product::<usize>() {
+        let message = format!("holds `in.loss_weights` of shape {:?}, the tower's output has {shape:?}", weights.shape);
+        return Err(recorded.bad(&message).into());
+    }
+    Ok(Tensor::from_data(TensorData::new(weights.values, shape), &Device::flex()))
+}
+
+/// A recorded tensor of `D` axes.
+fn tensor<const D: usize>(recorded: &Recorded, name: &str, stored: StoredTensor) -> anyhow::Result<Tensor<D>> {
+    let Ok(shape) = <[usize; D]>::try_from(stored.shape.clone()) else {
+        let message = format!("holds `in.{name}` of shape {:?}, expected {D} axes", stored.shape);
+        return Err(recorded.bad(&message).into());
+    };
+    Ok(Tensor::from_data(TensorData::new(stored.values, shape), &Device::flex()))
 }
