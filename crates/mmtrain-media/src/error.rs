@@ -1,6 +1,7 @@
 //! Why a picture could not be used.
 
-use crate::ImageKind;
+use crate::limits::MAX_SIDE;
+use crate::{ImageKind, Size};
 
 /// Failure to turn bytes into pixels, or to read a processor description.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +78,20 @@ pub enum MediaError {
         /// The panic message.
         detail: String,
     },
+    /// A size that the processor has no answer for, or none of reasonable cost.
+    #[error("picture of {size} pixels: {detail}")]
+    UnusableSize {
+        /// The picture's.
+        size: Size,
+        /// Why.
+        detail: String,
+    },
+    /// Frames that make no clip.
+    #[error("video: {detail}")]
+    Video {
+        /// Why.
+        detail: String,
+    },
     /// A `preprocessor_config.json` that is not JSON or lacks what is needed.
     #[error("image processor: {detail}")]
     Processor {
@@ -96,6 +111,8 @@ impl MediaError {
             Self::UnsupportedColor { .. } => "unsupported_color",
             Self::UnsupportedVariant { .. } => "unsupported_variant",
             Self::DecoderPanic { .. } => "decoder_panic",
+            Self::UnusableSize { .. } => "unusable_size",
+            Self::Video { .. } => "bad_video",
             Self::Processor { .. } => "bad_processor_config",
         }
     }
@@ -130,6 +147,22 @@ impl MediaError {
     pub(crate) fn not_an_image(bytes: &[u8]) -> Self {
         let head = &bytes[..bytes.len().min(16)];
         Self::NotAnImage { start: head.escape_ascii().to_string() }
+    }
+
+    pub(crate) fn size(size: Size, detail: impl Into<String>) -> Self {
+        Self::UnusableSize { size, detail: detail.into() }
+    }
+
+    /// A side that a processor asks for is 1 to 4096 pixels.
+    pub(crate) fn check_side(key: &str, side: u32) -> Result<(), Self> {
+        match side {
+            1..=MAX_SIDE => Ok(()),
+            _ => Err(Self::processor(format!("`{key}` is {side}, must be 1 to {MAX_SIDE} pixels"))),
+        }
+    }
+
+    pub(crate) fn video(detail: impl Into<String>) -> Self {
+        Self::Video { detail: detail.into() }
     }
 
     pub(crate) fn processor(detail: impl Into<String>) -> Self {

@@ -5,17 +5,23 @@
 //! against [`MediaLimits`] before any pixel is allocated, and a panic inside a decoder is caught.
 //!
 //! ```text
-//! bytes ─ sniff ─▶ ImageKind ─ probe ─▶ (width, height) ─ decode ─▶ Rgb8 ─ ImageProcessor ─▶ f32 [3, size, size]
+//! bytes ─ sniff ─▶ ImageKind ─ probe ─▶ Size ─ Processor::layout ─▶ ImageLayout ─▶ tokens, before any pixel is decoded
+//!                                       └─ decode ─▶ Rgb8 ─ Processor::process ─▶ Pixels { f32 values, ImageLayout }
 //! ```
 //!
 //! - [`sniff`], [`probe`], [`decode`]: JPEG, PNG, WebP, GIF, BMP; every colour kind becomes RGB.
-//! - [`resize_bicubic`]: Pillow's bicubic, bit for bit.
-//! - [`ImageProcessor`]: resize, crop or pad, and normalise, as `transformers`' processors do.
+//! - [`resize`]: Pillow's filters, bit for bit.
+//! - [`Processor`]: what a checkpoint wants to see, read from its `preprocessor_config.json`: one square
+//!   ([`ImageProcessor`]: CLIP, `SigLIP`, `DINOv2`, `LLaVA`), or tiles or patches ([`AnyRes`], [`Idefics3`], [`Mllama`],
+//!   [`Qwen2Vl`]).
+//! - [`ImageLayout`]: tiles, grid and token count of a picture, from its size.
 //! - [`MediaError`]: with [`MediaError::reason`], a short stable name under which failures are counted.
 
 mod sniff;
 
 mod limits;
+
+mod size;
 
 mod decode;
 
@@ -25,9 +31,27 @@ mod flatten;
 
 mod pixels;
 
+mod filter;
+
+mod nearest;
+
 mod resize;
 
+mod normalise;
+
 mod processor;
+
+mod anyres;
+
+mod idefics3;
+
+mod mllama;
+
+mod qwen2_vl;
+
+mod family;
+
+mod layout;
 
 mod hf;
 
@@ -36,11 +60,20 @@ mod error;
 #[cfg(test)]
 mod fixtures;
 
+pub use anyres::{AnyRes, AnyResLayout};
 pub use decode::{decode, probe};
 pub use error::MediaError;
+pub use family::{Pixels, Processor};
+pub use filter::Filter;
 pub use flatten::Alpha;
+pub use idefics3::{Idefics3, SplitLayout, Splitting};
+pub use layout::{ImageLayout, TokenGrid};
 pub use limits::MediaLimits;
+pub use mllama::{CanvasLayout, Mllama};
+pub use normalise::Normalise;
 pub use pixels::Rgb8;
 pub use processor::{Fit, ImageProcessor};
-pub use resize::resize_bicubic;
+pub use qwen2_vl::{GridLayout, PixelRange, Qwen2Vl};
+pub use resize::{resize, resize_bicubic};
+pub use size::Size;
 pub use sniff::{ImageKind, sniff};

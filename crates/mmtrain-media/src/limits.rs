@@ -4,6 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ImageKind, MediaError};
 
+/// Largest side of a square or tile that a processor may ask for, in pixels.
+pub(crate) const MAX_SIDE: u32 = 4096;
+
+/// Largest picture that a processor may make on its way to the encoder's input.
+pub(crate) const MAX_PADDED_PIXELS: u64 = 1 << 27;
+
+/// Most float32 values that a processor may make of one picture or clip: 1 GiB.
+pub(crate) const MAX_VALUES: u64 = 1 << 28;
+
 /// What a picture may cost; checked against the header, before pixels are allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -1,7 +1,11 @@
 //! An 8-bit RGB picture in memory, and the geometry the processors need.
 
+use std::ops::Range;
+
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
+
+use crate::Size;
 
 /// Pixels, row-major, `[height, width, 3]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +25,11 @@ impl Rgb8 {
         Self { width, height, data: colour.repeat(pixels) }
     }
 
+    /// Width and height.
+    pub fn size(&self) -> Size {
+        Size::new(self.width, self.height)
+    }
+
     /// One row, `[width, 3]`.
     pub(crate) fn row(&self, y: usize) -> &[u8] {
         let stride = self.stride();
@@ -35,9 +44,27 @@ impl Rgb8 {
     /// The rectangle of `width x height` pixels whose corner is at (`left`, `top`).
     pub(crate) fn crop(&self, left: u32, top: u32, width: u32, height: u32) -> Self {
         let (from, to) = (left as usize * 3, (left + width) as usize * 3);
-        let rows = top as usize..(top + height) as usize;
-        let data = rows.flat_map(|y| &self.row(y)[from..to]).copied().collect();
+        let mut data = Vec::with_capacity(width as usize * height as usize * 3);
+        for y in top as usize..(top + height) as usize {
+            data.extend_from_slice(&self.row(y)[from..to]);
+        }
         Self { width, height, data }
+    }
+
+    /// The squares of `side` pixels, row by row; `side` divides both width and height.
+    pub(crate) fn tiles(&self, side: u32) -> impl Iterator<Item = Self> {
+        let (rows, cols) = (self.height / side, self.width / side);
+        let corners = (0..rows).flat_map(move |row| (0..cols).map(move |col| (col * side, row * side)));
+        corners.map(move |(left, top)| self.crop(left, top, side, side))
+    }
+
+    /// Puts `image` over this picture, its corner at (`left`, `top`).
+    pub(crate) fn paste(&mut self, image: &Self, left: u32, top: u32) {
+        let (stride, left) = (self.stride(), left as usize * 3);
+        for y in 0..image.height as usize {
+            let start = (top as usize + y) * stride + left;
+            self.data[start..start + image.stride()].copy_from_slice(image.row(y));
+        }
     }
 
     /// Centred on a square of `colour`; the odd pixel goes right and down
@@ -45,13 +72,7 @@ impl Rgb8 {
     pub(crate) fn pad_to_square(&self, colour: [u8; 3]) -> Self {
         let side = self.width.max(self.height);
         let mut square = Self::filled(side, side, colour);
-        let left = ((side - self.width) / 2) as usize * 3;
-        let top = ((side - self.height) / 2) as usize;
-        let stride = square.stride();
-        for y in 0..self.height as usize {
-            let start = (top + y) * stride + left;
-            square.data[start..start + self.stride()].copy_from_slice(self.row(y));
-        }
+        square.paste(self, (side - self.width) / 2, (side - self.height) / 2);
         square
     }
 
@@ -65,6 +86,37 @@ impl Rgb8 {
         let mut image = DynamicImage::ImageRgb8(image);
         image.apply_orientation(orientation);
         Self::from(image.into_rgb8())
+    }
+}
+
+/// A rectangle of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// First column.
+    pub(crate) left: u32,
+    /// First row.
+    pub(crate) top: u32,
+    /// Columns and rows.
+    pub(crate) size: Size,
+}
+
+impl Window {
+    /// All of a picture of this size.
+    pub(crate) fn whole(size: Size) -> Self {
+        Self { left: 0, top: 0, size }
+    }
+
+    /// The middle of a picture `of` that size; the odd pixel is left over right and below.
+    pub(crate) fn centre(of: Size, size: Size) -> Self {
+        Self { left: (of.width - size.width) / 2, top: (of.height - size.height) / 2, size }
+    }
+
+    pub(crate) fn columns(&self) -> Range<usize> {
+        self.left as usize..(self.left + self.size.width) as usize
+    }
+
+    pub(crate) fn rows(&self) -> Range<usize> {
+        self.top as usize..(self.top + self.size.height) as usize
     }
 }
 

@@ -1,4 +1,4 @@
-//! Pillow's bicubic resize, bit for bit.
+//! Pillow's resize, bit for bit.
 //!
 //! Two passes, horizontal first, each an integer dot product with 22-bit fixed-point weights and
 //! rounding to 8 bits after each pass, as in `Resample.c`. When shrinking, the kernel is widened by
@@ -14,9 +14,14 @@
     reason = "only what is inlined into `with_simd` is compiled for the chosen instruction set"
 )]
 
+use std::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::Rgb8;
+use crate::filter::Curve;
+use crate::nearest::nearest;
+use crate::pixels::Window;
+use crate::{Filter, Rgb8, Size};
 
 /// Fraction bits of a weight: 8 bits of pixel and 2 of head-room are left in 32.
 const PRECISION_BITS: u32 = 32 - 8 - 2;
@@ -28,20 +33,32 @@ const HALF: i32 = 1 << (PRECISION_BITS - 1);
 ///
 /// If either picture has no pixels; [`decode`](crate::decode) never returns such a one.
 pub fn resize_bicubic(image: &Rgb8, width: u32, height: u32) -> Rgb8 {
-    assert!(
-        image.width.min(image.height).min(width).min(height) > 0,
-        "resize from {}x{} to {width}x{height}",
-        image.width,
-        image.height
-    );
-    let columns = (width != image.width).then(|| Kernel::new(image.width, width));
-    let rows = (height != image.height).then(|| Kernel::new(image.height, height));
+    resize(image, Size::new(width, height), Filter::Bicubic)
+}
+
+/// Resizes like `Image.resize((to.width, to.height), filter)`.
+///
+/// # Panics
+///
+/// If either picture has no pixels; [`decode`](crate::decode) never returns such a one.
+pub fn resize(image: &Rgb8, to: Size, filter: Filter) -> Rgb8 {
+    resize_window(image, to, Window::whole(to), filter)
+}
+
+/// The `window` of what [`resize`] would return; what lies outside is not computed.
+pub(crate) fn resize_window(image: &Rgb8, to: Size, window: Window, filter: Filter) -> Rgb8 {
+    let from = image.size();
+    assert!(from.pixels() > 0 && to.pixels() > 0, "resize from {from} to {to}");
+    let Some(curve) = filter.curve() else { return nearest(image, to, window) };
+    let columns = (to.width != from.width).then(|| Kernel::new(from.width, to.width, window.columns(), curve));
+    let rows = (to.height != from.height).then(|| Kernel::new(from.height, to.height, window.rows(), curve));
+    let needed = rows.as_ref().map_or(window.rows(), Kernel::span);
     let resized = match &columns {
-        Some(kernel) => horizontal(image, kernel),
-        None => image.clone(),
+        Some(kernel) => horizontal(image, needed.clone(), kernel),
+        None => image.crop(window.left, needed.start as u32, window.size.width, needed.len() as u32),
     };
     match &rows {
-        Some(kernel) => vertical(&resized, kernel),
+        Some(kernel) => vertical(&resized, needed.start, kernel),
         None => resized,
     }
 }
@@ -56,27 +73,35 @@ struct Kernel {
 }
 
 impl Kernel {
-    /// `precompute_coeffs` and `normalize_coeffs_8bpc` of Pillow's `Resample.c`.
-    fn new(input: u32, output: u32) -> Self {
+    /// `precompute_coeffs` and `normalize_coeffs_8bpc` of Pillow's `Resample.c`, for `range` of the output positions.
+    fn new(input: u32, output: u32, range: Range<usize>, (support, curve): Curve) -> Self {
         let scale = f64::from(input) / f64::from(output);
         let filter_scale = scale.max(1.0);
-        let support = 2.0 * filter_scale;
+        let support = support * filter_scale;
         let max_taps = support.ceil() as usize * 2 + 1;
         let mut kernel = Self {
-            starts: Vec::with_capacity(output as usize),
-            weights: vec![0; output as usize * max_taps],
-            taps: Vec::with_capacity(output as usize),
+            starts: Vec::with_capacity(range.len()),
+            weights: vec![0; range.len() * max_taps],
+            taps: Vec::with_capacity(range.len()),
             max_taps,
         };
-        for (x, slots) in kernel.weights.chunks_exact_mut(max_taps).enumerate() {
+        for (x, slots) in range.zip(kernel.weights.chunks_exact_mut(max_taps)) {
             let center = (x as f64 + 0.5) * scale;
             let start = (center - support + 0.5).max(0.0) as usize;
             let end = ((center + support + 0.5) as usize).min(input as usize);
-            fill_weights(&mut slots[..end - start], start, center, filter_scale);
+            let inverse = 1.0 / filter_scale;
+            let at = |i: usize| curve(((i + start) as f64 - center + 0.5) * inverse);
+            fill_weights(&mut slots[..end - start], at);
             kernel.starts.push(start);
             kernel.taps.push(end - start);
         }
         kernel
+    }
+
+    /// The input positions that any output position reads.
+    fn span(&self) -> Range<usize> {
+        let ends = self.starts.iter().zip(&self.taps).map(|(start, taps)| start + taps);
+        self.starts.iter().min().copied().unwrap_or(0)..ends.max().unwrap_or(0)
     }
 
     fn positions(&self) -> impl Iterator<Item = (usize, &[i32])> {
@@ -86,10 +111,8 @@ impl Kernel {
     }
 }
 
-/// Weights that sum to one, in fixed point, rounded half away from zero.
-fn fill_weights(slots: &mut [i32], start: usize, center: f64, filter_scale: f64) {
-    let inverse = 1.0 / filter_scale;
-    let at = |i: usize| bicubic(((i + start) as f64 - center + 0.5) * inverse);
+/// Weights that sum to one, in fixed point, rounded half away from zero; `at` gives them before that.
+fn fill_weights(slots: &mut [i32], at: impl Fn(usize) -> f64) {
     let mut weights: Vec<f64> = (0..slots.len()).map(at).collect();
     let sum: f64 = weights.iter().sum();
     if sum != 0.0 {
@@ -103,35 +126,24 @@ fn fill_weights(slots: &mut [i32], start: usize, center: f64, filter_scale: f64)
     }
 }
 
-/// Keys' cubic convolution kernel with a = -0.5, in Pillow's order of operations.
-fn bicubic(x: f64) -> f64 {
-    const A: f64 = -0.5;
-    let x = x.abs();
-    if x < 1.0 {
-        ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
-    } else if x < 2.0 {
-        (((x - 5.0) * x + 8.0) * x - 4.0) * A
-    } else {
-        0.0
-    }
-}
-
 #[inline(always)]
 fn to_u8(sum: i32) -> u8 {
     (sum >> PRECISION_BITS).clamp(0, 255) as u8
 }
 
-/// Every row on its own: `[height, in, 3]` to `[height, out, 3]`.
-fn horizontal(image: &Rgb8, kernel: &Kernel) -> Rgb8 {
+/// Every one of `rows` on its own: `[rows, in, 3]` to `[rows, out, 3]`.
+fn horizontal(image: &Rgb8, rows: Range<usize>, kernel: &Kernel) -> Rgb8 {
     let width = kernel.starts.len();
-    let mut data = vec![0; width * image.height as usize * 3];
-    Arch::new().dispatch(Horizontal { image, kernel, out: &mut data });
-    Rgb8 { width: width as u32, height: image.height, data }
+    let mut data = vec![0; width * rows.len() * 3];
+    let height = rows.len() as u32;
+    Arch::new().dispatch(Horizontal { image, rows, kernel, out: &mut data });
+    Rgb8 { width: width as u32, height, data }
 }
 
 /// The horizontal pass as something to compile once per instruction set.
 struct Horizontal<'a> {
     image: &'a Rgb8,
+    rows: Range<usize>,
     kernel: &'a Kernel,
     out: &'a mut [u8],
 }
@@ -142,7 +154,8 @@ impl WithSimd for Horizontal<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
         let mut wide = vec![[0; 4]; self.image.width as usize];
-        let rows = self.image.data.chunks_exact(self.image.stride());
+        let stride = self.image.stride();
+        let rows = self.image.data[self.rows.start * stride..self.rows.end * stride].chunks_exact(stride);
         let outs = self.out.chunks_exact_mut(self.kernel.starts.len() * 3);
         for (row, out) in rows.zip(outs) {
             horizontal_row(row, self.kernel, &mut wide, out);
@@ -168,17 +181,18 @@ fn horizontal_row(row: &[u8], kernel: &Kernel, wide: &mut [[i32; 4]], out: &mut 
     }
 }
 
-/// Whole rows at a time: `[in, width, 3]` to `[out, width, 3]`.
-fn vertical(image: &Rgb8, kernel: &Kernel) -> Rgb8 {
+/// Whole rows at a time: `[in, width, 3]` to `[out, width, 3]`; `image` begins with row `first` of the input.
+fn vertical(image: &Rgb8, first: usize, kernel: &Kernel) -> Rgb8 {
     let stride = image.stride();
     let mut data = vec![0; stride * kernel.starts.len()];
-    Arch::new().dispatch(Vertical { image, kernel, out: &mut data });
+    Arch::new().dispatch(Vertical { image, first, kernel, out: &mut data });
     Rgb8 { width: image.width, height: kernel.starts.len() as u32, data }
 }
 
 /// The vertical pass as something to compile once per instruction set.
 struct Vertical<'a> {
     image: &'a Rgb8,
+    first: usize,
     kernel: &'a Kernel,
     out: &'a mut [u8],
 }
@@ -191,7 +205,7 @@ impl WithSimd for Vertical<'_> {
         let stride = self.image.stride();
         let outs = self.out.chunks_exact_mut(stride);
         for ((start, weights), out) in self.kernel.positions().zip(outs) {
-            vertical_row(&self.image.data[start * stride..], stride, weights, out);
+            vertical_row(&self.image.data[(start - self.first) * stride..], stride, weights, out);
         }
     }
 }
@@ -224,12 +238,7 @@ fn vertical_row(rows: &[u8], stride: usize, weights: &[i32], out: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{difference, fixture, fixture_bytes, formula};
-
-    /// FNV-1a, 64 bits.
-    fn fnv1a(bytes: &[u8]) -> u64 {
-        bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-    }
+    use crate::fixtures::{cases, difference, fixture, fixture_bytes, fnv1a, formula};
 
     /// `name` is `source.to_WxH`.
     fn check(name: &str) {
@@ -275,8 +284,38 @@ mod tests {
         assert_eq!(cases.len(), 16);
         for Case { from, to, fnv1a: expected } in cases {
             let resized = resize_bicubic(&formula(from[0], from[1]), to[0], to[1]);
-            let actual = format!("{:016x}", fnv1a(&resized.data));
-            assert_eq!(actual, expected, "{from:?} to {to:?}");
+            assert_eq!(fnv1a(&resized.data), expected, "{from:?} to {to:?}");
+        }
+    }
+
+    #[test]
+    fn every_filter_equals_pillow() {
+        #[derive(serde::Deserialize)]
+        struct Case {
+            filter: Filter,
+            from: [u32; 2],
+            to: [u32; 2],
+            fnv1a: String,
+        }
+        let cases: Vec<Case> = cases("filters");
+        assert_eq!(cases.len(), 4 * 18);
+        for Case { filter, from, to, fnv1a: expected } in cases {
+            let resized = resize(&formula(from[0], from[1]), Size::new(to[0], to[1]), filter);
+            assert_eq!(fnv1a(&resized.data), expected, "{filter:?}, {from:?} to {to:?}");
+        }
+    }
+
+    #[test]
+    fn a_window_is_what_a_crop_of_the_whole_is() {
+        let image = formula(61, 47);
+        for (to, left, top, width, height) in
+            [((90, 20), 31, 3, 17, 9), ((61, 20), 5, 0, 9, 20), ((30, 47), 1, 40, 3, 7), ((61, 47), 9, 9, 4, 4)]
+        {
+            let (to, size) = (Size::new(to.0, to.1), Size::new(width, height));
+            for filter in [Filter::Nearest, Filter::Lanczos, Filter::Bilinear, Filter::Bicubic] {
+                let window = resize_window(&image, to, Window { left, top, size }, filter);
+                assert_eq!(window, resize(&image, to, filter).crop(left, top, width, height), "{filter:?} {to}");
+            }
         }
     }
 

@@ -1,0 +1,120 @@
+//! The processors of all families behind one type.
+
+use crate::{AnyRes, Idefics3, ImageLayout, ImageProcessor, MediaError, Mllama, Qwen2Vl, Rgb8, Size};
+
+/// What a checkpoint wants to see of pictures and clips; which of these it is stands in its files.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Processor {
+    /// One square: CLIP, `SigLIP`, `DINOv2`, BLIP-2, `LLaVA`.
+    Square(ImageProcessor),
+    /// `LLaVA-NeXT`.
+    AnyRes(AnyRes),
+    /// `Idefics3`, `SmolVLM`.
+    Idefics3(Idefics3),
+    /// Llama 3.2 Vision.
+    Mllama(Mllama),
+    /// `Qwen2-VL`, `Qwen2.5-VL`.
+    Qwen2Vl(Qwen2Vl),
+}
+
+/// The encoder's input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pixels {
+    /// As many as the layout's shape says, row-major.
+    pub values: Vec<f32>,
+    /// What they are.
+    pub layout: ImageLayout,
+}
+
+impl Pixels {
+    /// The layout is looked at before the values are made.
+    fn new<L: Clone + Into<ImageLayout>>(
+        image: Size,
+        layout: &L,
+        values: impl FnOnce(&L) -> Vec<f32>,
+    ) -> Result<Self, MediaError> {
+        let checked = layout.clone().into().checked(image)?;
+        Ok(Self { values: values(layout), layout: checked })
+    }
+
+    /// `[tiles, 3, side, side]`, or `[patches, values of a patch]`.
+    pub fn shape(&self) -> Vec<usize> {
+        self.layout.shape()
+    }
+}
+
+impl Processor {
+    /// Reads a Hugging Face `preprocessor_config.json`, or a `processor_config.json` with an `image_processor` in it.
+    ///
+    /// The spellings of `transformers` 4 (slow and fast) and 5 are understood. What is not done here is an error that
+    /// names the key: a picture prepared another way than in pre-training costs accuracy without any sign of it.
+    pub fn from_hf(json: &str) -> Result<Self, MediaError> {
+        crate::hf::read(json)
+    }
+
+    /// The `preprocessor_config.json` from which [`from_hf`](Self::from_hf) reads this processor back.
+    pub fn to_hf(&self) -> serde_json::Value {
+        crate::hf::write(self)
+    }
+
+    /// What a picture of this size becomes; costs no pixel.
+    pub fn layout(&self, image: Size) -> Result<ImageLayout, MediaError> {
+        let layout = match self {
+            Self::Square(processor) => processor.layout(image)?,
+            Self::AnyRes(processor) => processor.layout(image)?.into(),
+            Self::Idefics3(processor) => processor.layout(image)?.into(),
+            Self::Mllama(processor) => processor.layout(image)?.into(),
+            Self::Qwen2Vl(processor) => processor.layout(image)?.into(),
+        };
+        layout.checked(image)
+    }
+
+    /// What a clip of `frames` pictures of this size becomes, where the family has an input of its own for clips.
+    pub fn video_layout(&self, image: Size, frames: usize) -> Result<ImageLayout, MediaError> {
+        ImageLayout::from(self.videos()?.video_layout(image, frames)?).checked(image)
+    }
+
+    /// The encoder's input for a picture.
+    pub fn process(&self, image: &Rgb8) -> Result<Pixels, MediaError> {
+        let size = image.size();
+        match self {
+            Self::Square(processor) => Pixels::new(size, &processor.layout(size)?, |_| processor.process(image)),
+            Self::AnyRes(processor) => Pixels::new(size, &processor.layout(size)?, |l| processor.values(image, l)),
+            Self::Idefics3(processor) => Pixels::new(size, &processor.layout(size)?, |l| processor.values(image, l)),
+            Self::Mllama(processor) => Pixels::new(size, &processor.layout(size)?, |l| processor.values(image, l)),
+            Self::Qwen2Vl(processor) => Pixels::new(size, &processor.layout(size)?, |l| processor.values(&[image], l)),
+        }
+    }
+
+    /// The encoder's input for a clip, where the family has one of its own; other families see single frames.
+    pub fn process_video(&self, frames: &[Rgb8]) -> Result<Pixels, MediaError> {
+        let processor = self.videos()?;
+        let first = frames.first().ok_or_else(|| MediaError::video("a clip has at least one frame"))?.size();
+        if let Some(other) = frames.iter().find(|frame| frame.size() != first) {
+            return Err(MediaError::video(format!("frames of {first} and of {} pixels in one clip", other.size())));
+        }
+        let pictures: Vec<&Rgb8> = frames.iter().collect();
+        Pixels::new(first, &processor.video_layout(first, frames.len())?, |l| processor.values(&pictures, l))
+    }
+
+    /// The processor, if it has an input of its own for clips.
+    fn videos(&self) -> Result<&Qwen2Vl, MediaError> {
+        match self {
+            Self::Qwen2Vl(processor) => Ok(processor),
+            _ => {
+                Err(MediaError::video(format!("{} has no input for clips; process the frames one by one", self.name())))
+            }
+        }
+    }
+
+    /// The family's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Square(_) => "one square",
+            Self::AnyRes(_) => "LLaVA-NeXT",
+            Self::Idefics3(_) => "Idefics3",
+            Self::Mllama(_) => "Mllama",
+            Self::Qwen2Vl(_) => "Qwen2-VL",
+        }
+    }
+}
