@@ -92,6 +92,12 @@ pub enum MediaError {
         /// Why.
         detail: String,
     },
+    /// Samples that make no features.
+    #[error("audio: {detail}")]
+    Audio {
+        /// Why.
+        detail: String,
+    },
     /// A `preprocessor_config.json` that is not JSON or lacks what is needed.
     #[error("image processor: {detail}")]
     Processor {
@@ -113,6 +119,7 @@ impl MediaError {
             Self::DecoderPanic { .. } => "decoder_panic",
             Self::UnusableSize { .. } => "unusable_size",
             Self::Video { .. } => "bad_video",
+            Self::Audio { .. } => "bad_audio",
             Self::Processor { .. } => "bad_processor_config",
         }
     }
@@ -163,6 +170,10 @@ impl MediaError {
 
     pub(crate) fn video(detail: impl Into<String>) -> Self {
         Self::Video { detail: detail.into() }
+    }
+
+    pub(crate) fn audio(detail: impl Into<String>) -> Self {
+        Self::Audio { detail: detail.into() }
     }
 
     pub(crate) fn processor(detail: impl Into<String>) -> Self {

@@ -12,5 +12,8 @@ mod read;
 
 mod write;
 
+mod audio;
+
+pub(crate) use audio::{read_log_mel, write_log_mel};
 pub(crate) use read::read;
 pub(crate) use write::{write, write_square};

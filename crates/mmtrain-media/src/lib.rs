@@ -1,4 +1,4 @@
-//! Image bytes to pixels: sniffing, limits, decoding, resizing, normalising.
+//! Image bytes to pixels: sniffing, limits, decoding, resizing, normalising; samples to log-mel features.
 //!
 //! One place owns every decode, so that hostile or broken files are an error of that sample and never
 //! of the run: the container is found by magic bytes, the size is read from the header and checked
@@ -15,6 +15,7 @@
 //!   ([`ImageProcessor`]: CLIP, `SigLIP`, `DINOv2`, `LLaVA`), or tiles or patches ([`AnyRes`], [`Idefics3`], [`Mllama`],
 //!   [`Qwen2Vl`]).
 //! - [`ImageLayout`]: tiles, grid and token count of a picture, from its size.
+//! - [`LogMel`]: samples to Whisper's features.
 //! - [`MediaError`]: with [`MediaError::reason`], a short stable name under which failures are counted.
 
 mod sniff;
@@ -53,6 +54,12 @@ mod family;
 
 mod layout;
 
+mod fft;
+
+mod mel;
+
+mod log_mel;
+
 mod hf;
 
 mod error;
@@ -69,6 +76,7 @@ pub use flatten::Alpha;
 pub use idefics3::{Idefics3, SplitLayout, Splitting};
 pub use layout::{ImageLayout, TokenGrid};
 pub use limits::MediaLimits;
+pub use log_mel::{AudioFeatures, AudioTower, LogMel};
 pub use mllama::{CanvasLayout, Mllama};
 pub use normalise::Normalise;
 pub use pixels::Rgb8;

@@ -35,7 +35,7 @@ const NAMES: [(&str, Family); 12] = [
 ];
 
 /// The class of sound processors.
-const WHISPER: &str = "WhisperFeatureExtractor";
+pub(super) const WHISPER: &str = "WhisperFeatureExtractor";
 
 impl Family {
     /// The family of an `image_processor_type`.
