@@ -65,8 +65,8 @@ fn stretched_row(center: f64, stretch: f64, from: usize) -> Vec<f64> {
     let start = (center - support + 0.5).max(0.0) as usize;
     let end = ((center + support + 0.5) as usize).min(from);
     let mut row = vec![0.0; from];
-    for tap in start..end {
-        row[tap] = keys((tap as f64 - center + 0.5) / stretch, -0.5);
+    for (tap, weight) in row.iter_mut().enumerate().take(end).skip(start) {
+        *weight = keys((tap as f64 - center + 0.5) / stretch, -0.5);
     }
     let sum = row.iter().sum::<f64>();
     row.iter().map(|weight| weight / sum).collect()

@@ -113,6 +113,6 @@ impl QwenVlBlock {
 
 impl QwenVlAttention {
     fn forward(&self, x: Tensor<3>, packed: &Packed) -> Tensor<3> {
-        self.proj.forward(packed.attend(split_qkv(self.qkv.forward(x)), self.heads))
+        self.proj.forward(packed.attend(split_qkv(&self.qkv.forward(x)), self.heads))
     }
 }

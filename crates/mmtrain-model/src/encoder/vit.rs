@@ -54,6 +54,7 @@ pub struct VitBlock {
 
 /// Multi-head self-attention.
 #[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one per block; handles of tensors, not their data")]
 pub enum VitAttention {
     /// A matrix each for query, key and value.
     Separate(SeparateAttention),
@@ -254,7 +255,7 @@ impl VitAttention {
     fn forward(&self, x: Tensor<3>, mask: Option<&Mask>) -> Tensor<3> {
         let (qkv, out_proj, heads) = match self {
             Self::Separate(own) => (own.project(x), &own.out_proj, own.heads),
-            Self::Fused(own) => (split_qkv(own.qkv.forward(x)), &own.out_proj, own.heads),
+            Self::Fused(own) => (split_qkv(&own.qkv.forward(x)), &own.out_proj, own.heads),
         };
         let [query, key, value] = qkv.map(|x| split_heads(x, heads));
         out_proj.forward(merge_heads(attention(query, key, value, mask)))
@@ -272,7 +273,7 @@ impl SeparateAttention {
 /// # Shapes
 ///
 /// - `x`: `[batch, tokens, 3 * hidden]`; returns three of `[batch, tokens, hidden]`
-pub fn split_qkv(x: Tensor<3>) -> [Tensor<3>; 3] {
+pub fn split_qkv(x: &Tensor<3>) -> [Tensor<3>; 3] {
     let hidden = x.dims()[2] / 3;
     [0, 1, 2].map(|part| x.clone().slice_dim(2, part * hidden..(part + 1) * hidden))
 }

@@ -49,6 +49,7 @@ pub(super) struct Tower {
     net: Net,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one per run")]
 enum Net {
     Vit(VitTower),
     QwenVl(QwenVlTower),
@@ -118,7 +119,8 @@ fn infos_of<M: Module>(module: &M, part: Part) -> Vec<ParamInfo> {
 
 /// The weighted sum of an output. `[1]`
 fn loss(recorded: &Recorded, output: Tensor<3>) -> anyhow::Result<Computed> {
-    Ok(values((output.clone() * loss_weights(recorded, output.dims())?).sum()))
+    let weights = loss_weights(recorded, output.dims())?;
+    Ok(values((output * weights).sum()))
 }
 
 /// The gradient of the loss with respect to the output of `shape`.

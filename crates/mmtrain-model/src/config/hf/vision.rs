@@ -28,9 +28,8 @@ impl Defaults {
     fn of(family: VisionFamily) -> Self {
         match family {
             VisionFamily::Clip => Self { patch_size: 32, ..BASE },
-            VisionFamily::Siglip => BASE,
             VisionFamily::Dinov2 { registers: 0, .. } => Self { patch_size: 14, ..BASE },
-            VisionFamily::Dinov2 { .. } => BASE,
+            VisionFamily::Siglip | VisionFamily::Dinov2 { .. } => BASE,
             VisionFamily::Blip2 => Self {
                 hidden_size: 1408,
                 intermediate_size: 6144,
