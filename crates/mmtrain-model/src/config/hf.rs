@@ -96,18 +96,25 @@ fn parse_vlm(json: &Value) -> Result<VlmConfig, String> {
     let vision = parse_vision(vision)?;
     Ok(VlmConfig {
         feature_layer: feature_layer(json, &vision)?,
+        feature_select: feature_select(json, &vision)?,
         vision,
         connector,
         text: text_of(json)?,
         image_token_id: image_token_id as usize,
-        feature_select: match str_or(json, "vision_feature_select_strategy", "default") {
-            "default" => FeatureSelect::Default,
-            "full" => FeatureSelect::Full,
-            other => {
-                return Err(format!("`vision_feature_select_strategy` \"{other}\" is unknown (default, full)"));
-            }
-        },
     })
+}
+
+/// Which tokens the connector sees. LLaVA's class drops one token under "default", mmtrain all that are no patches.
+fn feature_select(json: &Value, vision: &VisionConfig) -> Result<FeatureSelect, String> {
+    match str_or(json, "vision_feature_select_strategy", "default") {
+        "default" if vision.registers() > 0 && str_or(json, "model_type", "llava") != OWN => {
+            Err("`vision_feature_select_strategy` \"default\" keeps the register tokens of this tower: say \"full\""
+                .into())
+        }
+        "default" => Ok(FeatureSelect::Default),
+        "full" => Ok(FeatureSelect::Full),
+        other => Err(format!("`vision_feature_select_strategy` \"{other}\" is unknown (default, full)")),
+    }
 }
 
 /// What mmtrain wrote, or LLaVA's projector.
@@ -138,8 +145,9 @@ fn feature_layer(json: &Value, vision: &VisionConfig) -> Result<i32, String> {
 }
 
 impl VlmConfig {
-    /// The `config.json` of these sizes: a `LlavaForConditionalGeneration`'s where that class has the connector,
-    /// else of mmtrain's own `model_type`, so that nobody loads it as something that it is not.
+    /// The `config.json` of these sizes: a `LlavaForConditionalGeneration`'s where that class has the connector
+    /// and the tower is written under its published names, else of mmtrain's own `model_type`, so that nobody
+    /// loads it as something that it is not.
     pub fn to_hf(&self) -> Value {
         let mut json = json!({
             "image_token_index": self.image_token_id,
@@ -157,7 +165,7 @@ impl VlmConfig {
             "text_config": self.text.to_hf(),
         });
         let own = match &self.connector {
-            ConnectorConfig::Mlp(mlp) if mlp.is_llava() => json!({
+            ConnectorConfig::Mlp(mlp) if mlp.is_llava() && self.vision.family.keeps_its_names() => json!({
                 "architectures": ["LlavaForConditionalGeneration"],
                 "model_type": "llava",
                 "projector_hidden_act": mlp.act.name(),
@@ -175,7 +183,7 @@ impl VlmConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::RopeScaling;
+    use crate::config::{RopeScaling, VisionFamily};
 
     fn llava(text: &Value) -> Value {
         json!({
@@ -225,6 +233,22 @@ mod tests {
             let error = read_vlm(dir.path()).expect_err(key).to_string();
             assert!(error.contains(key), "{error}");
         }
+    }
+
+    #[test]
+    fn a_tower_that_is_written_under_other_names_is_not_called_llava() {
+        let mut config = parse_vlm(&llava(&json!({ "model_type": "llama" }))).expect("parses");
+        config.vision.family = VisionFamily::Dinov2 { gated_mlp: false, registers: 0 };
+        assert_eq!(config.to_hf()["model_type"], OWN);
+    }
+
+    #[test]
+    fn registers_are_not_dropped_in_silence() {
+        let mut config = llava(&json!({ "model_type": "llama" }));
+        config["vision_config"] = json!({ "model_type": "dinov2_with_registers" });
+        assert!(parse_vlm(&config).expect_err("transformers keeps registers").contains("register"));
+        config["vision_feature_select_strategy"] = json!("full");
+        assert!(parse_vlm(&config).is_ok());
     }
 
     #[test]

@@ -97,6 +97,11 @@ impl VisionConfig {
 }
 
 impl VisionFamily {
+    /// Whether the names inside are the published ones; the others are written as CLIP's.
+    pub fn keeps_its_names(self) -> bool {
+        matches!(self, Self::Clip | Self::Siglip)
+    }
+
     /// LayerNorm epsilon of the family's configuration class.
     pub fn default_eps(self) -> f64 {
         if self == Self::Clip { 1e-5 } else { 1e-6 }
