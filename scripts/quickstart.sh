@@ -40,13 +40,17 @@ evaluate() {
     "$mmtrain" eval --model "$run" --data "$data" --output "$run/eval.json"
 }
 
-# The first held-out scene: its picture, what it shows, and what the model says.
+# The first held-out scenes: their pictures, what they show, and what the model says. Scene 0 has a combination that
+# training never showed.
 describe() {
-    local shard=$data/cc3m-validation-0000.tar picture=$run/held-out.jpg
-    tar -xOf "$shard" 000000000.jpg >"$picture"
-    printf '\n%s\n' "$picture"
-    printf 'written:   %s\n' "$(tar -xOf "$shard" 000000000.txt)"
-    printf 'generated: %s\n' "$("$mmtrain" generate --model "$run" --image "$picture" --prompt '')"
+    local shard=$data/cc3m-validation-0000.tar key picture
+    for key in 000000000 000000001 000000002; do
+        picture=$run/held-out-$key.jpg
+        tar -xOf "$shard" "$key.jpg" >"$picture"
+        printf '\n%s\n' "$picture"
+        printf 'written:   %s\n' "$(tar -xOf "$shard" "$key.txt")"
+        printf 'generated: %s\n' "$("$mmtrain" generate --model "$run" --image "$picture" --prompt '')"
+    done
 }
 
 timed 'build' cargo build --release --workspace --locked --bins
