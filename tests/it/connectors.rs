@@ -53,6 +53,16 @@ fn pixel_shuffle() {
 }
 
 #[test]
+fn weights_with_another_connector_than_the_configuration_says_are_refused() {
+    let place = place_with(
+        "kind = 'q_former'\nnum_queries = 3\nhidden_size = 12\nnum_hidden_layers = 2\nnum_attention_heads = 3\n",
+    );
+    place.ok("pretrain --config other.toml --run-dir run -q --set train.steps=1");
+    let words = ["`model.connector` is not the connector of", "a Q-Former of 2 layers with 3 queries", "hint:"];
+    place.fails("pretrain --config tiny.toml --init run --run-dir next", 2, &words);
+}
+
+#[test]
 fn what_llava_cannot_express_does_not_pretend_to_be_llava() {
     let place = place_with("kind = 'mlp'\npixel_shuffle = 2\n");
     place.ok("pretrain --config other.toml --run-dir run -q --set train.steps=1");

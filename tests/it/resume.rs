@@ -91,10 +91,26 @@ fn a_second_signal_ends_at_once_with_a_code_of_its_own() {
     while child.try_wait().expect("waits").is_none() {
         assert!(Instant::now() < deadline, "no end");
         Place::signal(&child, "TERM");
-        sleep(Duration::from_millis(100));
+        sleep(Duration::from_millis(700)); // signals closer together count as one
     }
     assert_eq!(child.wait().expect("waits").code(), Some(128 + 15), "not 75: nothing was saved");
     assert_eq!(checkpoints(&place.path("run")), [""; 0]);
+}
+
+#[test]
+fn two_signals_in_one_moment_are_one() {
+    let place = Place::new();
+    let mut child = place.start(&format!("{RUN} --set train.steps=100000 --run-dir run"));
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !place.path("run/metrics.jsonl").exists() {
+        assert!(Instant::now() < deadline, "no start");
+        sleep(Duration::from_millis(20));
+    }
+    // As coreutils' `timeout` does: one to the process, one to its group.
+    Place::signal(&child, "TERM");
+    Place::signal(&child, "TERM");
+    assert_eq!(child.wait().expect("waits").code(), Some(75));
+    assert_eq!(checkpoints(&place.path("run")).len(), 1);
 }
 
 #[test]

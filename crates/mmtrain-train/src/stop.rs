@@ -8,11 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Around an existing flag, such as one that a signal handler sets.
-    pub fn from_flag(flag: Arc<AtomicBool>) -> Self {
-        Self(flag)
-    }
-
     /// Asks to stop.
     pub fn request(&self) {
         self.0.store(true, Ordering::SeqCst);

@@ -8,11 +8,12 @@ use mmtrain_config::RunConfig;
 use mmtrain_data::Mixture;
 use mmtrain_media::ImageProcessor;
 use mmtrain_model::Vlm;
-use mmtrain_model::config::VlmConfig;
+use mmtrain_model::config::{ConnectorConfig, VlmConfig};
 use mmtrain_model::params::Part;
 use mmtrain_text::TextTokenizer;
 use mmtrain_train::checkpoint::{Found, FrozenPart};
 
+use crate::fail::Refusal;
 use crate::{model_dir, setup};
 
 /// What a start goes on from.
@@ -61,7 +62,11 @@ impl<'a> Origin<'a> {
     pub(crate) fn model(&self, config: &RunConfig, tokenizer: &TextTokenizer, device: &Device) -> anyhow::Result<Vlm> {
         match self {
             Self::Checkpoint(found) => model_dir::load_frozen(&found.dir, device),
-            Self::Init(dir) => model_dir::load_weights(dir, device),
+            Self::Init(dir) => {
+                let model = model_dir::load_weights(dir, device)?;
+                check_connector(config, &model.config.connector, dir)?;
+                Ok(model)
+            }
             Self::Config => {
                 let sizes = setup::model_config(config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?;
                 setup::build_model(config, &sizes, device)
@@ -87,4 +92,16 @@ impl<'a> Origin<'a> {
     fn is_checkpoint(&self) -> bool {
         matches!(self, Self::Checkpoint(_))
     }
+}
+
+/// What the configuration says about the connector must be so: the run records it.
+fn check_connector(config: &RunConfig, theirs: &ConnectorConfig, dir: &Path) -> anyhow::Result<()> {
+    if ConnectorConfig::from_arch(&config.model.connector).has_layers_of(theirs) {
+        return Ok(());
+    }
+    Err(Refusal::usage(
+        format!("`model.connector` is not the connector of `{}`, which is {theirs}", dir.display()),
+        "set `model.connector` to it, or name the parts to start from in `model.encoder.weights` and `model.decoder.weights`",
+    )
+    .into())
 }

@@ -1,5 +1,7 @@
 //! Between tower and language model.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::Activation;
@@ -26,12 +28,34 @@ impl ConnectorConfig {
         }
     }
 
+    /// Whether both have the same layers; activations and biases of an MLP may differ, as between checkpoints.
+    pub fn has_layers_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Mlp(ours), Self::Mlp(theirs)) => {
+                (ours.depth, ours.pixel_shuffle) == (theirs.depth, theirs.pixel_shuffle)
+            }
+            _ => self == other,
+        }
+    }
+
     /// Layers with a residual stream, whose outputs start small.
     pub fn num_layers(&self) -> usize {
         match self {
             Self::Mlp(_) => 0,
             Self::QFormer(q_former) => q_former.num_hidden_layers,
             Self::Perceiver(perceiver) => perceiver.depth,
+        }
+    }
+}
+
+impl fmt::Display for ConnectorConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mlp(mlp) => write!(f, "an MLP of depth {}, pixel_shuffle {}", mlp.depth, mlp.pixel_shuffle),
+            Self::QFormer(q) => {
+                write!(f, "a Q-Former of {} layers with {} queries", q.num_hidden_layers, q.num_queries)
+            }
+            Self::Perceiver(p) => write!(f, "a perceiver of {} layers with {} latents", p.depth, p.num_latents),
         }
     }
 }

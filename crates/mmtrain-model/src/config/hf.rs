@@ -220,6 +220,7 @@ mod tests {
     fn absurd_sizes_are_refused_before_anything_is_built() {
         for (key, value) in [
             ("rms_norm_eps", json!(-1.0)),
+            ("rms_norm_eps", json!(0.0)),
             ("hidden_size", json!(1_u64 << 62)),
             ("num_hidden_layers", json!(1_000_000_000)),
             ("rope_theta", json!(0)),

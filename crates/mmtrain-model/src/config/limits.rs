@@ -53,6 +53,6 @@ fn at_most(key: &str, value: usize, max: usize) -> Result<(), String> {
 }
 
 fn epsilon(key: &str, value: f64) -> Result<(), String> {
-    let sane = value.is_finite() && (0.0..1.0).contains(&value);
-    if sane { Ok(()) } else { Err(format!("`{key}` is {value}, expected a small number from 0 up")) }
+    let sane = value > 0.0 && value < 1.0;
+    if sane { Ok(()) } else { Err(format!("`{key}` is {value}, expected a small number above 0")) }
 }

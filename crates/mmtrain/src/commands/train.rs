@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use burn::tensor::{DType, Device};
 use fs_err as fs;
@@ -24,6 +24,8 @@ use mmtrain_train::optimizer::AdamW;
 use mmtrain_train::trainer::{Ending, Progress, Run, mark_finished, train, trained};
 use mmtrain_train::{Stop, TrainError};
 use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use super::resume::{announce, init, resolve, resume_dir};
 use super::{Context, dry_run, note, watch::Watcher};
@@ -99,15 +101,25 @@ fn write_texts(run: &Run, found: Option<&Found>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Signals closer together than this are one: `timeout` and terminals send theirs to the group and to the process.
+const ONE_SIGNAL: Duration = Duration::from_millis(500);
+
 /// The first signal asks to stop after the step. The second one ends at once, with 128 and its number as shells have it:
 /// nothing is saved then, so it must not look like [`EXIT_STOPPED`].
 pub(crate) fn stop_on_signals() -> anyhow::Result<Stop> {
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, flag.clone())?;
-        signal_hook::flag::register(signal, flag.clone())?;
-    }
-    Ok(Stop::from_flag(flag))
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let stop = Stop::default();
+    let flag = stop.clone();
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let mut first = None;
+        for signal in signals.forever() {
+            flag.request();
+            if first.get_or_insert_with(Instant::now).elapsed() > ONE_SIGNAL {
+                signal_hook::low_level::exit(128 + signal);
+            }
+        }
+    })?;
+    Ok(stop)
 }
 
 /// A run that is ready to go.
