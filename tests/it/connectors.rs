@@ -60,6 +60,7 @@ fn weights_with_another_connector_than_the_configuration_says_are_refused() {
     place.ok("pretrain --config other.toml --run-dir run -q --set train.steps=1");
     let words = ["`model.connector` is not the connector of", "a Q-Former of 2 layers with 3 queries", "hint:"];
     place.fails("pretrain --config tiny.toml --init run --run-dir next", 2, &words);
+    place.fails("pretrain --config tiny.toml --init run --run-dir next --dry-run", 2, &words);
 }
 
 #[test]

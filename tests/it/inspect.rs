@@ -18,9 +18,13 @@ fn inspect(place: &Place, dir: &str) -> Value {
 #[test]
 fn the_parts_of_a_checkpoint_are_counted_and_covered() {
     let place = Place::new();
-    for (name, parts, dtype) in
-        [("llava", 3, "F32"), ("llava_sharded", 3, "F32"), ("llama_bf16", 1, "BF16"), ("siglip_vision", 1, "F32")]
-    {
+    for (name, parts, dtype) in [
+        ("llava", 3, "F32"),
+        ("llava_sharded", 3, "F32"),
+        ("llama_bf16", 1, "BF16"),
+        ("siglip_vision", 1, "F32"),
+        ("dinov2", 1, "F32"),
+    ] {
         let report = inspect(&place, &fixture(name));
         assert_eq!(report["parts"].as_array().expect("parts").len(), parts, "{report}");
         assert_eq!(report["weights"]["missing"], json!([]), "{report}");
@@ -62,6 +66,28 @@ fn what_is_missing_and_what_is_too_much_is_named() {
     assert_eq!(done.code, 1, "{}", done.stderr);
     assert!(done.stdout.contains("missing: language_model.model.norm.weight"), "{}", done.stdout);
     assert!(done.stdout.contains("unused: language_model.model.norn.weight"), "{}", done.stdout);
+}
+
+#[test]
+fn a_transposed_tensor_is_of_another_shape() {
+    let place = Place::new();
+    place.ok("pretrain --config tiny.toml --run-dir run -q --set train.steps=1");
+    let bytes = place.read("run/step-00000001/model.safetensors");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
+    let turned = tensors.tensors().into_iter().map(|(name, view)| {
+        let mut shape = view.shape().to_vec();
+        if name.ends_with("layers.0.mlp.up_proj.weight") {
+            shape.reverse();
+        }
+        let view = safetensors::tensor::TensorView::new(view.dtype(), shape, view.data()).expect("as many bytes");
+        (name, view)
+    });
+    let turned = safetensors::serialize(turned.collect::<Vec<_>>(), None).expect("written");
+    place.write("turned/model.safetensors", &turned);
+    place.write("turned/config.json", &place.read("run/step-00000001/config.json"));
+    let done = place.run("inspect turned");
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    assert!(done.stdout.contains("of another shape: language_model.model.layers.0.mlp.up_proj"), "{}", done.stdout);
 }
 
 #[test]

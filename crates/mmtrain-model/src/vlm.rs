@@ -55,9 +55,11 @@ impl Vlm {
 
     /// Fills one part from a checkpoint; every tensor must be there with the right shape.
     pub fn loaded(self, part: Part, checkpoint: &Checkpoint) -> Result<Self, ModelError> {
-        let infos = self.infos(part);
-        let mut values = checkpoint.read_all(&infos)?;
-        Ok(self.assign(part, &mut |info| values.remove(&info.name)))
+        Ok(match part {
+            Part::Encoder => Self { encoder: checkpoint.fill(self.encoder, part)?, ..self },
+            Part::Connector => Self { connector: checkpoint.fill(self.connector, part)?, ..self },
+            Part::Decoder => Self { decoder: checkpoint.fill(self.decoder, part)?, ..self },
+        })
     }
 
     /// A complete Hugging Face directory.

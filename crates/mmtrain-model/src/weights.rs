@@ -9,13 +9,14 @@ mod file;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use serde_json::Value;
 
 use crate::encoder::keys;
 use crate::error::ModelError;
-use crate::params::{Layout, ParamInfo, Part};
+use crate::params::{Layout, ParamInfo, Part, assign, infos};
 
 pub use file::{StoredTensor, TensorFile, write_safetensors};
 
@@ -28,14 +29,24 @@ pub struct Checkpoint {
     index: BTreeMap<String, usize>,
 }
 
+/// All weights in one file.
+const SINGLE: &str = "model.safetensors";
+/// Which shard holds which tensor.
+const INDEX: &str = "model.safetensors.index.json";
+
 impl Checkpoint {
+    /// Whether a directory holds weights.
+    pub fn is_in(dir: &Path) -> bool {
+        [SINGLE, INDEX].iter().any(|name| dir.join(name).is_file())
+    }
+
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` lists.
     pub fn open(dir: &Path) -> Result<Self, ModelError> {
-        let index_path = dir.join("model.safetensors.index.json");
+        let index_path = dir.join(INDEX);
         let names = if index_path.is_file() {
             shard_names(&index_path)?
-        } else if dir.join("model.safetensors").is_file() {
-            vec!["model.safetensors".to_owned()]
+        } else if dir.join(SINGLE).is_file() {
+            vec![SINGLE.to_owned()]
         } else {
             return Err(ModelError::NoWeights { path: dir.to_owned() });
         };
@@ -63,10 +74,9 @@ impl Checkpoint {
         aliases(info).into_iter().find(|alias| self.index.contains_key(alias))
     }
 
-    /// Number type of a tensor as the file says it, such as `BF16`, and its shape.
-    pub fn stored_as(&self, key: &str) -> Option<(String, Vec<usize>)> {
-        let file = &self.files[*self.index.get(key)?];
-        Some((format!("{:?}", file.dtype(key)?), file.shape(key)?))
+    /// Number type of a tensor as the file says it, such as `BF16`.
+    pub fn dtype(&self, key: &str) -> Option<String> {
+        Some(format!("{:?}", self.files[*self.index.get(key)?].dtype(key)?))
     }
 
     /// Reads parameters in memory layout. All that is missing, of another shape or not finite is reported at once.
@@ -87,28 +97,51 @@ impl Checkpoint {
         Err(ModelError::NotFinite { path: self.dir.clone(), names: not_finite })
     }
 
+    /// Fills a module of one part.
+    pub fn fill<M: Module>(&self, module: M, part: Part) -> Result<M, ModelError> {
+        let mut values = self.read_all(&infos(&module, part))?;
+        Ok(assign(module, part, &mut |info| values.remove(&info.name)))
+    }
+
     /// The keys of parameters, in their order; all that is missing or of another shape is reported at once. Reads no tensor.
     pub fn check(&self, infos: &[ParamInfo]) -> Result<Vec<String>, ModelError> {
-        let (mut keys, mut missing, mut mismatches) = (Vec::new(), Vec::new(), Vec::new());
+        let Coverage { keys, missing, other_shape } = self.coverage(infos);
+        if !missing.is_empty() {
+            return Err(ModelError::Missing { path: self.dir.clone(), names: missing });
+        }
+        if !other_shape.is_empty() {
+            return Err(ModelError::Shape { path: self.dir.clone(), mismatches: other_shape });
+        }
+        Ok(keys)
+    }
+
+    /// Which parameters the files hold. Reads no tensor.
+    pub fn coverage(&self, infos: &[ParamInfo]) -> Coverage {
+        let mut coverage = Coverage::default();
         for info in infos {
             let Some(key) = self.key_of(info) else {
-                missing.push(info.name.clone());
+                coverage.missing.push(info.name.clone());
                 continue;
             };
             let shape = self.files[self.index[&key]].shape(&key).unwrap_or_default();
             if !same_shape(&shape, info) {
-                mismatches.push(format!("{key}: file {shape:?}, model {:?}", info.file_shape()));
+                coverage.other_shape.push(format!("{key}: file {shape:?}, model {:?}", info.file_shape()));
             }
-            keys.push(key);
+            coverage.keys.push(key);
         }
-        if !missing.is_empty() {
-            return Err(ModelError::Missing { path: self.dir.clone(), names: missing });
-        }
-        if !mismatches.is_empty() {
-            return Err(ModelError::Shape { path: self.dir.clone(), mismatches });
-        }
-        Ok(keys)
+        coverage
     }
+}
+
+/// What of a model a checkpoint holds.
+#[derive(Debug, Clone, Default)]
+pub struct Coverage {
+    /// Keys of the parameters that are there, in the order of the model.
+    pub keys: Vec<String>,
+    /// Parameters that are not.
+    pub missing: Vec<String>,
+    /// `key: file [..], model [..]` of those with another shape.
+    pub other_shape: Vec<String>,
 }
 
 fn shard_names(index_path: &Path) -> Result<Vec<String>, ModelError> {

@@ -98,10 +98,10 @@ fn missing_weights(key: &str, part: Part, path: &Path) -> Option<Missing> {
             format!("{key}: {}", how_to_get(key, part, path)),
         ));
     }
-    let files = names(path);
-    if files.iter().any(|name| name == "model.safetensors" || name == "model.safetensors.index.json") {
+    if Checkpoint::is_in(path) {
         return None;
     }
+    let files = names(path);
     let what = match files.iter().find(|name| is_pickle(name)) {
         Some(pickle) => format!("`{key}`: `{shown}` has its weights in `{pickle}` only, and no `model.safetensors`"),
         None => {

@@ -8,7 +8,7 @@ use mmtrain_config::RunConfig;
 use mmtrain_data::Mixture;
 use mmtrain_media::ImageProcessor;
 use mmtrain_model::Vlm;
-use mmtrain_model::config::{ConnectorConfig, VlmConfig};
+use mmtrain_model::config::{ConnectorConfig, VlmConfig, read_vlm};
 use mmtrain_model::params::Part;
 use mmtrain_text::TextTokenizer;
 use mmtrain_train::checkpoint::{Found, FrozenPart};
@@ -37,6 +37,14 @@ impl<'a> Origin<'a> {
         })
     }
 
+    /// Refuses weights for `--init` that are not of the model which the configuration describes and the run records.
+    pub(crate) fn check(&self, config: &RunConfig) -> anyhow::Result<()> {
+        match self {
+            Self::Init(dir) => check_connector(config, &read_vlm(dir)?.connector, dir),
+            Self::Checkpoint(_) | Self::Config => Ok(()),
+        }
+    }
+
     /// The directory that holds a whole model, if there is one.
     pub(crate) fn dir(&self) -> Option<&Path> {
         match self {
@@ -62,11 +70,7 @@ impl<'a> Origin<'a> {
     pub(crate) fn model(&self, config: &RunConfig, tokenizer: &TextTokenizer, device: &Device) -> anyhow::Result<Vlm> {
         match self {
             Self::Checkpoint(found) => model_dir::load_frozen(&found.dir, device),
-            Self::Init(dir) => {
-                let model = model_dir::load_weights(dir, device)?;
-                check_connector(config, &model.config.connector, dir)?;
-                Ok(model)
-            }
+            Self::Init(dir) => model_dir::load_weights(dir, device),
             Self::Config => {
                 let sizes = setup::model_config(config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?;
                 setup::build_model(config, &sizes, device)
@@ -94,7 +98,6 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// What the configuration says about the connector must be so: the run records it.
 fn check_connector(config: &RunConfig, theirs: &ConnectorConfig, dir: &Path) -> anyhow::Result<()> {
     if ConnectorConfig::from_arch(&config.model.connector).has_layers_of(theirs) {
         return Ok(());

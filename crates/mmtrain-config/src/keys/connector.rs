@@ -13,11 +13,11 @@ pub enum ConnectorConfig {
     /// A per-patch MLP: as many tokens as patches, fewer with `pixel_shuffle` (`LLaVA-1.5`).
     Mlp {
         /// Linear layers, with GELU between them: 1 is linear, 2 is `LLaVA`'s `mlp2x_gelu`.
-        #[serde(default = "default_depth")]
+        #[serde(default = "nonzero::<2>")]
         #[schemars(range(max = 64), extend("x-also" = ["num_layers", "mm_projector_type"]))]
         depth: NonZeroUsize,
         /// Puts each square of `pixel_shuffle` x `pixel_shuffle` neighbouring patches into one token; divides the patch grid.
-        #[serde(default = "default_pixel_shuffle")]
+        #[serde(default = "nonzero::<1>")]
         #[schemars(range(max = 64), extend("x-also" = ["downsample", "scale_factor"]))]
         pixel_shuffle: NonZeroUsize,
         /// A trained connector to start from: a Hugging Face `LLaVA` directory or a checkpoint of this program.
@@ -28,29 +28,29 @@ pub enum ConnectorConfig {
     /// Learned queries attend to the encoder's features: always `num_queries` tokens (BLIP-2).
     QFormer {
         /// Queries, and so tokens that the decoder sees of an image.
-        #[serde(default = "default_num_queries")]
+        #[serde(default = "nonzero::<32>")]
         #[schemars(range(max = 4096), extend("x-also" = ["num_query_tokens", "num_latents", "resampler_n_latents"]))]
         num_queries: NonZeroUsize,
         /// What the layers are: BLIP-2's Q-Former, or Flamingo's perceiver resampler.
         #[serde(default)]
         variant: QueryVariant,
         /// Width of the queries.
-        #[serde(default = "default_query_hidden")]
+        #[serde(default = "nonzero::<768>")]
         #[schemars(range(max = 65536))]
         hidden_size: NonZeroUsize,
         /// Width inside the MLPs; four times `hidden_size` where it is not given.
         #[serde(default)]
         intermediate_size: Option<NonZeroUsize>,
         /// Layers.
-        #[serde(default = "default_query_layers")]
+        #[serde(default = "nonzero::<12>")]
         #[schemars(range(max = 512), extend("x-also" = ["num_layers", "depth", "resampler_depth"]))]
         num_hidden_layers: NonZeroUsize,
         /// Attention heads; divides `hidden_size`.
-        #[serde(default = "default_query_heads")]
+        #[serde(default = "nonzero::<12>")]
         #[schemars(range(max = 1024))]
         num_attention_heads: NonZeroUsize,
         /// A layer out of so many attends to the features (Q-Former; the perceiver's always do).
-        #[serde(default = "default_cross_attention_frequency")]
+        #[serde(default = "nonzero::<2>")]
         #[schemars(range(max = 512))]
         cross_attention_frequency: NonZeroUsize,
         /// A trained connector to start from: a `BLIP-2` directory or a checkpoint of this program.
@@ -70,37 +70,14 @@ pub enum QueryVariant {
     Perceiver,
 }
 
-fn default_num_queries() -> NonZeroUsize {
-    const { NonZeroUsize::new(32).expect("not 0") }
-}
-
-fn default_query_hidden() -> NonZeroUsize {
-    const { NonZeroUsize::new(768).expect("not 0") }
-}
-
-fn default_query_layers() -> NonZeroUsize {
-    const { NonZeroUsize::new(12).expect("not 0") }
-}
-
-fn default_query_heads() -> NonZeroUsize {
-    const { NonZeroUsize::new(12).expect("not 0") }
-}
-
-fn default_cross_attention_frequency() -> NonZeroUsize {
-    const { NonZeroUsize::new(2).expect("not 0") }
-}
-
-fn default_depth() -> NonZeroUsize {
-    const { NonZeroUsize::new(2).expect("2 is not 0") }
-}
-
-fn default_pixel_shuffle() -> NonZeroUsize {
-    NonZeroUsize::MIN
+/// `N`, as the default of a key.
+fn nonzero<const N: usize>() -> NonZeroUsize {
+    const { NonZeroUsize::new(N).expect("not 0") }
 }
 
 impl Default for ConnectorConfig {
     fn default() -> Self {
-        Self::Mlp { depth: default_depth(), pixel_shuffle: default_pixel_shuffle(), weights: None }
+        Self::Mlp { depth: nonzero::<2>(), pixel_shuffle: nonzero::<1>(), weights: None }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::config::{Activation, PerceiverConfig, QFormerConfig};
-use crate::params::{FlatTensors, Part, assign, leaves, named, take_gradients};
+use crate::params::{FlatTensors, Part, infos, leaves, take_gradients};
 use crate::weights::{Checkpoint, TensorFile, memory_layout};
 use burn::tensor::TensorData;
 
@@ -51,11 +51,9 @@ fn difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
 /// The connector with the case's weights; every tensor of the file must be used.
 fn load(config: &ConnectorConfig, dir: &Path) -> Connector {
     let connector = Connector::new(config, VISION_HIDDEN, HIDDEN, &Device::flex());
-    let infos = named(&connector, Part::Connector).into_iter().map(|param| param.info).collect::<Vec<_>>();
     let checkpoint = Checkpoint::open(dir).expect("weights");
-    assert_eq!(checkpoint.names().count(), infos.len());
-    let mut values = checkpoint.read_all(&infos).expect("all are there");
-    assign(connector, Part::Connector, &mut |info| values.remove(&info.name))
+    assert_eq!(checkpoint.names().count(), infos(&connector, Part::Connector).len());
+    checkpoint.fill(connector, Part::Connector).expect("all are there")
 }
 
 #[track_caller]
@@ -81,10 +79,10 @@ fn check(config: &ConnectorConfig, name: &str) {
 fn check_gradients(connector: &Connector, dir: &Path, gradients: &FlatTensors) {
     let expected = TensorFile::open(&dir.join("grads.safetensors")).expect("gradients");
     let checkpoint = Checkpoint::open(dir).expect("weights");
-    for param in named(connector, Part::Connector) {
-        let key = checkpoint.key_of(&param.info).expect("a key");
-        let expected = memory_layout(&param.info, expected.read(&key).expect("recorded").values);
-        close(&param.info.name, gradients[&param.info.name].clone(), expected);
+    for info in infos(connector, Part::Connector) {
+        let key = checkpoint.key_of(&info).expect("a key");
+        let expected = memory_layout(&info, expected.read(&key).expect("recorded").values);
+        close(&info.name, gradients[&info.name].clone(), expected);
     }
 }
 

@@ -62,7 +62,7 @@ pub enum VitAttention {
     Fused(FusedAttention),
 }
 
-/// Attention of CLIP, SigLIP and DINOv2.
+/// Attention of CLIP, SigLIP and DINOv2, and of Whisper.
 #[derive(Module, Debug)]
 pub struct SeparateAttention {
     /// Query projection.
@@ -235,37 +235,40 @@ fn scaled(scale: Option<&LayerScale>, x: Tensor<3>) -> Tensor<3> {
 impl VitAttention {
     fn new(config: &VisionConfig, device: &Device) -> Self {
         let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
-        let square = || linear(hidden, hidden, true, device);
         if config.family == VisionFamily::Blip2 {
             return Self::Fused(FusedAttention {
                 qkv: linear(hidden, 3 * hidden, true, device),
-                out_proj: square(),
+                out_proj: linear(hidden, hidden, true, device),
                 heads,
             });
         }
-        Self::Separate(SeparateAttention {
-            q_proj: square(),
-            k_proj: square(),
-            v_proj: square(),
-            out_proj: square(),
-            heads,
-        })
+        Self::Separate(SeparateAttention::new(hidden, heads, true, device))
     }
 
     fn forward(&self, x: Tensor<3>, mask: Option<&Mask>) -> Tensor<3> {
-        let (qkv, out_proj, heads) = match self {
-            Self::Separate(own) => (own.project(x), &own.out_proj, own.heads),
-            Self::Fused(own) => (split_qkv(&own.qkv.forward(x)), &own.out_proj, own.heads),
-        };
-        let [query, key, value] = qkv.map(|x| split_heads(x, heads));
-        out_proj.forward(merge_heads(attention(query, key, value, mask)))
+        match self {
+            Self::Separate(own) => own.forward(x, mask),
+            Self::Fused(own) => own.out_proj.forward(attend(split_qkv(&own.qkv.forward(x)), own.heads, mask)),
+        }
     }
 }
 
 impl SeparateAttention {
-    fn project(&self, x: Tensor<3>) -> [Tensor<3>; 3] {
-        [self.q_proj.forward(x.clone()), self.k_proj.forward(x.clone()), self.v_proj.forward(x)]
+    pub(super) fn new(hidden: usize, heads: usize, key_bias: bool, device: &Device) -> Self {
+        let square = |bias| linear(hidden, hidden, bias, device);
+        Self { q_proj: square(true), k_proj: square(key_bias), v_proj: square(true), out_proj: square(true), heads }
     }
+
+    pub(super) fn forward(&self, x: Tensor<3>, mask: Option<&Mask>) -> Tensor<3> {
+        let qkv = [self.q_proj.forward(x.clone()), self.k_proj.forward(x.clone()), self.v_proj.forward(x)];
+        self.out_proj.forward(attend(qkv, self.heads, mask))
+    }
+}
+
+/// Query, key and value to what the heads saw. `[batch, tokens, hidden]` each
+fn attend(qkv: [Tensor<3>; 3], heads: usize, mask: Option<&Mask>) -> Tensor<3> {
+    let [query, key, value] = qkv.map(|x| split_heads(x, heads));
+    merge_heads(attention(query, key, value, mask))
 }
 
 /// Takes query, key and value out of one projection.

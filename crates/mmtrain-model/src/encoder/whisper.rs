@@ -10,7 +10,8 @@ use burn::prelude::*;
 use burn::tensor::TensorData;
 
 use super::linear;
-use crate::attention::{Mask, attention, merge_heads, split_heads};
+use super::vit::SeparateAttention;
+use crate::attention::Mask;
 use crate::config::{Activation, AudioConfig, AudioFamily};
 
 /// Added to the variance in each norm; no configuration has it.
@@ -41,8 +42,8 @@ pub struct AudioEncoder {
 pub struct AudioBlock {
     /// Before attention.
     pub self_attn_layer_norm: LayerNorm,
-    /// Self-attention over all tokens.
-    pub self_attn: AudioAttention,
+    /// Self-attention over all tokens; the key projection has no bias.
+    pub self_attn: SeparateAttention,
     /// Before the MLP, in spite of its name.
     pub final_layer_norm: LayerNorm,
     /// Widens.
@@ -51,21 +52,6 @@ pub struct AudioBlock {
     pub fc2: Linear,
     #[module(skip)]
     act: Activation,
-}
-
-/// Multi-head self-attention; the key projection has no bias.
-#[derive(Module, Debug)]
-pub struct AudioAttention {
-    /// Query projection.
-    pub q_proj: Linear,
-    /// Key projection.
-    pub k_proj: Linear,
-    /// Value projection.
-    pub v_proj: Linear,
-    /// Output projection.
-    pub out_proj: Linear,
-    #[module(skip)]
-    heads: usize,
 }
 
 impl AudioEncoder {
@@ -152,13 +138,7 @@ impl AudioBlock {
         let norm = || LayerNormConfig::new(hidden).with_epsilon(NORM_EPS).init(device);
         Self {
             self_attn_layer_norm: norm(),
-            self_attn: AudioAttention {
-                q_proj: linear(hidden, hidden, true, device),
-                k_proj: linear(hidden, hidden, false, device),
-                v_proj: linear(hidden, hidden, true, device),
-                out_proj: linear(hidden, hidden, true, device),
-                heads: config.num_attention_heads,
-            },
+            self_attn: SeparateAttention::new(hidden, config.num_attention_heads, false, device),
             final_layer_norm: norm(),
             fc1: linear(hidden, config.intermediate_size, true, device),
             fc2: linear(config.intermediate_size, hidden, true, device),
@@ -178,16 +158,6 @@ impl AudioBlock {
         let x = x.clone() + self.self_attn.forward(self.self_attn_layer_norm.forward(x), mask);
         let widened = self.act.apply(self.fc1.forward(self.final_layer_norm.forward(x.clone())));
         x + self.fc2.forward(widened)
-    }
-}
-
-impl AudioAttention {
-    fn forward(&self, x: Tensor<3>, mask: Option<&Mask>) -> Tensor<3> {
-        let heads = |linear: &Linear, x: Tensor<3>| split_heads(linear.forward(x), self.heads);
-        let query = heads(&self.q_proj, x.clone());
-        let key = heads(&self.k_proj, x.clone());
-        let value = heads(&self.v_proj, x);
-        self.out_proj.forward(merge_heads(attention(query, key, value, mask)))
     }
 }
 

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use burn::prelude::Device;
 use mmtrain_config::{Request, Tuning, load};
 use mmtrain_model::Vlm;
-use mmtrain_model::config::{read_text, read_vision, read_vlm};
+use mmtrain_model::config::{TextFamily, read_text, read_vision, read_vlm};
 use mmtrain_model::decoder::Decoder;
 use mmtrain_model::encoder::Vit;
 use mmtrain_model::params::{ParamInfo, Part, infos};
@@ -66,7 +66,7 @@ struct Coverage {
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     let dir = locate(&args.dir)?;
     let (model_type, infos) = survey(&dir)?;
-    let checkpoint = if has_weights(&dir) { Some(Checkpoint::open(&dir)?) } else { None };
+    let checkpoint = if Checkpoint::is_in(&dir) { Some(Checkpoint::open(&dir)?) } else { None };
     let tunings = tunings(args)?;
     let parts = Part::ALL.iter().filter_map(|&part| {
         let infos = infos.iter().filter(|info| info.part == part).collect::<Vec<_>>();
@@ -96,10 +96,6 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn has_weights(dir: &Path) -> bool {
-    ["model.safetensors", "model.safetensors.index.json"].iter().any(|name| dir.join(name).is_file())
-}
-
 /// `model_type` and every parameter: of a whole model, a language model or a tower.
 fn survey(dir: &Path) -> anyhow::Result<(String, Vec<ParamInfo>)> {
     let device = Device::flex();
@@ -110,11 +106,11 @@ fn survey(dir: &Path) -> anyhow::Result<(String, Vec<ParamInfo>)> {
         let model = Vlm::zeros(&read_vlm(dir)?, &device);
         return Ok((kind, Part::ALL.iter().flat_map(|&part| model.infos(part)).collect()));
     }
-    if kind.contains("vision") {
-        let config = read_vision(dir)?;
-        return Ok((kind, infos(&Vit::new(&config, config.num_hidden_layers, &device), Part::Encoder)));
+    if TextFamily::from_model_type(&kind).is_some() {
+        return Ok((kind, infos(&Decoder::new(&read_text(dir)?, &device), Part::Decoder)));
     }
-    Ok((kind, infos(&Decoder::new(&read_text(dir)?, &device), Part::Decoder)))
+    let config = read_vision(dir)?;
+    Ok((kind, infos(&Vit::new(&config, config.num_hidden_layers, &device), Part::Encoder)))
 }
 
 /// How each part would be trained.
@@ -137,8 +133,8 @@ fn sum(infos: &[&ParamInfo]) -> u64 {
 fn dtypes(infos: &[&ParamInfo], checkpoint: Option<&Checkpoint>) -> BTreeMap<String, u64> {
     let mut found = BTreeMap::new();
     for info in infos {
-        let stored = checkpoint.and_then(|checkpoint| checkpoint.stored_as(&checkpoint.key_of(info)?));
-        if let Some((dtype, _)) = stored {
+        let dtype = checkpoint.and_then(|checkpoint| checkpoint.dtype(&checkpoint.key_of(info)?));
+        if let Some(dtype) = dtype {
             *found.entry(dtype).or_default() += info.elements() as u64;
         }
     }
@@ -146,20 +142,10 @@ fn dtypes(infos: &[&ParamInfo], checkpoint: Option<&Checkpoint>) -> BTreeMap<Str
 }
 
 fn coverage(checkpoint: &Checkpoint, infos: &[ParamInfo]) -> Coverage {
-    let mut unused = checkpoint.names().map(str::to_owned).collect::<BTreeSet<_>>();
-    let (mut missing, mut other_shape) = (Vec::new(), Vec::new());
-    for info in infos {
-        let Some(key) = checkpoint.key_of(info) else {
-            missing.push(info.name.clone());
-            continue;
-        };
-        unused.remove(&key);
-        let shape = checkpoint.stored_as(&key).map(|(_, shape)| shape).unwrap_or_default();
-        if shape.iter().product::<usize>() != info.elements() {
-            other_shape.push(format!("{key}: file {shape:?}, model {:?}", info.file_shape()));
-        }
-    }
-    Coverage { tensors: checkpoint.names().count(), missing, other_shape, unused: unused.into_iter().collect() }
+    let found = checkpoint.coverage(infos);
+    let used = found.keys.iter().map(String::as_str).collect::<BTreeSet<_>>();
+    let unused = checkpoint.names().filter(|name| !used.contains(name)).map(str::to_owned).collect();
+    Coverage { tensors: checkpoint.names().count(), missing: found.missing, other_shape: found.other_shape, unused }
 }
 
 impl Coverage {

@@ -54,6 +54,7 @@ pub(crate) fn run(context: &Context, stage: &str, args: &TrainArgs) -> anyhow::R
     let init = init(args, resume.as_deref(), found.as_ref())?;
     require_inputs(&resolved.config)?;
     let origin = Origin::new(found.as_ref(), init.as_deref())?;
+    origin.check(&resolved.config)?;
     if args.dry_run {
         return dry_run::run(&resolved, &origin, args.json, &device);
     }

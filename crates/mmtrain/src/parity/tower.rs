@@ -17,8 +17,8 @@ use std::path::Path;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use mmtrain_model::ModelError;
-use mmtrain_model::params::{FlatTensors, NamedParam, ParamInfo, Part, assign, named};
-use mmtrain_model::weights::{Checkpoint, StoredTensor};
+use mmtrain_model::params::{FlatTensors, ParamInfo};
+use mmtrain_model::weights::StoredTensor;
 
 use super::recorded::Recorded;
 use super::{Computed, values};
@@ -105,16 +105,6 @@ pub(super) fn compute(tower: &Tower, recorded: &Recorded, name: &str) -> anyhow:
         Net::QwenVl(tower) => tower.compute(recorded, name),
         Net::Audio(tower) => tower.compute(recorded, name),
     }
-}
-
-/// Fills a module from a checkpoint.
-fn loaded<M: Module>(module: M, part: Part, checkpoint: &Checkpoint) -> Result<M, ModelError> {
-    let mut values = checkpoint.read_all(&infos_of(&module, part))?;
-    Ok(assign(module, part, &mut |info| values.remove(&info.name)))
-}
-
-fn infos_of<M: Module>(module: &M, part: Part) -> Vec<ParamInfo> {
-    named(module, part).into_iter().map(|NamedParam { info, .. }| info).collect()
 }
 
 /// The weighted sum of an output. `[1]`

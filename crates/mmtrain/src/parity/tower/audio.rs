@@ -7,11 +7,11 @@ use mmtrain_model::ModelError;
 use mmtrain_model::attention::Mask;
 use mmtrain_model::config::{AudioConfig, read_audio};
 use mmtrain_model::encoder::whisper::{AudioBlock, AudioEncoder};
-use mmtrain_model::params::{FlatTensors, ParamInfo, Part};
+use mmtrain_model::params::{FlatTensors, ParamInfo, Part, infos};
 use mmtrain_model::weights::Checkpoint;
 
 use super::stretches::{Stretches, gradients, output, state};
-use super::{infos_of, loaded, loss, loss_weights, tensor};
+use super::{loss, loss_weights, tensor};
 use crate::parity::recorded::Recorded;
 use crate::parity::{Computed, values};
 
@@ -31,11 +31,11 @@ impl AudioTower {
     pub(super) fn load(dir: &Path, device: &Device) -> Result<Self, ModelError> {
         let config = read_audio(dir)?;
         let encoder = AudioEncoder::new(&config, config.num_hidden_layers, device);
-        Ok(Self { encoder: loaded(encoder, Part::Encoder, &Checkpoint::open(dir)?)?, config })
+        Ok(Self { encoder: Checkpoint::open(dir)?.fill(encoder, Part::Encoder)?, config })
     }
 
     pub(super) fn infos(&self) -> Vec<ParamInfo> {
-        infos_of(&self.encoder, Part::Encoder)
+        infos(&self.encoder, Part::Encoder)
     }
 
     pub(super) fn compute(&self, recorded: &Recorded, name: &str) -> anyhow::Result<Option<Computed>> {

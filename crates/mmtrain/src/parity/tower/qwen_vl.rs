@@ -8,11 +8,11 @@ use mmtrain_model::config::{QwenVlVisionConfig, read_qwen_vl_vision};
 use mmtrain_model::encoder::merger::PatchMerger;
 use mmtrain_model::encoder::packed::{Grid, Packed};
 use mmtrain_model::encoder::qwen_vl::{QwenVlBlock, QwenVlVision};
-use mmtrain_model::params::{FlatTensors, ParamInfo, Part};
+use mmtrain_model::params::{FlatTensors, ParamInfo, Part, infos};
 use mmtrain_model::weights::Checkpoint;
 
 use super::stretches::{Stretches, gradients, output, state};
-use super::{infos_of, loaded, loss, loss_weights, tensor};
+use super::{loss, loss_weights, tensor};
 use crate::parity::recorded::Recorded;
 use crate::parity::{Computed, values};
 
@@ -35,14 +35,14 @@ impl QwenVlTower {
         let checkpoint = Checkpoint::open(dir)?;
         let vision = QwenVlVision::new(&config, config.num_hidden_layers, device);
         Ok(Self {
-            vision: loaded(vision, Part::Encoder, &checkpoint)?,
-            merger: loaded(PatchMerger::new(&config, device), Part::Connector, &checkpoint)?,
+            vision: checkpoint.fill(vision, Part::Encoder)?,
+            merger: checkpoint.fill(PatchMerger::new(&config, device), Part::Connector)?,
             config,
         })
     }
 
     pub(super) fn infos(&self) -> Vec<ParamInfo> {
-        [infos_of(&self.vision, Part::Encoder), infos_of(&self.merger, Part::Connector)].concat()
+        [infos(&self.vision, Part::Encoder), infos(&self.merger, Part::Connector)].concat()
     }
 
     pub(super) fn compute(&self, recorded: &Recorded, name: &str) -> anyhow::Result<Option<Computed>> {

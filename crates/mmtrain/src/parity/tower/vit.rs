@@ -7,11 +7,11 @@ use mmtrain_model::ModelError;
 use mmtrain_model::attention::Mask;
 use mmtrain_model::config::{VisionConfig, VisionFamily, read_vision};
 use mmtrain_model::encoder::{PatchMask, Vit, VitBlock};
-use mmtrain_model::params::{FlatTensors, ParamInfo, Part};
+use mmtrain_model::params::{FlatTensors, ParamInfo, Part, infos};
 use mmtrain_model::weights::Checkpoint;
 
 use super::stretches::{Stretches, gradients, output, state};
-use super::{infos_of, loaded, loss, loss_weights, tensor};
+use super::{loss, loss_weights, tensor};
 use crate::parity::recorded::Recorded;
 use crate::parity::{Computed, values};
 
@@ -32,11 +32,11 @@ impl VitTower {
     pub(super) fn load(dir: &Path, device: &Device) -> Result<Self, ModelError> {
         let config = read_vision(dir)?;
         let vit = Vit::new(&config, config.num_hidden_layers, device);
-        Ok(Self { vit: loaded(vit, Part::Encoder, &Checkpoint::open(dir)?)?, config })
+        Ok(Self { vit: Checkpoint::open(dir)?.fill(vit, Part::Encoder)?, config })
     }
 
     pub(super) fn infos(&self) -> Vec<ParamInfo> {
-        infos_of(&self.vit, Part::Encoder)
+        infos(&self.vit, Part::Encoder)
     }
 
     pub(super) fn compute(&self, recorded: &Recorded, name: &str) -> anyhow::Result<Option<Computed>> {
