@@ -44,12 +44,13 @@ fn copy_until(place: &Place, part: &str, step: u64) {
 #[test]
 fn killed_at_random_moments_it_still_ends_bit_identical() {
     let place = Place::new();
-    let run = format!("{RUN} --set train.steps=60 --set checkpoint.every=3");
+    // Seconds of work, of which each attempt gets a fraction of one: the kills hit however fast the machine is.
+    let run = format!("{RUN} --set train.steps=500 --set checkpoint.every=3");
     place.ok(&format!("{run} --run-dir whole"));
     let mut kills = 0;
-    for attempt in 0..8 {
+    for attempt in 0..6 {
         let mut child = place.start(&format!("{run} --resume killed"));
-        sleep(Duration::from_millis(60 + 83 * attempt));
+        sleep(Duration::from_millis(60 + 41 * attempt));
         if child.try_wait().expect("waits").is_none() {
             child.kill().expect("killed");
             kills += 1;
@@ -58,7 +59,7 @@ fn killed_at_random_moments_it_still_ends_bit_identical() {
     }
     place.ok(&format!("{run} --resume killed"));
     assert!(kills >= 3, "only {kills} kills hit a running process");
-    assert!(place.final_state("killed", 60) == place.final_state("whole", 60));
+    assert!(place.final_state("killed", 500) == place.final_state("whole", 500));
     assert_eq!(place.losses("killed"), place.losses("whole"), "no gaps, no repeats");
 }
 
