@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mmtrain_data::{Cursor, LoaderConfig, Mixture, Preparer, StepLoader, WebDataset};
-use mmtrain_media::{Alpha, ImageProcessor, MediaLimits};
+use mmtrain_media::{Alpha, ImageProcessor, MediaLimits, MediaTokens, Processor};
 use mmtrain_text::{Template, TextTokenizer};
 
 type Failure = Box<dyn std::error::Error>;
@@ -61,8 +61,8 @@ fn preparer(size: u32) -> Result<Preparer, Failure> {
     Ok(Preparer {
         tokenizer: Arc::new(TextTokenizer::train_bpe(captions, 512)?),
         template: Template::Plain,
-        processor: ImageProcessor::siglip(size),
-        media_tokens_per_image: 196,
+        processor: Processor::Square(ImageProcessor::siglip(size)),
+        media_tokens: MediaTokens::PerTile(196),
         max_seq: 512,
         limits: MediaLimits::default(),
         alpha: Alpha::White,

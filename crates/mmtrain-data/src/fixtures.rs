@@ -2,13 +2,14 @@
 
 use std::io::Cursor;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use mmtrain_media::{Alpha, ImageProcessor, MediaLimits};
+use burn_dataset::Dataset;
+use mmtrain_media::{Alpha, ImageProcessor, MediaLimits, MediaTokens, Processor};
 use mmtrain_text::{Template, TextTokenizer};
 
 use crate::source::{Source, WebDataset};
-use crate::{Mixture, Preparer};
+use crate::{Mixture, Preparer, RawSample, SampleId, ShardProblem, SourceError};
 
 /// A temporary directory of shards.
 pub(crate) struct Shards(tempfile::TempDir);
@@ -92,10 +93,45 @@ pub(crate) fn preparer() -> Preparer {
     Preparer {
         tokenizer: Arc::new(tokenizer()),
         template: Template::Plain,
-        processor: ImageProcessor::siglip(4),
-        media_tokens_per_image: 4,
+        processor: Processor::Square(ImageProcessor::siglip(4)),
+        media_tokens: MediaTokens::PerTile(4),
         max_seq: 64,
         limits: MediaLimits::default(),
         alpha: Alpha::White,
+    }
+}
+
+/// Counts how often each sample is asked for.
+pub(crate) struct Counting {
+    pub(crate) inner: Arc<dyn Source>,
+    pub(crate) asked: Mutex<Vec<usize>>,
+}
+
+impl Dataset<RawSample, SourceError> for Counting {
+    fn get(&self, index: usize) -> Result<RawSample, SourceError> {
+        self.asked.lock().expect("no panic before")[index] += 1;
+        self.inner.get(index)
+    }
+
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+}
+
+impl Source for Counting {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn fingerprint(&self) -> &str {
+        self.inner.fingerprint()
+    }
+
+    fn problems(&self) -> &[ShardProblem] {
+        self.inner.problems()
+    }
+
+    fn id(&self, index: usize) -> SampleId {
+        self.inner.id(index)
     }
 }

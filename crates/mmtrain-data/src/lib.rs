@@ -9,6 +9,7 @@
 //! with a ceiling that turns too many of them into an error.
 //!
 //! - [`sample`]: what a source yields, and what is left out.
+//! - [`medium`]: a picture, clip or sound that is ready for the encoder.
 //! - [`source`]: the trait of sources; `WebDataset` tars read by offset.
 //! - [`order`]: the seekable permutation of an epoch.
 //! - [`mixture`]: several sources with weights as one epoch.
@@ -21,6 +22,8 @@
 //! - [`error`]: what stops a run.
 
 pub mod sample;
+
+pub mod medium;
 
 pub mod source;
 
@@ -50,9 +53,10 @@ pub mod error;
 mod fixtures;
 
 pub use check::{CheckReport, check};
-pub use collate::{HostBatch, MediaSpan, collate};
+pub use collate::{HostBatch, HostMedium, collate};
 pub use error::DataError;
 pub use loader::{LoaderConfig, StepBatch, StepLoader};
+pub use medium::Medium;
 pub use mixture::Mixture;
 pub use order::{Cursor, permute};
 pub use pass::Pass;

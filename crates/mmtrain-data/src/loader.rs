@@ -135,12 +135,11 @@ impl StepLoader {
 
     fn cut(&self, samples: Vec<Prepared>) -> Vec<HostBatch> {
         let fill_id = self.preparer.tokenizer.fill_id();
-        let image_size = self.preparer.processor.size as usize;
         let mut micro_batches = Vec::with_capacity(samples.len() / self.config.micro_batch_size);
         let mut rest = samples.into_iter();
         while rest.len() > 0 {
             let part = rest.by_ref().take(self.config.micro_batch_size).collect();
-            micro_batches.push(collate(part, fill_id, image_size));
+            micro_batches.push(collate(part, fill_id));
         }
         micro_batches
     }
@@ -227,11 +226,8 @@ impl Ledger {
 mod tests {
     use std::sync::Mutex;
 
-    use burn_dataset::Dataset;
-
     use super::*;
-    use crate::fixtures::{Shards, preparer};
-    use crate::{RawSample, ShardProblem, Source, SourceError};
+    use crate::fixtures::{Counting, Shards, preparer};
 
     fn config() -> LoaderConfig {
         LoaderConfig {
@@ -343,41 +339,6 @@ mod tests {
         assert!(error.contains("first: test/t-train-"), "{error}");
         let named: Vec<&str> = loader.left_out().iter().map(|skip| skip.reason.as_str()).collect();
         assert_eq!(named.last(), Some(&"image_empty"), "the sample that was too many is told");
-    }
-
-    /// Counts how often each sample is asked for.
-    struct Counting {
-        inner: Arc<dyn Source>,
-        asked: Mutex<Vec<usize>>,
-    }
-
-    impl Dataset<RawSample, SourceError> for Counting {
-        fn get(&self, index: usize) -> Result<RawSample, SourceError> {
-            self.asked.lock().expect("no panic before")[index] += 1;
-            self.inner.get(index)
-        }
-
-        fn len(&self) -> usize {
-            self.inner.len()
-        }
-    }
-
-    impl Source for Counting {
-        fn name(&self) -> &str {
-            self.inner.name()
-        }
-
-        fn fingerprint(&self) -> &str {
-            self.inner.fingerprint()
-        }
-
-        fn problems(&self) -> &[ShardProblem] {
-            self.inner.problems()
-        }
-
-        fn id(&self, index: usize) -> SampleId {
-            self.inner.id(index)
-        }
     }
 
     #[test]

@@ -10,9 +10,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use mmtrain_media::{Alpha, ImageProcessor, MediaError, MediaLimits, decode};
+use mmtrain_media::{Alpha, MediaError, MediaLayout, MediaLimits, MediaTokens, Processor, Size, decode, probe};
 use mmtrain_text::{Encoded, Template, TextTokenizer, encode};
 
+use crate::medium::Medium;
 use crate::sample::{RawSample, SampleId, Skip};
 use crate::source::Source;
 
@@ -24,9 +25,9 @@ pub struct Preparer {
     /// How a conversation is written down.
     pub template: Template,
     /// How a picture becomes the encoder's input.
-    pub processor: ImageProcessor,
-    /// Tokens that the connector makes of a picture.
-    pub media_tokens_per_image: usize,
+    pub processor: Processor,
+    /// Tokens that encoder and connector make of a picture.
+    pub media_tokens: MediaTokens,
     /// Longest row, in tokens; longer samples are left out, never cut.
     pub max_seq: usize,
     /// What a picture may cost.
@@ -42,8 +43,8 @@ pub struct Prepared {
     pub id: SampleId,
     /// Token ids and labels.
     pub encoded: Encoded,
-    /// One picture per span of `encoded.media`, each `[3, size, size]`.
-    pub pixels: Vec<Vec<f32>>,
+    /// In the order of `encoded.media`.
+    pub media: Vec<Medium>,
     /// The sample's JSON, whole.
     pub truth: Option<serde_json::Value>,
 }
@@ -67,15 +68,20 @@ impl Preparer {
 
     fn try_prepare(&self, raw: &RawSample) -> Result<Prepared, Skip> {
         let encoded = self.encode(raw)?;
-        let pixels = encoded.media.iter().map(|span| self.pixels(&raw.media[span.index]));
-        let pixels: Result<Vec<_>, MediaError> = pixels.collect();
-        let pixels = pixels.map_err(|error| skip(&raw.id, &media_reason(&error), error.to_string()))?;
-        Ok(Prepared { id: raw.id.clone(), encoded, pixels, truth: raw.truth.clone() })
+        let media = encoded.media.iter().map(|span| {
+            let input = decode(&raw.media[span.index], &self.limits, self.alpha);
+            let input = input.and_then(|image| self.processor.process(&image))?;
+            Ok(Medium { spans: vec![(span.start, span.len)], input })
+        });
+        let media = media.collect::<Result<Vec<_>, MediaError>>().map_err(|error| media_skip(&raw.id, &error))?;
+        Ok(Prepared { id: raw.id.clone(), encoded, media, truth: raw.truth.clone() })
     }
 
     /// Token ids and labels; no picture is decoded.
     pub fn encode(&self, raw: &RawSample) -> Result<Encoded, Skip> {
-        let media_tokens = vec![self.media_tokens_per_image; raw.media.len()];
+        let layouts = raw.media.iter().map(|bytes| self.layout(bytes));
+        let layouts = layouts.collect::<Result<Vec<_>, _>>().map_err(|error| media_skip(&raw.id, &error))?;
+        let media_tokens = layouts.iter().map(|layout| layout.tokens(self.media_tokens)).collect::<Vec<_>>();
         let segments = self.template.render(&raw.conversation);
         let encoded = segments
             .and_then(|segments| encode(&segments, &self.tokenizer, &media_tokens))
@@ -91,10 +97,18 @@ impl Preparer {
         Ok(encoded)
     }
 
-    /// `[3, size, size]`
-    fn pixels(&self, bytes: &[u8]) -> Result<Vec<f32>, MediaError> {
-        Ok(self.processor.process(&decode(bytes, &self.limits, self.alpha)?))
+    /// What a picture becomes; no more than its header is read.
+    pub fn layout(&self, bytes: &[u8]) -> Result<MediaLayout, MediaError> {
+        if let Some(layout) = self.processor.fixed_layout() {
+            return Ok(layout);
+        }
+        let (_, width, height) = probe(bytes, &self.limits)?;
+        self.processor.layout(Size::new(width, height))
     }
+}
+
+fn media_skip(id: &SampleId, error: &MediaError) -> Skip {
+    skip(id, &media_reason(error), error.to_string())
 }
 
 /// The media crate's reason, told apart from those of captions and tars.
@@ -114,10 +128,12 @@ fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use mmtrain_text::{Conversation, Part, Role, Turn};
 
     use super::*;
-    use crate::fixtures::{Shards, encode_image, jpeg, preparer};
+    use crate::fixtures::{Counting, Shards, encode_image, jpeg, preparer};
 
     fn raw(caption: &str, image: Vec<u8>) -> RawSample {
         let id = SampleId { source: "s".into(), shard: "a.tar".into(), key: "0".into(), index: 0 };
@@ -132,9 +148,9 @@ mod tests {
     #[test]
     fn a_good_sample_has_one_picture_per_span() {
         let prepared = preparer().prepare(&raw("a dog", jpeg(12, 8, 1))).expect("prepared");
-        assert_eq!((prepared.encoded.media.len(), prepared.pixels.len()), (1, 1));
+        assert_eq!((prepared.encoded.media.len(), prepared.media.len()), (1, 1));
         assert_eq!(prepared.encoded.media[0].len, 4);
-        assert_eq!(prepared.pixels[0].len(), 3 * 4 * 4);
+        assert_eq!(prepared.media[0].input.values.len(), 3 * 4 * 4);
     }
 
     #[test]
@@ -142,7 +158,7 @@ mod tests {
         let png = encode_image(12, 8, 1, image::ImageFormat::Png);
         let shards = Shards::new().shard("t-train-0.tar", &[("0.jpg", &png), ("0.txt", b"a dog")]);
         let prepared = preparer().fetch(shards.open().as_ref(), 0).expect("prepared");
-        assert_eq!(prepared.pixels.len(), 1);
+        assert_eq!(prepared.media.len(), 1);
     }
 
     #[test]
@@ -184,9 +200,9 @@ mod tests {
 
     #[test]
     fn a_panic_costs_one_sample() {
-        // A processor of size 0 panics; no configuration lets it through.
-        let broken = Preparer { processor: ImageProcessor::siglip(0), ..preparer() };
-        let skip = broken.prepare(&raw("a dog", jpeg(8, 8, 1))).expect_err("skipped");
+        // Room for the count of no sample: every one panics.
+        let source = Counting { inner: Shards::numbered(1, |_| false).open(), asked: Mutex::new(Vec::new()) };
+        let skip = preparer().fetch(&source, 0).expect_err("skipped");
         assert_eq!(skip.reason, "panic");
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mmtrain_data::{Cursor, LoaderConfig, Mixture, Pass, Preparer, Source, StepLoader, WebDataset, check, stats};
-use mmtrain_media::{Alpha, ImageProcessor, MediaLimits};
+use mmtrain_media::{Alpha, ImageProcessor, MediaLimits, MediaTokens, Processor};
 use mmtrain_synth::{SynthOptions, write_cc3m};
 use mmtrain_text::{Template, TextTokenizer};
 
@@ -23,8 +23,8 @@ fn preparer(source: &dyn Source, size: u32) -> Arc<Preparer> {
     Arc::new(Preparer {
         tokenizer: Arc::new(TextTokenizer::train_bpe(captions.into_iter(), 512).expect("a tokenizer")),
         template: Template::Article,
-        processor: ImageProcessor::siglip(size),
-        media_tokens_per_image: 16,
+        processor: Processor::Square(ImageProcessor::siglip(size)),
+        media_tokens: MediaTokens::PerTile(16),
         max_seq: 256,
         limits: MediaLimits::default(),
         alpha: Alpha::White,
@@ -78,7 +78,8 @@ fn an_epoch_of_synthetic_scenes_holds_each_once_with_its_truth() {
         let step = loader.next_step().expect("a step");
         assert_eq!(step.micro_batches.len(), 2);
         for batch in step.micro_batches {
-            assert_eq!(batch.pixel_values.len(), 3 * 3 * 32 * 32);
+            let pictures = batch.media.iter().map(|host| host.medium.input.values.len());
+            assert!(pictures.eq([3 * 32 * 32; 3]));
             assert_eq!(batch.labels.len(), 3 * batch.seq);
             seen.extend(batch.ids.into_iter().map(|id| id.index));
         }

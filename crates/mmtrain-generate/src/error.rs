@@ -1,5 +1,6 @@
 //! What can go wrong while a model generates.
 
+use mmtrain_model::ModelError;
 use mmtrain_text::TextError;
 
 /// Failures of this crate. Prompts are counted from 0 in the order in which they were given.
@@ -41,45 +42,29 @@ pub enum GenerateError {
         /// Positions of the model.
         max: usize,
     },
-    /// Not one picture per run of placeholders.
-    #[error("prompt {prompt} has {spans} run(s) of image placeholders and {pictures} picture(s)")]
-    MediaCount {
-        /// Which prompt.
-        prompt: usize,
-        /// Runs of placeholders.
-        spans: usize,
-        /// Pictures.
-        pictures: usize,
-    },
-    /// A run of placeholders that does not fit the model or the prompt.
+    /// Placeholders that do not fit the medium or the prompt.
     #[error(
-        "prompt {prompt}: image placeholders at {start}..{} of {tokens} tokens, the model makes {expected} of a picture",
+        "prompt {prompt}: placeholders at {start}..{} of {tokens} tokens, {found} in all, where the model has {expected} \
+         for this medium",
         start + len
     )]
     MediaSpan {
         /// Which prompt.
         prompt: usize,
-        /// First placeholder.
+        /// First placeholder of a run.
         start: usize,
-        /// How many placeholders.
+        /// How many placeholders it has.
         len: usize,
         /// Length of the prompt.
         tokens: usize,
-        /// Tokens that the connector makes of a picture.
-        expected: usize,
-    },
-    /// A picture of another size than the encoder's.
-    #[error("prompt {prompt}: a picture of {found} values, the encoder takes {expected} (3 x {side} x {side})")]
-    PictureSize {
-        /// Which prompt.
-        prompt: usize,
-        /// Values that were given.
+        /// Placeholders of the medium.
         found: usize,
-        /// Values that fit.
+        /// Placeholders that it takes.
         expected: usize,
-        /// Side of the encoder's input.
-        side: usize,
     },
+    /// A medium that the model does not take.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// Logits that are no numbers.
     #[error("prompt {prompt}: the model's logits at position {position} are not finite")]
     NonFinite {
@@ -108,15 +93,14 @@ impl GenerateError {
             Self::EmptyPrompt { .. } => Some("give a prompt or a picture to go on from".into()),
             Self::TokenOutOfRange { .. } => Some("the tokenizer does not belong to this model".into()),
             Self::TooLong { .. } => Some("shorten the prompt, or show fewer pictures".into()),
-            Self::MediaSpan { .. } | Self::PictureSize { .. } => {
-                Some("the prompt was prepared for another encoder or connector".into())
-            }
+            Self::MediaSpan { .. } => Some("the prompt was prepared for another encoder or connector".into()),
+            Self::Model(error) => error.hint(),
             Self::NonFinite { .. } => {
                 Some("the weights are damaged, or training diverged before they were saved".into())
             }
             Self::Scene { .. } => Some("write the data anew with `mmtrain data synth`".into()),
             Self::Text(error) => error.hint(),
-            Self::Sampling { .. } | Self::MediaCount { .. } => None,
+            Self::Sampling { .. } => None,
         }
     }
 }

@@ -158,8 +158,8 @@ fn same_words(a: &str, b: &str) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use mmtrain_data::Preparer;
-    use mmtrain_media::{Alpha, ImageProcessor, MediaLimits};
+    use mmtrain_data::{Medium, Preparer};
+    use mmtrain_media::{Alpha, ImageProcessor, MediaLayout, MediaLimits, MediaTokens, MediaValues, Processor};
     use mmtrain_synth::{Split, scene_image};
     use mmtrain_text::{Conversation, Template, encode};
 
@@ -173,8 +173,8 @@ mod tests {
         Preparer {
             tokenizer: Arc::new(tokenizer),
             template,
-            processor: ImageProcessor::siglip(4),
-            media_tokens_per_image: 4,
+            processor: Processor::Square(ImageProcessor::siglip(4)),
+            media_tokens: MediaTokens::PerTile(4),
             max_seq: 64,
             limits: MediaLimits::default(),
             alpha: Alpha::White,
@@ -185,10 +185,18 @@ mod tests {
         let (_, truth, caption) = scene_image(1, Split::Train, index, 16);
         let segments = preparer.template.render(&Conversation::caption(&caption)).expect("segments");
         let encoded = encode(&segments, &preparer.tokenizer, &[4]).expect("ids");
-        let pixels = vec![(0..48).map(|i| ((i + index) % 7) as f32 / 7.0).collect()];
+        let values = (0..48).map(|i| ((i + index) % 7) as f32 / 7.0).collect();
+        let input = MediaValues { values, layout: MediaLayout::Square { side: 4 } };
+        let media =
+            encoded.media.iter().map(|span| Medium { spans: vec![(span.start, span.len)], input: input.clone() });
+        let media = media.collect();
         let id = SampleId { source: "s".into(), shard: "a.tar".into(), key: index.to_string(), index: index as usize };
         let truth = with_scene.then(|| serde_json::json!({ "scene": truth }));
-        Prepared { id, encoded, pixels, truth }
+        Prepared { id, encoded, media, truth }
+    }
+
+    fn inputs(sample: &Prepared) -> Vec<MediaValues> {
+        sample.media.iter().map(|medium| medium.input.clone()).collect()
     }
 
     /// A sample with the caption that a model might have given it.
@@ -204,7 +212,8 @@ mod tests {
         for template in Template::ALL {
             let preparer = preparer(template);
             let sample = sample(&preparer, 3, false);
-            let asked = Prompt::render(&preparer.tokenizer, template, "", 4, sample.pixels.clone()).expect("a prompt");
+            let asked = Prompt::render(&preparer.tokenizer, template, "", preparer.media_tokens, inputs(&sample));
+            let asked = asked.expect("a prompt");
             assert_eq!(Prompt::of_sample(&sample), asked, "{template}");
             let caption = scene_image(1, Split::Train, 3, 16).2;
             let target = preparer.tokenizer.decode(&target_ids(&sample)).expect("text");

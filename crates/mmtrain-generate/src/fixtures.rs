@@ -1,10 +1,12 @@
 //! What the tests of this crate share: a tiny random model and prompts for it.
 
 use burn::prelude::Device;
+use mmtrain_data::Medium;
+use mmtrain_media::{MediaLayout, MediaValues};
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{
-    Activation, ConnectorConfig, FeatureSelect, MlpConfig, TextConfig, TextFamily, VisionConfig, VisionFamily,
-    VlmConfig,
+    Activation, ConnectorConfig, EncoderConfig, FeatureSelect, MlpConfig, TextConfig, TextFamily, VideoFeatures,
+    VisionConfig, VisionFamily, VitConfig, VlmConfig,
 };
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -17,17 +19,23 @@ pub(crate) const IMAGE_ID: u32 = 3;
 /// Pictures of 4x4 pixels become four tokens.
 pub(crate) fn config(vocab_size: usize) -> VlmConfig {
     VlmConfig {
-        vision: VisionConfig {
-            family: VisionFamily::Siglip,
-            hidden_size: 8,
-            intermediate_size: 16,
-            num_hidden_layers: 2,
-            num_attention_heads: 2,
-            image_size: 4,
-            patch_size: 2,
-            layer_norm_eps: 1e-6,
-            hidden_act: Activation::GeluTanh,
-        },
+        encoder: EncoderConfig::Vit(VitConfig {
+            vision: VisionConfig {
+                family: VisionFamily::Siglip,
+                hidden_size: 8,
+                intermediate_size: 16,
+                num_hidden_layers: 2,
+                num_attention_heads: 2,
+                image_size: 4,
+                patch_size: 2,
+                layer_norm_eps: 1e-6,
+                hidden_act: Activation::GeluTanh,
+            },
+            feature_layer: -1,
+            feature_select: FeatureSelect::Default,
+            normed: false,
+            video: VideoFeatures::Frames,
+        }),
         connector: ConnectorConfig::Mlp(MlpConfig { depth: 2, pixel_shuffle: 1, act: Activation::Gelu, bias: true }),
         text: TextConfig {
             vocab_size,
@@ -42,8 +50,8 @@ pub(crate) fn config(vocab_size: usize) -> VlmConfig {
             ..TextConfig::class_defaults(TextFamily::Qwen2)
         },
         image_token_id: IMAGE_ID as usize,
-        feature_layer: -1,
-        feature_select: FeatureSelect::Default,
+        video_token_id: None,
+        image_grid_pinpoints: None,
     }
 }
 
@@ -55,10 +63,10 @@ pub(crate) fn model(vocab_size: usize, seed: u64) -> Vlm {
 pub(crate) fn prompt(seed: u64, vocab_size: usize, seq: usize, picture: Option<usize>) -> Prompt {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut input_ids = (0..seq).map(|_| rng.random_range(4..vocab_size as u32)).collect::<Vec<_>>();
-    let media = picture.map(|start| (start, 4)).into_iter().collect::<Vec<_>>();
-    for &(start, len) in &media {
-        input_ids[start..start + len].fill(IMAGE_ID);
-    }
-    let pixels = media.iter().map(|_| (0..48).map(|_| rng.random_range(-1.0..1.0)).collect()).collect();
-    Prompt { input_ids, media, pixels }
+    let media = picture.map(|start| {
+        input_ids[start..start + 4].fill(IMAGE_ID);
+        let values = (0..48).map(|_| rng.random_range(-1.0..1.0)).collect();
+        Medium { spans: vec![(start, 4)], input: MediaValues { values, layout: MediaLayout::Square { side: 4 } } }
+    });
+    Prompt { input_ids, media: media.into_iter().collect() }
 }

@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use burn::prelude::*;
 use burn::tensor::{DType, TensorData};
 use mmtrain_model::Vlm;
-use mmtrain_model::connector::Bridge;
+use mmtrain_model::attention::Mask;
+use mmtrain_model::decoder::positions::Positions;
 use mmtrain_model::decoder::{DecoderContext, KvCache};
+use mmtrain_model::media::{BatchView, PlacedMedium};
 
 use crate::error::GenerateError;
 use crate::prompt::Prompt;
@@ -96,6 +98,8 @@ struct Batch<'a> {
     /// Tokens to add at most.
     budget: usize,
     cache: KvCache,
+    /// Where the prompts' tokens stand in time, height and width, where the model has M-RoPE.
+    positions: Option<Vec<(usize, Positions)>>,
 }
 
 impl<'a> Batch<'a> {
@@ -104,7 +108,7 @@ impl<'a> Batch<'a> {
         let device = model.device();
         let budget = options.max_new_tokens.min(text.context_length() - seq);
         let cache = KvCache::new(text, rows.len(), seq + budget, DType::F32, &device);
-        Self { model, device, rows, first_row: 0, seq, budget, cache }
+        Self { model, device, rows, first_row: 0, seq, budget, cache, positions: None }
     }
 
     fn run(
@@ -117,7 +121,8 @@ impl<'a> Batch<'a> {
         if self.budget == 0 {
             return Ok(());
         }
-        let mut logits = self.forward(self.prefill(prompts));
+        let (embeds, context) = self.prefill(prompts)?;
+        let mut logits = self.forward(embeds, &context);
         for step in 0..self.budget {
             let position = self.seq + step;
             let chosen = self.choose(&logits, position, options)?;
@@ -129,36 +134,41 @@ impl<'a> Batch<'a> {
             if step + 1 == self.budget || self.rows.iter().all(|&row| results[row].finished) {
                 break;
             }
-            logits = self.forward(self.next(&chosen));
+            logits = self.forward(self.next(&chosen), &self.following());
         }
         Ok(())
     }
 
-    /// Embeddings of the prompts, image features in place. `[batch, seq, hidden]`
-    fn prefill(&self, prompts: &[Prompt]) -> Tensor<3> {
-        let batch = self.rows.len();
+    /// Embeddings of the prompts, features in place, and where their tokens stand.
+    fn prefill(&mut self, prompts: &[Prompt]) -> Result<(Tensor<3>, DecoderContext), GenerateError> {
         let of_batch = || self.rows.iter().map(|&row| &prompts[row]);
         let ids = of_batch().flat_map(|prompt| prompt.input_ids.iter().map(|&id| id as i32)).collect::<Vec<_>>();
-        let positions = of_batch().enumerate().flat_map(|(row, prompt)| {
-            let offset = row * self.seq;
-            let spans = prompt.media.iter().flat_map(|&(start, len)| start..start + len);
-            spans.map(move |position| (offset + position) as i32)
+        let media = of_batch().enumerate().flat_map(|(row, prompt)| {
+            prompt.media.iter().map(move |medium| PlacedMedium {
+                row,
+                spans: &medium.spans,
+                layout: &medium.input.layout,
+                values: &medium.input.values,
+            })
         });
-        let positions = positions.collect::<Vec<_>>();
-        let ids = Tensor::from_data(TensorData::new(ids, [batch * self.seq]), &self.device);
-        self.model.splice(ids, self.encode(of_batch()), &positions, batch)
+        let tokens = vec![0..self.seq; self.rows.len()];
+        let batch = BatchView { input_ids: &ids, seq: self.seq, tokens, media: media.collect() };
+        let embeds = self.model.embed(&batch, self.model.encode(&batch.media)?)?;
+        let context = self.model.context(&batch, None)?;
+        self.positions = batch.positions(&self.model.config)?;
+        Ok((embeds, context))
     }
 
-    /// All pictures of the batch through the encoder, once.
-    fn encode<'p>(&self, prompts: impl Iterator<Item = &'p Prompt>) -> Option<Bridge> {
-        let side = self.model.config.vision.image_size;
-        let pixels = prompts.flat_map(|prompt| prompt.pixels.iter().flatten().copied()).collect::<Vec<_>>();
-        if pixels.is_empty() {
-            return None;
-        }
-        let images = pixels.len() / (3 * side * side);
-        let pixels = Tensor::from_data(TensorData::new(pixels, [images, 3, side, side]), &self.device);
-        Some(self.model.encode_images(pixels))
+    /// Where the next tokens stand.
+    fn following(&self) -> DecoderContext {
+        let (text, past) = (&self.model.config.text, self.cache.len());
+        let Some(positions) = &self.positions else {
+            return DecoderContext::for_generation(text, past, 1, &self.device);
+        };
+        let step = past - self.seq;
+        let rows = positions.iter().map(|(_, prompt)| (0, prompt.after(step))).collect::<Vec<_>>();
+        let mask = Mask::causal(1, past + 1, &self.device);
+        DecoderContext::multimodal(text, &rows, 1, mask, &self.device)
     }
 
     /// Embeddings of the tokens just chosen; ended rows run along, unheard. `[batch, 1, hidden]`
@@ -170,11 +180,9 @@ impl<'a> Batch<'a> {
     }
 
     /// Logits after the last of the new positions. `[batch * vocab]`, on the host
-    fn forward(&mut self, embeds: Tensor<3>) -> Vec<f32> {
+    fn forward(&mut self, embeds: Tensor<3>, context: &DecoderContext) -> Vec<f32> {
         let [batch, seq, hidden] = embeds.dims();
-        let text = &self.model.config.text;
-        let context = DecoderContext::for_generation(text, self.cache.len(), seq, &self.device);
-        let states = self.model.decoder.blocks_cached(embeds, &context, &mut self.cache);
+        let states = self.model.decoder.blocks_cached(embeds, context, &mut self.cache);
         let last = states.slice_dim(1, seq - 1..seq).reshape([batch, hidden]);
         let logits = self.model.decoder.logits(last).cast(DType::F32);
         logits.into_data().try_to_vec().expect("logits were cast to f32")

@@ -1,43 +1,43 @@
 //! What the model goes on from: a user's words and pictures, or what stood before a sample's answer.
 
-use mmtrain_data::Prepared;
+use mmtrain_data::{Medium, Prepared};
+use mmtrain_media::{MediaTokens, MediaValues};
 use mmtrain_model::config::VlmConfig;
 use mmtrain_text::{IGNORE_INDEX, Template, TextTokenizer, encode};
 
 use crate::error::GenerateError;
 
-/// Token ids and pictures before the answer.
+/// Token ids and media before the answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Prompt {
-    /// Token ids, image placeholders expanded.
+    /// Token ids, placeholders expanded.
     pub input_ids: Vec<u32>,
-    /// First placeholder and number of placeholders of each picture, ascending.
-    pub media: Vec<(usize, usize)>,
-    /// One picture per entry of `media`, each `[3, image_size, image_size]`, normalised.
-    pub pixels: Vec<Vec<f32>>,
+    /// Pictures, clips and sounds in the order of their placeholders.
+    pub media: Vec<Medium>,
 }
 
 impl Prompt {
-    /// Words and pictures written down as the template says; a picture takes `media_tokens` tokens.
+    /// Words and media written down as the template says; a medium takes the tokens that `tokens` gives its layout.
     pub fn render(
         tokenizer: &TextTokenizer,
         template: Template,
         text: &str,
-        media_tokens: usize,
-        pixels: Vec<Vec<f32>>,
+        tokens: MediaTokens,
+        inputs: Vec<MediaValues>,
     ) -> Result<Self, GenerateError> {
-        let segments = template.render_prompt(text, pixels.len());
-        let encoded = encode(&segments, tokenizer, &vec![media_tokens; pixels.len()])?;
-        let media = encoded.media.iter().map(|span| (span.start, span.len)).collect();
-        Ok(Self { input_ids: encoded.input_ids, media, pixels })
+        let segments = template.render_prompt(text, inputs.len());
+        let counts = inputs.iter().map(|input| input.layout.tokens(tokens)).collect::<Vec<_>>();
+        let encoded = encode(&segments, tokenizer, &counts)?;
+        let spans = encoded.media.iter().map(|span| vec![(span.start, span.len)]);
+        let media = spans.zip(inputs).map(|(spans, input)| Medium { spans, input }).collect();
+        Ok(Self { input_ids: encoded.input_ids, media })
     }
 
     /// What stands before the first learned token of a sample, token by token as in training.
     pub fn of_sample(sample: &Prepared) -> Self {
-        let (encoded, len) = (&sample.encoded, prompt_len(sample));
-        let shown = encoded.media.iter().zip(&sample.pixels).filter(|(span, _)| span.start + span.len <= len);
-        let (media, pixels) = shown.map(|(span, pixels)| ((span.start, span.len), pixels.clone())).unzip();
-        Self { input_ids: encoded.input_ids[..len].to_vec(), media, pixels }
+        let len = prompt_len(sample);
+        let media = sample.media.iter().filter(|medium| medium.end() <= len).cloned().collect();
+        Self { input_ids: sample.encoded.input_ids[..len].to_vec(), media }
     }
 
     /// Whether the model can go on from it; `prompt` is its number, for messages.
@@ -56,24 +56,18 @@ impl Prompt {
     }
 
     fn check_media(&self, prompt: usize, config: &VlmConfig) -> Result<(), GenerateError> {
-        let (spans, pictures, tokens) = (self.media.len(), self.pixels.len(), self.input_ids.len());
-        if spans != pictures {
-            return Err(GenerateError::MediaCount { prompt, spans, pictures });
-        }
-        let expected = config.tokens_per_image();
+        let tokens = self.input_ids.len();
         let mut free = 0;
-        for &(start, len) in &self.media {
-            if len != expected || start < free || start.saturating_add(len) > tokens {
-                return Err(GenerateError::MediaSpan { prompt, start, len, tokens, expected });
+        for medium in &self.media {
+            let (found, expected) = (medium.placeholders(), medium.input.layout.tokens(config.media_tokens()));
+            for &(start, len) in &medium.spans {
+                if found != expected || start < free || start.saturating_add(len) > tokens {
+                    return Err(GenerateError::MediaSpan { prompt, start, len, tokens, found, expected });
+                }
+                free = start + len;
             }
-            free = start + len;
         }
-        let side = config.vision.image_size;
-        let expected = 3 * side * side;
-        match self.pixels.iter().map(Vec::len).find(|&found| found != expected) {
-            Some(found) => Err(GenerateError::PictureSize { prompt, found, expected, side }),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::limits::MAX_PADDED_PIXELS;
 use crate::resize::resize;
-use crate::{Filter, MediaError, Normalise, Rgb8, Size, TokenGrid};
+use crate::{FeatureRows, Filter, MediaError, Normalise, Rgb8, Size, TokenGrid};
 
 /// What `LLaVA-NeXT` wants to see.
 #[derive(Debug, Clone, PartialEq)]
@@ -143,10 +143,23 @@ impl AnyResLayout {
         }
     }
 
-    /// The base tile, then what is [`unpadded`](Self::unpadded) with a newline token behind each row.
-    pub fn tokens(&self, tile: TokenGrid) -> usize {
-        let (rows, cols) = self.unpadded(tile.per_side(self.side));
-        tile.per_tile(self.side) + rows.len() * (cols.len() + 1)
+    /// The base tile, then what is [`unpadded`](Self::unpadded) with a newline behind each row
+    /// (`pack_image_features` of `modeling_llava_next.py`).
+    pub fn rows(&self, tile: TokenGrid) -> FeatureRows {
+        let (side, per_tile) = (tile.per_side(self.side), tile.per_tile(self.side));
+        let (rows, cols) = self.unpadded(side);
+        let mut placed = (0..per_tile as u32).map(Some).collect::<Vec<_>>();
+        for row in rows {
+            placed.extend(cols.clone().map(|col| Some(self.feature([row, col], side, per_tile) as u32)));
+            placed.push(None);
+        }
+        FeatureRows { made: self.tiles() * per_tile, placed }
+    }
+
+    /// The number of the feature at a place of the canvas' token grid.
+    fn feature(&self, [row, col]: [usize; 2], side: usize, per_tile: usize) -> usize {
+        let tile = 1 + row / side * self.cols as usize + col / side;
+        tile * per_tile + row % side * side + col % side
     }
 }
 
@@ -160,7 +173,7 @@ fn truncate_7(x: f64) -> usize {
 mod tests {
     use super::*;
     use crate::fixtures::{Case, cases};
-    use crate::{ImageLayout, Processor};
+    use crate::{MediaLayout, MediaTokens, Processor};
 
     fn processor(side: u32, pinpoints: Vec<Size>) -> AnyRes {
         AnyRes { side, pinpoints, filter: Filter::Bicubic, normalise: Normalise::CLIP }
@@ -169,10 +182,10 @@ mod tests {
     #[test]
     fn grids_and_token_counts_are_those_of_transformers() {
         for case in cases::<Vec<Case>>("anyres") {
-            let tile = TokenGrid::patches(case.patch_size);
+            let tile = MediaTokens::Grid(TokenGrid::patches(case.patch_size));
             case.check_layouts(|size, layout, expected| {
                 let layout = layout.expect("usable");
-                let ImageLayout::AnyRes(grid) = &layout else { panic!("{layout:?}") };
+                let MediaLayout::AnyRes(grid) = &layout else { panic!("{layout:?}") };
                 let answer = [grid.rows, grid.cols, layout.tokens(tile) as u32].map(Some);
                 assert_eq!(answer, expected, "{} {size}", case.name);
             });
@@ -199,7 +212,7 @@ mod tests {
     fn a_line_keeps_no_row_of_its_canvas() {
         let layout = processor(24, vec![Size::new(48, 24)]).layout(Size::new(1000, 1)).expect("usable");
         assert_eq!(layout.unpadded(6), (3..3, 0..12));
-        assert_eq!(layout.tokens(TokenGrid::patches(4)), 36);
+        assert_eq!(layout.rows(TokenGrid::patches(4)).placed.len(), 36);
     }
 
     #[test]

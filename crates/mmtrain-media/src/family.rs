@@ -1,6 +1,6 @@
 //! The processors of all families behind one type.
 
-use crate::{AnyRes, Idefics3, ImageLayout, ImageProcessor, MediaError, Mllama, Qwen2Vl, Rgb8, Size};
+use crate::{AnyRes, Idefics3, ImageProcessor, MediaError, MediaLayout, Mllama, Qwen2Vl, Rgb8, Size};
 
 /// What a checkpoint wants to see of pictures and clips; which of these it is stands in its files.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,16 +19,16 @@ pub enum Processor {
 
 /// The encoder's input.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Pixels {
+pub struct MediaValues {
     /// As many as the layout's shape says, row-major.
     pub values: Vec<f32>,
     /// What they are.
-    pub layout: ImageLayout,
+    pub layout: MediaLayout,
 }
 
-impl Pixels {
+impl MediaValues {
     /// The layout is looked at before the values are made.
-    fn new<L: Clone + Into<ImageLayout>>(
+    fn new<L: Clone + Into<MediaLayout>>(
         image: Size,
         layout: &L,
         values: impl FnOnce(&L) -> Vec<f32>,
@@ -57,8 +57,16 @@ impl Processor {
         crate::hf::write(self)
     }
 
+    /// What every picture becomes, where that does not depend on its size.
+    pub fn fixed_layout(&self) -> Option<MediaLayout> {
+        match self {
+            Self::Square(processor) => Some(MediaLayout::Square { side: processor.size }),
+            Self::AnyRes(_) | Self::Idefics3(_) | Self::Mllama(_) | Self::Qwen2Vl(_) => None,
+        }
+    }
+
     /// What a picture of this size becomes; costs no pixel.
-    pub fn layout(&self, image: Size) -> Result<ImageLayout, MediaError> {
+    pub fn layout(&self, image: Size) -> Result<MediaLayout, MediaError> {
         let layout = match self {
             Self::Square(processor) => processor.layout(image)?,
             Self::AnyRes(processor) => processor.layout(image)?.into(),
@@ -70,31 +78,35 @@ impl Processor {
     }
 
     /// What a clip of `frames` pictures of this size becomes, where the family has an input of its own for clips.
-    pub fn video_layout(&self, image: Size, frames: usize) -> Result<ImageLayout, MediaError> {
-        ImageLayout::from(self.videos()?.video_layout(image, frames)?).checked(image)
+    pub fn video_layout(&self, image: Size, frames: usize) -> Result<MediaLayout, MediaError> {
+        MediaLayout::from(self.videos()?.video_layout(image, frames)?).checked(image)
     }
 
     /// The encoder's input for a picture.
-    pub fn process(&self, image: &Rgb8) -> Result<Pixels, MediaError> {
+    pub fn process(&self, image: &Rgb8) -> Result<MediaValues, MediaError> {
         let size = image.size();
         match self {
-            Self::Square(processor) => Pixels::new(size, &processor.layout(size)?, |_| processor.process(image)),
-            Self::AnyRes(processor) => Pixels::new(size, &processor.layout(size)?, |l| processor.values(image, l)),
-            Self::Idefics3(processor) => Pixels::new(size, &processor.layout(size)?, |l| processor.values(image, l)),
-            Self::Mllama(processor) => Pixels::new(size, &processor.layout(size)?, |l| processor.values(image, l)),
-            Self::Qwen2Vl(processor) => Pixels::new(size, &processor.layout(size)?, |l| processor.values(&[image], l)),
+            Self::Square(processor) => MediaValues::new(size, &processor.layout(size)?, |_| processor.process(image)),
+            Self::AnyRes(processor) => MediaValues::new(size, &processor.layout(size)?, |l| processor.values(image, l)),
+            Self::Idefics3(processor) => {
+                MediaValues::new(size, &processor.layout(size)?, |l| processor.values(image, l))
+            }
+            Self::Mllama(processor) => MediaValues::new(size, &processor.layout(size)?, |l| processor.values(image, l)),
+            Self::Qwen2Vl(processor) => {
+                MediaValues::new(size, &processor.layout(size)?, |l| processor.values(&[image], l))
+            }
         }
     }
 
     /// The encoder's input for a clip, where the family has one of its own; other families see single frames.
-    pub fn process_video(&self, frames: &[Rgb8]) -> Result<Pixels, MediaError> {
+    pub fn process_video(&self, frames: &[Rgb8]) -> Result<MediaValues, MediaError> {
         let processor = self.videos()?;
         let first = frames.first().ok_or_else(|| MediaError::video("a clip has at least one frame"))?.size();
         if let Some(other) = frames.iter().find(|frame| frame.size() != first) {
             return Err(MediaError::video(format!("frames of {first} and of {} pixels in one clip", other.size())));
         }
         let pictures: Vec<&Rgb8> = frames.iter().collect();
-        Pixels::new(first, &processor.video_layout(first, frames.len())?, |l| processor.values(&pictures, l))
+        MediaValues::new(first, &processor.video_layout(first, frames.len())?, |l| processor.values(&pictures, l))
     }
 
     /// The processor, if it has an input of its own for clips.

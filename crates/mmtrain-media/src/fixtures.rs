@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Alpha, ImageLayout, MediaError, MediaLimits, Normalise, Pixels, Processor, Rgb8, Size, decode};
+use crate::{Alpha, MediaError, MediaLayout, MediaLimits, MediaValues, Normalise, Processor, Rgb8, Size, decode};
 
 pub(crate) fn fixture_bytes(name: &str) -> Vec<u8> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/media");
@@ -57,7 +57,7 @@ pub(crate) struct Case {
     pub(crate) videos: Vec<Video>,
 }
 
-/// Pixels of `formula(size)`.
+/// MediaValues of `formula(size)`.
 #[derive(Debug, serde::Deserialize)]
 pub(crate) struct Picture {
     size: [u32; 2],
@@ -68,7 +68,7 @@ pub(crate) struct Picture {
     grid: Option<[u32; 3]>,
 }
 
-/// Pixels of a clip whose frame k is `formula(width + k, height)`, cut.
+/// MediaValues of a clip whose frame k is `formula(width + k, height)`, cut.
 #[derive(Debug, serde::Deserialize)]
 pub(crate) struct Video {
     size: [u32; 2],
@@ -99,7 +99,7 @@ impl Case {
             } else {
                 assert_eq!(&pixels.shape(), shape, "{} {width}x{height}", self.name);
             }
-            if let ImageLayout::Grid(layout) = &pixels.layout {
+            if let MediaLayout::Grid(layout) = &pixels.layout {
                 assert_eq!(Some(layout.thw()), *grid);
             }
             assert_eq!(&fnv1a(&levels(&pixels, normalise)), hash, "{} {width}x{height}", self.name);
@@ -112,7 +112,7 @@ impl Case {
         for Video { size: [width, height], frames, grid, shape, fnv1a: hash } in &self.videos {
             let frame = |k: u32| formula(width + k, *height).crop(0, 0, *width, *height);
             let pixels = processor.process_video(&(0..*frames).map(frame).collect::<Vec<_>>()).expect("a usable clip");
-            let ImageLayout::Grid(layout) = &pixels.layout else { panic!("no grid") };
+            let MediaLayout::Grid(layout) = &pixels.layout else { panic!("no grid") };
             assert_eq!((layout.thw(), &pixels.shape()), (*grid, shape), "{frames} frames of {width}x{height}");
             assert_eq!(&fnv1a(&levels(&pixels, normalise)), hash, "{frames} frames of {width}x{height}");
         }
@@ -128,7 +128,7 @@ impl Case {
     }
 
     /// Calls `check` with each size, what the processor answers, and what `transformers` answers.
-    pub(crate) fn check_layouts(&self, check: impl Fn(Size, Result<ImageLayout, MediaError>, &[Option<u32>])) {
+    pub(crate) fn check_layouts(&self, check: impl Fn(Size, Result<MediaLayout, MediaError>, &[Option<u32>])) {
         let processor = self.processor();
         assert!(self.layouts.len() > 50, "{}", self.name);
         for layout in &self.layouts {
@@ -149,9 +149,9 @@ pub(crate) fn floats(directory: &str, name: &str) -> Vec<f32> {
 }
 
 /// The values back as 8-bit levels.
-fn levels(pixels: &Pixels, normalise: &Normalise) -> Vec<u8> {
+fn levels(pixels: &MediaValues, normalise: &Normalise) -> Vec<u8> {
     let plane = match &pixels.layout {
-        ImageLayout::Grid(layout) => layout.patch_values() / 3,
+        MediaLayout::Grid(layout) => layout.patch_values() / 3,
         _ => pixels.shape()[2..].iter().product(),
     };
     let level = |(i, value): (usize, &f32)| {

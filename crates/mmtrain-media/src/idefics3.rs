@@ -139,13 +139,13 @@ fn round_up(size: Size, side: u32) -> Size {
 mod tests {
     use super::*;
     use crate::fixtures::{Case, cases};
-    use crate::{ImageLayout, Processor, TokenGrid};
+    use crate::{MediaLayout, MediaTokens, Processor, TokenGrid};
 
     #[test]
     fn rows_columns_and_tiles_are_those_of_transformers() {
         for case in cases::<Vec<Case>>("idefics3") {
             case.check_layouts(|size, layout, expected| {
-                let ImageLayout::Split(grid) = layout.expect("usable") else { panic!("no tiles") };
+                let MediaLayout::Split(grid) = layout.expect("usable") else { panic!("no tiles") };
                 let answer = [grid.rows, grid.cols, grid.tiles() as u32].map(Some);
                 assert_eq!(answer, expected, "{} {size}", case.name);
             });
@@ -168,7 +168,7 @@ mod tests {
             "max_image_size":{"longest_edge":512}}"#;
         let layout = Processor::from_hf(json).expect("readable").layout(Size::new(640, 480)).expect("usable");
         assert_eq!(layout.shape(), [13, 3, 512, 512]);
-        assert_eq!(layout.tokens(TokenGrid { patch_size: 16, merge: 4, extra: 0 }), 13 * 64);
+        assert_eq!(layout.tokens(MediaTokens::Grid(TokenGrid { patch_size: 16, merge: 4, extra: 0 })), 13 * 64);
     }
 
     #[test]

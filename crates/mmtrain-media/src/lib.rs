@@ -5,8 +5,8 @@
 //! against [`MediaLimits`] before any pixel is allocated, and a panic inside a decoder is caught.
 //!
 //! ```text
-//! bytes ─ sniff ─▶ ImageKind ─ probe ─▶ Size ─ Processor::layout ─▶ ImageLayout ─▶ tokens, before any pixel is decoded
-//!                                       └─ decode ─▶ Rgb8 ─ Processor::process ─▶ Pixels { f32 values, ImageLayout }
+//! bytes ─ sniff ─▶ ImageKind ─ probe ─▶ Size ─ Processor::layout ─▶ MediaLayout ─▶ tokens, before any pixel is decoded
+//!                                       └─ decode ─▶ Rgb8 ─ Processor::process ─▶ MediaValues { f32 values, MediaLayout }
 //! ```
 //!
 //! - [`sniff`], [`probe`], [`decode`]: JPEG, PNG, WebP, GIF, BMP; every colour kind becomes RGB.
@@ -14,7 +14,7 @@
 //! - [`Processor`]: what a checkpoint wants to see, read from its `preprocessor_config.json`: one square
 //!   ([`ImageProcessor`]: CLIP, `SigLIP`, `DINOv2`, `LLaVA`), or tiles or patches ([`AnyRes`], [`Idefics3`], [`Mllama`],
 //!   [`Qwen2Vl`]).
-//! - [`ImageLayout`]: tiles, grid and token count of a picture, from its size.
+//! - [`MediaLayout`]: tiles, grid and token count of a picture, from its size.
 //! - [`LogMel`]: samples to Whisper's features.
 //! - [`MediaError`]: with [`MediaError::reason`], a short stable name under which failures are counted.
 
@@ -70,13 +70,13 @@ mod fixtures;
 pub use anyres::{AnyRes, AnyResLayout};
 pub use decode::{decode, probe};
 pub use error::MediaError;
-pub use family::{Pixels, Processor};
+pub use family::{MediaValues, Processor};
 pub use filter::Filter;
 pub use flatten::Alpha;
 pub use idefics3::{Idefics3, SplitLayout, Splitting};
-pub use layout::{ImageLayout, TokenGrid};
+pub use layout::{FeatureRows, MediaLayout, MediaTokens, SoundLayout, TokenGrid};
 pub use limits::MediaLimits;
-pub use log_mel::{AudioFeatures, AudioTower, LogMel};
+pub use log_mel::{AudioFeatures, LogMel};
 pub use mllama::{CanvasLayout, Mllama};
 pub use normalise::Normalise;
 pub use pixels::Rgb8;

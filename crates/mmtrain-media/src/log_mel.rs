@@ -5,9 +5,9 @@
 
 use std::f64::consts::PI;
 
-use crate::MediaError;
 use crate::fft::{Fft, LARGEST_FACTOR};
 use crate::mel::MelBank;
+use crate::{MediaError, SoundLayout};
 
 /// No filter reaches higher, whatever the sampling rate, in hertz.
 const MAX_HERTZ: f64 = 8000.0;
@@ -35,21 +35,8 @@ pub struct LogMel {
 pub struct AudioFeatures {
     /// `[mels, frames]`
     pub values: Vec<f32>,
-    /// Mel bands.
-    pub mels: usize,
-    /// Frames of the whole chunk.
-    pub frames: usize,
-    /// Frames that hold sound; the rest is padding (the sum of `feature_attention_mask`).
-    pub valid_frames: usize,
-}
-
-/// What becomes of frames behind the encoder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AudioTower {
-    /// Whisper: a token for two frames, padding included.
-    Whisper,
-    /// `Qwen2-Audio`: a token for four frames of sound.
-    Qwen2Audio,
+    /// Bands and frames; those that hold sound are the ones of `feature_attention_mask`.
+    pub layout: SoundLayout,
 }
 
 impl LogMel {
@@ -84,12 +71,10 @@ impl LogMel {
         heard.div_ceil(self.hop_length.max(1) as usize).min(self.frames())
     }
 
-    /// Placeholders of a sound of `samples` samples; 0 if it is too short for any.
-    pub fn tokens(&self, samples: usize, tower: AudioTower) -> usize {
-        match tower {
-            AudioTower::Whisper => self.frames().div_ceil(2),
-            AudioTower::Qwen2Audio => self.valid_frames(samples).div_ceil(2) / 2,
-        }
+    /// Bands and frames of a sound of `samples` samples.
+    pub fn layout(&self, samples: usize) -> SoundLayout {
+        let (frames, valid_frames) = (self.frames() as u32, self.valid_frames(samples) as u32);
+        SoundLayout { mels: self.mels, frames, valid_frames }
     }
 
     /// Features of one channel of `samples` at [`sampling_rate`](Self::sampling_rate), each -1 to 1.
@@ -102,12 +87,8 @@ impl LogMel {
             return Err(MediaError::audio(format!("sample {at} is {}", samples[at])));
         }
         let heard = &samples[..samples.len().min(self.max_samples())];
-        Ok(AudioFeatures {
-            values: normalised(&self.log_spectrogram(heard)),
-            mels: self.mels as usize,
-            frames: self.frames(),
-            valid_frames: self.valid_frames(samples.len()),
-        })
+        let values = normalised(&self.log_spectrogram(heard));
+        Ok(AudioFeatures { values, layout: self.layout(samples.len()) })
     }
 
     /// log10 of the energies, not below 1e-10: `[mels, frames]`.
@@ -184,6 +165,7 @@ fn normalised(logs: &[f64]) -> Vec<f32> {
 mod tests {
     use super::*;
     use crate::fixtures::{cases, floats, formula};
+    use crate::{MediaLayout, MediaTokens};
 
     #[derive(Debug, serde::Deserialize)]
     #[serde(untagged)]
@@ -194,7 +176,7 @@ mod tests {
             samples: usize,
             shape: [usize; 2],
             stride: usize,
-            valid_frames: usize,
+            valid_frames: u32,
             sum: f64,
         },
         Lengths {
@@ -228,8 +210,8 @@ mod tests {
             let Case::Features { name, config, samples, shape, stride, valid_frames, sum } = case else { continue };
             let log_mel = LogMel::from_hf(&config.to_string()).expect("readable");
             let features = log_mel.process(&sound(samples)).expect("usable");
-            assert_eq!([features.mels, features.frames], shape);
-            assert_eq!(features.valid_frames, valid_frames, "{name} {samples}");
+            assert_eq!(MediaLayout::Sound(features.layout).shape(), shape);
+            assert_eq!(features.layout.valid_frames, valid_frames, "{name} {samples}");
             let mean = features.values.iter().map(|&v| f64::from(v)).sum::<f64>() / features.values.len() as f64;
             assert!((mean - sum / features.values.len() as f64).abs() < 1e-7, "{name} {samples}: mean {mean}");
             let key = format!("{name}.{samples}");
@@ -254,8 +236,8 @@ mod tests {
         });
         for [samples, frames, tokens] in lengths.expect("lengths among the cases") {
             assert_eq!(log_mel.valid_frames(samples), frames, "{samples}");
-            assert_eq!(log_mel.tokens(samples, AudioTower::Qwen2Audio), tokens, "{samples}");
-            assert_eq!(log_mel.tokens(samples, AudioTower::Whisper), 1500);
+            let layout = MediaLayout::Sound(log_mel.layout(samples));
+            assert_eq!(layout.tokens(MediaTokens::Sound { halvings: 2 }), tokens, "{samples}");
         }
     }
 

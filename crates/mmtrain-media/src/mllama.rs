@@ -3,7 +3,7 @@
 //! Follows `image_processing_pil_mllama.py` of `transformers`.
 
 use crate::resize::resize;
-use crate::{Filter, MediaError, Normalise, Rgb8, Size, TokenGrid};
+use crate::{Filter, MediaError, Normalise, Rgb8, Size};
 
 /// More tiles than any checkpoint has, few enough for all arrangements to be tried.
 const MOST_TILES: u32 = 64;
@@ -51,11 +51,6 @@ impl CanvasLayout {
     /// `[max_tiles]`: 1 for a tile of the canvas, 0 beyond.
     pub fn aspect_ratio_mask(&self) -> Vec<u8> {
         (0..self.max_tiles as usize).map(|tile| u8::from(tile < self.tiles())).collect()
-    }
-
-    /// Rows that the decoder attends to: those of all `max_tiles` tiles (with `extra` 1 for the class token).
-    pub fn attended(&self, tile: TokenGrid) -> usize {
-        self.max_tiles as usize * tile.per_tile(self.side)
     }
 }
 
@@ -125,7 +120,7 @@ fn arrangements(max_tiles: u32) -> impl Iterator<Item = (u32, u32)> {
 mod tests {
     use super::*;
     use crate::fixtures::{Case, cases};
-    use crate::{ImageLayout, Processor};
+    use crate::{MediaLayout, MediaTokens, Processor, TokenGrid};
 
     fn processor(case: &Case) -> Mllama {
         let Processor::Mllama(processor) = case.processor() else { panic!("{}", case.name) };
@@ -136,7 +131,7 @@ mod tests {
     fn canvases_ids_and_masks_are_those_of_transformers() {
         for case in cases::<Vec<Case>>("mllama") {
             case.check_layouts(|size, layout, expected| {
-                let ImageLayout::Canvas(canvas) = layout.expect("usable") else { panic!("no canvas") };
+                let MediaLayout::Canvas(canvas) = layout.expect("usable") else { panic!("no canvas") };
                 let resized = canvas.resized;
                 let mut answer =
                     vec![canvas.rows, canvas.cols, resized.height, resized.width, canvas.aspect_ratio_id()];
@@ -159,10 +154,10 @@ mod tests {
     #[test]
     fn all_tiles_are_attended_to_for_one_placeholder() {
         let case = cases::<Vec<Case>>("mllama").remove(3);
+        let layout = MediaLayout::from(processor(&case).layout(Size::new(500, 300)).expect("usable"));
         let tile = TokenGrid { patch_size: 14, merge: 1, extra: 1 };
-        let layout = processor(&case).layout(Size::new(500, 300)).expect("usable");
-        assert_eq!(layout.attended(tile), 4 * 1601);
-        assert_eq!(ImageLayout::from(layout).tokens(tile), 1);
+        assert_eq!(layout.rows(MediaTokens::Grid(tile)).made, 4 * 1601);
+        assert_eq!(layout.tokens(MediaTokens::Marker), 1);
     }
 
     #[test]

@@ -7,10 +7,10 @@ use image::{DynamicImage, RgbImage};
 
 use crate::Size;
 
-/// Pixels, row-major, `[height, width, 3]`.
+/// MediaValues, row-major, `[height, width, 3]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rgb8 {
-    /// Pixels per row.
+    /// MediaValues per row.
     pub width: u32,
     /// Number of rows.
     pub height: u32,

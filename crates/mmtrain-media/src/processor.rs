@@ -1,11 +1,11 @@
-//! Pixels to the encoder's input: resize, crop or pad, rescale, normalise.
+//! MediaValues to the encoder's input: resize, crop or pad, rescale, normalise.
 
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_PADDED_PIXELS, MAX_SIDE};
 use crate::pixels::Window;
 use crate::resize::{resize, resize_window};
-use crate::{Filter, ImageLayout, MediaError, Normalise, Processor, Rgb8, Size};
+use crate::{Filter, MediaError, MediaLayout, Normalise, Processor, Rgb8, Size};
 
 /// How a picture of any shape becomes a square.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +77,7 @@ impl ImageProcessor {
     /// One square, whatever the picture.
     ///
     /// Refuses pictures that would need a canvas out of all proportion: 30,000 pixels of a line, padded to a square.
-    pub fn layout(&self, image: Size) -> Result<ImageLayout, MediaError> {
+    pub fn layout(&self, image: Size) -> Result<MediaLayout, MediaError> {
         self.check()?;
         image.check_pixels()?;
         let longest = image.width.max(image.height);
@@ -87,7 +87,7 @@ impl ImageProcessor {
         if self.resized(image).is_none() {
             return Err(MediaError::size(image, "its sides differ too much to be resized by the shorter one"));
         }
-        Ok(ImageLayout::Square { side: self.size })
+        Ok(MediaLayout::Square { side: self.size })
     }
 
     /// Runs the whole chain.

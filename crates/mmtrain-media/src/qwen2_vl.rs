@@ -29,7 +29,7 @@ pub struct Qwen2Vl {
     pub normalise: Normalise,
 }
 
-/// Pixels after resizing.
+/// MediaValues after resizing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PixelRange {
     /// What has fewer is enlarged (`min_pixels`, or `size.shortest_edge`).
@@ -206,7 +206,7 @@ fn append_patch(group: &[&Rgb8], tables: &Tables, (row, col): (u32, u32), patch:
 mod tests {
     use super::*;
     use crate::fixtures::{Case, cases};
-    use crate::{ImageLayout, Processor, TokenGrid};
+    use crate::{MediaLayout, MediaTokens, Processor, TokenGrid};
 
     fn qwen() -> Qwen2Vl {
         let Processor::Qwen2Vl(processor) =
@@ -219,12 +219,13 @@ mod tests {
 
     #[test]
     fn sizes_and_token_counts_are_those_of_transformers() {
-        let any = TokenGrid::patches(1);
         for case in cases::<Vec<Case>>("qwen2_vl") {
             case.check_layouts(|size, layout, expected| {
                 let answer = layout.map(|layout| {
-                    let ImageLayout::Grid(grid) = &layout else { panic!("no grid") };
-                    vec![Some(grid.resized().height), Some(grid.resized().width), Some(layout.tokens(any) as u32)]
+                    let MediaLayout::Grid(grid) = &layout else { panic!("no grid") };
+                    let tile = TokenGrid { merge: grid.merge, ..TokenGrid::patches(grid.patch_size) };
+                    let tokens = layout.tokens(MediaTokens::Grid(tile)) as u32;
+                    vec![Some(grid.resized().height), Some(grid.resized().width), Some(tokens)]
                 });
                 match answer {
                     Ok(answer) => assert_eq!(answer, expected, "{} {size}", case.name),

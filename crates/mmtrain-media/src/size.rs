@@ -4,10 +4,10 @@ use std::fmt;
 
 use crate::MediaError;
 
-/// Pixels across and down.
+/// MediaValues across and down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Size {
-    /// Pixels per row.
+    /// MediaValues per row.
     pub width: u32,
     /// Number of rows.
     pub height: u32,

@@ -1,9 +1,10 @@
 //! Encoders: pictures, videos and sound to hidden states.
 //!
-//! Each is a stem (`embed`), a list of blocks (`forward`) and a last step (`finish`), so that the
-//! block-wise driver can run it. Field names are those of the checkpoints, or CLIP's where families
+//! Each is a stem (`embed`), a list of blocks (`forward`) and a last step (`finish`), which [`chain`] puts
+//! in a row for the block-wise driver. Field names are those of the checkpoints, or CLIP's where families
 //! differ; [`keys`] has the other spellings.
 //!
+//! - [`input`]: media in host memory to what the stem takes; [`parts`]: how features lie behind it
 //! - [`vit`]: one vision transformer for CLIP, SigLIP, DINOv2, BLIP-2 (EVA) and Idefics3;
 //!   [`embeddings`] is its stem, [`interpolate`] and [`buckets`] place patches on another grid
 //! - [`qwen_vl`]: Qwen2-VL's tower for pictures and videos of any size, which [`packed`] makes one
@@ -11,11 +12,14 @@
 //! - [`whisper`]: Whisper's encoder and Qwen2-Audio's
 
 pub mod buckets;
+pub mod chain;
 pub mod embeddings;
+pub mod input;
 pub mod interpolate;
 pub mod keys;
 pub mod merger;
 pub mod packed;
+pub mod parts;
 pub mod qwen_vl;
 pub mod vit;
 pub mod whisper;
@@ -23,11 +27,53 @@ pub mod whisper;
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::prelude::*;
 
-use crate::config::Activation;
+use crate::config::{Activation, EncoderConfig};
 
 pub use buckets::PatchMask;
 pub use embeddings::patches_from_pixels;
-pub use vit::{Vit, VitBlock, VitBlocks, select_features};
+pub use parts::FeatureParts;
+pub use vit::{Vit, VitBlock, VitBlocks};
+
+use qwen_vl::QwenVlVision;
+use whisper::AudioEncoder;
+
+/// The encoder of a whole model.
+#[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one per model")]
+pub enum Encoder {
+    /// One vision transformer.
+    Vit(Vit),
+    /// Two of them.
+    Fused(FusedVits),
+    /// Qwen2-VL's tower.
+    QwenVl(QwenVlVision),
+    /// Whisper's or Qwen2-Audio's.
+    Audio(AudioEncoder),
+}
+
+/// Two vision transformers over the same patches.
+#[derive(Module, Debug)]
+pub struct FusedVits {
+    /// The tower whose normalisation the pixels have.
+    pub first: Vit,
+    /// The other.
+    pub second: Vit,
+}
+
+impl Encoder {
+    /// An encoder of zeros; weights are assigned afterwards, by name.
+    pub fn new(config: &EncoderConfig, device: &Device) -> Self {
+        match config {
+            EncoderConfig::Vit(vit) => Self::Vit(Vit::for_features(vit, device)),
+            EncoderConfig::Fused(fused) => Self::Fused(FusedVits {
+                first: Vit::for_features(&fused.first, device),
+                second: Vit::for_features(&fused.second, device),
+            }),
+            EncoderConfig::QwenVl(qwen) => Self::QwenVl(QwenVlVision::new(qwen, qwen.num_hidden_layers, device)),
+            EncoderConfig::Audio(audio) => Self::Audio(AudioEncoder::new(audio, audio.num_hidden_layers, device)),
+        }
+    }
+}
 
 /// A linear layer of zeros.
 pub(crate) fn linear(input: usize, output: usize, bias: bool, device: &Device) -> Linear {

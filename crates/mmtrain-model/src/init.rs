@@ -38,6 +38,8 @@ enum Kind {
 fn kind(info: &ParamInfo) -> Kind {
     match info.shape.as_slice() {
         [_] if info.name.ends_with("class_embedding") => Kind::Normal { std: STD },
+        // Of the size that `LlavaNextForConditionalGeneration` gives it.
+        [width] if info.name.ends_with("image_newline") => Kind::Normal { std: (*width as f64).powf(-0.5) },
         [_] if info.name.rsplit('.').next() == Some("bias") => Kind::Zero,
         [_] => Kind::One,
         // Narrow layers need more than 0.02 to pass a signal on: LeCun's 1/sqrt(fan_in) where that is larger.

@@ -4,7 +4,7 @@
 //!
 //! - [`config`]: sizes and switches of each part, read from `config.json` or from a run's TOML
 //! - [`encoder`], [`connector`], [`decoder`]: the three parts
-//! - [`vlm`]: the three parts as one model
+//! - [`vlm`]: the three parts as one model; [`media`]: what stands where in a batch
 //! - [`attention`], [`rope`]: what encoder and decoder share
 //! - [`params`]: parameters by their `transformers` names
 //! - [`weights`]: safetensors in and out
@@ -16,6 +16,7 @@ pub mod config;
 pub mod connector;
 pub mod decoder;
 pub mod encoder;
+pub mod media;
 pub mod vlm;
 
 pub mod attention;

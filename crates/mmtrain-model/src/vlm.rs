@@ -4,23 +4,25 @@ use std::path::Path;
 
 use burn::prelude::*;
 
+use crate::attention::Mask;
 use crate::config::VlmConfig;
 use crate::connector::{Bridge, Connector};
 use crate::decoder::{Decoder, DecoderContext};
-use crate::encoder::{Vit, select_features};
+use crate::encoder::{Encoder, FeatureParts};
 use crate::error::ModelError;
 use crate::init::init_param;
+use crate::media::{BatchView, PlacedMedium, Placement};
 use crate::params::{NamedParam, ParamInfo, Part, assign, infos, named};
 use crate::weights::Checkpoint;
 
-/// A vision-language model. Its tensors live on a plain device; who trains it puts leaves on a tape.
+/// A multimodal language model. Its tensors live on a plain device; who trains it puts leaves on a tape.
 #[derive(Debug, Clone)]
 pub struct Vlm {
     /// Sizes and switches.
     pub config: VlmConfig,
-    /// The image tower.
-    pub encoder: Vit,
-    /// Between tower and decoder.
+    /// What reads pictures, clips or sound.
+    pub encoder: Encoder,
+    /// Between encoder and decoder.
     pub connector: Connector,
     /// The language model.
     pub decoder: Decoder,
@@ -30,8 +32,8 @@ impl Vlm {
     /// A model of zeros (and unit norms), each of which is allocated when it is first asked for.
     pub fn zeros(config: &VlmConfig, device: &Device) -> Self {
         Self {
-            encoder: Vit::new(&config.vision, config.vision_layers(), device),
-            connector: Connector::new(&config.connector, config.vision.hidden_size, config.text.hidden_size, device),
+            encoder: Encoder::new(&config.encoder, device),
+            connector: Connector::of(config, device),
             decoder: Decoder::new(&config.text, device),
             config: config.clone(),
         }
@@ -46,7 +48,7 @@ impl Vlm {
     #[must_use]
     pub fn randomized(self, part: Part, seed: u64) -> Self {
         let layers = match part {
-            Part::Encoder => self.config.vision.num_hidden_layers,
+            Part::Encoder => self.config.encoder.num_layers(),
             Part::Connector => self.config.connector.num_layers(),
             Part::Decoder => self.config.text.num_hidden_layers,
         };
@@ -102,34 +104,55 @@ impl Vlm {
         self.decoder.model.norm.gamma.val().device()
     }
 
-    /// Images to what the decoder gets of them.
+    /// Media to what the decoder gets of them; none if there are no media.
     ///
-    /// # Shapes
+    /// # Errors
     ///
-    /// - `pixel_values`: `[images, 3, image_size, image_size]`
-    pub fn encode_images(&self, pixel_values: Tensor<4>) -> Bridge {
-        let hidden = self.encoder.forward(pixel_values);
-        self.connector.forward(select_features(hidden, &self.config.vision, self.config.feature_select))
+    /// [`ModelError::Input`] for media that the encoder does not take.
+    pub fn encode(&self, media: &[PlacedMedium<'_>]) -> Result<Option<Bridge>, ModelError> {
+        if media.is_empty() {
+            return Ok(None);
+        }
+        let views = media.iter().map(PlacedMedium::view).collect::<Vec<_>>();
+        let inputs = self.encoder.inputs(&self.config.encoder, &views, &self.device())?;
+        let features = self.encoder.forward(&inputs);
+        let parts = FeatureParts::of(&self.config.encoder, &views);
+        Ok(Some(Bridge::Tokens(self.connector.forward(features, &parts))))
     }
 
-    /// Token embeddings with image features in the place of the placeholders.
+    /// Token embeddings with features in the place of the placeholders.
     ///
     /// # Shapes
     ///
-    /// - `input_ids`: `[batch * seq]`
-    /// - `bridge`: features of the images in the order of their placeholders
-    /// - `positions`: flat positions of all placeholders, ascending
+    /// - `bridge`: of the batch's media in their order
     /// - returns: `[batch, seq, hidden]`
-    pub fn splice(
-        &self,
-        input_ids: Tensor<1, Int>,
-        bridge: Option<Bridge>,
-        positions: &[i32],
-        batch: usize,
-    ) -> Tensor<3> {
-        let embeds = splice(self.decoder.embed(input_ids), bridge, positions);
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Placeholders`] where a medium has another number of placeholders than features.
+    pub fn embed(&self, batch: &BatchView<'_>, bridge: Option<Bridge>) -> Result<Tensor<3>, ModelError> {
+        let ids = Tensor::from_data(batch.input_ids, &self.device());
+        let embeds = self.decoder.embed(ids);
         let [tokens, hidden] = embeds.dims();
-        embeds.reshape([batch, tokens / batch, hidden])
+        let embeds = match bridge {
+            Some(Bridge::Tokens(rows)) => Placement::of(&self.config, &batch.media, batch.seq)?.splice(embeds, rows),
+            None => embeds,
+        };
+        Ok(embeds.reshape([tokens / batch.seq, batch.seq, hidden]))
+    }
+
+    /// Positions and masks of a whole batch; `mask` is the causal one where none is given.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Placeholders`] where placeholders are not those of the media.
+    pub fn context(&self, batch: &BatchView<'_>, mask: Option<Mask>) -> Result<DecoderContext, ModelError> {
+        let (text, device) = (&self.config.text, self.device());
+        let mask = mask.unwrap_or_else(|| Mask::causal(batch.seq, batch.seq, &device));
+        match batch.positions(&self.config)? {
+            Some(rows) => Ok(DecoderContext::multimodal(text, &rows, batch.seq, mask, &device)),
+            None => Ok(DecoderContext::with_mask(text, 0, batch.seq, Some(mask), &device)),
+        }
     }
 
     /// Logits of every position, without a cache.
@@ -142,27 +165,4 @@ impl Vlm {
         let states = self.decoder.blocks(embeds, context).reshape([batch * seq, hidden]);
         self.decoder.logits(states).reshape([batch, seq, self.config.text.vocab_size])
     }
-}
-
-/// Writes image features over the rows at `positions`.
-///
-/// Rows are picked from `[text rows; feature rows]`, so the gradient reaches both by one gather.
-///
-/// # Shapes
-///
-/// - `embeds`: `[tokens, hidden]`; returns the same
-pub fn splice(embeds: Tensor<2>, bridge: Option<Bridge>, positions: &[i32]) -> Tensor<2> {
-    let Some(Bridge::Tokens(features)) = bridge else {
-        return embeds;
-    };
-    let [tokens, hidden] = embeds.dims();
-    let device = embeds.device();
-    let [images, per_image, _] = features.dims();
-    debug_assert_eq!(images * per_image, positions.len(), "feature rows vs placeholders");
-    let mut rows = (0..tokens as i32).collect::<Vec<_>>();
-    for (feature, &position) in positions.iter().enumerate() {
-        rows[position as usize] = (tokens + feature) as i32;
-    }
-    let all = Tensor::cat(vec![embeds, features.reshape([images * per_image, hidden])], 0);
-    all.select(0, Tensor::from_data(rows.as_slice(), &device.inner()))
 }

@@ -1,23 +1,24 @@
 //! Forward and backward of one micro-batch, block by block.
 //!
 //! ```text
-//! pixels ─ stem ─ blocks ─ select + connector ─┐
-//!                              ids ─ embed ─ splice ─ blocks ─ gather supervised rows ─ norm, head, loss
+//! media ─ stem ─ blocks ─ last ─ connector ─┐
+//!                           ids ─ embed ─ splice ─ blocks ─ gather supervised rows ─ norm, head, loss
 //! ```
 //!
 //! Every arrow is a [`tape`](crate::tape) stretch of its own. Dims: `batch`, `seq`, `hidden` of the
 //! decoder, `rows` supervised positions.
 
 use burn::prelude::*;
-use burn::tensor::{DType, TensorData};
+use burn::tensor::DType;
 use mmtrain_data::HostBatch;
-use mmtrain_model::Vlm;
 use mmtrain_model::attention::Mask;
-use mmtrain_model::connector::{Bridge, Connector};
+use mmtrain_model::connector::Connector;
 use mmtrain_model::decoder::{Decoder, DecoderBlock, DecoderContext, DecoderModel};
-use mmtrain_model::encoder::{Vit, VitBlock, VitBlocks, select_features};
+use mmtrain_model::encoder::FeatureParts;
+use mmtrain_model::encoder::chain::{ChainContext, Stretch, StretchNet, side_by_side};
+use mmtrain_model::media::{BatchView, PlacedMedium, Placement};
 use mmtrain_model::params::{FlatTensors, Part};
-use mmtrain_model::vlm::splice;
+use mmtrain_model::{ModelError, Vlm};
 
 use crate::objective::{HeadLoss, Supervised, head_loss, supervised};
 use crate::tape::{Held, Place, backward, forward};
@@ -70,7 +71,11 @@ pub struct MicroResult {
 
 /// Loss of one micro-batch and its gradients, as if the loss were divided by `divisor`
 /// (the supervised tokens of the whole step).
-pub fn forward_backward(model: &Vlm, batch: &HostBatch, plan: &Plan, divisor: f64) -> MicroResult {
+///
+/// # Errors
+///
+/// [`ModelError`] for media that the model does not take.
+pub fn forward_backward(model: &Vlm, batch: &HostBatch, plan: &Plan, divisor: f64) -> Result<MicroResult, ModelError> {
     forward_backward_masked(model, batch, None, plan, divisor)
 }
 
@@ -81,79 +86,142 @@ pub fn forward_backward_masked(
     mask: Option<&Mask>,
     plan: &Plan,
     divisor: f64,
-) -> MicroResult {
-    let device = model.device();
-    let rows = supervised(batch);
+) -> Result<MicroResult, ModelError> {
+    let (view, rows) = (view(batch), supervised(batch));
     let mut gradients = FlatTensors::new();
-    let vision = (!batch.media.is_empty()).then(|| Vision::forward(model, batch, plan, &device));
-    let text = Text::forward(model, batch, mask, plan, vision.as_ref(), &device);
+    let media = Media::forward(model, &view, plan)?;
+    let text = Text::forward(model, &view, mask, plan, media.as_ref())?;
     let head = head_loss(&head_of(&model.decoder), &text.rows(&rows), &rows, plan, Some(divisor), &mut gradients);
     let loss_sum = head.loss_sum.clone();
     if let Some(feature_gradient) = text.backward(model, plan, head, &rows, &mut gradients)
-        && let Some(vision) = vision
+        && let Some(media) = media
     {
-        vision.backward(model, plan, feature_gradient, &mut gradients);
+        media.backward(model, plan, feature_gradient, &mut gradients);
     }
-    MicroResult { loss_sum, gradients }
+    Ok(MicroResult { loss_sum, gradients })
 }
 
 /// Loss of one batch without any tape. `[1]`
-pub fn forward_loss(model: &Vlm, batch: &HostBatch, plan: &Plan) -> Tensor<1> {
+///
+/// # Errors
+///
+/// [`ModelError`] for media that the model does not take.
+pub fn forward_loss(model: &Vlm, batch: &HostBatch, plan: &Plan) -> Result<Tensor<1>, ModelError> {
     forward_loss_masked(model, batch, None, plan)
 }
 
 /// As [`forward_loss`], with another mask than the causal one. `[1]`
-pub fn forward_loss_masked(model: &Vlm, batch: &HostBatch, mask: Option<&Mask>, plan: &Plan) -> Tensor<1> {
+pub fn forward_loss_masked(
+    model: &Vlm,
+    batch: &HostBatch,
+    mask: Option<&Mask>,
+    plan: &Plan,
+) -> Result<Tensor<1>, ModelError> {
     let plan = Plan { trained: Trained { encoder: false, connector: false, decoder: false }, ..plan.clone() };
-    let device = model.device();
-    let rows = supervised(batch);
-    let vision = (!batch.media.is_empty()).then(|| Vision::forward(model, batch, &plan, &device));
-    let text = Text::forward(model, batch, mask, &plan, vision.as_ref(), &device);
-    head_loss(&head_of(&model.decoder), &text.rows(&rows), &rows, &plan, None, &mut FlatTensors::new()).loss_sum
+    let (view, rows) = (view(batch), supervised(batch));
+    let media = Media::forward(model, &view, &plan)?;
+    let text = Text::forward(model, &view, mask, &plan, media.as_ref())?;
+    Ok(head_loss(&head_of(&model.decoder), &text.rows(&rows), &rows, &plan, None, &mut FlatTensors::new()).loss_sum)
+}
+
+/// The batch as the model sees it.
+pub fn view(batch: &HostBatch) -> BatchView<'_> {
+    let media = batch.media.iter().map(|host| PlacedMedium {
+        row: host.row,
+        spans: &host.medium.spans,
+        layout: &host.medium.input.layout,
+        values: &host.medium.input.values,
+    });
+    BatchView { input_ids: &batch.input_ids, seq: batch.seq, tokens: batch.tokens.clone(), media: media.collect() }
 }
 
 /// The encoder and the connector on one micro-batch.
-struct Vision {
-    stem: Held<Vit, 4>,
-    blocks: Vec<Held<VitBlock, 3>>,
+struct Media {
+    chains: Vec<Chain>,
+    parts: FeatureParts,
     connector: Held<Connector, 3>,
-    /// `[images, tokens, hidden]`
+    /// Rows of the connector. `[1, rows, hidden]`
     features: Tensor<3>,
 }
 
-impl Vision {
-    fn forward(model: &Vlm, batch: &HostBatch, plan: &Plan, device: &Device) -> Self {
-        let trained = plan.trained.encoder;
-        let pixels = pixel_tensor(batch, device).cast(plan.dtype);
-        let place = |scope: String| Place { part: Part::Encoder, scope, trained, dtype: plan.dtype };
-        let (mut x, stem) = forward(&stem_of(&model.encoder), pixels, &place(String::new()), false, true, Vit::embed);
-        let mut blocks = Vec::new();
-        for (index, block) in model.encoder.encoder.layers.iter().enumerate() {
-            let keep = index < plan.keep_encoder;
-            let (y, held) = forward(block, x, &place(encoder_scope(index)), trained, keep, VitBlock::forward);
-            blocks.push(held);
-            x = y;
+/// One chain of the encoder.
+struct Chain {
+    context: ChainContext,
+    stretches: Vec<(Stretch, Held<StretchNet, 3>)>,
+    /// Width of its features.
+    width: usize,
+}
+
+impl Media {
+    /// None for a batch without media.
+    fn forward(model: &Vlm, batch: &BatchView<'_>, plan: &Plan) -> Result<Option<Self>, ModelError> {
+        if batch.media.is_empty() {
+            return Ok(None);
         }
-        let (features, connector) = forward(&model.connector, x, &connector_place(plan), trained, true, connect(model));
-        Self { stem, blocks, connector, features }
+        let views = batch.media.iter().map(PlacedMedium::view).collect::<Vec<_>>();
+        let inputs = model.encoder.inputs(&model.config.encoder, &views, &model.device())?;
+        let (mut chains, mut features, mut kept) = (Vec::new(), Vec::new(), 0);
+        for (stretches, input) in model.encoder.chains().into_iter().zip(inputs) {
+            let values = input.values.cast(plan.dtype);
+            let (output, chain) = Chain::forward(stretches, values, input.context, plan, &mut kept);
+            features.push(output);
+            chains.push(chain);
+        }
+        let features = side_by_side(features);
+        let trained = plan.trained.encoder;
+        let parts = FeatureParts::of(&model.config.encoder, &views);
+        let run = connect(&parts);
+        let (features, connector) = forward(&model.connector, features, &connector_place(plan), trained, true, run);
+        Ok(Some(Self { chains, parts, connector, features }))
     }
 
     fn backward(self, model: &Vlm, plan: &Plan, gradient: Tensor<3>, gradients: &mut FlatTensors) {
+        let (trained, place) = (plan.trained.encoder, connector_place(plan));
+        let run = connect(&self.parts);
+        let gradient = backward(&model.connector, self.connector, gradient, &place, trained, gradients, run);
+        let Some(gradient) = gradient else { return };
+        let mut start = 0;
+        for chain in self.chains {
+            let end = start + chain.width;
+            chain.backward(gradient.clone().slice_dim(2, start..end), plan, gradients);
+            start = end;
+        }
+    }
+}
+
+impl Chain {
+    /// `kept` counts the blocks, of all chains, whose graph is kept.
+    fn forward(
+        stretches: Vec<Stretch>,
+        mut x: Tensor<3>,
+        context: ChainContext,
+        plan: &Plan,
+        kept: &mut usize,
+    ) -> (Tensor<3>, Self) {
         let trained = plan.trained.encoder;
-        let place = |scope: String| Place { part: Part::Encoder, scope, trained, dtype: plan.dtype };
-        let connector = connector_place(plan);
-        let gradient =
-            backward(&model.connector, self.connector, gradient, &connector, trained, gradients, connect(model));
-        let Some(mut gradient) = gradient else { return };
-        for (index, held) in self.blocks.into_iter().enumerate().rev() {
-            let block = &model.encoder.encoder.layers[index];
-            let place = place(encoder_scope(index));
-            let Some(earlier) = backward(block, held, gradient, &place, trained, gradients, VitBlock::forward) else {
+        let mut held = Vec::with_capacity(stretches.len());
+        for (index, stretch) in stretches.into_iter().enumerate() {
+            let keep = !stretch.is_block || *kept < plan.keep_encoder;
+            *kept += usize::from(stretch.is_block);
+            let place = encoder_place(plan, &stretch);
+            let run = |net: &StretchNet, x| net.forward(x, &context);
+            let (y, graph) = forward(&stretch.net, x, &place, trained && index > 0, keep, run);
+            held.push((stretch, graph));
+            x = y;
+        }
+        let width = x.dims()[2];
+        (x, Self { context, stretches: held, width })
+    }
+
+    fn backward(self, mut gradient: Tensor<3>, plan: &Plan, gradients: &mut FlatTensors) {
+        for (index, (stretch, held)) in self.stretches.into_iter().enumerate().rev() {
+            let place = encoder_place(plan, &stretch);
+            let run = |net: &StretchNet, x| net.forward(x, &self.context);
+            let Some(earlier) = backward(&stretch.net, held, gradient, &place, index > 0, gradients, run) else {
                 return;
             };
             gradient = earlier;
         }
-        backward(&stem_of(&model.encoder), self.stem, gradient, &place(String::new()), false, gradients, Vit::embed);
     }
 }
 
@@ -172,49 +240,47 @@ struct Text {
 #[derive(Clone)]
 struct TextStem {
     ids: Tensor<1, Int>,
-    positions: Vec<i32>,
-    batch: usize,
-    has_features: bool,
+    /// Where the features stand, if there are any.
+    placement: Option<Placement>,
+    seq: usize,
     dtype: DType,
 }
 
 impl TextStem {
     fn run(&self, decoder: &Decoder, features: Tensor<3>) -> Tensor<3> {
-        let bridge = self.has_features.then_some(Bridge::Tokens(features));
-        let embeds = splice(decoder.embed(self.ids.clone()).cast(self.dtype), bridge, &self.positions);
+        let embeds = decoder.embed(self.ids.clone()).cast(self.dtype);
         let [tokens, hidden] = embeds.dims();
-        embeds.reshape([self.batch, tokens / self.batch, hidden])
+        let embeds = match &self.placement {
+            Some(placement) => placement.splice(embeds, features.squeeze_dim(0)),
+            None => embeds,
+        };
+        embeds.reshape([tokens / self.seq, self.seq, hidden])
     }
 }
 
 impl Text {
     fn forward(
         model: &Vlm,
-        batch: &HostBatch,
+        batch: &BatchView<'_>,
         mask: Option<&Mask>,
         plan: &Plan,
-        vision: Option<&Vision>,
-        device: &Device,
-    ) -> Self {
-        let upstream = vision.is_some() && (plan.trained.encoder || plan.trained.connector);
+        media: Option<&Media>,
+    ) -> Result<Self, ModelError> {
+        let device = model.device();
+        let upstream = media.is_some() && (plan.trained.encoder || plan.trained.connector);
         let needed = upstream || plan.trained.decoder;
-        let stem = TextStem {
-            ids: Tensor::from_data(TensorData::new(batch.input_ids.clone(), [batch.input_ids.len()]), device),
-            positions: media_positions(batch),
-            batch: batch.batch,
-            has_features: vision.is_some(),
-            dtype: plan.dtype,
-        };
-        let features = match vision {
-            Some(vision) => vision.features.clone(),
-            None => Tensor::zeros([1, 1, model.config.text.hidden_size], device),
+        let placement = media.map(|_| Placement::of(&model.config, &batch.media, batch.seq)).transpose()?;
+        let ids = Tensor::from_data(batch.input_ids, &device);
+        let stem = TextStem { ids, placement, seq: batch.seq, dtype: plan.dtype };
+        let features = match media {
+            Some(media) => media.features.clone(),
+            None => Tensor::zeros([1, 1, model.config.text.hidden_size], &device),
         };
         let place = |scope: String| decoder_place(plan, scope);
         let embedding = head_of(&model.decoder);
         let (mut x, embed) =
             forward(&embedding, features, &place(String::new()), upstream, true, |decoder, x| stem.run(decoder, x));
-        let mask = mask.cloned().unwrap_or_else(|| Mask::causal(batch.seq, batch.seq, device));
-        let context = DecoderContext::with_mask(&model.config.text, 0, batch.seq, Some(mask), device);
+        let context = model.context(batch, mask.cloned())?;
         let mut blocks = Vec::new();
         for (index, block) in model.decoder.model.layers.iter().enumerate() {
             let keep = index < plan.keep_decoder;
@@ -223,7 +289,7 @@ impl Text {
             blocks.push(held);
             x = y;
         }
-        Self { embed, has_features: upstream, blocks, context, stem, states: x }
+        Ok(Self { embed, has_features: upstream, blocks, context, stem, states: x })
     }
 
     /// The states whose next token is supervised. `[rows, hidden]`
@@ -263,18 +329,9 @@ impl Text {
     }
 }
 
-/// Feature selection and connector as one stretch.
-fn connect(model: &Vlm) -> impl Fn(&Connector, Tensor<3>) -> Tensor<3> {
-    let (vision, select) = (&model.config.vision, model.config.feature_select);
-    move |connector, hidden| {
-        let Bridge::Tokens(tokens) = connector.forward(select_features(hidden, vision, select));
-        tokens
-    }
-}
-
-/// The encoder without its blocks: embedding and first norm under their own names.
-fn stem_of(encoder: &Vit) -> Vit {
-    Vit { encoder: VitBlocks { layers: Vec::new() }, ..encoder.clone() }
+/// The connector as a stretch. `[1, rows, hidden]`
+fn connect(parts: &FeatureParts) -> impl Fn(&Connector, Tensor<3>) -> Tensor<3> {
+    |connector, features| connector.forward(features, parts).unsqueeze()
 }
 
 /// The decoder without its blocks: embedding, last norm and head under their own names.
@@ -289,6 +346,10 @@ fn head_of(decoder: &Decoder) -> Decoder {
     }
 }
 
+fn encoder_place(plan: &Plan, stretch: &Stretch) -> Place {
+    Place { part: Part::Encoder, scope: stretch.scope.clone(), trained: plan.trained.encoder, dtype: plan.dtype }
+}
+
 fn connector_place(plan: &Plan) -> Place {
     Place { part: Part::Connector, scope: String::new(), trained: plan.trained.connector, dtype: plan.dtype }
 }
@@ -297,25 +358,8 @@ fn decoder_place(plan: &Plan, scope: String) -> Place {
     Place { part: Part::Decoder, scope, trained: plan.trained.decoder, dtype: plan.dtype }
 }
 
-fn encoder_scope(index: usize) -> String {
-    format!("encoder.layers.{index}.")
-}
-
 fn decoder_scope(index: usize) -> String {
     format!("model.layers.{index}.")
-}
-
-/// `[images, 3, size, size]`
-pub fn pixel_tensor(batch: &HostBatch, device: &Device) -> Tensor<4> {
-    let size = batch.image_size;
-    let images = batch.pixel_values.len() / (3 * size * size);
-    Tensor::from_data(TensorData::new(batch.pixel_values.clone(), [images, 3, size, size]), device)
-}
-
-/// Flat positions of all placeholders, in the order of the images.
-pub fn media_positions(batch: &HostBatch) -> Vec<i32> {
-    let spans = batch.media.iter().map(|span| (span.row * batch.seq + span.start, span.len));
-    spans.flat_map(|(start, len)| (start..start + len).map(|position| position as i32)).collect()
 }
 
 #[cfg(test)]

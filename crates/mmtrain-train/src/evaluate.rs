@@ -16,20 +16,19 @@ pub fn evaluate_loss(run: &Run, model: &Vlm, held_out: &Arc<Mixture>) -> Result<
     let (mut loss, mut tokens) = (0.0, 0_u64);
     let mut pending = Vec::new();
     let mut run_batch = |samples: &mut Vec<Prepared>| {
-        if samples.is_empty() {
-            return;
+        if !samples.is_empty() {
+            let batch = collate(std::mem::take(samples), run.preparer.tokenizer.fill_id());
+            loss += f64::from(forward_loss(model, &batch, &run.plan)?.into_scalar::<f32>());
+            tokens += batch.supervised_tokens as u64;
         }
-        let fill = run.preparer.tokenizer.fill_id();
-        let batch = collate(std::mem::take(samples), fill, run.preparer.processor.size as usize);
-        loss += f64::from(forward_loss(model, &batch, &run.plan).into_scalar::<f32>());
-        tokens += batch.supervised_tokens as u64;
+        Ok::<(), TrainError>(())
     };
     for sample in pass {
         pending.extend(sample?.ok());
         if pending.len() == run.config.train.micro_batch_size.get() {
-            run_batch(&mut pending);
+            run_batch(&mut pending)?;
         }
     }
-    run_batch(&mut pending);
+    run_batch(&mut pending)?;
     Ok(loss / tokens.max(1) as f64)
 }

@@ -3,7 +3,7 @@
 use fs_err as fs;
 use mmtrain_config::Recompute;
 use mmtrain_model::Vlm;
-use mmtrain_model::config::{TextConfig, VisionConfig, VlmConfig};
+use mmtrain_model::config::{EncoderConfig, TextConfig, VlmConfig};
 use mmtrain_model::params::Part;
 use serde::{Deserialize, Serialize};
 
@@ -88,7 +88,7 @@ pub fn keep_plan(
     recompute: Recompute,
     budget: u64,
 ) -> KeepPlan {
-    let all = KeepPlan { encoder: config.vision_layers(), decoder: config.text.num_hidden_layers };
+    let all = KeepPlan { encoder: config.encoder.num_layers(), decoder: config.text.num_hidden_layers };
     match recompute {
         Recompute::None => all,
         Recompute::All => KeepPlan { encoder: 0, decoder: 0 },
@@ -97,7 +97,7 @@ pub fn keep_plan(
             let decoder_block = ranks * decoder_block_bytes(&config.text, shape);
             let decoder = all.decoder.min((budget / decoder_block.max(1)) as usize);
             let left = budget - decoder as u64 * decoder_block;
-            let encoder_block = ranks * encoder_block_bytes(&config.vision, shape);
+            let encoder_block = ranks * encoder_block_bytes(&config.encoder, shape);
             let encoder = if trained.encoder { all.encoder.min((left / encoder_block.max(1)) as usize) } else { 0 };
             KeepPlan { encoder, decoder }
         }
@@ -111,9 +111,9 @@ pub fn estimate(model: &Vlm, trained: Trained, shape: MicroShape, keep: KeepPlan
     let tuned = Part::ALL.iter().filter(|&&part| trained.part(part)).map(|&part| elements(part)).sum::<u64>();
     let (config, ranks) = (&model.config, shape.ranks as u64);
     let inputs = (shape.batch * shape.seq * config.text.hidden_size * config.text.num_hidden_layers) as u64
-        + (shape.images * config.vision.num_patches() * config.vision.hidden_size * config.vision_layers()) as u64;
+        + encoder_input_elements(&config.encoder, shape);
     let graphs = keep.decoder.max(1) as u64 * decoder_block_bytes(&config.text, shape)
-        + keep.encoder.max(usize::from(trained.encoder)) as u64 * encoder_block_bytes(&config.vision, shape);
+        + keep.encoder.max(usize::from(trained.encoder)) as u64 * encoder_block_bytes(&config.encoder, shape);
     let rows = chunk_rows.min(shape.batch * shape.seq) as u64;
     MemoryEstimate {
         weights: all * F32,
@@ -132,9 +132,17 @@ fn decoder_block_bytes(config: &TextConfig, shape: MicroShape) -> u64 {
     (tokens * (14 * config.hidden_size + 5 * config.intermediate_size) as u64 + 4 * scores) * F32
 }
 
-/// As above for the tower: about 10 of the width, 2 of the MLP's, 3 score matrices.
-fn encoder_block_bytes(config: &VisionConfig, shape: MicroShape) -> u64 {
-    let tokens = (shape.images * config.num_patches()) as u64;
-    let scores = (shape.images * config.num_attention_heads) as u64 * (config.num_patches() as u64).pow(2);
-    (tokens * (10 * config.hidden_size + 2 * config.intermediate_size) as u64 + 3 * scores) * F32
+/// What goes into the encoder's blocks, all of them.
+fn encoder_input_elements(config: &EncoderConfig, shape: MicroShape) -> u64 {
+    let [hidden, ..] = config.block_sizes();
+    (shape.images * config.typical_tokens() * hidden * config.num_layers()) as u64
+}
+
+/// As above for the encoder: about 10 of the width, 2 of the MLP's, 3 score matrices.
+fn encoder_block_bytes(config: &EncoderConfig, shape: MicroShape) -> u64 {
+    let [hidden, inner, heads] = config.block_sizes();
+    let of_one = config.typical_tokens();
+    let tokens = (shape.images * of_one) as u64;
+    let scores = (shape.images * heads) as u64 * (of_one as u64).pow(2);
+    (tokens * (10 * hidden + 2 * inner) as u64 + 3 * scores) * F32
 }

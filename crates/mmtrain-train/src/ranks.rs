@@ -8,8 +8,8 @@
 use std::thread;
 
 use mmtrain_data::HostBatch;
-use mmtrain_model::Vlm;
 use mmtrain_model::params::{FlatTensors, accumulate};
+use mmtrain_model::{ModelError, Vlm};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::driver::{MicroResult, Plan, forward_backward};
@@ -49,7 +49,17 @@ impl Ranks {
     }
 
     /// Runs the micro-batches of a step. Rank `r` of `R` takes micro-batches `r`, `r + R`, ….
-    pub fn step(&self, model: &Vlm, micro_batches: &[HostBatch], plan: &Plan, divisor: f64) -> StepGradients {
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`] for media that the model does not take.
+    pub fn step(
+        &self,
+        model: &Vlm,
+        micro_batches: &[HostBatch],
+        plan: &Plan,
+        divisor: f64,
+    ) -> Result<StepGradients, ModelError> {
         if self.pools.is_empty() {
             return run_rank(model, micro_batches.iter(), plan, divisor);
         }
@@ -67,9 +77,9 @@ impl Ranks {
             handles
                 .into_iter()
                 .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect::<Vec<_>>()
+                .collect::<Result<Vec<_>, _>>()
         });
-        sum(results)
+        results.map(sum)
     }
 }
 
@@ -78,14 +88,14 @@ fn run_rank<'a>(
     micro_batches: impl Iterator<Item = &'a HostBatch>,
     plan: &Plan,
     divisor: f64,
-) -> StepGradients {
+) -> Result<StepGradients, ModelError> {
     let mut total = StepGradients { loss_sums: Vec::new(), gradients: FlatTensors::new() };
     for batch in micro_batches {
-        let MicroResult { loss_sum, gradients } = forward_backward(model, batch, plan, divisor);
+        let MicroResult { loss_sum, gradients } = forward_backward(model, batch, plan, divisor)?;
         total.loss_sums.push(loss_sum);
         add(&mut total.gradients, gradients);
     }
-    total
+    Ok(total)
 }
 
 /// Adds the ranks' results in rank order.

@@ -158,7 +158,7 @@ struct Outcome {
 fn train_step(run: &Run, progress: &mut Progress, batch: &StepBatch, ranks: &Ranks) -> Result<Outcome, TrainError> {
     let config = &run.config;
     let divisor = batch.supervised_tokens.max(1) as f64;
-    let result = ranks.step(&progress.model, &batch.micro_batches, &run.plan, divisor);
+    let result = ranks.step(&progress.model, &batch.micro_batches, &run.plan, divisor)?;
     let loss = result.loss_sums.into_iter().map(|sum| f64::from(sum.into_scalar::<f32>())).sum::<f64>() / divisor;
     let norm = global_norm(&result.gradients, &progress.model.device()).into_scalar::<f32>();
     reject_non_finite(run, progress.state.step + 1, batch, loss as f32, norm)?;

@@ -8,9 +8,8 @@ use burn::tensor::Device;
 use fs_err as fs;
 use mmtrain_config::{DataConfig, parse_resolved};
 use mmtrain_data::Preparer;
-use mmtrain_media::ImageProcessor;
 use mmtrain_model::Vlm;
-use mmtrain_model::config::{VlmConfig, read_vlm};
+use mmtrain_model::config::read_vlm;
 use mmtrain_model::params::Part;
 use mmtrain_model::weights::Checkpoint;
 use mmtrain_text::TextTokenizer;
@@ -75,7 +74,7 @@ pub(crate) fn load(path: &Path, device: &Device) -> anyhow::Result<LoadedModel> 
     tokenizer.ensure_image_token()?;
     check_placeholder(&tokenizer, &model, &dir)?;
     let data = data_settings(&dir, &model)?;
-    let processor = processor(&dir, &model.config)?;
+    let processor = setup::processor_in(&dir, &model.config)?;
     let template = setup::template(data.template);
     let preparer = setup::preparer(Arc::new(tokenizer), processor, &model.config, template, &data);
     Ok(LoadedModel { model, preparer: Arc::new(preparer) })
@@ -204,13 +203,4 @@ fn run_seed(dir: &Path) -> anyhow::Result<u64> {
 fn data_settings(dir: &Path, model: &Vlm) -> anyhow::Result<DataConfig> {
     let max_seq = model.config.text.context_length();
     Ok(run_config(dir)?.map_or_else(|| DataConfig { max_seq, ..DataConfig::default() }, |config| config.data))
-}
-
-/// What the encoder wants to see: its `preprocessor_config.json`, or its family's habits.
-pub(crate) fn processor(dir: &Path, sizes: &VlmConfig) -> anyhow::Result<ImageProcessor> {
-    let file = dir.join("preprocessor_config.json");
-    if !file.is_file() {
-        return Ok(setup::family_processor(&sizes.vision));
-    }
-    Ok(ImageProcessor::from_hf(&fs::read_to_string(file)?)?)
 }

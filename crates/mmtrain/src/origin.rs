@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use fs_err as fs;
 use mmtrain_config::RunConfig;
 use mmtrain_data::Mixture;
-use mmtrain_media::ImageProcessor;
+use mmtrain_media::Processor;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{ConnectorConfig, VlmConfig, read_vlm};
 use mmtrain_model::params::Part;
@@ -79,10 +79,10 @@ impl<'a> Origin<'a> {
     }
 
     /// Image processing.
-    pub(crate) fn processor(&self, config: &RunConfig, sizes: &VlmConfig) -> anyhow::Result<ImageProcessor> {
+    pub(crate) fn processor(&self, config: &RunConfig, sizes: &VlmConfig) -> anyhow::Result<Processor> {
         match self {
-            Self::Checkpoint(found) => model_dir::processor(&found.dir, sizes),
-            Self::Init(_) | Self::Config => setup::processor(&config.model.encoder, &sizes.vision),
+            Self::Checkpoint(found) => setup::processor_in(&found.dir, sizes),
+            Self::Init(_) | Self::Config => setup::processor(&config.model.encoder, sizes),
         }
     }
 

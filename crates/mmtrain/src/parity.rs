@@ -9,11 +9,12 @@
 //! - [`report`]: what came out
 //! - [`recorded`]: reading `in.*` and `out.*`
 //! - [`subject`]: loading the model
-//! - [`tower`], [`language`]: what is computed of which model
+//! - [`tower`], [`language`]: what is computed of which model; [`media`]: its recorded pictures, clips and sounds
 //! - [`gradients`]: the backward pass
 
 mod gradients;
 mod language;
+mod media;
 mod recorded;
 mod report;
 mod subject;

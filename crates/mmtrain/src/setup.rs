@@ -8,10 +8,11 @@ use mmtrain_config::{
     DataConfig, EncoderConfig, ImageFit, LimitsConfig, RunConfig, SourceConfig, SynthConfig, TemplateKind,
 };
 use mmtrain_data::{Mixture, Preparer, Source, WebDataset};
-use mmtrain_media::{Alpha, Fit, ImageProcessor, MediaLimits};
+use mmtrain_media::{Alpha, Fit, ImageProcessor, MediaLimits, Processor};
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{
-    ConnectorConfig, FeatureSelect, TextConfig, VisionConfig, VisionFamily, VlmConfig, read_text, read_vision,
+    ConnectorConfig, EncoderConfig as EncoderSizes, TextConfig, VisionConfig, VisionFamily, VitConfig, VlmConfig,
+    read_encoder, read_text,
 };
 use mmtrain_model::params::Part;
 use mmtrain_model::weights::Checkpoint;
@@ -129,9 +130,11 @@ fn train_tokenizer(mixture: &Mixture, vocab_size: usize) -> anyhow::Result<TextT
 /// Sizes of the three parts.
 pub(crate) fn model_config(config: &RunConfig, vocab_size: usize, image_token_id: usize) -> anyhow::Result<VlmConfig> {
     let model = &config.model;
-    let vision = match (&model.encoder.weights, &model.encoder.arch) {
-        (Some(weights), _) => read_vision(weights)?,
-        (None, Some(arch)) => VisionConfig::from_arch(arch),
+    let encoder = match (&model.encoder.weights, &model.encoder.arch) {
+        (Some(weights), _) => read_encoder(weights, model.encoder.feature_layer)?,
+        (None, Some(arch)) => {
+            EncoderSizes::Vit(VitConfig::new(VisionConfig::from_arch(arch), model.encoder.feature_layer))
+        }
         (None, None) => anyhow::bail!("`model.encoder` has neither `weights` nor `arch`"),
     };
     let text = match (&model.decoder.weights, &model.decoder.arch) {
@@ -140,33 +143,10 @@ pub(crate) fn model_config(config: &RunConfig, vocab_size: usize, image_token_id
         (None, None) => anyhow::bail!("`model.decoder` has neither `weights` nor `arch`"),
     };
     let connector = ConnectorConfig::from_arch(&model.connector);
-    check_pixel_shuffle(&connector, &vision)?;
-    // transformers' "default" drops the first token, class token or not.
-    let feature_select = if vision.has_class_token() { FeatureSelect::Default } else { FeatureSelect::Full };
-    Ok(VlmConfig {
-        vision,
-        connector,
-        text,
-        image_token_id,
-        feature_layer: model.encoder.feature_layer,
-        feature_select,
-    })
-}
-
-/// Squares of patches have to tile the grid of an encoder whose size only its checkpoint says.
-fn check_pixel_shuffle(connector: &ConnectorConfig, vision: &VisionConfig) -> anyhow::Result<()> {
-    match connector {
-        ConnectorConfig::Mlp(mlp) if !vision.grid().is_multiple_of(mlp.pixel_shuffle) => Err(Refusal::usage(
-            format!(
-                "`model.connector.pixel_shuffle` ({}) does not divide the encoder's {} patches a side",
-                mlp.pixel_shuffle,
-                vision.grid()
-            ),
-            "choose a divisor",
-        )
-        .into()),
-        _ => Ok(()),
-    }
+    let sizes =
+        VlmConfig { encoder, connector, text, image_token_id, video_token_id: None, image_grid_pinpoints: None };
+    sizes.check().map_err(|message| Refusal::usage(message, "change `model.connector` or `model.encoder`"))?;
+    Ok(sizes)
 }
 
 /// A decoder must know every token of the tokenizer, but for the placeholder, which is never embedded.
@@ -184,42 +164,63 @@ pub(crate) fn check_vocab(tokenizer: &TextTokenizer, config: &VlmConfig) -> anyh
 }
 
 /// What the encoder wants to see: its own `preprocessor_config.json`, or its family's habits.
-pub(crate) fn processor(encoder: &EncoderConfig, vision: &VisionConfig) -> anyhow::Result<ImageProcessor> {
-    let file = encoder.weights.as_ref().map(|dir| dir.join("preprocessor_config.json")).filter(|file| file.is_file());
-    let mut processor = match file {
-        Some(file) => {
-            let text = fs_err::read_to_string(&file)?;
-            ImageProcessor::from_hf(&text).with_context(|| format!("`{}`", file.display()))?
-        }
-        None => family_processor(vision),
+pub(crate) fn processor(encoder: &EncoderConfig, sizes: &VlmConfig) -> anyhow::Result<Processor> {
+    let mut processor = match &encoder.weights {
+        Some(dir) => processor_in(dir, sizes)?,
+        None => family_processor(&sizes.encoder)?,
     };
-    if let Some(fit) = encoder.image_fit {
-        processor.fit = match fit {
+    if let (Some(fit), Processor::Square(square)) = (encoder.image_fit, &mut processor) {
+        square.fit = match fit {
             ImageFit::Exact => Fit::Exact,
             ImageFit::ShortestEdgeCrop => Fit::ShortestEdgeCrop,
             ImageFit::PadSquare => Fit::PadSquare,
         };
     }
-    if processor.size as usize != vision.image_size {
-        return Err(Refusal::usage(
-            format!("preprocessing gives {} pixels a side, the encoder takes {}", processor.size, vision.image_size),
-            "the preprocessor_config.json belongs to another encoder",
-        )
-        .into());
-    }
+    check_side(&processor, &sizes.encoder)?;
     Ok(processor)
 }
 
-/// The family's habits, for a tower without a `preprocessor_config.json`.
-pub(crate) fn family_processor(vision: &VisionConfig) -> ImageProcessor {
-    let (clip, siglip) =
-        (ImageProcessor::clip(vision.image_size as u32), ImageProcessor::siglip(vision.image_size as u32));
-    match vision.family {
+/// A directory's `preprocessor_config.json`, or the habits of the encoder's family.
+pub(crate) fn processor_in(dir: &Path, sizes: &VlmConfig) -> anyhow::Result<Processor> {
+    let file = dir.join("preprocessor_config.json");
+    if !file.is_file() {
+        return family_processor(&sizes.encoder);
+    }
+    Processor::from_hf(&fs_err::read_to_string(&file)?).with_context(|| format!("`{}`", file.display()))
+}
+
+/// Squares must be of the tower's size.
+fn check_side(processor: &Processor, encoder: &EncoderSizes) -> anyhow::Result<()> {
+    match (processor, encoder.vit()) {
+        (Processor::Square(square), Some(vit)) if square.size as usize != vit.vision.image_size => {
+            let (gives, takes) = (square.size, vit.vision.image_size);
+            Err(Refusal::usage(
+                format!("preprocessing gives {gives} pixels a side, the encoder takes {takes}"),
+                "the preprocessor_config.json belongs to another encoder",
+            )
+            .into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The family's habits, for an encoder without a `preprocessor_config.json`.
+fn family_processor(encoder: &EncoderSizes) -> anyhow::Result<Processor> {
+    let Some(vit) = encoder.vit() else {
+        return Err(Refusal::missing(
+            "the encoder's directory has no `preprocessor_config.json`",
+            "it comes with the checkpoint and says how media are prepared",
+        )
+        .into());
+    };
+    let side = vit.vision.image_size as u32;
+    let (clip, siglip) = (ImageProcessor::clip(side), ImageProcessor::siglip(side));
+    Ok(Processor::Square(match vit.vision.family {
         VisionFamily::Clip => clip,
         VisionFamily::Siglip | VisionFamily::Idefics3 => siglip,
         VisionFamily::Dinov2 { .. } => ImageProcessor { mean: IMAGENET_MEAN, std: IMAGENET_STD, ..clip },
         VisionFamily::Blip2 => ImageProcessor { fit: Fit::Exact, ..clip },
-    }
+    }))
 }
 
 /// `IMAGENET_DEFAULT_MEAN` and `_STD` of `transformers`' `image_utils.py`, with which DINOv2 was trained.
@@ -229,7 +230,7 @@ const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 /// How samples are made ready.
 pub(crate) fn preparer(
     tokenizer: Arc<TextTokenizer>,
-    processor: ImageProcessor,
+    processor: Processor,
     model: &VlmConfig,
     template: Template,
     data: &DataConfig,
@@ -239,7 +240,7 @@ pub(crate) fn preparer(
         tokenizer,
         template,
         processor,
-        media_tokens_per_image: model.tokens_per_image(),
+        media_tokens: model.media_tokens(),
         max_seq: data.max_seq,
         limits: MediaLimits { max_bytes, max_pixels, max_side },
         alpha: Alpha::White,

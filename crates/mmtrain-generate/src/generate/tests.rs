@@ -17,25 +17,13 @@ fn run(model: &Vlm, prompts: &[Prompt], options: &GenerateOptions) -> Vec<Genera
 
 /// Without a cache: every token runs the whole sequence again.
 fn recomputed(model: &Vlm, prompt: &Prompt, row: usize, options: &GenerateOptions) -> Vec<u32> {
-    let device = model.device();
-    let mut ids = prompt.input_ids.iter().map(|&id| id as i32).collect::<Vec<_>>();
-    let positions = prompt.media.iter().flat_map(|&(start, len)| start as i32..(start + len) as i32);
-    let positions = positions.collect::<Vec<_>>();
-    let pixels = prompt.pixels.concat();
+    let mut longer = prompt.clone();
     for _ in 0..options.max_new_tokens {
-        let bridge = (!pixels.is_empty()).then(|| {
-            model.encode_images(Tensor::from_data(
-                TensorData::new(pixels.clone(), [pixels.len() / 48, 3, 4, 4]),
-                &device,
-            ))
-        });
-        let embeds = model.splice(Tensor::from_data(ids.as_slice(), &device), bridge, &positions, 1);
-        let context = DecoderContext::for_training(&model.config.text, ids.len(), &device);
-        let logits = model.logits(embeds, &context).slice_dim(1, ids.len() - 1..ids.len());
-        let logits = logits.into_data().try_to_vec::<f32>().expect("f32");
-        ids.push(options.sampling.pick(&logits, row, ids.len()).expect("finite") as i32);
+        let logits = logits_recomputed(model, std::slice::from_ref(&longer));
+        let token = options.sampling.pick(&logits, row, longer.input_ids.len());
+        longer.input_ids.push(token.expect("finite"));
     }
-    ids[prompt.input_ids.len()..].iter().map(|&id| id as u32).collect()
+    longer.input_ids[prompt.input_ids.len()..].to_vec()
 }
 
 #[test]
@@ -57,9 +45,9 @@ fn the_cache_gives_what_recomputing_gives() {
 /// Logits after the prompts, without a cache. `[batch * vocab]`
 fn logits_recomputed(model: &Vlm, prompts: &[Prompt]) -> Vec<f32> {
     let (rows, seq) = ((0..prompts.len()).collect::<Vec<_>>(), prompts[0].input_ids.len());
-    let batch = Batch::new(model, rows, seq, &options(0, SamplingConfig::GREEDY, &[]));
-    let context = DecoderContext::for_training(&model.config.text, seq, &batch.device);
-    let logits = model.logits(batch.prefill(prompts), &context).slice_dim(1, seq - 1..seq);
+    let mut batch = Batch::new(model, rows, seq, &options(0, SamplingConfig::GREEDY, &[]));
+    let (embeds, context) = batch.prefill(prompts).expect("fits the model");
+    let logits = model.logits(embeds, &context).slice_dim(1, seq - 1..seq);
     logits.into_data().try_to_vec().expect("f32")
 }
 
@@ -75,7 +63,8 @@ proptest! {
         let mut prompts: Vec<_> = (0..batch as u64).map(|row| prompt(seed + row, VOCAB, seq, picture)).collect();
         let options = options(8, SamplingConfig::GREEDY, &[]);
         let mut cached = Batch::new(&model, (0..batch).collect(), seq, &options);
-        let mut logits = cached.forward(cached.prefill(&prompts));
+        let (embeds, context) = cached.prefill(&prompts).expect("fits the model");
+        let mut logits = cached.forward(embeds, &context);
         for step in 0..8 {
             let whole = logits_recomputed(&model, &prompts);
             let worst = logits.iter().zip(&whole).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -83,7 +72,7 @@ proptest! {
             let chosen = cached.choose(&logits, seq + step, &options).expect("finite");
             prop_assert_eq!(&chosen, &cached.choose(&whole, seq + step, &options).expect("finite"));
             prompts.iter_mut().zip(&chosen).for_each(|(prompt, &token)| prompt.input_ids.push(token));
-            logits = cached.forward(cached.next(&chosen));
+            logits = cached.forward(cached.next(&chosen), &cached.following());
         }
     }
 }
@@ -103,7 +92,8 @@ fn same_seed_same_tokens_another_seed_others() {
 fn the_picture_matters() {
     let model = model(VOCAB, 1);
     let one = prompt(1, VOCAB, 6, Some(1));
-    let other = Prompt { pixels: vec![one.pixels[0].iter().map(|value| -value).collect()], ..one.clone() };
+    let mut other = one.clone();
+    other.media[0].input.values.iter_mut().for_each(|value| *value = -*value);
     let (one, other) = (logits_recomputed(&model, &[one]), logits_recomputed(&model, &[other]));
     assert!(one.iter().zip(&other).any(|(a, b)| (a - b).abs() > 1e-3));
 }
@@ -175,10 +165,13 @@ fn prompts_that_do_not_fit_the_model_are_named() {
     assert!(matches!(with(&|p| *p = Prompt::default()), GenerateError::EmptyPrompt { prompt: 1 }));
     assert!(matches!(with(&|p| p.input_ids[0] = 40), GenerateError::TokenOutOfRange { prompt: 1, id: 40, vocab: 40 }));
     assert!(matches!(with(&|p| p.input_ids = vec![5; 64]), GenerateError::TooLong { len: 64, max: 64, .. }));
-    assert!(matches!(with(&|p| p.pixels.clear()), GenerateError::MediaCount { spans: 1, pictures: 0, .. }));
-    assert!(matches!(with(&|p| p.media[0].0 = 5), GenerateError::MediaSpan { start: 5, len: 4, tokens: 8, .. }));
-    assert!(matches!(with(&|p| p.media[0].1 = 3), GenerateError::MediaSpan { len: 3, expected: 4, .. }));
-    assert!(matches!(with(&|p| p.pixels[0].truncate(47)), GenerateError::PictureSize { found: 47, expected: 48, .. }));
+    assert!(matches!(
+        with(&|p| p.media[0].spans[0].0 = 5),
+        GenerateError::MediaSpan { start: 5, len: 4, tokens: 8, .. }
+    ));
+    assert!(matches!(with(&|p| p.media[0].spans[0].1 = 3), GenerateError::MediaSpan { found: 3, expected: 4, .. }));
+    let error = with(&|p| p.media[0].input.values.truncate(47)).to_string();
+    assert!(error.contains("[1, 3, 4, 4]") && error.contains("47 values"), "{error}");
 }
 
 #[test]

@@ -16,18 +16,11 @@ pub enum ConnectorConfig {
     QFormer(QFormerConfig),
     /// Learned queries, Flamingo's layers.
     Perceiver(PerceiverConfig),
+    /// Qwen2-VL's, whose sizes are its tower's.
+    Merger,
 }
 
 impl ConnectorConfig {
-    /// Tokens that the decoder sees of an image of `features` encoder features.
-    pub fn num_tokens(&self, features: usize) -> usize {
-        match self {
-            Self::Mlp(mlp) => features / (mlp.pixel_shuffle * mlp.pixel_shuffle),
-            Self::QFormer(q_former) => q_former.num_queries,
-            Self::Perceiver(perceiver) => perceiver.num_latents,
-        }
-    }
-
     /// Whether both have the same layers; activations and biases of an MLP may differ, as between checkpoints.
     pub fn has_layers_of(&self, other: &Self) -> bool {
         match (self, other) {
@@ -41,7 +34,7 @@ impl ConnectorConfig {
     /// Layers with a residual stream, whose outputs start small.
     pub fn num_layers(&self) -> usize {
         match self {
-            Self::Mlp(_) => 0,
+            Self::Mlp(_) | Self::Merger => 0,
             Self::QFormer(q_former) => q_former.num_hidden_layers,
             Self::Perceiver(perceiver) => perceiver.depth,
         }
@@ -55,6 +48,7 @@ impl fmt::Display for ConnectorConfig {
             Self::QFormer(q) => {
                 write!(f, "a Q-Former of {} layers with {} queries", q.num_hidden_layers, q.num_queries)
             }
+            Self::Merger => write!(f, "Qwen2-VL's merger"),
             Self::Perceiver(p) => write!(f, "a perceiver of {} layers with {} latents", p.depth, p.num_latents),
         }
     }

@@ -1,7 +1,10 @@
 //! Bounds within which a `config.json` is believed: wider than any published model, narrow enough that products
 //! of sizes fit and nothing absurd is built.
 
-use super::{TextConfig, VisionConfig};
+use super::{
+    AudioConfig, ConnectorConfig, EncoderConfig, FusedConfig, QwenVlVisionConfig, TextConfig, VideoFeatures,
+    VisionConfig, VlmConfig,
+};
 
 /// Widths, vocabularies and positions.
 const MAX_SIZE: usize = 1 << 24;
@@ -19,6 +22,101 @@ impl VisionConfig {
             at_most(key, value, MAX_SIZE)?;
         }
         epsilon("layer_norm_eps", self.layer_norm_eps)
+    }
+}
+
+impl VlmConfig {
+    /// Whether these parts can be built, and belong together.
+    pub fn check(&self) -> Result<(), String> {
+        self.encoder.check()?;
+        self.text.check().map_err(|message| format!("`text_config`: {message}"))?;
+        match (&self.connector, &self.encoder) {
+            (ConnectorConfig::Merger, EncoderConfig::QwenVl(qwen)) => {
+                let (theirs, ours) = (qwen.out_hidden_size, self.text.hidden_size);
+                let message = format!("the merger makes tokens of width {theirs}, the decoder's are {ours} wide");
+                if theirs == ours { Ok(()) } else { Err(message) }
+            }
+            (ConnectorConfig::Merger, _) => Err("the connector is Qwen2-VL's merger, the encoder another tower".into()),
+            (ConnectorConfig::Mlp(mlp), encoder) => check_shuffle(mlp.pixel_shuffle, encoder),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Squares of features have to tile the grid of a tower.
+fn check_shuffle(factor: usize, encoder: &EncoderConfig) -> Result<(), String> {
+    if let EncoderConfig::QwenVl(qwen) = encoder {
+        let merge = qwen.spatial_merge_size;
+        let message = format!("`pixel_shuffle` {factor} is neither 1 nor the tower's `spatial_merge_size` {merge}");
+        return if factor == 1 || factor == merge { Ok(()) } else { Err(message) };
+    }
+    match encoder.vit() {
+        _ if factor == 1 => Ok(()),
+        Some(vit) if vit.video == VideoFeatures::Pooled => {
+            Err(format!("`pixel_shuffle` {factor} needs features in squares, which pooled frames are not"))
+        }
+        Some(vit) if vit.kept_prefix() > 0 => Err(format!("`pixel_shuffle` {factor} has no place for a class token")),
+        Some(vit) if factor > 0 && vit.vision.grid().is_multiple_of(factor) => Ok(()),
+        Some(vit) => Err(format!("`pixel_shuffle` {factor} does not divide the {} patches a side", vit.vision.grid())),
+        None => Err(format!("`pixel_shuffle` {factor} needs features in squares, as image towers have them")),
+    }
+}
+
+impl EncoderConfig {
+    /// Whether these sizes can be those of an encoder.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Vit(vit) => vit.vision.check().map_err(|message| format!("`vision_config`: {message}")),
+            Self::Fused(fused) => fused.check(),
+            Self::QwenVl(qwen) => qwen.check().map_err(|message| format!("`vision_config`: {message}")),
+            Self::Audio(audio) => audio.check().map_err(|message| format!("`audio_config`: {message}")),
+        }
+    }
+}
+
+impl FusedConfig {
+    fn check(&self) -> Result<(), String> {
+        let [first, second] = [&self.first, &self.second];
+        [first, second].into_iter().try_for_each(|vit| vit.vision.check())?;
+        if first.num_features() != second.num_features() || first.vision.image_size != second.vision.image_size {
+            let sizes = [first, second].map(|vit| (vit.vision.image_size, vit.num_features()));
+            let [(a, b), (c, d)] = sizes;
+            return Err(format!("fused towers see one picture: {a} pixels, {b} features and {c} pixels, {d} features"));
+        }
+        Ok(())
+    }
+}
+
+impl QwenVlVisionConfig {
+    /// Whether these sizes can be those of a tower.
+    pub fn check(&self) -> Result<(), String> {
+        at_most("depth", self.num_hidden_layers, MAX_LAYERS)?;
+        for (key, value) in [
+            ("embed_dim", self.hidden_size),
+            ("hidden_size", self.out_hidden_size),
+            ("mlp_ratio", self.intermediate_size),
+        ] {
+            at_most(key, value, MAX_SIZE)?;
+        }
+        at_most("patch_size", self.patch_size, 256)?;
+        at_most("temporal_patch_size", self.temporal_patch_size, 64)?;
+        at_most("spatial_merge_size", self.spatial_merge_size, 64)
+    }
+}
+
+impl AudioConfig {
+    /// Whether these sizes can be those of an encoder.
+    pub fn check(&self) -> Result<(), String> {
+        at_most("encoder_layers", self.num_hidden_layers, MAX_LAYERS)?;
+        for (key, value) in [
+            ("d_model", self.hidden_size),
+            ("encoder_ffn_dim", self.intermediate_size),
+            ("num_mel_bins", self.num_mel_bins),
+            ("max_source_positions", self.max_source_positions),
+        ] {
+            at_most(key, value, MAX_SIZE)?;
+        }
+        Ok(())
     }
 }
 

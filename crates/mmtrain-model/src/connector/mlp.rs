@@ -1,6 +1,7 @@
 //! A per-patch MLP, optionally over squares of patches: LLaVA's `linear` and `mlp2x_gelu`, nanoVLM's pixel shuffle.
 
-use burn::nn::Linear;
+use burn::module::Param;
+use burn::nn::{Initializer, Linear};
 use burn::prelude::*;
 
 use crate::config::{Activation, MlpConfig};
@@ -11,6 +12,8 @@ use crate::encoder::linear;
 pub struct MlpConnector {
     /// `linear_1`, `linear_2`, … of the checkpoints.
     pub linear: Vec<Linear>,
+    /// Stands behind each row of LLaVA-NeXT's features. `[hidden]`
+    pub image_newline: Option<Param<Tensor<1>>>,
     #[module(skip)]
     act: Activation,
     #[module(skip)]
@@ -21,7 +24,16 @@ impl MlpConnector {
     pub(super) fn new(config: &MlpConfig, vision_hidden: usize, hidden: usize, device: &Device) -> Self {
         let input = vision_hidden * config.pixel_shuffle * config.pixel_shuffle;
         let layer = |index| linear(if index == 0 { input } else { hidden }, hidden, config.bias, device);
-        Self { linear: (0..config.depth).map(layer).collect(), act: config.act, pixel_shuffle: config.pixel_shuffle }
+        Self {
+            linear: (0..config.depth).map(layer).collect(),
+            image_newline: None,
+            act: config.act,
+            pixel_shuffle: config.pixel_shuffle,
+        }
+    }
+
+    pub(super) fn with_newline(self, hidden: usize, device: &Device) -> Self {
+        Self { image_newline: Some(Initializer::Zeros.init([hidden], device)), ..self }
     }
 
     /// # Shapes
@@ -29,7 +41,21 @@ impl MlpConnector {
     /// - `features`: `[batch, patches, vision_hidden]`
     /// - returns: `[batch, patches / pixel_shuffle^2, hidden]`
     pub fn forward(&self, features: Tensor<3>) -> Tensor<3> {
-        let mut x = space_to_depth(features, self.pixel_shuffle);
+        self.layers(space_to_depth(features, self.pixel_shuffle))
+    }
+
+    /// As [`forward`](Self::forward) for a sequence in which the patches of a square lie one after the other.
+    ///
+    /// # Shapes
+    ///
+    /// - `features`: `[1, patches, vision_hidden]`; returns `[1, patches / pixel_shuffle^2, hidden]`
+    pub fn forward_sequence(&self, features: Tensor<3>) -> Tensor<3> {
+        let [batch, patches, width] = features.dims();
+        let square = self.pixel_shuffle * self.pixel_shuffle;
+        self.layers(features.reshape([batch, patches / square, square * width]))
+    }
+
+    fn layers(&self, mut x: Tensor<3>) -> Tensor<3> {
         for (index, layer) in self.linear.iter().enumerate() {
             if index > 0 {
                 x = self.act.apply(x);

@@ -64,8 +64,10 @@ fn check(config: &ConnectorConfig, name: &str) {
     let features = read::<3>(&io, "in.features");
     let leaf = leaves(&connector);
     let input = features.autodiff().require_grad();
-    let Bridge::Tokens(tokens) = leaf.forward(input.clone());
-    let error = difference(tokens.clone().inner(), read(&io, "out.tokens"));
+    let rows = leaf.forward(input.clone(), &FeatureParts::Tiles);
+    let expected = read::<3>(&io, "out.tokens");
+    let tokens = rows.reshape(expected.dims());
+    let error = difference(tokens.clone().inner(), expected);
     assert!(error <= 2e-5, "tokens differ by {error:e}");
 
     let mut tape = (tokens * read::<3>(&io, "in.weights").autodiff()).sum().backward();
@@ -108,13 +110,29 @@ fn perceiver_equals_transformers() {
 }
 
 #[test]
+fn media_of_a_sequence_are_read_one_by_one() {
+    for config in [q_former(), perceiver()] {
+        let mut number = 0;
+        let connector = Connector::new(&config, VISION_HIDDEN, HIDDEN, &Device::flex());
+        let connector = crate::params::assign(connector, Part::Connector, &mut |info| {
+            number += 1;
+            Some(crate::init::init_param(info, number, 2))
+        });
+        let values = (0..7 * VISION_HIDDEN).map(|i| ((i * 37 % 23) as f32 - 11.0) / 11.0).collect::<Vec<_>>();
+        let features = Tensor::<3>::from_data(TensorData::new(values, [1, 7, VISION_HIDDEN]), &Device::flex());
+        let together = connector.forward(features.clone(), &FeatureParts::Sequence(vec![3, 4]));
+        let alone = [0..3, 3..7].map(|own| connector.forward(features.clone().slice_dim(1, own), &FeatureParts::Tiles));
+        assert!(difference(together, Tensor::cat(alone.to_vec(), 0)) < 1e-6);
+    }
+}
+
+#[test]
 fn tokens_are_as_many_as_queries_whatever_the_features() {
     for config in [q_former(), perceiver()] {
         let connector = Connector::new(&config, VISION_HIDDEN, HIDDEN, &Device::flex());
         for features in [1, 4, 30] {
-            let Bridge::Tokens(tokens) =
-                connector.forward(Tensor::zeros([3, features, VISION_HIDDEN], &Device::flex()));
-            assert_eq!(tokens.dims(), [3, config.num_tokens(features), HIDDEN]);
+            let zeros = Tensor::zeros([3, features, VISION_HIDDEN], &Device::flex());
+            assert_eq!(connector.forward(zeros, &FeatureParts::Tiles).dims(), [3 * 5, HIDDEN]);
         }
     }
 }

@@ -50,16 +50,23 @@ impl DecoderContext {
         Self { rope, mask: Some(mask), windowed }
     }
 
-    /// For `seq` new tokens at positions in time, height and width, of which a row has at most `seq` (what is
-    /// left is padding on the right). The mask is about places in the row, not about these positions.
+    /// For `seq` new tokens at positions in time, height and width. A row's tokens begin at the column that stands
+    /// before their positions; the rest is padding. The mask is about places in the row, not about these positions.
     ///
     /// # Panics
     ///
     /// Panics if the model has no sections of frequencies, which its configuration says.
-    pub fn multimodal(config: &TextConfig, rows: &[Positions], seq: usize, mask: Mask, device: &Device) -> Self {
+    pub fn multimodal(
+        config: &TextConfig,
+        rows: &[(usize, Positions)],
+        seq: usize,
+        mask: Mask,
+        device: &Device,
+    ) -> Self {
         let section = config.mrope_section.expect("callers ask whether the model has M-RoPE");
-        let longest = rows.iter().map(Positions::next).max().unwrap_or(seq);
-        let positions = rows.iter().map(|row| row.axes().clone().map(|axis| padded(axis, seq))).collect::<Vec<_>>();
+        let longest = rows.iter().map(|(_, row)| row.next()).max().unwrap_or(seq);
+        let positions = rows.iter().map(|(start, row)| row.axes().clone().map(|axis| placed(*start, axis, seq)));
+        let positions = positions.collect::<Vec<_>>();
         let rope = RopeTable::multimodal(&Rope::of(config, longest), section, &positions, device);
         let windowed = windowed(config, mask.keys(), || mask.clone());
         Self { rope, mask: Some(mask), windowed }
@@ -83,7 +90,14 @@ fn windowed(config: &TextConfig, keys: usize, mask: impl FnOnce() -> Mask) -> Op
 }
 
 /// Positions of padding do not matter.
-fn padded(mut positions: Vec<usize>, seq: usize) -> Vec<usize> {
-    positions.resize(seq, 0);
-    positions
+fn padded(positions: Vec<usize>, seq: usize) -> Vec<usize> {
+    placed(0, positions, seq)
+}
+
+/// Positions from column `start` on.
+fn placed(start: usize, positions: Vec<usize>, seq: usize) -> Vec<usize> {
+    let mut row = vec![0; start];
+    row.extend(positions);
+    row.resize(seq, 0);
+    row
 }

@@ -93,6 +93,12 @@ impl Positions {
         following
     }
 
+    /// The position of one token of text, `count` tokens behind the last.
+    #[must_use]
+    pub fn after(&self, count: usize) -> Self {
+        Self { axes: Default::default(), next: self.next + count }.following(1)
+    }
+
     /// Time, height and width. `[3][seq]`
     pub fn axes(&self) -> &[Vec<usize>; 3] {
         &self.axes

@@ -25,8 +25,6 @@ pub struct VitEmbeddings {
     /// One row per token.
     pub position_embedding: Positions,
     #[module(skip)]
-    patch_size: usize,
-    #[module(skip)]
     placing: Placing,
 }
 
@@ -66,18 +64,16 @@ impl VitEmbeddings {
             register_tokens: (registers > 0).then(|| Initializer::Zeros.init([1, registers, hidden], device)),
             patch_embedding: linear(3 * patch * patch, hidden, config.family != VisionFamily::Clip, device),
             position_embedding: Positions::new(config, device),
-            patch_size: patch,
             placing: Placing::new(config),
         }
     }
 
     /// # Shapes
     ///
-    /// - `pixel_values`: `[batch, 3, height, width]`; returns `[batch, tokens, hidden]`
-    pub(super) fn forward(&self, pixel_values: Tensor<4>, mask: Option<&PatchMask>) -> Tensor<3> {
-        let [batch, _, height, width] = pixel_values.dims();
-        let [rows, cols] = [height / self.patch_size, width / self.patch_size];
-        let x = self.patch_embedding.forward(patches_from_pixels(pixel_values, self.patch_size));
+    /// - `patches`: `[batch, rows * cols, 3 * patch * patch]`; returns `[batch, tokens, hidden]`
+    pub(super) fn forward(&self, patches: Tensor<3>, [rows, cols]: [usize; 2], mask: Option<&PatchMask>) -> Tensor<3> {
+        let batch = patches.dims()[0];
+        let x = self.patch_embedding.forward(patches);
         match self.placing {
             Placing::Resampled { side, kernel } => {
                 let positions = self.resampled([rows, cols], side, kernel);

@@ -8,9 +8,9 @@ use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear};
 use burn::prelude::*;
 
 use super::embeddings::VitEmbeddings;
-use super::{PatchMask, linear};
+use super::{PatchMask, linear, patches_from_pixels};
 use crate::attention::{Mask, attention, merge_heads, split_heads};
-use crate::config::{Activation, FeatureSelect, VisionConfig, VisionFamily};
+use crate::config::{Activation, VisionConfig, VisionFamily, VitConfig};
 
 /// Vision transformer.
 #[derive(Module, Debug)]
@@ -26,6 +26,11 @@ pub struct Vit {
     /// Whether [`finish`](Self::finish) applies that norm; CLIP's is for its pooled class token.
     #[module(skip)]
     pub norms_last_state: bool,
+    /// Tokens in front that [`features`](Self::features) drops.
+    #[module(skip)]
+    dropped: usize,
+    #[module(skip)]
+    patch_size: usize,
 }
 
 /// The list of blocks, one level down as in the checkpoints.
@@ -136,6 +141,17 @@ impl Vit {
             encoder: VitBlocks { layers: (0..num_layers).map(|_| VitBlock::new(config, device)).collect() },
             post_layernorm: norm(),
             norms_last_state: config.norms_last_state(),
+            dropped: 0,
+            patch_size: config.patch_size,
+        }
+    }
+
+    /// A tower of zeros that hands on what the connector of a whole model gets.
+    pub fn for_features(config: &VitConfig, device: &Device) -> Self {
+        Self {
+            norms_last_state: config.normed,
+            dropped: config.vision.prefix_tokens() - config.kept_prefix(),
+            ..Self::new(&config.vision, config.num_layers(), device)
         }
     }
 
@@ -152,11 +168,37 @@ impl Vit {
     /// As [`embed`](Self::embed), for images that fill only part of their frame. The blocks must be
     /// given [`PatchMask::attention_mask`].
     pub fn embed_masked(&self, pixel_values: Tensor<4>, mask: Option<&PatchMask>) -> Tensor<3> {
-        let x = self.embeddings.forward(pixel_values, mask);
+        let grid = self.grid_of(&pixel_values);
+        self.embed_patches(patches_from_pixels(pixel_values, self.patch_size), grid, mask)
+    }
+
+    /// As [`embed_masked`](Self::embed_masked), for pixels that have been cut into `grid` rows and columns.
+    ///
+    /// # Shapes
+    ///
+    /// - `patches`: `[batch, rows * cols, 3 * patch * patch]`; returns `[batch, tokens, hidden]`
+    pub fn embed_patches(&self, patches: Tensor<3>, grid: [usize; 2], mask: Option<&PatchMask>) -> Tensor<3> {
+        let x = self.embeddings.forward(patches, grid, mask);
         match &self.pre_layrnorm {
             Some(norm) => norm.forward(x),
             None => x,
         }
+    }
+
+    /// Rows and columns of patches of pixels.
+    fn grid_of(&self, pixel_values: &Tensor<4>) -> [usize; 2] {
+        let [_, _, height, width] = pixel_values.dims();
+        [height / self.patch_size, width / self.patch_size]
+    }
+
+    /// Pixels as patches, and how many rows and columns of them.
+    ///
+    /// # Shapes
+    ///
+    /// - `pixel_values`: `[batch, 3, height, width]`; returns `[batch, rows * cols, 3 * patch * patch]`
+    pub fn patches(&self, pixel_values: Tensor<4>) -> (Tensor<3>, [usize; 2]) {
+        let grid = self.grid_of(&pixel_values);
+        (patches_from_pixels(pixel_values, self.patch_size), grid)
     }
 
     /// Runs the embedding and all blocks: the hidden state that the connector sees.
@@ -173,25 +215,23 @@ impl Vit {
         if self.norms_last_state { self.post_layernorm.forward(x) } else { x }
     }
 
+    /// The last block's output to what the connector gets: normed and without the tokens that it does not want, as the
+    /// configuration says.
+    ///
+    /// # Shapes
+    ///
+    /// - `x`: `[batch, tokens, hidden]`; returns `[batch, tokens or patches, hidden]`
+    pub fn features(&self, x: Tensor<3>) -> Tensor<3> {
+        let x = self.finish(x);
+        let tokens = x.dims()[1];
+        if self.dropped == 0 { x } else { x.slice_dim(1, self.dropped..tokens) }
+    }
+
     /// Stem and last step under their own names, without the blocks.
     #[must_use]
     pub fn without_blocks(&self) -> Self {
         Self { encoder: VitBlocks { layers: Vec::new() }, ..self.clone() }
     }
-}
-
-/// Drops class token and registers where the connector does not want them.
-///
-/// # Shapes
-///
-/// - `hidden_state`: `[batch, tokens, hidden]`; returns `[batch, patches or tokens, hidden]`
-pub fn select_features(hidden_state: Tensor<3>, config: &VisionConfig, select: FeatureSelect) -> Tensor<3> {
-    let prefix = config.prefix_tokens();
-    if prefix > 0 && select == FeatureSelect::Default {
-        let tokens = hidden_state.dims()[1];
-        return hidden_state.slice_dim(1, prefix..tokens);
-    }
-    hidden_state
 }
 
 impl VitBlock {

@@ -90,7 +90,7 @@ impl View {
         let mut tokenizer = view_tokenizer(&config, &mixture)?;
         tokenizer.ensure_image_token()?;
         let sizes = setup::model_config(&config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?;
-        let processor = setup::processor(&config.model.encoder, &sizes.vision)?;
+        let processor = setup::processor(&config.model.encoder, &sizes)?;
         let template = setup::template(config.data.template);
         let preparer = setup::preparer(Arc::new(tokenizer), processor, &sizes, template, &config.data);
         Ok(Self { sources, preparer: Arc::new(preparer) })
@@ -218,10 +218,11 @@ fn sample_json(source: &dyn Source, index: usize, preparer: &Preparer) -> Value 
         .map(|turn| json!({ "role": format!("{:?}", turn.role).to_lowercase(), "text": turn.text() }));
     let media = raw.media.iter().map(|bytes| {
         let size = mmtrain_media::probe(bytes, &preparer.limits).ok();
+        let layout = preparer.layout(bytes).ok();
         json!({
             "kind": "image",
             "size": size.map(|(_, width, height)| [width, height]),
-            "tokens": preparer.media_tokens_per_image,
+            "tokens": layout.map(|layout| layout.tokens(preparer.media_tokens)),
         })
     });
     json!({

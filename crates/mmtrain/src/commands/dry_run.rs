@@ -54,7 +54,8 @@ pub(crate) fn run(
         keep,
         memory,
         steps,
-        side: processor.size,
+        processor: processor.name(),
+        side: processor.fixed_layout().map(|layout| layout.shape()[2]),
         device: device.name.clone(),
     };
     if as_json {
@@ -129,7 +130,9 @@ struct DryRun {
     keep: KeepPlan,
     memory: MemoryEstimate,
     steps: Option<u64>,
-    side: u32,
+    processor: &'static str,
+    /// Side of the pictures, where all have the same.
+    side: Option<usize>,
     device: String,
 }
 
@@ -172,7 +175,10 @@ impl DryRun {
             let samples = source.samples.map_or("?".to_owned(), |samples| samples.to_string());
             format!("data         {}: {samples} samples at `{}` ({})", source.name, source.place, source.state)
         }));
-        lines.push(format!("image        {0} x {0} pixels, {1} tokens", self.side, self.sizes.tokens_per_image()));
+        lines.push(match self.side {
+            Some(side) => format!("image        {side} x {side} pixels, {}", tokens_per_image(&self.sizes)),
+            None => format!("image        as {} has it; tokens depend on its size", self.processor),
+        });
         lines.extend(ledger_lines(&self.ledger));
         if let Vocabulary::AtMost(tokens) = self.vocabulary {
             lines.push(format!(
@@ -190,7 +196,7 @@ impl DryRun {
         lines.push(format!(
             "graphs kept  {} of {} encoder blocks, {} of {} decoder blocks; the others run again in the backward pass",
             self.keep.encoder,
-            self.sizes.vision_layers(),
+            self.sizes.encoder.num_layers(),
             self.keep.decoder,
             self.sizes.text.num_hidden_layers
         ));
@@ -218,6 +224,11 @@ fn grouped(number: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// For people: how many tokens a picture of the usual size takes.
+pub(crate) fn tokens_per_image(sizes: &VlmConfig) -> String {
+    sizes.tokens_per_image().map_or("as many tokens as its size asks for".into(), |tokens| format!("{tokens} tokens"))
 }
 
 fn mebibytes(bytes: u64) -> String {

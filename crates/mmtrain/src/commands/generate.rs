@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use fs_err as fs;
 use mmtrain_data::Preparer;
 use mmtrain_generate::{GenerateOptions, Generated, Prompt, SamplingConfig, generate};
-use mmtrain_media::decode;
+use mmtrain_media::{MediaValues, decode};
 use serde_json::json;
 
 use super::{Context, print_json};
@@ -20,9 +20,9 @@ pub(crate) fn run(context: &Context, args: &GenerateArgs) -> anyhow::Result<Exit
     let device = context.device.open()?;
     let loaded = model_dir::load(&args.model, &device.device)?;
     let preparer = &loaded.preparer;
-    let pixels = args.image.iter().map(|file| pixels(file, preparer)).collect::<anyhow::Result<Vec<_>>>()?;
-    let media_tokens = preparer.media_tokens_per_image;
-    let prompt = Prompt::render(&preparer.tokenizer, preparer.template, &args.prompt, media_tokens, pixels)?;
+    let pictures = args.image.iter().map(|file| picture(file, preparer)).collect::<anyhow::Result<Vec<_>>>()?;
+    let (tokenizer, template) = (&preparer.tokenizer, preparer.template);
+    let prompt = Prompt::render(tokenizer, template, &args.prompt, preparer.media_tokens, pictures)?;
     let sampling =
         SamplingConfig { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p, seed: args.seed };
     let stop_ids = preparer.tokenizer.eos_id().into_iter().collect();
@@ -39,11 +39,11 @@ pub(crate) fn run(context: &Context, args: &GenerateArgs) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-fn pixels(file: &std::path::Path, preparer: &Preparer) -> anyhow::Result<Vec<f32>> {
+fn picture(file: &std::path::Path, preparer: &Preparer) -> anyhow::Result<MediaValues> {
     let bytes = fs::read(file)
         .map_err(|error| Refusal::missing(error.to_string(), "`--image` takes a JPEG, PNG, WebP, GIF or BMP file"))?;
     let image = decode(&bytes, &preparer.limits, preparer.alpha).with_context(|| format!("`{}`", file.display()))?;
-    Ok(preparer.processor.process(&image))
+    preparer.processor.process(&image).with_context(|| format!("`{}`", file.display()))
 }
 
 /// Writes what is certain of a growing answer: a character may need several tokens.

@@ -10,7 +10,7 @@ use burn::tensor::{DType, Device};
 use fs_err as fs;
 use mmtrain_config::{ObjectiveConfig, Precision, RunConfig};
 use mmtrain_data::{Mixture, Preparer};
-use mmtrain_media::ImageProcessor;
+use mmtrain_media::Processor;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::VlmConfig;
 use mmtrain_model::params::Part;
@@ -268,11 +268,11 @@ fn texts(
     config: &RunConfig,
     sizes: &VlmConfig,
     tokenizer: &TextTokenizer,
-    processor: &ImageProcessor,
+    processor: &Processor,
 ) -> anyhow::Result<Vec<(String, String)>> {
     let mut texts = vec![
         (CONFIG_FILE.to_owned(), config.to_toml()),
-        ("config.json".to_owned(), format!("{:#}\n", sizes.to_hf())),
+        ("config.json".to_owned(), format!("{:#}\n", sizes.to_checkpoint())),
         ("preprocessor_config.json".to_owned(), format!("{:#}\n", processor.to_hf())),
     ];
     texts.extend(tokenizer.files()?.into_iter().map(|(name, text)| (name.to_owned(), text)));
@@ -372,7 +372,7 @@ pub(crate) fn shown(preparer: &Preparer, held_out: &Mixture, count: usize) -> Ve
 pub(crate) fn plan_json(keep: KeepPlan, sizes: &VlmConfig) -> serde_json::Value {
     json!({
         "encoder_blocks_kept": keep.encoder,
-        "encoder_blocks": sizes.vision_layers(),
+        "encoder_blocks": sizes.encoder.num_layers(),
         "decoder_blocks_kept": keep.decoder,
         "decoder_blocks": sizes.text.num_hidden_layers,
     })

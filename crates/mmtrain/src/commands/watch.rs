@@ -15,7 +15,7 @@ use mmtrain_train::memory::peak_bytes;
 use mmtrain_train::metrics::{self, EvalReport, StepReport};
 use mmtrain_train::trainer::{Run, Watch};
 
-use super::dry_run::ledger_lines;
+use super::dry_run::{ledger_lines, tokens_per_image};
 use super::eval::greedy;
 use super::train::{ledger, shown};
 use super::{Context, note};
@@ -62,11 +62,11 @@ impl Watcher {
             return;
         }
         note(&format!(
-            "{} samples, {} steps of {}, {} tokens per image, {} rank(s) on {device}",
+            "{} samples, {} steps of {}, {} per image, {} rank(s) on {device}",
             run.mixture.num_samples(),
             run.total_steps,
             run.config.train.global_batch_size,
-            sizes.tokens_per_image(),
+            tokens_per_image(sizes),
             run.config.train.ranks,
         ));
         for line in ledger_lines(&ledger(&run.config, model)) {

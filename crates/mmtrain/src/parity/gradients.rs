@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use burn::prelude::*;
+use mmtrain_model::ModelError;
 use mmtrain_model::params::{FlatTensors, ParamInfo, Part};
 use mmtrain_model::weights::{Checkpoint, TensorFile};
 use mmtrain_train::driver::forward_backward_masked;
@@ -28,7 +29,7 @@ pub(super) fn check(subject: &Subject, recorded: &Recorded, file: &Path) -> anyh
         Subject::Tower(tower) => (tower.infos(), tower.gradients(recorded)?),
         Subject::Model(model) => {
             let inputs = Inputs::supervised(model, recorded, "the gradients")?;
-            (infos(model), [true, false].map(|keep| gradients(model, &inputs, keep)))
+            (infos(model), [gradients(model, &inputs, true)?, gradients(model, &inputs, false)?])
         }
     };
     let expected = checkpoint.read_all(&infos)?;
@@ -60,9 +61,10 @@ fn infos(model: &Model) -> Vec<ParamInfo> {
     parts.iter().flat_map(|&part| model.vlm.infos(part)).collect()
 }
 
-fn gradients(model: &Model, inputs: &Inputs, keep: bool) -> FlatTensors {
+fn gradients(model: &Model, inputs: &Inputs, keep: bool) -> Result<FlatTensors, ModelError> {
     let divisor = inputs.batch.supervised_tokens as f64;
-    forward_backward_masked(&model.vlm, &inputs.batch, inputs.mask().as_ref(), &plan(model, keep), divisor).gradients
+    let mask = inputs.mask();
+    Ok(forward_backward_masked(&model.vlm, &inputs.batch, mask.as_ref(), &plan(model, keep), divisor)?.gradients)
 }
 
 /// The gradient of one parameter; zero where the loss does not reach it.

@@ -1,16 +1,16 @@
-//! Logits, loss, image features and greedy continuation of a language model, with or without a tower.
+//! Logits, loss, features and greedy continuation of a language model, with or without an encoder.
 
 use burn::prelude::*;
-use burn::tensor::{DType, TensorData};
-use mmtrain_data::{HostBatch, MediaSpan, SampleId};
+use burn::tensor::DType;
+use mmtrain_data::{HostBatch, Medium, SampleId};
 use mmtrain_generate::{GenerateOptions, Prompt, SamplingConfig, generate};
 use mmtrain_model::attention::Mask;
-use mmtrain_model::connector::Bridge;
-use mmtrain_model::decoder::DecoderContext;
+use mmtrain_model::media::PlacedMedium;
 use mmtrain_text::IGNORE_INDEX;
-use mmtrain_train::driver::{Plan, Trained, forward_loss_masked, media_positions, pixel_tensor};
+use mmtrain_train::driver::{Plan, Trained, forward_loss_masked, view};
 
-use super::recorded::{IdTable, Recorded};
+use super::media;
+use super::recorded::Recorded;
 use super::subject::Model;
 use super::{Computed, values};
 
@@ -27,9 +27,10 @@ pub(super) struct Inputs {
 /// One output of the model, if it is one that it has.
 pub(super) fn compute(model: &Model, recorded: &Recorded, name: &str) -> anyhow::Result<Option<Computed>> {
     Ok(Some(match name {
-        "logits" => logits(model, &Inputs::read(model, recorded, "`out.logits`")?),
+        "logits" => logits(model, &Inputs::read(model, recorded, "`out.logits`")?)?,
         "loss" => loss(model, recorded)?,
-        "image_features" if model.has_tower => image_features(model, recorded)?,
+        "image_features" | "audio_features" if model.has_tower => features(model, recorded, name, false)?,
+        "video_features" if model.has_tower => features(model, recorded, name, true)?,
         "generated_ids" => generated_ids(model, recorded)?,
         _ => return Ok(None),
     }))
@@ -43,14 +44,8 @@ impl Inputs {
         let ids = recorded.need(recorded.ids("input_ids", is_token)?, "input_ids", for_what)?;
         let labels = recorded.ids_like("labels", &ids, |id| is_token(id) || id == i64::from(IGNORE_INDEX))?;
         let mask = recorded.ids_like("attention_mask", &ids, |keep| keep == 0 || keep == 1)?;
-        let media = spans(model, recorded, &ids)?;
-        let side = model.vlm.config.vision.image_size;
-        let pictures = if media.is_empty() { None } else { recorded.pictures(side)? };
-        let images = pictures.as_ref().map_or(0, |pictures| pictures.images);
-        if images != media.len() {
-            let message = format!("holds placeholders of {} picture(s) and {images} picture(s)", media.len());
-            return Err(recorded.bad(&message).into());
-        }
+        let media = media::placed(&model.vlm.config, recorded, &ids)?;
+        let attention_mask = mask.map(|mask| mask.values).filter(|mask| mask.contains(&0));
         let labels = labels.map_or_else(|| vec![i64::from(IGNORE_INDEX); ids.values.len()], |labels| labels.values);
         let batch = HostBatch {
             batch: ids.rows,
@@ -58,13 +53,10 @@ impl Inputs {
             input_ids: ids.values.iter().map(|&id| id as i32).collect(),
             supervised_tokens: supervised_tokens(&labels, ids.cols),
             labels: labels.into_iter().map(|id| id as i32).collect(),
-            lengths: vec![ids.cols; ids.rows],
+            tokens: media::kept(attention_mask.as_deref(), ids.rows, ids.cols),
             media,
-            pixel_values: pictures.map(|pictures| pictures.values).unwrap_or_default(),
-            image_size: side,
             ids: (0..ids.rows).map(row_id).collect(),
         };
-        let attention_mask = mask.map(|mask| mask.values).filter(|mask| mask.contains(&0));
         Ok(Self { batch, attention_mask })
     }
 
@@ -85,43 +77,23 @@ fn row_id(index: usize) -> SampleId {
     SampleId { source: "recorded".into(), shard: String::new(), key: index.to_string(), index }
 }
 
-/// Runs of placeholders, one per picture, row by row.
-fn spans(model: &Model, recorded: &Recorded, ids: &IdTable) -> anyhow::Result<Vec<MediaSpan>> {
-    let (token, len) = (model.vlm.config.image_token_id as i64, model.vlm.config.tokens_per_image());
-    let mut spans = Vec::new();
-    for (row, ids) in ids.values.chunks_exact(ids.cols).enumerate() {
-        let positions = (0..ids.len()).filter(|&at| ids[at] == token).collect::<Vec<_>>();
-        for run in positions.chunks(len) {
-            if run.len() < len || run[len - 1] - run[0] + 1 != len {
-                let message = format!("holds a run of placeholders in row {row} that is not {len} long");
-                return Err(recorded.bad(&message).into());
-            }
-            spans.push(MediaSpan { row, start: run[0], len });
-        }
-    }
-    Ok(spans)
-}
-
 /// Zero where the mask is zero, as recorded. `[batch, seq, vocab]`
-fn logits(model: &Model, inputs: &Inputs) -> Computed {
-    let (vlm, batch, device) = (&model.vlm, &inputs.batch, Device::flex());
-    let bridge = (!batch.media.is_empty()).then(|| vlm.encode_images(pixel_tensor(batch, &device)));
-    let ids = Tensor::from_data(batch.input_ids.as_slice(), &device);
-    let embeds = vlm.splice(ids, bridge, &media_positions(batch), batch.batch);
-    let mask = inputs.mask().unwrap_or_else(|| Mask::causal(batch.seq, batch.seq, &device));
-    let context = DecoderContext::with_mask(&vlm.config.text, 0, batch.seq, Some(mask), &device);
+fn logits(model: &Model, inputs: &Inputs) -> anyhow::Result<Computed> {
+    let (vlm, batch) = (&model.vlm, view(&inputs.batch));
+    let embeds = vlm.embed(&batch, vlm.encode(&batch.media)?)?;
+    let context = vlm.context(&batch, inputs.mask())?;
     let mut logits = values(vlm.logits(embeds, &context));
     if let (Some(mask), Computed::Values { shape, values }) = (&inputs.attention_mask, &mut logits) {
         let positions = values.chunks_exact_mut(shape[2]).zip(mask);
         positions.filter(|(_, keep)| **keep == 0).for_each(|(position, _)| position.fill(0.0));
     }
-    logits
+    Ok(logits)
 }
 
 /// Mean over the supervised tokens of the batch. `[1]`
 fn loss(model: &Model, recorded: &Recorded) -> anyhow::Result<Computed> {
     let inputs = Inputs::supervised(model, recorded, "`out.loss`")?;
-    let sum = forward_loss_masked(&model.vlm, &inputs.batch, inputs.mask().as_ref(), &plan(model, false));
+    let sum = forward_loss_masked(&model.vlm, &inputs.batch, inputs.mask().as_ref(), &plan(model, false))?;
     Ok(values(sum / inputs.batch.supervised_tokens as f64))
 }
 
@@ -141,21 +113,36 @@ pub(super) fn plan(model: &Model, keep: bool) -> Plan {
     let blocks = |count| if keep { count } else { 0 };
     Plan {
         trained: Trained { encoder: model.has_tower, connector: model.has_tower, decoder: true },
-        keep_encoder: blocks(model.vlm.config.vision.num_hidden_layers),
+        keep_encoder: blocks(model.vlm.config.encoder.num_layers()),
         keep_decoder: blocks(model.vlm.config.text.num_hidden_layers),
         chunk_rows: CHUNK_ROWS,
         dtype: DType::F32,
     }
 }
 
-/// After the projector, before splicing. `[images, tokens, hidden]`
-fn image_features(model: &Model, recorded: &Recorded) -> anyhow::Result<Computed> {
-    let side = model.vlm.config.vision.image_size;
-    let pictures = recorded.need(recorded.pictures(side)?, "pixel_values", "`out.image_features`")?;
-    let shape = [pictures.images, 3, side, side];
-    let pixels = Tensor::from_data(TensorData::new(pictures.values, shape), &Device::flex());
-    let Bridge::Tokens(tokens) = model.vlm.encode_images(pixels);
-    Ok(values(tokens))
+/// What stands at the placeholders of pictures and sounds, or of clips, in the recorded shape. `[rows, hidden]`
+fn features(model: &Model, recorded: &Recorded, name: &str, of_videos: bool) -> anyhow::Result<Computed> {
+    let inputs = Inputs::read(model, recorded, "the features")?;
+    let batch = view(&inputs.batch);
+    let embeds = model.vlm.embed(&batch, model.vlm.encode(&batch.media)?)?;
+    let [rows, seq, hidden] = embeds.dims();
+    let is_video = |medium: &PlacedMedium<'_>| {
+        let first = medium.spans.first().map(|&(start, _)| batch.input_ids[medium.row * seq + start] as usize);
+        first == model.vlm.config.video_token_id
+    };
+    let places = batch.media.iter().filter(|medium| is_video(medium) == of_videos).flat_map(|medium| {
+        let columns = medium.spans.iter().flat_map(|&(start, len)| start..start + len);
+        columns.map(|column| (medium.row * seq + column) as i32)
+    });
+    let places = places.collect::<Vec<_>>();
+    let placed = embeds.reshape([rows * seq, hidden]).select(0, Tensor::from_data(places.as_slice(), &Device::flex()));
+    let expected = recorded.output(name)?.shape;
+    Ok(match values(placed) {
+        Computed::Values { shape, values } if shape.iter().product::<usize>() == expected.iter().product::<usize>() => {
+            Computed::Values { shape: expected, values }
+        }
+        other => other,
+    })
 }
 
 /// Greedy continuation of `in.prompt_ids`, or else of `in.input_ids`, with the pictures in their order.
@@ -181,29 +168,29 @@ fn prompts(model: &Model, recorded: &Recorded) -> anyhow::Result<Vec<Prompt>> {
         let mask = recorded.ids_like("attention_mask", &ids, |keep| keep == 0 || keep == 1)?;
         (ids, mask.map(|mask| mask.values))
     };
-    let spans = spans(model, recorded, &ids)?;
-    let side = model.vlm.config.vision.image_size;
-    let pictures = if spans.is_empty() { None } else { recorded.pictures(side)? };
-    let pictures = pictures.map(|pictures| pictures.values).unwrap_or_default();
-    let mut pictures = pictures.chunks_exact(3 * side * side);
+    let (media, _) = media::placed_first(&model.vlm.config, recorded, &ids)?;
+    let mut media = media.into_iter().peekable();
     let mut prompts = Vec::new();
     for row in 0..ids.rows {
         let at = row * ids.cols..(row + 1) * ids.cols;
         let mask = mask.as_ref().map(|mask| &mask[at.clone()]);
         let (mut prompt, skipped) = unpadded(&ids.values[at], mask);
-        for span in spans.iter().filter(|span| span.row == row) {
-            let end = span.start + span.len;
-            let hidden = mask.is_some_and(|mask| (skipped..end).any(|at| mask[at] == 0));
-            let Some(start) = span.start.checked_sub(skipped).filter(|_| !hidden) else {
+        while let Some(host) = media.next_if(|host| host.row == row) {
+            let hidden = mask.is_some_and(|mask| (skipped..host.medium.end()).any(|at| mask[at] == 0));
+            let Some(medium) = moved(host.medium, skipped).filter(|_| !hidden) else {
                 return Err(recorded.bad(&format!("hides placeholders of row {row} in `in.attention_mask`")).into());
             };
-            let picture = recorded.need(pictures.next(), "pixel_values", "a prompt's picture")?;
-            prompt.media.push((start, span.len));
-            prompt.pixels.push(picture.to_vec());
+            prompt.media.push(medium);
         }
         prompts.push(prompt);
     }
     Ok(prompts)
+}
+
+/// A medium whose row begins `by` columns later; none if that is behind its first placeholder.
+fn moved(medium: Medium, by: usize) -> Option<Medium> {
+    let spans = medium.spans.iter().map(|&(start, len)| Some((start.checked_sub(by)?, len)));
+    Some(Medium { spans: spans.collect::<Option<_>>()?, ..medium })
 }
 
 /// The tokens of a row without its padding, and how many were dropped at the left.

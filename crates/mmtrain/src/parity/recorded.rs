@@ -23,13 +23,6 @@ pub(super) struct IdTable {
     pub(super) values: Vec<i64>,
 }
 
-/// Normalised pictures. `[images, 3, side, side]`
-#[derive(Debug, Clone)]
-pub(super) struct Pictures {
-    pub(super) images: usize,
-    pub(super) values: Vec<f32>,
-}
-
 impl Recorded {
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         if !path.is_file() {
@@ -93,14 +86,12 @@ impl Recorded {
         }
     }
 
-    /// `in.pixel_values`, if it is there, for an encoder of pictures of `side` pixels.
-    pub(super) fn pictures(&self, side: usize) -> anyhow::Result<Option<Pictures>> {
-        let Some(tensor) = self.input("pixel_values")? else { return Ok(None) };
-        match tensor.shape.as_slice() {
-            &[images, 3, height, width] if images > 0 && (height, width) == (side, side) => {
-                Ok(Some(Pictures { images, values: tensor.values }))
-            }
-            shape => Err(self
+    /// Refuses an `in.pixel_values` that does not hold pictures of `side` pixels.
+    pub(super) fn check_pictures(&self, side: usize) -> anyhow::Result<()> {
+        match self.file.shape("in.pixel_values").as_deref() {
+            None => Ok(()),
+            Some(&[images, 3, height, width]) if images > 0 && (height, width) == (side, side) => Ok(()),
+            Some(shape) => Err(self
                 .bad(&format!("holds `in.pixel_values` of shape {shape:?}, this encoder takes [_, 3, {side}, {side}]"))
                 .into()),
         }

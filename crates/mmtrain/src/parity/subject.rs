@@ -4,8 +4,8 @@ use std::path::Path;
 
 use burn::prelude::Device;
 use mmtrain_model::config::{
-    Activation, ConnectorConfig, FeatureSelect, MlpConfig, TextConfig, TextFamily, VisionConfig, VisionFamily,
-    VlmConfig, read_text,
+    Activation, ConnectorConfig, EncoderConfig, MODEL_TYPES, MlpConfig, TextConfig, TextFamily, VisionConfig,
+    VisionFamily, VitConfig, VlmConfig, read_text,
 };
 use mmtrain_model::params::Part;
 use mmtrain_model::weights::Checkpoint;
@@ -45,7 +45,7 @@ impl Subject {
                 let vlm = vlm.loaded(Part::Decoder, &Checkpoint::open(dir)?)?;
                 Ok(Self::Model(Box::new(Model { vlm, has_tower: false, kind })))
             }
-            "llava" => {
+            whole if MODEL_TYPES.contains(&whole) => {
                 let vlm = Vlm::from_pretrained(dir, &device)?;
                 Ok(Self::Model(Box::new(Model { vlm, has_tower: true, kind })))
             }
@@ -78,7 +78,7 @@ fn model_type(dir: &Path) -> anyhow::Result<String> {
 fn unsupported(dir: &Path, message: &str) -> ModelError {
     ModelError::Config {
         path: dir.join("config.json").display().to_string(),
-        message: format!("{message} (llama, mistral, qwen2, qwen3, llava, {})", TOWERS.join(", ")),
+        message: format!("{message} (llama, mistral, qwen2, qwen3, {}, {})", MODEL_TYPES.join(", "), TOWERS.join(", ")),
     }
 }
 
@@ -96,11 +96,11 @@ fn with_stand_in_tower(text: TextConfig) -> VlmConfig {
         hidden_act: Activation::GeluTanh,
     };
     VlmConfig {
-        vision,
+        encoder: EncoderConfig::Vit(VitConfig::new(vision, -1)),
         connector: ConnectorConfig::Mlp(MlpConfig { depth: 1, pixel_shuffle: 1, act: Activation::Gelu, bias: false }),
         image_token_id: text.vocab_size,
         text,
-        feature_layer: -1,
-        feature_select: FeatureSelect::Full,
+        video_token_id: None,
+        image_grid_pinpoints: None,
     }
 }

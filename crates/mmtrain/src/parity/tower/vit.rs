@@ -79,7 +79,7 @@ impl VitTower {
     fn pixels(&self, recorded: &Recorded) -> anyhow::Result<Tensor<4>> {
         let side = self.config.image_size;
         if !self.config.takes_any_size() {
-            recorded.pictures(side)?;
+            recorded.check_pictures(side)?;
         }
         let stored = recorded.need(recorded.input("pixel_values")?, "pixel_values", "an image tower")?;
         let patch = self.config.patch_size;

@@ -1,0 +1,43 @@
+//! mmtrain's own `config.json`, for models that no class of `transformers` has.
+
+use serde_json::{Value, json};
+
+use super::llava;
+use super::text::text_of;
+use crate::config::VlmConfig;
+
+pub(super) const MODEL_TYPE: &str = "mmtrain_vlm";
+
+/// The parts that are mmtrain's own stand as it describes them, the language model as in any `config.json`.
+pub(super) fn write(config: &VlmConfig) -> Value {
+    json!({
+        "model_type": MODEL_TYPE,
+        "mmtrain_encoder": config.encoder,
+        "mmtrain_connector": config.connector,
+        "text_config": config.text.to_hf(),
+        "tie_word_embeddings": config.text.tie_word_embeddings,
+        "image_token_id": config.image_token_id,
+        "video_token_id": config.video_token_id,
+        "image_grid_pinpoints": config.image_grid_pinpoints,
+        "torch_dtype": "float32",
+        "dtype": "float32",
+    })
+}
+
+/// Reads it back; files of before 2026-11 have a `vision_config` as LLaVA has it.
+pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
+    let part = |key: &str| json.get(key).cloned().ok_or_else(|| format!("no `{key}`"));
+    let bad = |key: &str, error: serde_json::Error| format!("`{key}`: {error}");
+    if json.get("mmtrain_encoder").is_none() {
+        return llava::parse(json);
+    }
+    Ok(VlmConfig {
+        encoder: serde_json::from_value(part("mmtrain_encoder")?).map_err(|error| bad("mmtrain_encoder", error))?,
+        connector: serde_json::from_value(part("mmtrain_connector")?)
+            .map_err(|error| bad("mmtrain_connector", error))?,
+        text: text_of(json)?,
+        image_token_id: llava::image_token_id(json)?,
+        video_token_id: json.get("video_token_id").and_then(Value::as_u64).map(|id| id as usize),
+        image_grid_pinpoints: llava::pinpoints(json)?,
+    })
+}

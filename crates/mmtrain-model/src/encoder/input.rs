@@ -1,0 +1,146 @@
+//! Media in host memory to the inputs of an encoder's chains.
+
+use burn::prelude::*;
+use burn::tensor::TensorData;
+use mmtrain_media::{MediaLayout, SoundLayout};
+
+use super::chain::{ChainContext, ChainInput};
+use super::packed::{Grid, Packed};
+use super::{Encoder, Vit};
+use crate::attention::Mask;
+use crate::config::{AudioConfig, AudioFamily, EncoderConfig, FusedConfig, QwenVlVisionConfig, VitConfig};
+use crate::error::ModelError;
+
+/// A medium in host memory.
+#[derive(Debug, Clone, Copy)]
+pub struct MediumView<'a> {
+    /// What it is.
+    pub layout: &'a MediaLayout,
+    /// As many as the layout's shape says, row-major.
+    pub values: &'a [f32],
+}
+
+impl Encoder {
+    /// The inputs of the chains, for media in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Input`] for media that this encoder does not take.
+    pub fn inputs(
+        &self,
+        config: &EncoderConfig,
+        media: &[MediumView<'_>],
+        device: &Device,
+    ) -> Result<Vec<ChainInput>, ModelError> {
+        media.iter().try_for_each(check_values)?;
+        match (self, config) {
+            (Self::Vit(vit), EncoderConfig::Vit(config)) => Ok(vec![tiles(vit, pixels(config, media, device)?)]),
+            (Self::Fused(fused), EncoderConfig::Fused(config)) => {
+                let pixels = pixels(&config.first, media, device)?;
+                let second = rescaled(pixels.clone(), config);
+                Ok(vec![tiles(&fused.first, pixels), tiles(&fused.second, second)])
+            }
+            (Self::QwenVl(_), EncoderConfig::QwenVl(config)) => Ok(vec![patches(config, media, device)?]),
+            (Self::Audio(_), EncoderConfig::Audio(config)) => Ok(vec![sound(config, media, device)?]),
+            _ => Err(refused("the encoder is not the one that its configuration describes".into())),
+        }
+    }
+}
+
+fn check_values(medium: &MediumView<'_>) -> Result<(), ModelError> {
+    let (shape, found) = (medium.layout.shape(), medium.values.len());
+    if shape.iter().product::<usize>() == found {
+        return Ok(());
+    }
+    Err(refused(format!("a medium of shape {shape:?} with {found} values")))
+}
+
+fn refused(message: String) -> ModelError {
+    let hint = "the media were prepared for another model: see its preprocessor_config.json".into();
+    ModelError::Input { message, hint }
+}
+
+fn joined(media: &[MediumView<'_>]) -> Vec<f32> {
+    let mut values = Vec::with_capacity(media.iter().map(|medium| medium.values.len()).sum());
+    media.iter().for_each(|medium| values.extend_from_slice(medium.values));
+    values
+}
+
+/// `[tiles, 3, side, side]`
+fn pixels(config: &VitConfig, media: &[MediumView<'_>], device: &Device) -> Result<Tensor<4>, ModelError> {
+    let mut tiles = 0;
+    let mut sides = [config.vision.image_size; 2];
+    for (index, medium) in media.iter().enumerate() {
+        let &[count, 3, height, width] = medium.layout.shape().as_slice() else {
+            return Err(refused(format!("an image tower cannot take {:?}", medium.layout)));
+        };
+        if index == 0 && config.vision.takes_any_size() {
+            sides = [height, width];
+        }
+        if [height, width] != sides {
+            let [rows, cols] = sides;
+            return Err(refused(format!("tiles of {height} x {width} pixels where the others have {rows} x {cols}")));
+        }
+        tiles += count;
+    }
+    let [height, width] = sides;
+    Ok(Tensor::from_data(TensorData::new(joined(media), [tiles, 3, height, width]), device))
+}
+
+fn tiles(vit: &Vit, pixels: Tensor<4>) -> ChainInput {
+    let (values, grid) = vit.patches(pixels);
+    ChainInput { values, context: ChainContext { grid, ..ChainContext::default() } }
+}
+
+/// The first tower's pixels as the second one wants them.
+fn rescaled(pixels: Tensor<4>, config: &FusedConfig) -> Tensor<4> {
+    let device = pixels.device();
+    let channels = |part: usize| {
+        let values = config.rescale.map(|channel| channel[part]).to_vec();
+        Tensor::<4>::from_data(TensorData::new(values, [1, 3, 1, 1]), &device)
+    };
+    pixels * channels(0) + channels(1)
+}
+
+fn patches(config: &QwenVlVisionConfig, media: &[MediumView<'_>], device: &Device) -> Result<ChainInput, ModelError> {
+    let mut grids = Vec::with_capacity(media.len());
+    for medium in media {
+        let MediaLayout::Grid(grid) = medium.layout else {
+            return Err(refused(format!("Qwen2-VL's tower cannot take {:?}", medium.layout)));
+        };
+        if grid.patch_values() != config.patch_values() {
+            let (found, expected) = (grid.patch_values(), config.patch_values());
+            return Err(refused(format!("patches of {found} values, this tower's have {expected}")));
+        }
+        let [frames, rows, cols] = grid.thw().map(|size| size as usize);
+        grids.push(Grid { frames, rows, cols });
+    }
+    let packed = Packed::new(&grids, config.spatial_merge_size, config.head_dim(), config.rope_theta, device)?;
+    let shape = [1, packed.tokens(), config.patch_values()];
+    let values = Tensor::from_data(TensorData::new(joined(media), shape), device);
+    Ok(ChainInput { values, context: ChainContext { packed: Some(packed), ..ChainContext::default() } })
+}
+
+fn sound(config: &AudioConfig, media: &[MediumView<'_>], device: &Device) -> Result<ChainInput, ModelError> {
+    let (mels, frames) = (config.num_mel_bins, config.frames());
+    let mut keep = Vec::with_capacity(media.len() * config.max_source_positions);
+    for medium in media {
+        match medium.layout {
+            MediaLayout::Sound(sound) if medium.layout.shape() == [mels, frames] => keep.extend(heard(config, *sound)),
+            other => {
+                let message = format!("an audio encoder of {mels} mel bands and {frames} frames cannot take {other:?}");
+                return Err(refused(message));
+            }
+        }
+    }
+    let hidden = config.family == AudioFamily::Qwen2Audio && keep.contains(&false);
+    let attention = hidden.then(|| Mask::keys_kept(&keep, media.len(), device));
+    let values = Tensor::from_data(TensorData::new(joined(media), [media.len(), mels, frames]), device);
+    Ok(ChainInput { values, context: ChainContext { attention, ..ChainContext::default() } })
+}
+
+/// Which tokens of the blocks hold sound.
+fn heard(config: &AudioConfig, sound: SoundLayout) -> impl Iterator<Item = bool> {
+    let tokens = config.tokens_of(sound.valid_frames as usize);
+    (0..config.max_source_positions).map(move |token| token < tokens)
+}
