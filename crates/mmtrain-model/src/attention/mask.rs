@@ -26,6 +26,8 @@ pub struct Mask {
     padding: Vec<Vec<bool>>,
     /// Number of the segment of each position, ascending; others are hidden. `[batch or 1][keys]`
     segments: Vec<Vec<i64>>,
+    /// Positions that are hidden from each other and from nobody else. `[batch][keys]`
+    strangers: Vec<Vec<bool>>,
     device: Device,
     /// The bias of all scores, made when it is first asked for.
     whole: OnceLock<Tensor<4>>,
@@ -40,6 +42,7 @@ impl Mask {
             window: None,
             padding: Vec::new(),
             segments: Vec::new(),
+            strangers: Vec::new(),
             device: device.clone(),
             whole: OnceLock::new(),
         }
@@ -84,6 +87,16 @@ impl Mask {
         Self { segments: vec![segment_numbers(lengths, seq)], ..Self::open(seq, seq, device) }
     }
 
+    /// Positions that `marked` has do not see each other; they see all others and are seen by all others.
+    ///
+    /// What `_prepare_aspect_ratio_attention_mask` of `modeling_mllama.py` comes to. `marked` is row-major
+    /// `[batch, keys]`.
+    pub fn strangers(marked: &[bool], batch: usize, device: &Device) -> Self {
+        let keys = marked.len() / batch.max(1);
+        let strangers = marked.chunks_exact(keys.max(1)).map(<[bool]>::to_vec).collect();
+        Self { strangers, ..Self::open(keys, keys, device) }
+    }
+
     /// A query at position `i` sees, of the keys `j` that it would see, those with `j > i - window`.
     #[must_use]
     pub fn with_window(self, window: usize) -> Self {
@@ -122,7 +135,7 @@ impl Mask {
 
     /// Zero where a query sees a key, else [`HIDDEN`]. `[batch or 1, 1, queries, keys]`
     pub(super) fn bias(&self, queries: Range<usize>, keys: Range<usize>) -> Tensor<4> {
-        let batch = self.padding.len().max(self.segments.len()).max(1);
+        let batch = self.padding.len().max(self.segments.len()).max(self.strangers.len()).max(1);
         let positions = self.positions(queries);
         let shape = [batch, 1, positions.len(), keys.len()];
         let hidden = self.rules(&positions, &keys).into_iter().map(|hidden| hidden.expand(shape));
@@ -150,13 +163,24 @@ impl Mask {
         if !self.segments.is_empty() {
             rules.push(self.segment_rule(positions, keys));
         }
+        if !self.strangers.is_empty() {
+            rules.push(self.strangers_rule(positions, keys));
+        }
         rules
     }
 
     /// `[batch, 1, 1, keys]`
     fn padding_rule(&self, keys: &Range<usize>) -> Tensor<4, Bool> {
-        let values = self.padding.iter().flat_map(|row| row[keys.clone()].iter().copied()).collect::<Vec<_>>();
-        Tensor::from_data(TensorData::new(values, [self.padding.len(), 1, 1, keys.len()]), &self.device)
+        self.bools(&self.padding, keys, [self.padding.len(), 1, 1, keys.len()])
+    }
+
+    /// `[batch, 1, queries, keys]`
+    fn strangers_rule(&self, positions: &Range<usize>, keys: &Range<usize>) -> Tensor<4, Bool> {
+        let rows = self.strangers.len();
+        let query = self.bools(&self.strangers, positions, [rows, 1, positions.len(), 1]);
+        let key = self.bools(&self.strangers, keys, [rows, 1, 1, keys.len()]);
+        let [query, key] = [query, key].map(|x| x.expand([rows, 1, positions.len(), keys.len()]));
+        query.bool_and(key)
     }
 
     /// `[batch or 1, 1, queries, keys]`
@@ -167,6 +191,11 @@ impl Mask {
         let key = self.ints(&of(keys), [rows, 1, 1, keys.len()]);
         let [query, key] = [query, key].map(|x| x.expand([rows, 1, positions.len(), keys.len()]));
         query.not_equal(key)
+    }
+
+    fn bools(&self, rows: &[Vec<bool>], at: &Range<usize>, shape: [usize; 4]) -> Tensor<4, Bool> {
+        let values = rows.iter().flat_map(|row| row[at.clone()].iter().copied()).collect::<Vec<_>>();
+        Tensor::from_data(TensorData::new(values, shape), &self.device)
     }
 
     fn ints(&self, rows: &[Vec<i64>], shape: [usize; 4]) -> Tensor<4, Int> {
@@ -223,6 +252,12 @@ mod tests {
     #[test]
     fn blocks_see_themselves_in_both_directions() {
         assert_eq!(picture(&Mask::block_diagonal(&[1, 2], &Device::flex())), ["x..", ".xx", ".xx"]);
+    }
+
+    #[test]
+    fn strangers_are_hidden_from_each_other_only() {
+        let mask = Mask::strangers(&[false, true, true, true, false, false], 2, &Device::flex());
+        assert_eq!(picture(&mask), ["xxx", "x..", "x..", ".xx", "xxx", "xxx"]);
     }
 
     #[test]

@@ -40,12 +40,14 @@ fn masks() -> Vec<(&'static str, Option<Mask>)> {
     let device = Device::flex();
     let mut left = vec![1; 22];
     left[..4].fill(0);
+    let strangers = (0..22).map(|i| i % 3 == 1).collect::<Vec<_>>();
     vec![
         ("none", None),
         ("causal", Some(Mask::causal(11, 11, &device))),
         ("window", Some(Mask::causal(11, 11, &device).with_window(3))),
         ("left padding", Some(Mask::causal_with_padding(&left, 2, 11, &device))),
         ("packed", Some(Mask::packed(&[vec![4, 7], vec![5, 2, 3]], 11, &device))),
+        ("strangers", Some(Mask::strangers(&strangers, 2, &device))),
         ("blocks", Some(Mask::block_diagonal(&[3, 6, 2], &device))),
     ]
 }
