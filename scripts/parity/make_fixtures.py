@@ -11,10 +11,11 @@ import torch
 from transformers import (
     Blip2VisionConfig, Blip2VisionModel, CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model,
     Dinov2WithRegistersConfig, Dinov2WithRegistersModel, Idefics3VisionConfig, Idefics3VisionTransformer, LlamaConfig,
-    LlamaForCausalLM, LlavaConfig, LlavaForConditionalGeneration, MistralConfig, MistralForCausalLM, Qwen2AudioEncoder,
-    Qwen2AudioEncoderConfig, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, SiglipVisionConfig,
+    LlamaForCausalLM, LlavaConfig, LlavaForConditionalGeneration, MistralConfig, MistralForCausalLM, MllamaVisionModel,
+    Qwen2AudioEncoder, Qwen2AudioEncoderConfig, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, SiglipVisionConfig,
     SiglipVisionModel, WhisperConfig,
 )
+from transformers.models.mllama.configuration_mllama import MllamaVisionConfig
 from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionConfig
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -382,6 +383,51 @@ def idefics3_vision(out):
         out, "idefics3_vision", scramble(Idefics3VisionTransformer(Idefics3VisionConfig(**VISION))), SIGLIP_MISTAKES,
         "Idefics3 and SmolVLM: SigLIP with positions in buckets; the second image is 3 x 2 patches in a padded frame",
         inputs=dict(pixel_values=noise_tensor(2, 3, 28, 28), patch_attention_mask=mask),
+    )
+
+
+def mllama_forward(model, inputs):
+    """One picture per row. Tiles lie one after the other: [images * tiles, tokens, width]"""
+    r = model(
+        inputs["pixel_values"][:, None], aspect_ratio_ids=inputs["aspect_ratio_ids"],
+        aspect_ratio_mask=inputs["aspect_ratio_mask"][:, None],
+    )
+    outputs = {"last": r.last_hidden_state.flatten(0, 2)}
+    if "loss_weights" in inputs:
+        outputs["loss"] = (outputs["last"] * inputs["loss_weights"]).sum()[None]
+    return outputs
+
+
+@torch.no_grad()
+def open_gates(model):
+    """Far enough from zero that both sides of each gate count."""
+    for name, p in model.named_parameters():
+        if "gate" in name.split(".")[-1]:
+            p.add_(0.5)
+    return model
+
+
+MLLAMA = dict(
+    hidden_size=16, intermediate_size=24, num_hidden_layers=3, num_global_layers=2, attention_heads=2, image_size=14,
+    patch_size=4, norm_eps=1e-4, max_num_tiles=3, intermediate_layers_indices=[0, 2], vision_output_dim=48,
+    supported_aspect_ratios=[[1, 1], [1, 2], [1, 3], [2, 1]],
+)
+
+
+@recipe
+def mllama_vision(out):
+    # Ten tokens of a tile are padded to sixteen; two, one and no tiles are padding.
+    ids = torch.tensor([[1], [4], [3]])
+    mask = torch.tensor([[1, 0, 0], [1, 1, 0], [1, 1, 1]])
+    tower(
+        out, "mllama_vision", open_gates(scramble(MllamaVisionModel(MllamaVisionConfig(**MLLAMA)))),
+        {
+            "gelu (tanh)": {"hidden_act": "gelu_pytorch_tanh"}, "norm_eps 1e-5": {"norm_eps": 1e-5},
+            "other blocks saved": {"intermediate_layers_indices": [1, 2]},
+        },
+        "Mllama's tower: pictures of one, two and three tiles; norm_eps is not that of the norms around the transformers",
+        inputs=dict(pixel_values=noise_tensor(3, 3, 3, 14, 14), aspect_ratio_ids=ids, aspect_ratio_mask=mask),
+        forward=mllama_forward, grads=True,
     )
 
 

@@ -11,6 +11,7 @@ mod connector;
 mod encoder;
 mod hf;
 mod limits;
+mod mllama;
 mod qwen_vl;
 mod text;
 mod vision;
@@ -22,7 +23,11 @@ pub use activation::Activation;
 pub use audio::{AudioConfig, AudioFamily};
 pub use connector::{ConnectorConfig, MlpConfig, PerceiverConfig, QFormerConfig};
 pub use encoder::{EncoderConfig, FusedConfig, VideoFeatures, VitConfig};
-pub use hf::{HubClass, MODEL_TYPES, read_audio, read_encoder, read_qwen_vl_vision, read_text, read_vision, read_vlm};
+pub use hf::{
+    HubClass, MODEL_TYPES, read_audio, read_encoder, read_mllama_vision, read_qwen_vl_vision, read_text, read_vision,
+    read_vlm,
+};
+pub use mllama::MllamaVisionConfig;
 pub use qwen_vl::QwenVlVisionConfig;
 pub use text::{RopeScaling, SlidingWindow, TextConfig, TextFamily, YarnScaling};
 pub use vision::{FeatureSelect, VisionConfig, VisionFamily};

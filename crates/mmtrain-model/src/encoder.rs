@@ -7,6 +7,7 @@
 //! - [`input`]: media in host memory to what the stem takes; [`parts`]: how features lie behind it
 //! - [`vit`]: one vision transformer for CLIP, SigLIP, DINOv2, BLIP-2 (EVA) and Idefics3;
 //!   [`embeddings`] is its stem, [`interpolate`] and [`buckets`] place patches on another grid
+//! - [`mllama`]: Mllama's tower for pictures in tiles
 //! - [`qwen_vl`]: Qwen2-VL's tower for pictures and videos of any size, which [`packed`] makes one
 //!   sequence; [`merger`] is its connector
 //! - [`whisper`]: Whisper's encoder and Qwen2-Audio's
@@ -18,6 +19,7 @@ pub mod input;
 pub mod interpolate;
 pub mod keys;
 pub mod merger;
+pub mod mllama;
 pub mod packed;
 pub mod parts;
 pub mod qwen_vl;

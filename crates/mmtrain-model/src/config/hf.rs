@@ -8,6 +8,7 @@ mod audio;
 mod encoder;
 mod keys;
 mod llava;
+mod mllama;
 mod own;
 mod qwen_vl;
 mod text;
@@ -18,9 +19,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{AudioConfig, EncoderConfig, QwenVlVisionConfig, TextConfig, VisionConfig, VlmConfig};
+use super::{AudioConfig, EncoderConfig, MllamaVisionConfig, QwenVlVisionConfig, TextConfig, VisionConfig, VlmConfig};
 use crate::error::ModelError;
 use audio::parse_audio;
+use mllama::parse_mllama_vision;
 use qwen_vl::parse_qwen_vl_vision;
 use text::text_of;
 use vision::parse_vision;
@@ -38,6 +40,13 @@ pub fn read_vision(dir: &Path) -> Result<VisionConfig, ModelError> {
 pub fn read_qwen_vl_vision(dir: &Path) -> Result<QwenVlVisionConfig, ModelError> {
     let json = load(dir)?;
     parse_qwen_vl_vision(json.get("vision_config").unwrap_or(&json)).map_err(|message| at(dir, message))
+}
+
+/// Reads `config.json` of a Mllama, or of its tower alone.
+pub fn read_mllama_vision(dir: &Path) -> Result<MllamaVisionConfig, ModelError> {
+    let json = load(dir)?;
+    let config = parse_mllama_vision(json.get("vision_config").unwrap_or(&json));
+    config.and_then(|config| config.check().map(|()| config)).map_err(|message| at(dir, message))
 }
 
 /// Reads `config.json` of a Whisper, a Qwen2-Audio, or an audio encoder alone.

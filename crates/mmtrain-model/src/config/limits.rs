@@ -2,8 +2,8 @@
 //! of sizes fit and nothing absurd is built.
 
 use super::{
-    AudioConfig, ConnectorConfig, EncoderConfig, FusedConfig, QwenVlVisionConfig, TextConfig, VideoFeatures,
-    VisionConfig, VlmConfig,
+    AudioConfig, ConnectorConfig, EncoderConfig, FusedConfig, MllamaVisionConfig, QwenVlVisionConfig, TextConfig,
+    VideoFeatures, VisionConfig, VlmConfig,
 };
 
 /// Widths, vocabularies and positions.
@@ -12,6 +12,10 @@ const MAX_SIZE: usize = 1 << 24;
 const MAX_LAYERS: usize = 4096;
 /// Pixels along a side.
 const MAX_SIDE: usize = 1 << 14;
+/// Tiles of a picture, and aspect ratios.
+const MAX_TILES: usize = 1 << 8;
+/// Numbers in one table.
+const MAX_TABLE: usize = 1 << 34;
 
 impl VisionConfig {
     /// Whether these sizes can be those of a tower.
@@ -117,6 +121,23 @@ impl AudioConfig {
             at_most(key, value, MAX_SIZE)?;
         }
         Ok(())
+    }
+}
+
+impl MllamaVisionConfig {
+    /// Whether these sizes can be those of a tower.
+    pub fn check(&self) -> Result<(), String> {
+        at_most("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS)?;
+        at_most("num_global_layers", self.num_global_layers, MAX_LAYERS)?;
+        at_most("image_size", self.image_size, MAX_SIDE)?;
+        at_most("max_num_tiles", self.max_num_tiles, MAX_TILES)?;
+        at_most("supported_aspect_ratios", self.aspect_ratios.len(), MAX_TILES)?;
+        for (key, value) in [("hidden_size", self.hidden_size), ("intermediate_size", self.intermediate_size)] {
+            at_most(key, value, MAX_SIZE)?;
+        }
+        let table = [self.num_ratio_ids(), self.max_num_tiles, self.num_tokens(), self.hidden_size];
+        at_most("positions of all tiles", table.into_iter().fold(1, usize::saturating_mul), MAX_TABLE)?;
+        epsilon("norm_eps", self.norm_eps)
     }
 }
 

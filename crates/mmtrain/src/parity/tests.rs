@@ -56,7 +56,7 @@ fn every_committed_case_passes() {
         assert_eq!(report.gradients.is_some(), dir.join("grads").is_dir(), "{report}");
         seen += 1;
     }
-    assert!(seen >= 34, "{seen} cases");
+    assert!(seen >= 35, "{seen} cases");
 }
 
 #[test]
@@ -160,6 +160,8 @@ fn mistakes_in_a_tower_are_seen() {
     fails("dinov2_swiglu", |config| config["layer_norm_eps"] = json!(1e-5));
     fails("dinov2_registers", |config| config["model_type"] = json!("dinov2"));
     fails("blip2_vision", |config| config["num_attention_heads"] = json!(2));
+    fails("mllama_vision", |config| config["norm_eps"] = json!(1e-5));
+    fails("mllama_vision", |config| config["intermediate_layers_indices"] = json!([1, 2]));
     fails("idefics3_vision", |config| config["model_type"] = json!("siglip_vision_model"));
 }
 
@@ -259,6 +261,8 @@ fn what_cannot_be_compared_is_an_error_that_says_why() {
     says(&cases().join("llava"), Some(&cases().join("llama/io.safetensors")), "cannot take");
     let smaller = cases().join("clip_vision_low_variance/io.safetensors");
     says(&cases().join("siglip_vision"), Some(&smaller), "shape [2, 3, 20, 20], this encoder takes [_, 3, 28, 28]");
+    let ratios = changed("mllama_vision", |config| config["supported_aspect_ratios"][0] = json!([3, 1]));
+    says(ratios.path(), None, "not the tiles of ratios [1, 4, 3]");
     let masked = changed("llava", |_| {});
     rewrite(&masked.path().join("io.safetensors"), |name, values| {
         if name == "in.attention_mask" {

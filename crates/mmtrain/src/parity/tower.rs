@@ -5,9 +5,11 @@
 //! - [`stretches`]: any tower as stem, blocks and last step, forward and block-wise backward
 //! - [`vit`]: the towers that one ViT covers
 //! - [`qwen_vl`]: Qwen2-VL's, with its merger
+//! - [`mllama`]: Mllama's, whose blocks hand on saved states
 //! - [`audio`]: Whisper's and Qwen2-Audio's
 
 mod audio;
+mod mllama;
 mod qwen_vl;
 mod stretches;
 mod vit;
@@ -23,11 +25,12 @@ use mmtrain_model::weights::StoredTensor;
 use super::recorded::Recorded;
 use super::{Computed, values};
 use audio::AudioTower;
+use mllama::MllamaTower;
 use qwen_vl::QwenVlTower;
 use vit::VitTower;
 
 /// Each `model_type` of a bare tower.
-pub(super) const TOWERS: [&str; 10] = [
+pub(super) const TOWERS: [&str; 11] = [
     "clip_vision_model",
     "siglip_vision_model",
     "dinov2",
@@ -35,6 +38,7 @@ pub(super) const TOWERS: [&str; 10] = [
     "blip_2_vision_model",
     "idefics3_vision",
     "smolvlm_vision",
+    "mllama_vision_model",
     "qwen2_vl_vision",
     "whisper",
     "qwen2_audio_encoder",
@@ -52,6 +56,7 @@ pub(super) struct Tower {
 #[expect(clippy::large_enum_variant, reason = "one per run")]
 enum Net {
     Vit(VitTower),
+    Mllama(MllamaTower),
     QwenVl(QwenVlTower),
     Audio(AudioTower),
 }
@@ -63,6 +68,7 @@ impl Tower {
             return Ok(None);
         }
         let net = match kind {
+            "mllama_vision_model" => Net::Mllama(MllamaTower::load(dir, device)?),
             "qwen2_vl_vision" => Net::QwenVl(QwenVlTower::load(dir, device)?),
             "whisper" | "qwen2_audio_encoder" => Net::Audio(AudioTower::load(dir, device)?),
             _ => Net::Vit(VitTower::load(dir, device)?),
@@ -79,6 +85,7 @@ impl Tower {
     pub(super) fn infos(&self) -> Vec<ParamInfo> {
         match &self.net {
             Net::Vit(tower) => tower.infos(),
+            Net::Mllama(tower) => tower.infos(),
             Net::QwenVl(tower) => tower.infos(),
             Net::Audio(tower) => tower.infos(),
         }
@@ -88,6 +95,7 @@ impl Tower {
     pub(super) fn gradients(&self, recorded: &Recorded) -> anyhow::Result<[FlatTensors; 2]> {
         match &self.net {
             Net::Vit(tower) => tower.gradients(recorded),
+            Net::Mllama(tower) => tower.gradients(recorded),
             Net::QwenVl(tower) => tower.gradients(recorded),
             Net::Audio(tower) => tower.gradients(recorded),
         }
@@ -102,6 +110,7 @@ pub(super) fn compute(tower: &Tower, recorded: &Recorded, name: &str) -> anyhow:
     }
     match &tower.net {
         Net::Vit(tower) => tower.compute(recorded, name),
+        Net::Mllama(tower) => tower.compute(recorded, name),
         Net::QwenVl(tower) => tower.compute(recorded, name),
         Net::Audio(tower) => tower.compute(recorded, name),
     }

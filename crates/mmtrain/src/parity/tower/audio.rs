@@ -96,7 +96,7 @@ impl Stretches<3> for AudioRun<'_> {
         self.encoder.without_blocks()
     }
 
-    fn scope(index: usize) -> String {
+    fn scope(&self, index: usize) -> String {
         format!("layers.{index}.")
     }
 

@@ -116,7 +116,7 @@ impl Stretches<3> for QwenVlRun<'_> {
         self.tower.merger.clone()
     }
 
-    fn scope(index: usize) -> String {
+    fn scope(&self, index: usize) -> String {
         format!("blocks.{index}.")
     }
 

@@ -21,8 +21,8 @@ pub(super) trait Stretches<const D: usize> {
     fn stem(&self) -> Self::Stem;
     fn blocks(&self) -> &[Self::Block];
     fn last(&self) -> Self::Last;
-    /// The path from the tower to a block.
-    fn scope(index: usize) -> String;
+    /// The path from the tower to a block's parameters.
+    fn scope(&self, index: usize) -> String;
 
     fn embed(&self, stem: &Self::Stem, input: Tensor<D>) -> Tensor<3>;
     fn block(&self, block: &Self::Block, x: Tensor<3>) -> Tensor<3>;
@@ -80,8 +80,8 @@ fn last_part<const D: usize, T: Stretches<D>>(_tower: &T) -> Part {
     T::LAST
 }
 
-fn block_place<const D: usize, T: Stretches<D>>(_tower: &T, index: usize) -> Place {
-    place(Part::Encoder, T::scope(index))
+fn block_place<const D: usize, T: Stretches<D>>(tower: &T, index: usize) -> Place {
+    place(Part::Encoder, tower.scope(index))
 }
 
 fn place(part: Part, scope: String) -> Place {

@@ -130,7 +130,7 @@ impl Stretches<4> for VitRun<'_> {
         self.vit.without_blocks()
     }
 
-    fn scope(index: usize) -> String {
+    fn scope(&self, index: usize) -> String {
         format!("encoder.layers.{index}.")
     }
 
