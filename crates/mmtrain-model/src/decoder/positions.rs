@@ -3,10 +3,11 @@
 //! The rule of the paper (Wang et al., 2024, arXiv:2409.12191, section 2.1) and of `get_rope_index` in
 //! `modeling_qwen2_vl.py` of transformers 4: text takes the next position on all three axes; a picture or
 //! video of `t × h × w` merged patches spans `t`, `h` and `w` positions from the next one on; what comes
-//! behind starts above the largest of them. Transformers 5 goes on at `start + max(h, w)` instead, so that
+//! behind starts above the largest of them. Qwen2.5-VL spreads the frames of a video by the seconds between
+//! them ([`Positions::timed`]). Transformers 5 goes on at `start + max(h, w)` instead, so that
 //! text behind a video of many frames takes positions that the video has already; that is not followed.
 
-use std::iter::repeat_n;
+use std::iter::{repeat, repeat_n};
 
 use crate::error::ModelError;
 
@@ -61,25 +62,45 @@ impl Positions {
         images: &[Grid],
         videos: &[Grid],
     ) -> Result<Self, ModelError> {
-        let (mut images, mut videos) = (images.iter(), videos.iter());
+        Self::timed(input_ids, placeholders, images, videos, &vec![1.0; videos.len()])
+    }
+
+    /// As [`of`](Self::of), for Qwen2.5-VL: frame `i` of a video stands `i * interval` positions behind its first,
+    /// rounded down.
+    ///
+    /// `intervals`: for each video, `tokens_per_second` times the seconds that pass from one frame (pair) to the
+    /// next (`second_per_grid_ts`).
+    ///
+    /// Follows `get_rope_index` of `modeling_qwen2_5_vl.py`, product in f32 as there. Transformers 4.57 rounds the
+    /// seconds down before it multiplies, so that at two or more frame pairs a second all stand at one position;
+    /// that is not followed (neither by version 5).
+    pub fn timed(
+        input_ids: &[i32],
+        placeholders: &Placeholders,
+        images: &[Grid],
+        videos: &[Grid],
+        intervals: &[f64],
+    ) -> Result<Self, ModelError> {
+        check_intervals(intervals, videos.len())?;
+        let (mut images, mut videos) = (images.iter().zip(repeat(&1.0)), videos.iter().zip(intervals));
         let mut positions = Self::default();
         let mut rest = input_ids;
         while let Some(&id) = rest.first() {
-            let grids = match id {
-                id if id == placeholders.image => &mut images,
-                id if id == placeholders.video => &mut videos,
+            let next = match id {
+                id if id == placeholders.image => images.next(),
+                id if id == placeholders.video => videos.next(),
                 _ => {
                     positions.text(1);
                     rest = &rest[1..];
                     continue;
                 }
             };
-            let grid =
-                grids.next().ok_or_else(|| mismatch(format!("placeholder {id} has no picture or video left")))?;
+            let (grid, interval) =
+                next.ok_or_else(|| mismatch(format!("placeholder {id} has no picture or video left")))?;
             rest = &rest[run(rest, id, *grid, placeholders.merge)?..];
-            positions.media(grid.merged(placeholders.merge));
+            positions.media(grid.merged(placeholders.merge), *interval);
         }
-        match images.len() + videos.len() {
+        match images.count() + videos.count() {
             0 => Ok(positions),
             left => Err(mismatch(format!("{left} picture(s) or video(s) have no placeholders"))),
         }
@@ -116,17 +137,28 @@ impl Positions {
         self.next += count;
     }
 
-    fn media(&mut self, [frames, height, width]: [usize; 3]) {
+    fn media(&mut self, [frames, height, width]: [usize; 3], interval: f64) {
         let start = self.next;
+        let time_of = |frame: usize| (frame as f32 * interval as f32) as usize;
         let [time, top, left] = &mut self.axes;
         for frame in 0..frames {
             for row in 0..height {
-                time.extend(repeat_n(start + frame, width));
+                time.extend(repeat_n(start + time_of(frame), width));
                 top.extend(repeat_n(start + row, width));
                 left.extend(start..start + width);
             }
         }
-        self.next = start + frames.max(height).max(width);
+        self.next = start + (time_of(frames - 1) + 1).max(height).max(width);
+    }
+}
+
+fn check_intervals(intervals: &[f64], videos: usize) -> Result<(), ModelError> {
+    if intervals.len() != videos {
+        return Err(mismatch(format!("{} interval(s) for {videos} video(s)", intervals.len())));
+    }
+    match intervals.iter().find(|interval| !(0.0..1e6).contains(*interval)) {
+        None => Ok(()),
+        Some(interval) => Err(mismatch(format!("frames of a video {interval} positions apart"))),
     }
 }
 
@@ -182,6 +214,33 @@ mod tests {
         assert_eq!(delta, -12);
         assert_eq!(positions.following(2).axes(), &[vec![14, 15], vec![14, 15], vec![14, 15]]);
         assert_eq!(positions.following(2).next(), 16);
+    }
+
+    /// What transformers 4.57.6 gives for `tokens_per_second` 2 and two seconds per frame pair.
+    #[test]
+    fn frames_of_qwen2_5_vl_stand_as_far_apart_as_their_seconds() {
+        let ids = [&[5, 102][..], &[101; 12], &[103, 6, 102], &[100; 6], &[103, 7, 8]].concat();
+        let timed = |interval| {
+            Positions::timed(&ids, &QWEN, &[grid(1, 4, 6)], &[grid(3, 4, 4)], &[interval]).expect("they fit")
+        };
+        let positions = timed(4.0);
+        let time = [0, 1, 2, 2, 2, 2, 6, 6, 6, 6, 10, 10, 10, 10, 11, 12, 13, 14, 14, 14, 14, 14, 14, 17, 18, 19];
+        let height = [0, 1, 2, 2, 3, 3, 2, 2, 3, 3, 2, 2, 3, 3, 11, 12, 13, 14, 14, 14, 15, 15, 15, 17, 18, 19];
+        let width = [0, 1, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 11, 12, 13, 14, 15, 16, 14, 15, 16, 17, 18, 19];
+        assert_eq!(positions.axes(), &[time.to_vec(), height.to_vec(), width.to_vec()]);
+        assert_eq!(positions.next() as i64 - ids.len() as i64, -6);
+        assert_eq!(timed(1.5).axes()[0][2..14], [2, 2, 2, 2, 3, 3, 3, 3, 5, 5, 5, 5], "rounded down");
+    }
+
+    #[test]
+    fn intervals_that_do_not_fit_are_refused() {
+        let says = |intervals: &[f64]| {
+            let positions = Positions::timed(&[101], &QWEN, &[], &[grid(1, 2, 2)], intervals);
+            positions.expect_err("refused").to_string()
+        };
+        assert!(says(&[]).contains("0 interval(s) for 1 video(s)"));
+        assert!(says(&[-1.0]).contains("-1 positions apart"));
+        assert!(says(&[f64::NAN]).contains("NaN"));
     }
 
     #[test]
