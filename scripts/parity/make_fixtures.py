@@ -16,6 +16,8 @@ from transformers import (
     SiglipVisionModel, WhisperConfig,
 )
 from transformers.models.mllama.configuration_mllama import MllamaVisionConfig
+from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionConfig
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -446,6 +448,8 @@ def another_epsilon(eps):
         for module in model.modules():
             if isinstance(module, torch.nn.LayerNorm):
                 module.eps = eps
+            elif hasattr(module, "variance_epsilon"):
+                module.variance_epsilon = eps
     return change
 
 
@@ -460,6 +464,29 @@ def qwen2_vl_vision(out):
         {"gelu (erf)": {"hidden_act": "gelu"}, "eps 1e-5": another_epsilon(1e-5)},
         "Qwen2-VL's tower and merger on an image, a video of two frame pairs and an image",
         inputs=dict(pixel_values=noise_tensor(72, 3 * 2 * 4 * 4), grid_thw=grid),
+        forward=qwen_vl_forward, grads=True, weights_of="merged",
+    )
+
+
+# A window is 2 x 2 blocks of 2 x 2 patches.
+QWEN2_5_VL = dict(
+    depth=3, hidden_size=16, out_hidden_size=24, num_heads=2, intermediate_size=20, patch_size=4, window_size=16,
+    fullatt_block_indexes=[1],
+)
+
+
+@recipe
+def qwen2_5_vl_vision(out):
+    grid = torch.tensor([[1, 6, 10], [1, 4, 4], [2, 4, 6]])
+    model = Qwen2_5_VisionTransformerPretrainedModel(Qwen2_5_VLVisionConfig(**QWEN2_5_VL))
+    tower(
+        out, "qwen2_5_vl_vision", quiet(scramble(model), 0.1),
+        {
+            "gelu (erf)": {"hidden_act": "gelu"}, "eps 1e-5": another_epsilon(1e-5), "windows only": {"fullatt_block_indexes": []},
+            "frames only": {"fullatt_block_indexes": [0, 1, 2]}, "other windows": {"window_size": 24},
+        },
+        "Qwen2.5-VL's tower and merger on two images and a video: windows cut at the border, one block sees the frame",
+        inputs=dict(pixel_values=noise_tensor(124, 3 * 2 * 4 * 4), grid_thw=grid),
         forward=qwen_vl_forward, grads=True, weights_of="merged",
     )
 

@@ -44,6 +44,7 @@ def load(folder):
 LANGUAGE_MODELS = ("llama", "mistral", "qwen2", "qwen3")
 FORWARD = {
     "llava": make_fixtures.vlm_forward, "qwen2_vl_vision": make_fixtures.qwen_vl_forward,
+    "qwen2_5_vl_vision": make_fixtures.qwen_vl_forward,
     "mllama_vision_model": make_fixtures.mllama_forward,
     "whisper": make_fixtures.audio_forward, "qwen2_audio_encoder": make_fixtures.audio_forward,
 } | dict.fromkeys(LANGUAGE_MODELS, make_fixtures.lm_forward)

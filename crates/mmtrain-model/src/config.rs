@@ -28,7 +28,7 @@ pub use hf::{
     read_vlm,
 };
 pub use mllama::MllamaVisionConfig;
-pub use qwen_vl::QwenVlVisionConfig;
+pub use qwen_vl::{QwenVlFamily, QwenVlVisionConfig, WindowConfig};
 pub use text::{RopeScaling, SlidingWindow, TextConfig, TextFamily, YarnScaling};
 pub use vision::{FeatureSelect, VisionConfig, VisionFamily};
 

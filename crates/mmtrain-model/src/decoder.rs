@@ -232,16 +232,20 @@ fn head_norm(norm: Option<&RmsNorm>, heads: Tensor<4>) -> Tensor<4> {
 
 impl DecoderMlp {
     fn new(config: &TextConfig, device: &Device) -> Self {
-        let (hidden, inner, bias) = (config.hidden_size, config.intermediate_size, config.mlp_bias);
+        Self::of([config.hidden_size, config.intermediate_size], config.mlp_bias, config.hidden_act, device)
+    }
+
+    /// Of these widths, outside and inside. Qwen2.5-VL's tower has it too.
+    pub(crate) fn of([hidden, inner]: [usize; 2], bias: bool, act: Activation, device: &Device) -> Self {
         Self {
             gate_proj: linear(hidden, inner, bias, device),
             up_proj: linear(hidden, inner, bias, device),
             down_proj: linear(inner, hidden, bias, device),
-            act: config.hidden_act,
+            act,
         }
     }
 
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let gate = self.act.apply(self.gate_proj.forward(x.clone()));
         self.down_proj.forward(gate * self.up_proj.forward(x))
     }

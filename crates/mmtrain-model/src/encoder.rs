@@ -8,8 +8,8 @@
 //! - [`vit`]: one vision transformer for CLIP, SigLIP, DINOv2, BLIP-2 (EVA) and Idefics3;
 //!   [`embeddings`] is its stem, [`interpolate`] and [`buckets`] place patches on another grid
 //! - [`mllama`]: Mllama's tower for pictures in tiles
-//! - [`qwen_vl`]: Qwen2-VL's tower for pictures and videos of any size, which [`packed`] makes one
-//!   sequence; [`merger`] is its connector
+//! - [`qwen_vl`]: the tower of Qwen2-VL and Qwen2.5-VL for pictures and videos of any size, which
+//!   [`packed`] makes one sequence, in [`windows`] for Qwen2.5-VL; [`merger`] is its connector
 //! - [`whisper`]: Whisper's encoder and Qwen2-Audio's
 
 pub mod buckets;
@@ -25,6 +25,7 @@ pub mod parts;
 pub mod qwen_vl;
 pub mod vit;
 pub mod whisper;
+mod windows;
 
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::prelude::*;

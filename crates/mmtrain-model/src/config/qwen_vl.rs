@@ -1,18 +1,41 @@
-//! Qwen2-VL's tower and merger.
+//! The tower and merger of Qwen2-VL and Qwen2.5-VL.
 
 use serde::{Deserialize, Serialize};
 
 use super::Activation;
 
-/// Qwen2-VL's tower and merger. `transformers` calls the tower's width `embed_dim` and the decoder's
-/// `hidden_size`; here each has the name that it has elsewhere.
+/// What differs between the two generations; the rest follows from it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QwenVlFamily {
+    /// Qwen2-VL: LayerNorm, a two-layer MLP, every patch sees its frame.
+    Qwen2,
+    /// Qwen2.5-VL: RMSNorm, a gated MLP, most blocks see only a window of the frame.
+    Qwen2_5(WindowConfig),
+}
+
+/// Qwen2.5-VL's windows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WindowConfig {
+    /// Side of a window, pixels (`window_size`).
+    pub size: usize,
+    /// Blocks that see the whole frame nevertheless (`fullatt_block_indexes`).
+    pub whole_frame_blocks: Vec<usize>,
+    /// Positions in time that a second of video takes in the decoder.
+    pub tokens_per_second: f64,
+}
+
+/// The tower and merger of Qwen2-VL and Qwen2.5-VL. `transformers` calls Qwen2-VL's widths `embed_dim`
+/// (tower) and `hidden_size` (decoder); here each has the name that it has elsewhere.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QwenVlVisionConfig {
-    /// Width of the tower (`embed_dim`).
+    /// Which generation.
+    pub family: QwenVlFamily,
+    /// Width of the tower (`embed_dim`; Qwen2.5-VL: `hidden_size`).
     pub hidden_size: usize,
-    /// Width of the decoder, into which the merger maps (`hidden_size`).
+    /// Width of the decoder, into which the merger maps (`hidden_size`; Qwen2.5-VL: `out_hidden_size`).
     pub out_hidden_size: usize,
-    /// Width inside the MLP (`embed_dim * mlp_ratio`).
+    /// Width inside the MLP (`embed_dim * mlp_ratio`; Qwen2.5-VL: `intermediate_size`).
     pub intermediate_size: usize,
     /// Blocks (`depth`).
     pub num_hidden_layers: usize,
@@ -39,5 +62,23 @@ impl QwenVlVisionConfig {
     /// Width of an attention head.
     pub fn head_dim(&self) -> usize {
         self.hidden_size / self.num_attention_heads
+    }
+
+    /// Qwen2.5-VL's windows.
+    pub fn windows(&self) -> Option<&WindowConfig> {
+        match &self.family {
+            QwenVlFamily::Qwen2 => None,
+            QwenVlFamily::Qwen2_5(windows) => Some(windows),
+        }
+    }
+
+    /// Side of a window in blocks of patches that the merger joins.
+    pub fn window_side(&self) -> Option<usize> {
+        self.windows().map(|windows| windows.size / self.spatial_merge_size / self.patch_size)
+    }
+
+    /// Whether a block sees windows rather than frames.
+    pub fn sees_windows(&self, block: usize) -> bool {
+        self.windows().is_some_and(|windows| !windows.whole_frame_blocks.contains(&block))
     }
 }

@@ -1,21 +1,21 @@
-//! Qwen2-VL's connector: neighbouring patches become one token of the decoder.
+//! The connector of Qwen2-VL and Qwen2.5-VL: neighbouring patches become one token of the decoder.
 //!
 //! `linear_2(gelu(linear_1(blocks(norm(x)))))`, where a block is `merge` x `merge` patches, which lie
-//! one after the other. Follows `PatchMerger` of `modeling_qwen2_vl.py`; its `mlp.0` and `mlp.2` are
+//! one after the other. Follows `PatchMerger` of `modeling_qwen2_vl.py` and `modeling_qwen2_5_vl.py`; its `mlp.0` and `mlp.2` are
 //! `linear_1` and `linear_2` here, as in the other connectors.
 
-use burn::nn::{LayerNorm, LayerNormConfig, Linear};
+use burn::nn::Linear;
 use burn::prelude::*;
 
 use super::linear;
-use super::qwen_vl::NORM_EPS;
+use super::qwen_vl::QwenVlNorm;
 use crate::config::{Activation, QwenVlVisionConfig};
 
 /// The merger.
 #[derive(Module, Debug)]
 pub struct PatchMerger {
     /// On each patch.
-    pub ln_q: LayerNorm,
+    pub ln_q: QwenVlNorm,
     /// Two layers on each block of patches.
     pub linear: Vec<Linear>,
     #[module(skip)]
@@ -28,7 +28,7 @@ impl PatchMerger {
         let block = config.spatial_merge_size * config.spatial_merge_size;
         let width = config.hidden_size * block;
         Self {
-            ln_q: LayerNormConfig::new(config.hidden_size).with_epsilon(NORM_EPS).init(device),
+            ln_q: QwenVlNorm::new(config, device),
             linear: vec![linear(width, width, true, device), linear(width, config.out_hidden_size, true, device)],
             block,
         }

@@ -1,20 +1,26 @@
-//! Qwen2-VL's image and video tower, up to the merger.
+//! The image and video tower of Qwen2-VL and Qwen2.5-VL, up to the merger.
 //!
 //! Dims: `tokens` patches of all pictures one after the other, `hidden` width, `input` values of a
 //! patch. Pictures of all sizes make one sequence; [`Packed`] keeps them apart. Follows
-//! `modeling_qwen2_vl.py` (`Qwen2VisionTransformerPretrainedModel`), whose names the fields have.
-//! There is no norm after the blocks: the merger begins with one.
+//! `modeling_qwen2_vl.py` (`Qwen2VisionTransformerPretrainedModel`) and `modeling_qwen2_5_vl.py`
+//! (`Qwen2_5_VisionTransformerPretrainedModel`), whose names the fields have. There is no norm after the
+//! blocks: the merger begins with one.
+//!
+//! The blocks of Qwen2.5-VL see the patches window by window. The reference puts them back behind the
+//! merger; here that is [`QwenVlVision::finish`], before it, which comes to the same, since the merger
+//! looks at each of its blocks alone, and the features of both towers are in the order of the picture.
 
-use burn::nn::{LayerNorm, LayerNormConfig, Linear};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear, RmsNorm, RmsNormConfig};
 use burn::prelude::*;
 
 use super::linear;
-use super::packed::Packed;
+use super::packed::{Packed, Sight};
 use super::vit::{PlainMlp, split_qkv};
-use crate::config::QwenVlVisionConfig;
+use crate::config::{QwenVlFamily, QwenVlVisionConfig};
+use crate::decoder::DecoderMlp;
 
 /// Added to the variance in each norm; no configuration has it.
-pub(super) const NORM_EPS: f64 = 1e-6;
+const NORM_EPS: f64 = 1e-6;
 
 /// The tower.
 #[derive(Module, Debug)]
@@ -36,13 +42,31 @@ pub struct PatchEmbed {
 #[derive(Module, Debug)]
 pub struct QwenVlBlock {
     /// Before attention.
-    pub norm1: LayerNorm,
-    /// Self-attention within a frame.
+    pub norm1: QwenVlNorm,
+    /// Self-attention within a frame or window.
     pub attn: QwenVlAttention,
     /// Before the MLP.
-    pub norm2: LayerNorm,
-    /// Two layers.
-    pub mlp: PlainMlp,
+    pub norm2: QwenVlNorm,
+    /// Widens and narrows.
+    pub mlp: QwenVlMlp,
+}
+
+/// The norm of blocks and merger.
+#[derive(Module, Debug)]
+pub enum QwenVlNorm {
+    /// Qwen2-VL.
+    Layer(LayerNorm),
+    /// Qwen2.5-VL.
+    Rms(RmsNorm),
+}
+
+/// What widens and narrows each token.
+#[derive(Module, Debug)]
+pub enum QwenVlMlp {
+    /// Qwen2-VL: two layers.
+    Plain(PlainMlp),
+    /// Qwen2.5-VL: as a decoder has it, with biases.
+    Gated(DecoderMlp),
 }
 
 /// Attention with rotary positions along both axes.
@@ -54,6 +78,8 @@ pub struct QwenVlAttention {
     pub proj: Linear,
     #[module(skip)]
     heads: usize,
+    #[module(skip)]
+    sight: Sight,
 }
 
 impl QwenVlVision {
@@ -61,22 +87,32 @@ impl QwenVlVision {
     pub fn new(config: &QwenVlVisionConfig, num_layers: usize, device: &Device) -> Self {
         Self {
             patch_embed: PatchEmbed { proj: linear(config.patch_values(), config.hidden_size, false, device) },
-            blocks: (0..num_layers).map(|_| QwenVlBlock::new(config, device)).collect(),
+            blocks: (0..num_layers).map(|index| QwenVlBlock::new(config, index, device)).collect(),
         }
     }
 
-    /// The input of the first block.
+    /// The input of the first block, in the order of the windows where there are some.
     ///
     /// # Shapes
     ///
     /// - `patches`: `[1, tokens, input]`; returns `[1, tokens, hidden]`
-    pub fn embed(&self, patches: Tensor<3>) -> Tensor<3> {
-        self.patch_embed.proj.forward(patches)
+    pub fn embed(&self, patches: Tensor<3>, packed: &Packed) -> Tensor<3> {
+        packed.by_window(self.patch_embed.proj.forward(patches))
     }
 
-    /// Runs the embedding and all blocks: what the merger sees.
+    /// The output of the last block, in the order of the patches: what the merger sees.
+    ///
+    /// # Shapes
+    ///
+    /// - `x`: `[1, tokens, hidden]`; returns the same
+    pub fn finish(&self, x: Tensor<3>, packed: &Packed) -> Tensor<3> {
+        packed.by_picture(x)
+    }
+
+    /// Runs everything: what the merger sees.
     pub fn forward(&self, patches: Tensor<3>, packed: &Packed) -> Tensor<3> {
-        self.blocks.iter().fold(self.embed(patches), |x, block| block.forward(x, packed))
+        let x = self.blocks.iter().fold(self.embed(patches, packed), |x, block| block.forward(x, packed));
+        self.finish(x, packed)
     }
 
     /// The stem under its own names, without the blocks.
@@ -87,18 +123,18 @@ impl QwenVlVision {
 }
 
 impl QwenVlBlock {
-    fn new(config: &QwenVlVisionConfig, device: &Device) -> Self {
+    fn new(config: &QwenVlVisionConfig, index: usize, device: &Device) -> Self {
         let hidden = config.hidden_size;
-        let norm = || LayerNormConfig::new(hidden).with_epsilon(NORM_EPS).init(device);
         Self {
-            norm1: norm(),
+            norm1: QwenVlNorm::new(config, device),
             attn: QwenVlAttention {
                 qkv: linear(hidden, 3 * hidden, true, device),
                 proj: linear(hidden, hidden, true, device),
                 heads: config.num_attention_heads,
+                sight: if config.sees_windows(index) { Sight::Window } else { Sight::Frame },
             },
-            norm2: norm(),
-            mlp: PlainMlp::new(hidden, config.intermediate_size, config.hidden_act, device),
+            norm2: QwenVlNorm::new(config, device),
+            mlp: QwenVlMlp::new(config, device),
         }
     }
 
@@ -113,6 +149,40 @@ impl QwenVlBlock {
 
 impl QwenVlAttention {
     fn forward(&self, x: Tensor<3>, packed: &Packed) -> Tensor<3> {
-        self.proj.forward(packed.attend(split_qkv(&self.qkv.forward(x)), self.heads))
+        self.proj.forward(packed.attend(split_qkv(&self.qkv.forward(x)), self.heads, self.sight))
+    }
+}
+
+impl QwenVlNorm {
+    pub(super) fn new(config: &QwenVlVisionConfig, device: &Device) -> Self {
+        let hidden = config.hidden_size;
+        match config.family {
+            QwenVlFamily::Qwen2 => Self::Layer(LayerNormConfig::new(hidden).with_epsilon(NORM_EPS).init(device)),
+            QwenVlFamily::Qwen2_5(_) => Self::Rms(RmsNormConfig::new(hidden).with_epsilon(NORM_EPS).init(device)),
+        }
+    }
+
+    pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        match self {
+            Self::Layer(norm) => norm.forward(x),
+            Self::Rms(norm) => norm.forward(x),
+        }
+    }
+}
+
+impl QwenVlMlp {
+    fn new(config: &QwenVlVisionConfig, device: &Device) -> Self {
+        let (hidden, inner, act) = (config.hidden_size, config.intermediate_size, config.hidden_act);
+        match config.family {
+            QwenVlFamily::Qwen2 => Self::Plain(PlainMlp::new(hidden, inner, act, device)),
+            QwenVlFamily::Qwen2_5(_) => Self::Gated(DecoderMlp::of([hidden, inner], true, act, device)),
+        }
+    }
+
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        match self {
+            Self::Plain(mlp) => mlp.forward(x),
+            Self::Gated(mlp) => mlp.forward(x),
+        }
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! - [`stretches`]: any tower as stem, blocks and last step, forward and block-wise backward
 //! - [`vit`]: the towers that one ViT covers
-//! - [`qwen_vl`]: Qwen2-VL's, with its merger
+//! - [`qwen_vl`]: Qwen2-VL's and Qwen2.5-VL's, with its merger
 //! - [`mllama`]: Mllama's, whose blocks hand on saved states
 //! - [`audio`]: Whisper's and Qwen2-Audio's
 
@@ -30,7 +30,7 @@ use qwen_vl::QwenVlTower;
 use vit::VitTower;
 
 /// Each `model_type` of a bare tower.
-pub(super) const TOWERS: [&str; 11] = [
+pub(super) const TOWERS: [&str; 12] = [
     "clip_vision_model",
     "siglip_vision_model",
     "dinov2",
@@ -40,6 +40,7 @@ pub(super) const TOWERS: [&str; 11] = [
     "smolvlm_vision",
     "mllama_vision_model",
     "qwen2_vl_vision",
+    "qwen2_5_vl_vision",
     "whisper",
     "qwen2_audio_encoder",
 ];
@@ -69,7 +70,7 @@ impl Tower {
         }
         let net = match kind {
             "mllama_vision_model" => Net::Mllama(MllamaTower::load(dir, device)?),
-            "qwen2_vl_vision" => Net::QwenVl(QwenVlTower::load(dir, device)?),
+            "qwen2_vl_vision" | "qwen2_5_vl_vision" => Net::QwenVl(QwenVlTower::load(dir, device)?),
             "whisper" | "qwen2_audio_encoder" => Net::Audio(AudioTower::load(dir, device)?),
             _ => Net::Vit(VitTower::load(dir, device)?),
         };

@@ -1,4 +1,4 @@
-//! Qwen2-VL's tower with its merger.
+//! The tower of Qwen2-VL and Qwen2.5-VL with its merger.
 
 use std::path::Path;
 
@@ -78,8 +78,7 @@ impl QwenVlTower {
             );
             return Err(recorded.bad(&message).into());
         }
-        let packed =
-            Packed::new(&grids, config.spatial_merge_size, config.head_dim(), config.rope_theta, &Device::flex())?;
+        let packed = Packed::new(&grids, config, &Device::flex())?;
         Ok((QwenVlRun { tower: self, packed }, patches.unsqueeze()))
     }
 }
@@ -121,7 +120,7 @@ impl Stretches<3> for QwenVlRun<'_> {
     }
 
     fn embed(&self, stem: &QwenVlVision, input: Tensor<3>) -> Tensor<3> {
-        stem.embed(input)
+        stem.embed(input, &self.packed)
     }
 
     fn block(&self, block: &QwenVlBlock, x: Tensor<3>) -> Tensor<3> {
@@ -129,6 +128,6 @@ impl Stretches<3> for QwenVlRun<'_> {
     }
 
     fn finish(&self, last: &PatchMerger, x: Tensor<3>) -> Tensor<3> {
-        last.forward(x)
+        last.forward(self.tower.vision.finish(x, &self.packed))
     }
 }
