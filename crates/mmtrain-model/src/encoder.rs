@@ -9,7 +9,7 @@
 //!   [`embeddings`] is its stem, [`interpolate`] and [`buckets`] place patches on another grid
 //! - [`mllama`]: Mllama's tower for pictures in tiles
 //! - [`qwen_vl`]: the tower of Qwen2-VL and Qwen2.5-VL for pictures and videos of any size, which
-//!   [`packed`] makes one sequence, in [`windows`] for Qwen2.5-VL; [`merger`] is its connector
+//!   [`packed`] makes one sequence, in `windows` for Qwen2.5-VL; [`merger`] is its connector
 //! - [`whisper`]: Whisper's encoder and Qwen2-Audio's
 
 pub mod buckets;

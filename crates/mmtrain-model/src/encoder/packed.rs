@@ -2,7 +2,7 @@
 //!
 //! Dims: `tokens` patches of all pictures one after the other, `head_dim` of a head. Patches of a
 //! frame lie in blocks of `merge` x `merge`, so that those which the merger joins are neighbours. Qwen2.5-VL
-//! lays the blocks out window by window ([`windows`](super::windows)).
+//! lays the blocks out window by window (`windows.rs`).
 //! Follows `vision_utils.py` and `Qwen2VLVisionRotaryEmbedding` of `modeling_qwen2_vl.py`.
 
 use burn::prelude::*;
