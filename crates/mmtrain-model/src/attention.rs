@@ -7,6 +7,7 @@
 //! tape they still do, halved by causality: the backward pass needs the weights of every chunk.
 
 mod mask;
+mod runs;
 
 use std::ops::Range;
 
@@ -15,6 +16,7 @@ use burn::tensor::DType;
 use burn::tensor::activation::softmax;
 
 pub use mask::Mask;
+pub use runs::KeyRuns;
 
 /// Scores per head that are formed at once: 512 queries against as many keys.
 const SCORES: usize = 512 * 512;

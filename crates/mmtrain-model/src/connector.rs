@@ -2,6 +2,8 @@
 //!
 //! Dims: `features` of the encoder, `tokens` after the connector, `vision_hidden`, `hidden` of the decoder.
 
+mod cross_attention;
+mod memory_mask;
 mod mlp;
 mod perceiver;
 mod q_former;
@@ -14,6 +16,8 @@ use crate::config::{ConnectorConfig, EncoderConfig, VlmConfig};
 use crate::encoder::FeatureParts;
 use crate::encoder::merger::PatchMerger;
 
+pub use cross_attention::{CrossAttention, CrossAttentionConnector, CrossAttentionLayer, MemoryProjection};
+pub use memory_mask::{MediaPlaces, MemoryMask};
 pub use mlp::{MlpConnector, space_to_depth};
 pub use perceiver::PerceiverConnector;
 pub use q_former::QFormerConnector;

@@ -41,6 +41,8 @@ fn kind(info: &ParamInfo) -> Kind {
         // Of the size that `LlavaNextForConditionalGeneration` gives it.
         [width] if info.name.ends_with("image_newline") => Kind::Normal { std: (*width as f64).powf(-0.5) },
         [_] if info.name.rsplit('.').next() == Some("bias") => Kind::Zero,
+        // tanh(0) = 0: a cross-attention layer starts as the identity (Flamingo, arXiv:2204.14198).
+        [_] if info.name.ends_with("_gate") => Kind::Zero,
         [_] => Kind::One,
         // Narrow layers need more than 0.02 to pass a signal on: LeCun's 1/sqrt(fan_in) where that is larger.
         [fan_in, _] if info.decays() => Kind::Normal { std: STD.max((*fan_in as f64).powf(-0.5)) },

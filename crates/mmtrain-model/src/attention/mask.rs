@@ -8,12 +8,14 @@ use std::sync::OnceLock;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 
+use super::KeyRuns;
+
 /// Hidden scores get this instead of minus infinity: a row without any visible key stays finite.
 const HIDDEN: f32 = -1e9;
 
 /// Which keys a query may see. A key is seen if every rule lets it.
 ///
-/// Query `i` of `queries` stands at position `keys - queries + i`.
+/// Query `i` of `queries` stands at position `keys - queries + i`, but where keys are another sequence ([`KeyRuns`]).
 #[derive(Debug, Clone)]
 pub struct Mask {
     queries: usize,
@@ -28,6 +30,8 @@ pub struct Mask {
     segments: Vec<Vec<i64>>,
     /// Positions that are hidden from each other and from nobody else. `[batch][keys]`
     strangers: Vec<Vec<bool>>,
+    /// Keys of another sequence, said one by one; no other rule stands beside it.
+    runs: Option<KeyRuns>,
     device: Device,
     /// The bias of all scores, made when it is first asked for.
     whole: OnceLock<Tensor<4>>,
@@ -43,6 +47,7 @@ impl Mask {
             padding: Vec::new(),
             segments: Vec::new(),
             strangers: Vec::new(),
+            runs: None,
             device: device.clone(),
             whole: OnceLock::new(),
         }
@@ -97,6 +102,12 @@ impl Mask {
         Self { strangers, ..Self::open(keys, keys, device) }
     }
 
+    /// A query sees the runs of keys that are said for it, as in cross-attention.
+    pub fn key_runs(runs: KeyRuns, device: &Device) -> Self {
+        let (queries, keys) = (runs.queries(), runs.keys());
+        Self { runs: Some(runs), ..Self::open(queries, keys, device) }
+    }
+
     /// A query at position `i` sees, of the keys `j` that it would see, those with `j > i - window`.
     #[must_use]
     pub fn with_window(self, window: usize) -> Self {
@@ -115,6 +126,9 @@ impl Mask {
 
     /// Every key that one of these queries sees lies in here.
     pub(super) fn seen_by(&self, queries: Range<usize>) -> Range<usize> {
+        if let Some(runs) = &self.runs {
+            return runs.seen_by(queries);
+        }
         let positions = self.positions(queries);
         let mut seen = 0..self.keys;
         if self.causal {
@@ -135,6 +149,9 @@ impl Mask {
 
     /// Zero where a query sees a key, else [`HIDDEN`]. `[batch or 1, 1, queries, keys]`
     pub(super) fn bias(&self, queries: Range<usize>, keys: Range<usize>) -> Tensor<4> {
+        if let Some(runs) = &self.runs {
+            return runs.hidden(queries, keys, &self.device).float() * HIDDEN;
+        }
         let batch = self.padding.len().max(self.segments.len()).max(self.strangers.len()).max(1);
         let positions = self.positions(queries);
         let shape = [batch, 1, positions.len(), keys.len()];
@@ -252,6 +269,33 @@ mod tests {
     #[test]
     fn blocks_see_themselves_in_both_directions() {
         assert_eq!(picture(&Mask::block_diagonal(&[1, 2], &Device::flex())), ["x..", ".xx", ".xx"]);
+    }
+
+    /// Two rows of three queries over three runs of two keys.
+    fn runs() -> Mask {
+        let seen = ["x..", ".x.", "x.x", "...", ".x.", ".x."].concat().chars().map(|seen| seen == 'x').collect();
+        Mask::key_runs(KeyRuns { seen, batch: 2, runs: 3, keys_per_run: 2 }, &Device::flex())
+    }
+
+    #[test]
+    fn runs_of_keys_are_seen_as_said() {
+        assert_eq!(picture(&runs()), ["xx....", "..xx..", "xx..xx", "......", "..xx..", "..xx.."]);
+    }
+
+    #[test]
+    fn a_chunk_takes_the_keys_from_the_first_run_to_the_last_that_it_sees() {
+        assert_eq!(runs().seen_by(0..3), 0..6);
+        assert_eq!(runs().seen_by(1..2), 2..4);
+        let blind = KeyRuns { seen: vec![false; 4], batch: 1, runs: 2, keys_per_run: 3 };
+        assert_eq!(Mask::key_runs(blind, &Device::flex()).seen_by(0..2), 0..3);
+        let part = runs().bias(1..3, 2..4).into_data().try_to_vec::<f32>().expect("f32");
+        assert_eq!(
+            part.iter().map(|&bias| bias == 0.0).collect::<Vec<_>>(),
+            [
+                true, true, false, false, // first row
+                true, true, true, true, // second row
+            ]
+        );
     }
 
     #[test]

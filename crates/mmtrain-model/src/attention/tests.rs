@@ -35,6 +35,13 @@ fn a_causal_query_does_not_see_later_keys() {
     equal(full.slice_dim(2, 0..2), short, 1e-6);
 }
 
+/// Later queries see later keys, in the second row two at a time.
+fn latest_of_runs() -> KeyRuns {
+    let sees = |row: usize, query: usize, run: usize| run <= query && run + 2 + row > query;
+    let row = |row| (0..11).flat_map(move |query| (0..11).map(move |run| sees(row, query, run)));
+    KeyRuns { seen: (0..2).flat_map(row).collect(), batch: 2, runs: 11, keys_per_run: 1 }
+}
+
 /// Every kind of mask for two rows of 11 positions.
 fn masks() -> Vec<(&'static str, Option<Mask>)> {
     let device = Device::flex();
@@ -49,6 +56,7 @@ fn masks() -> Vec<(&'static str, Option<Mask>)> {
         ("packed", Some(Mask::packed(&[vec![4, 7], vec![5, 2, 3]], 11, &device))),
         ("strangers", Some(Mask::strangers(&strangers, 2, &device))),
         ("blocks", Some(Mask::block_diagonal(&[3, 6, 2], &device))),
+        ("runs", Some(Mask::key_runs(latest_of_runs(), &device))),
     ]
 }
 

@@ -118,3 +118,114 @@ pub struct PerceiverConfig {
     /// Width of a head.
     pub head_dim: usize,
 }
+
+/// Layers inside the decoder that read the media: Mllama's block (`configuration_mllama.py`, `MllamaTextConfig`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CrossAttentionConfig {
+    /// Layer `k` stands before the decoder's block `before_blocks[k]`; ascending, a block at most once.
+    pub before_blocks: Vec<usize>,
+    /// Width of the decoder.
+    pub hidden_size: usize,
+    /// Query heads.
+    pub num_attention_heads: usize,
+    /// Key and value heads.
+    pub num_key_value_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Width inside the MLPs.
+    pub intermediate_size: usize,
+    /// MLP activation.
+    pub hidden_act: Activation,
+    /// Added to the mean square in each norm.
+    pub rms_norm_eps: f64,
+    /// Reads the features first, so that a medium has as many keys as there are latents.
+    pub resampler: Option<PerceiverConfig>,
+    /// What the layers do to tokens that see no medium.
+    pub unseen: Unseen,
+}
+
+/// What a cross-attention layer does to a token that sees no medium.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unseen {
+    /// Nothing, so that a text without media passes as through the decoder alone.
+    ///
+    /// Flamingo and Idefics (`modeling_idefics.py`) leave out the attention of such a token and keep its MLP.
+    Zeroed,
+    /// It reads all keys of its row and leaves out the MLP only, as Mllama's checkpoints have learned.
+    MllamaAll,
+}
+
+impl CrossAttentionConfig {
+    /// Layers.
+    pub fn num_layers(&self) -> usize {
+        self.before_blocks.len()
+    }
+
+    /// The layer that runs before the decoder's block `block`.
+    pub fn layer_before(&self, block: usize) -> Option<usize> {
+        self.before_blocks.binary_search(&block).ok()
+    }
+
+    /// Keys of a medium of `features` encoder features.
+    pub fn keys_per_medium(&self, features: usize) -> usize {
+        self.resampler.as_ref().map_or(features, |resampler| resampler.num_latents)
+    }
+
+    /// Blocks of `num_blocks` before which layers stand when every `interval`-th has one (`flamingo_lm.py`).
+    pub fn every(interval: usize, num_blocks: usize) -> Vec<usize> {
+        (0..num_blocks).filter(|block| (block + 1).is_multiple_of(interval)).collect()
+    }
+
+    /// The same from Mllama's `cross_attention_layers`, which counts both kinds of layers, `num_layers` together.
+    pub fn from_mllama(cross_attention_layers: &[usize], num_layers: usize) -> Result<Vec<usize>, String> {
+        let are_apart = cross_attention_layers.windows(2).all(|pair| pair[0] + 1 < pair[1]);
+        let is_last = |&layer: &usize| layer + 1 >= num_layers;
+        if !are_apart || cross_attention_layers.last().is_some_and(is_last) {
+            return Err(format!(
+                "`cross_attention_layers` {cross_attention_layers:?} of {num_layers} layers: each has to stand \
+                 before another layer of the language model"
+            ));
+        }
+        Ok(cross_attention_layers.iter().enumerate().map(|(earlier, layer)| layer - earlier).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(before_blocks: Vec<usize>) -> CrossAttentionConfig {
+        CrossAttentionConfig {
+            before_blocks,
+            hidden_size: 8,
+            num_attention_heads: 2,
+            num_key_value_heads: 1,
+            head_dim: 4,
+            intermediate_size: 12,
+            hidden_act: Activation::Silu,
+            rms_norm_eps: 1e-5,
+            resampler: None,
+            unseen: Unseen::Zeroed,
+        }
+    }
+
+    /// Llama 3.2 Vision: 8 layers among 32, in a list of 40.
+    #[test]
+    fn every_fourth_block_is_the_list_of_llama_3_2_vision() {
+        let blocks = CrossAttentionConfig::every(4, 32);
+        assert_eq!(blocks, [3, 7, 11, 15, 19, 23, 27, 31]);
+        assert_eq!(CrossAttentionConfig::from_mllama(&[3, 8, 13, 18, 23, 28, 33, 38], 40), Ok(blocks.clone()));
+        let config = config(blocks);
+        assert_eq!((config.layer_before(3), config.layer_before(31)), (Some(0), Some(7)));
+        assert_eq!((config.layer_before(0), config.layer_before(4), config.layer_before(32)), (None, None, None));
+    }
+
+    #[test]
+    fn a_layer_that_no_block_follows_is_refused() {
+        for layers in [vec![2, 3], vec![1, 5], vec![4, 2]] {
+            let error = CrossAttentionConfig::from_mllama(&layers, 6).expect_err("refused");
+            assert!(error.contains("of 6 layers"), "{error}");
+        }
+    }
+}

@@ -1,4 +1,6 @@
-//! Q-Former and perceiver against `transformers` (`scripts/parity/make_connector_fixtures.py`).
+//! Connectors against `transformers` (`scripts/parity/make_connector_fixtures.py`).
+
+mod cross_attention;
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +8,8 @@ use super::*;
 use crate::config::{Activation, PerceiverConfig, QFormerConfig};
 use crate::params::{FlatTensors, Part, infos, leaves, take_gradients};
 use crate::weights::{Checkpoint, TensorFile, memory_layout};
-use burn::tensor::TensorData;
+use burn::module::Module;
+use burn::tensor::{Gradients, TensorData};
 
 const VISION_HIDDEN: usize = 12;
 const HIDDEN: usize = 20;
@@ -48,18 +51,17 @@ fn difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
     (a - b).abs().max().into_scalar()
 }
 
-/// The connector with the case's weights; every tensor of the file must be used.
-fn load(config: &ConnectorConfig, dir: &Path) -> Connector {
-    let connector = Connector::new(config, VISION_HIDDEN, HIDDEN, &Device::flex());
+/// The module with the case's weights; every tensor of the file must be used.
+fn load<M: Module>(module: M, dir: &Path) -> M {
     let checkpoint = Checkpoint::open(dir).expect("weights");
-    assert_eq!(checkpoint.names().count(), infos(&connector, Part::Connector).len());
-    checkpoint.fill(connector, Part::Connector).expect("all are there")
+    assert_eq!(checkpoint.names().count(), infos(&module, Part::Connector).len());
+    checkpoint.fill(module, Part::Connector).expect("all are there")
 }
 
 #[track_caller]
 fn check(config: &ConnectorConfig, name: &str) {
     let dir = case(name);
-    let connector = load(config, &dir);
+    let connector = load(Connector::new(config, VISION_HIDDEN, HIDDEN, &Device::flex()), &dir);
     let io = TensorFile::open(&dir.join("io.safetensors")).expect("io");
     let features = read::<3>(&io, "in.features");
     let leaf = leaves(&connector);
@@ -73,15 +75,16 @@ fn check(config: &ConnectorConfig, name: &str) {
     let mut tape = (tokens * read::<3>(&io, "in.weights").autodiff()).sum().backward();
     let input_gradient = input.grad_remove(&mut tape).expect("a gradient");
     close("features", input_gradient.reshape([-1]), read::<3>(&io, "out.features_grad").reshape([-1]));
-    let mut gradients = FlatTensors::new();
-    take_gradients(&leaf, Part::Connector, "", &mut tape, &mut gradients);
-    check_gradients(&connector, &dir, &gradients);
+    check_gradients(&leaf, &dir, &mut tape);
 }
 
-fn check_gradients(connector: &Connector, dir: &Path, gradients: &FlatTensors) {
+/// The gradients of all parameters of a module made by [`leaves`].
+fn check_gradients<M: Module>(leaf: &M, dir: &Path, tape: &mut Gradients) {
+    let mut gradients = FlatTensors::new();
+    take_gradients(leaf, Part::Connector, "", tape, &mut gradients);
     let expected = TensorFile::open(&dir.join("grads.safetensors")).expect("gradients");
     let checkpoint = Checkpoint::open(dir).expect("weights");
-    for info in infos(connector, Part::Connector) {
+    for info in infos(leaf, Part::Connector) {
         let key = checkpoint.key_of(&info).expect("a key");
         let expected = memory_layout(&info, expected.read(&key).expect("recorded").values);
         close(&info.name, gradients[&info.name].clone(), expected);
