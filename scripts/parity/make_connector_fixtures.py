@@ -6,6 +6,9 @@ Each case is a folder: `model.safetensors` with the published keys, `io.safetens
 [batch, features, vision_hidden], `in.weights` [batch, tokens, hidden], `out.tokens`, `out.features_grad`, and
 `grads.safetensors` with the gradients of sum(tokens * weights) under the same keys.
 
+`instruct_q_former` is InstructBLIP's, with `in.input_ids` and `in.attention_mask` [batch, len] besides: the instruction of
+row 1 is shorter.
+
 `cross_attention` is a layer of Mllama: `in.x` [batch, tokens, hidden], `in.memory` [batch, media * tiles * keys, hidden],
 `in.mask` [batch, tokens, media, tiles], `in.weights` and `out.x` as `in.x`, `out.x_grad`, `out.memory_grad`. Row 0 has a
 token before its first image, and one tile of its second is padding; row 1 has one image of one tile.
@@ -19,7 +22,9 @@ import sys
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from transformers import Blip2QFormerConfig, Blip2QFormerModel, IdeficsConfig
+from transformers import (
+    Blip2QFormerConfig, Blip2QFormerModel, IdeficsConfig, InstructBlipQFormerConfig, InstructBlipQFormerModel,
+)
 from transformers.models.idefics.perceiver import IdeficsPerceiverResampler
 from transformers.models.mllama.configuration_mllama import MllamaTextConfig
 from transformers.models.mllama.modeling_mllama import MllamaCrossAttentionDecoderLayer, _prepare_cross_attention_mask
@@ -55,6 +60,32 @@ class QFormer(torch.nn.Module):
         return self.language_projection(out.last_hidden_state)
 
 
+class InstructQFormer(torch.nn.Module):
+    """The parts of InstructBlipModel between tower and language model."""
+
+    def __init__(self):
+        super().__init__()
+        config = InstructBlipQFormerConfig(
+            vocab_size=11, max_position_embeddings=6, hidden_size=WIDTH, num_hidden_layers=3, num_attention_heads=4,
+            intermediate_size=24, cross_attention_frequency=2, encoder_hidden_size=VISION_HIDDEN,
+            attn_implementation="eager",
+        )
+        self.query_tokens = torch.nn.Parameter(torch.zeros(1, QUERIES, WIDTH))
+        self.qformer = InstructBlipQFormerModel(config).eval()
+        self.language_projection = torch.nn.Linear(WIDTH, HIDDEN)
+        self.instruction = {
+            "in.input_ids": torch.tensor([[3, 10, 7, 3], [5, 1, 0, 0]]),
+            "in.attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]),
+        }
+
+    def forward(self, features):
+        queries = self.query_tokens.expand(features.shape[0], -1, -1)
+        ids, mask = self.instruction.values()
+        mask = torch.cat([torch.ones(queries.shape[:2], dtype=mask.dtype), mask], dim=1)
+        out = self.qformer(ids, mask, query_embeds=queries, encoder_hidden_states=features)
+        return self.language_projection(out.last_hidden_state[:, :QUERIES])
+
+
 class Perceiver(torch.nn.Module):
     """Idefics' resampler, with a projection of the features before it and one of the latents after it."""
 
@@ -87,7 +118,7 @@ def write(folder, model):
     tokens = model(features)
     (tokens * weights).sum().backward()
     io = {"in.features": features, "in.weights": weights, "out.tokens": tokens, "out.features_grad": features.grad}
-    save(folder, model, io)
+    save(folder, model, io | getattr(model, "instruction", {}))
     print(folder.name, len(list(model.parameters())), "tensors, largest output", tokens.abs().max().item())
 
 
@@ -144,7 +175,7 @@ if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
         sys.exit(__doc__)
     out = pathlib.Path(sys.argv[1])
-    for name, model in {"q_former": QFormer, "perceiver": Perceiver}.items():
+    for name, model in {"q_former": QFormer, "instruct_q_former": InstructQFormer, "perceiver": Perceiver}.items():
         write(out / name, model())
     write_cross_attention(out / "cross_attention")
     write_latest_media(out / "latest_media")

@@ -3,6 +3,7 @@
 //! Dims: `features` of the encoder, `tokens` after the connector, `vision_hidden`, `hidden` of the decoder.
 
 mod cross_attention;
+mod instruction;
 mod memory_mask;
 mod mlp;
 mod perceiver;
@@ -17,6 +18,7 @@ use crate::encoder::FeatureParts;
 use crate::encoder::merger::PatchMerger;
 
 pub use cross_attention::{CrossAttention, CrossAttentionConnector, CrossAttentionLayer, MemoryProjection};
+pub use instruction::{Instruction, InstructionEmbeddings};
 pub use memory_mask::{MediaPlaces, MemoryMask};
 pub use mlp::{MlpConnector, space_to_depth};
 pub use perceiver::PerceiverConnector;

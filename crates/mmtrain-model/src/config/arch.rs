@@ -93,6 +93,7 @@ impl ConnectorConfig {
                         cross_attention_frequency: cross_attention_frequency.get(),
                         hidden_act: Activation::Gelu,
                         layer_norm_eps: Q_FORMER_EPS,
+                        instruction: None,
                     }),
                     user::QueryVariant::Perceiver => Self::Perceiver(PerceiverConfig {
                         num_latents: num_queries.get(),

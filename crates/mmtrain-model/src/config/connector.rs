@@ -93,6 +93,18 @@ pub struct QFormerConfig {
     pub hidden_act: Activation,
     /// Added to the variance in each LayerNorm.
     pub layer_norm_eps: f64,
+    /// Reads an instruction beside its queries (InstructBLIP).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instruction: Option<InstructionConfig>,
+}
+
+/// Tables for an instruction (`configuration_instructblip.py`, `InstructBlipQFormerConfig`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstructionConfig {
+    /// Words of BERT's tokenizer.
+    pub vocab_size: usize,
+    /// The longest instruction.
+    pub max_position_embeddings: usize,
 }
 
 impl QFormerConfig {

@@ -1,15 +1,21 @@
 //! BLIP-2's Q-Former (Li et al., 2023, arXiv:2301.12597): learned queries read the image.
 //!
 //! Follows `modeling_blip_2.py`: BERT's post-norm layers, cross-attention in every so many of them, and a
-//! linear projection into the decoder. Field names are the checkpoints', but for `layer_norm` (`LayerNorm`).
+//! linear projection into the decoder. InstructBLIP's (Dai et al., 2023, arXiv:2305.06500,
+//! `modeling_instructblip.py`) reads the instruction too: its tokens stand behind the queries in the
+//! self-attention, have an MLP of their own, and are dropped at the end. Field names are the checkpoints', but
+//! for `layer_norm` (`LayerNorm`).
 //!
-//! Dims: `queries`, `width` of the queries, `features` and `vision_hidden` of the encoder.
+//! Dims: `queries`, `width` of the queries, `features` and `vision_hidden` of the encoder, `batch` of media,
+//! `len` of the instruction, `seq` of both (`queries + len`).
 
 use burn::module::Param;
 use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear};
 use burn::prelude::*;
 
-use crate::attention::{attention, merge_heads, split_heads};
+use super::Instruction;
+use super::instruction::InstructionEmbeddings;
+use crate::attention::{Mask, attention, merge_heads, split_heads};
 use crate::config::{Activation, QFormerConfig};
 use crate::encoder::linear;
 
@@ -27,8 +33,10 @@ pub struct QFormerConnector {
 /// Norm of the queries, then the layers.
 #[derive(Module, Debug)]
 pub struct QFormer {
-    /// Applied to the queries first.
-    pub layernorm: LayerNorm,
+    /// Applied to the queries first, where there are no embeddings.
+    pub layernorm: Option<LayerNorm>,
+    /// Of an instruction, with a norm of it and the queries.
+    pub embeddings: Option<InstructionEmbeddings>,
     /// The layers, one level down as in the checkpoints.
     pub encoder: QFormerEncoder,
 }
@@ -43,13 +51,17 @@ pub struct QFormerEncoder {
 /// Self-attention, cross-attention in some layers, MLP; a norm after each.
 #[derive(Module, Debug)]
 pub struct QFormerLayer {
-    /// Among the queries.
+    /// Among the queries, and the instruction's tokens.
     pub attention: QFormerAttention,
     /// From the queries to the features.
     pub crossattention: Option<QFormerAttention>,
-    /// Widens.
+    /// Widens an instruction's tokens.
+    pub intermediate: Option<Dense>,
+    /// Narrows, adds and norms them.
+    pub output: Option<DenseNorm>,
+    /// Widens the queries.
     pub intermediate_query: Dense,
-    /// Narrows, adds and norms.
+    /// Narrows, adds and norms them.
     pub output_query: DenseNorm,
     #[module(skip)]
     act: Activation,
@@ -100,7 +112,8 @@ impl QFormerConnector {
         Self {
             query_tokens: Initializer::Zeros.init([1, config.num_queries, config.hidden_size], device),
             qformer: QFormer {
-                layernorm: norm(config, device),
+                layernorm: config.instruction.is_none().then(|| norm(config, device)),
+                embeddings: config.instruction.map(|sizes| InstructionEmbeddings::new(sizes, config, device)),
                 encoder: QFormerEncoder { layer: (0..config.num_hidden_layers).map(layer).collect() },
             },
             language_projection: linear(config.hidden_size, hidden, true, device),
@@ -112,32 +125,83 @@ impl QFormerConnector {
     /// - `features`: `[batch, features, vision_hidden]`
     /// - returns: `[batch, queries, hidden]`
     pub fn forward(&self, features: &Tensor<3>) -> Tensor<3> {
-        let batch = features.dims()[0];
-        let queries = self.qformer.layernorm.forward(self.query_tokens.val()).repeat_dim(0, batch);
-        let layers = self.qformer.encoder.layer.iter();
-        self.language_projection.forward(layers.fold(queries, |x, layer| layer.forward(x, features)))
+        self.forward_instructed(features, None)
+    }
+
+    /// As [`forward`](Self::forward), with an instruction for each of the batch.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the instructions are not as many as the media, or the Q-Former was made to read none
+    /// ([`QFormerConfig::instruction`]).
+    pub fn forward_instructed(&self, features: &Tensor<3>, instruction: Option<&Instruction>) -> Tensor<3> {
+        let queries = self.query_tokens.val().repeat_dim(0, features.dims()[0]);
+        self.language_projection.forward(self.qformer.forward(queries, features, instruction))
+    }
+}
+
+impl QFormer {
+    /// `queries` is `[batch, queries, width]`, as is what is returned.
+    fn forward(&self, queries: Tensor<3>, features: &Tensor<3>, instruction: Option<&Instruction>) -> Tensor<3> {
+        let count = queries.dims()[1];
+        let mask = instruction.map(|instruction| instruction.mask(count, &queries.device().inner()));
+        let x = self.embed(queries, instruction);
+        let layers = self.encoder.layer.iter();
+        layers.fold(x, |x, layer| layer.forward(x, count, features, mask.as_ref())).slice_dim(1, 0..count)
+    }
+
+    /// Queries and instruction behind one another, after their norm. `[batch, seq, width]`
+    fn embed(&self, queries: Tensor<3>, instruction: Option<&Instruction>) -> Tensor<3> {
+        match (&self.embeddings, instruction) {
+            (Some(embeddings), instruction) => embeddings.forward(queries, instruction),
+            (None, None) => self.layernorm.iter().fold(queries, |x, norm| norm.forward(x)),
+            (None, Some(_)) => panic!("an instruction for a Q-Former that reads none"),
+        }
     }
 }
 
 impl QFormerLayer {
     fn new(config: &QFormerConfig, cross: Option<usize>, device: &Device) -> Self {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
+        let widens = || Dense { dense: linear(width, inner, true, device) };
+        let narrows = || DenseNorm { dense: linear(inner, width, true, device), layer_norm: norm(config, device) };
+        let is_instructed = config.instruction.is_some();
         Self {
             attention: QFormerAttention::new(config, width, device),
             crossattention: cross.map(|features| QFormerAttention::new(config, features, device)),
-            intermediate_query: Dense { dense: linear(width, inner, true, device) },
-            output_query: DenseNorm { dense: linear(inner, width, true, device), layer_norm: norm(config, device) },
+            intermediate: is_instructed.then(widens),
+            output: is_instructed.then(narrows),
+            intermediate_query: widens(),
+            output_query: narrows(),
             act: config.hidden_act,
         }
     }
 
-    fn forward(&self, x: Tensor<3>, features: &Tensor<3>) -> Tensor<3> {
-        let mut x = self.attention.forward(x.clone(), x);
-        if let Some(cross) = &self.crossattention {
-            x = cross.forward(x, features.clone());
+    /// The first `queries` of `x` `[batch, seq, width]` read the features; what is behind them does not.
+    fn forward(&self, x: Tensor<3>, queries: usize, features: &Tensor<3>, mask: Option<&Mask>) -> Tensor<3> {
+        let x = self.attention.forward(x.clone(), x, mask);
+        let seq = x.dims()[1];
+        let read = self.read(x.clone().slice_dim(1, 0..queries), features);
+        match (&self.intermediate, &self.output) {
+            (Some(intermediate), Some(output)) if seq > queries => {
+                let text = self.mlp(intermediate, output, x.slice_dim(1, queries..seq));
+                Tensor::cat(vec![read, text], 1)
+            }
+            _ => read,
         }
-        let inner = self.act.apply(self.intermediate_query.dense.forward(x.clone()));
-        self.output_query.forward(inner, x)
+    }
+
+    /// The queries' part.
+    fn read(&self, queries: Tensor<3>, features: &Tensor<3>) -> Tensor<3> {
+        let queries = match &self.crossattention {
+            Some(cross) => cross.forward(queries, features.clone(), None),
+            None => queries,
+        };
+        self.mlp(&self.intermediate_query, &self.output_query, queries)
+    }
+
+    fn mlp(&self, intermediate: &Dense, output: &DenseNorm, x: Tensor<3>) -> Tensor<3> {
+        output.forward(self.act.apply(intermediate.dense.forward(x.clone())), x)
     }
 }
 
@@ -155,12 +219,12 @@ impl QFormerAttention {
         }
     }
 
-    fn forward(&self, x: Tensor<3>, source: Tensor<3>) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, source: Tensor<3>, mask: Option<&Mask>) -> Tensor<3> {
         let heads = |linear: &Linear, x: Tensor<3>| split_heads(linear.forward(x), self.heads);
         let query = heads(&self.attention.query, x.clone());
         let key = heads(&self.attention.key, source.clone());
         let value = heads(&self.attention.value, source);
-        self.output.forward(merge_heads(attention(query, key, value, None)), x)
+        self.output.forward(merge_heads(attention(query, key, value, mask)), x)
     }
 }
 
@@ -170,6 +234,6 @@ impl DenseNorm {
     }
 }
 
-fn norm(config: &QFormerConfig, device: &Device) -> LayerNorm {
+pub(super) fn norm(config: &QFormerConfig, device: &Device) -> LayerNorm {
     LayerNormConfig::new(config.hidden_size).with_epsilon(config.layer_norm_eps).init(device)
 }

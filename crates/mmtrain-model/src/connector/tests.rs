@@ -1,6 +1,7 @@
 //! Connectors against `transformers` (`scripts/parity/make_connector_fixtures.py`).
 
 mod cross_attention;
+mod instruction;
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use burn::tensor::{Gradients, TensorData};
 
 const VISION_HIDDEN: usize = 12;
 const HIDDEN: usize = 20;
+const QUERIES: usize = 5;
 
 fn q_former() -> ConnectorConfig {
     ConnectorConfig::QFormer(QFormerConfig {
@@ -24,6 +26,7 @@ fn q_former() -> ConnectorConfig {
         cross_attention_frequency: 2,
         hidden_act: Activation::Gelu,
         layer_norm_eps: 1e-12,
+        instruction: None,
     })
 }
 
@@ -58,18 +61,23 @@ fn load<M: Module>(module: M, dir: &Path) -> M {
     checkpoint.fill(module, Part::Connector).expect("all are there")
 }
 
-#[track_caller]
 fn check(config: &ConnectorConfig, name: &str) {
+    let connector = Connector::new(config, VISION_HIDDEN, HIDDEN, &Device::flex());
+    check_tokens(connector, name, |connector, features| {
+        let rows = connector.forward(features, &FeatureParts::Tiles);
+        rows.reshape([-1, QUERIES as i32, HIDDEN as i32])
+    });
+}
+
+/// Tokens and gradients of a module with the case's weights.
+#[track_caller]
+fn check_tokens<M: Module>(module: M, name: &str, run: impl Fn(&M, Tensor<3>) -> Tensor<3>) {
     let dir = case(name);
-    let connector = load(Connector::new(config, VISION_HIDDEN, HIDDEN, &Device::flex()), &dir);
     let io = TensorFile::open(&dir.join("io.safetensors")).expect("io");
-    let features = read::<3>(&io, "in.features");
-    let leaf = leaves(&connector);
-    let input = features.autodiff().require_grad();
-    let rows = leaf.forward(input.clone(), &FeatureParts::Tiles);
-    let expected = read::<3>(&io, "out.tokens");
-    let tokens = rows.reshape(expected.dims());
-    let error = difference(tokens.clone().inner(), expected);
+    let leaf = leaves(&load(module, &dir));
+    let input = read::<3>(&io, "in.features").autodiff().require_grad();
+    let tokens = run(&leaf, input.clone());
+    let error = difference(tokens.clone().inner(), read(&io, "out.tokens"));
     assert!(error <= 2e-5, "tokens differ by {error:e}");
 
     let mut tape = (tokens * read::<3>(&io, "in.weights").autodiff()).sum().backward();

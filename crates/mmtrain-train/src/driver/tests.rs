@@ -189,6 +189,7 @@ fn other_connectors() -> [ConnectorConfig; 2] {
             cross_attention_frequency: 2,
             hidden_act: Activation::Gelu,
             layer_norm_eps: 1e-12,
+            instruction: None,
         }),
         ConnectorConfig::Perceiver(PerceiverConfig {
             num_latents: IMAGE_TOKENS,
