@@ -59,8 +59,13 @@ pub enum MediaTokens {
     PerTile(usize),
     /// As many for each medium.
     PerMedium(usize),
-    /// As many for each clip, frames pooled: one per frame, then one per patch (Video-ChatGPT).
-    PooledFrames(TokenGrid),
+    /// As many for each clip, frames pooled: so many for frames, then one per patch (Video-ChatGPT).
+    PooledFrames {
+        /// Tokens for frames.
+        frames: usize,
+        /// Of a frame, and of any picture.
+        tile: TokenGrid,
+    },
     /// A token for so many frames of sound.
     Sound {
         /// Halvings of the frames, each rounded as the encoder does: the first up, the others down.
@@ -132,10 +137,10 @@ impl MediaLayout {
             }
             (MediaTokens::Grid(tile), Self::AnyRes(layout)) => layout.rows(tile),
             (MediaTokens::Grid(tile), _) => FeatureRows::all(self.tiles() * tile.per_tile(self.side())),
-            (MediaTokens::PooledFrames(tile), Self::Frames { side, frames }) => {
-                FeatureRows::all(*frames as usize + tile.per_tile(*side))
+            (MediaTokens::PooledFrames { frames, tile }, Self::Frames { side, .. }) => {
+                FeatureRows::all(frames + tile.per_tile(*side))
             }
-            (MediaTokens::PooledFrames(tile), _) => self.rows(MediaTokens::Grid(tile)),
+            (MediaTokens::PooledFrames { tile, .. }, _) => self.rows(MediaTokens::Grid(tile)),
             (MediaTokens::Sound { halvings }, Self::Sound(sound)) => sound.rows(halvings),
             (MediaTokens::PerTile(count), _) => FeatureRows::all(self.tiles() * count),
             (MediaTokens::PerMedium(count), _) => FeatureRows::all(count),
@@ -235,7 +240,7 @@ mod tests {
         let frames = MediaLayout::Frames { side: 28, frames: 3 };
         assert_eq!(frames.tokens(MediaTokens::PerTile(32)), 96);
         assert_eq!(frames.tokens(MediaTokens::Grid(TILE)), 12);
-        assert_eq!(frames.tokens(MediaTokens::PooledFrames(TILE)), 3 + 4);
+        assert_eq!(frames.tokens(MediaTokens::PooledFrames { frames: 100, tile: TILE }), 100 + 4);
         assert_eq!(frames.tokens(MediaTokens::Marker), 1);
     }
 

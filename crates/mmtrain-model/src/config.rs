@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 
 pub use activation::Activation;
 pub use audio::{AudioConfig, AudioFamily};
-pub use connector::{ConnectorConfig, CrossAttentionConfig, InstructionConfig, MlpConfig, PerceiverConfig, QFormerConfig, Unseen};
+pub use connector::{
+    ConnectorConfig, CrossAttentionConfig, InstructionConfig, MlpConfig, PerceiverConfig, QFormerConfig, Unseen,
+};
 pub use encoder::{EncoderConfig, FusedConfig, VideoFeatures, VitConfig};
 pub use hf::{
     HubClass, MODEL_TYPES, read_audio, read_encoder, read_mllama_vision, read_qwen_vl_vision, read_text, read_vision,

@@ -37,6 +37,7 @@ pub use embeddings::patches_from_pixels;
 pub use parts::FeatureParts;
 pub use vit::{Vit, VitBlock, VitBlocks};
 
+use self::mllama::MllamaVision;
 use qwen_vl::QwenVlVision;
 use whisper::AudioEncoder;
 
@@ -50,6 +51,8 @@ pub enum Encoder {
     Fused(FusedVits),
     /// Qwen2-VL's tower.
     QwenVl(QwenVlVision),
+    /// Mllama's.
+    Mllama(MllamaVision),
     /// Whisper's or Qwen2-Audio's.
     Audio(AudioEncoder),
 }
@@ -73,6 +76,7 @@ impl Encoder {
                 second: Vit::for_features(&fused.second, device),
             }),
             EncoderConfig::QwenVl(qwen) => Self::QwenVl(QwenVlVision::new(qwen, qwen.num_hidden_layers, device)),
+            EncoderConfig::Mllama(mllama) => Self::Mllama(MllamaVision::new(mllama, device)),
             EncoderConfig::Audio(audio) => Self::Audio(AudioEncoder::new(audio, audio.num_hidden_layers, device)),
         }
     }

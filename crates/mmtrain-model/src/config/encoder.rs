@@ -3,7 +3,9 @@
 use mmtrain_media::{MediaTokens, TokenGrid};
 use serde::{Deserialize, Serialize};
 
-use super::{AudioConfig, AudioFamily, FeatureSelect, QwenVlVisionConfig, VisionConfig, VisionFamily};
+use super::{
+    AudioConfig, AudioFamily, FeatureSelect, MllamaVisionConfig, QwenVlVisionConfig, VisionConfig, VisionFamily,
+};
 
 /// The encoder; `kind` says which.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,6 +18,8 @@ pub enum EncoderConfig {
     Fused(FusedConfig),
     /// Qwen2-VL's tower; its merger is the connector.
     QwenVl(QwenVlVisionConfig),
+    /// Mllama's tower, pictures in tiles.
+    Mllama(MllamaVisionConfig),
     /// Whisper's encoder or Qwen2-Audio's.
     Audio(AudioConfig),
 }
@@ -45,7 +49,10 @@ pub enum VideoFeatures {
     #[default]
     Frames,
     /// The mean of each frame, then the mean over time of each patch (Video-ChatGPT, arXiv:2306.05424).
-    Pooled,
+    Pooled {
+        /// Means of frames, and so frames at most (100 in the paper); those of a shorter clip are filled up with zeros.
+        frames: usize,
+    },
 }
 
 /// Two towers whose grids of patches are the same.
@@ -93,6 +100,7 @@ impl EncoderConfig {
             Self::Vit(vit) => vit.vision.hidden_size,
             Self::Fused(fused) => fused.first.vision.hidden_size + fused.second.vision.hidden_size,
             Self::QwenVl(qwen) => qwen.hidden_size,
+            Self::Mllama(mllama) => mllama.output_size(),
             Self::Audio(audio) => audio.hidden_size,
         }
     }
@@ -103,6 +111,8 @@ impl EncoderConfig {
             Self::Vit(vit) => vit.num_layers(),
             Self::Fused(fused) => fused.first.num_layers() + fused.second.num_layers(),
             Self::QwenVl(qwen) => qwen.num_hidden_layers,
+            // One more stands between the two transformers.
+            Self::Mllama(mllama) => mllama.num_hidden_layers + 1 + mllama.num_global_layers,
             Self::Audio(audio) => audio.num_hidden_layers,
         }
     }
@@ -112,16 +122,18 @@ impl EncoderConfig {
         match self {
             Self::Vit(vit) => Some(vit),
             Self::Fused(fused) => Some(&fused.first),
-            Self::QwenVl(_) | Self::Audio(_) => None,
+            Self::QwenVl(_) | Self::Mllama(_) | Self::Audio(_) => None,
         }
     }
 
     /// Tokens where each feature, or each square of `merge` x `merge` of them, becomes one.
     pub(super) fn tokens(&self, merge: usize) -> MediaTokens {
         match self {
-            Self::Vit(VitConfig { video: VideoFeatures::Pooled, .. }) => MediaTokens::PooledFrames(self.grid(merge)),
+            Self::Vit(VitConfig { video: VideoFeatures::Pooled { frames }, .. }) => {
+                MediaTokens::PooledFrames { frames: *frames, tile: self.grid(merge) }
+            }
             Self::Vit(_) | Self::Fused(_) => MediaTokens::Grid(self.grid(merge)),
-            Self::QwenVl(_) => MediaTokens::Grid(self.grid(merge)),
+            Self::QwenVl(_) | Self::Mllama(_) => MediaTokens::Grid(self.grid(merge)),
             Self::Audio(audio) => MediaTokens::Sound {
                 halvings: match audio.family {
                     AudioFamily::Whisper => 1,
@@ -134,13 +146,16 @@ impl EncoderConfig {
     /// Where each medium, or each tile of it, has `queries` tokens.
     pub(super) fn query_tokens(&self, queries: usize) -> MediaTokens {
         match self {
-            Self::Vit(VitConfig { video: VideoFeatures::Pooled, .. }) => MediaTokens::PerMedium(queries),
+            Self::Vit(VitConfig { video: VideoFeatures::Pooled { .. }, .. }) => MediaTokens::PerMedium(queries),
             _ => MediaTokens::PerTile(queries),
         }
     }
 
     fn grid(&self, merge: usize) -> TokenGrid {
-        let (patch_size, extra) = self.vit().map_or((1, 0), |vit| (vit.vision.patch_size, vit.kept_prefix()));
+        let (patch_size, extra) = match self {
+            Self::Mllama(mllama) => (mllama.patch_size, 1),
+            _ => self.vit().map_or((1, 0), |vit| (vit.vision.patch_size, vit.kept_prefix())),
+        };
         TokenGrid { patch_size: patch_size as u32, merge: merge as u32, extra: extra as u32 }
     }
 
@@ -151,6 +166,7 @@ impl EncoderConfig {
             Self::Vit(vit) => vit.vision.num_patches(),
             Self::Fused(fused) => fused.first.vision.num_patches(),
             Self::QwenVl(_) => 1024,
+            Self::Mllama(mllama) => mllama.max_num_tiles * mllama.padded_tokens(),
             Self::Audio(audio) => audio.max_source_positions,
         }
     }
@@ -162,6 +178,7 @@ impl EncoderConfig {
                 [vision.hidden_size, vision.intermediate_size, vision.num_attention_heads]
             }
             Self::QwenVl(qwen) => [qwen.hidden_size, qwen.intermediate_size, qwen.num_attention_heads],
+            Self::Mllama(mllama) => [mllama.hidden_size, mllama.intermediate_size, mllama.num_attention_heads],
             Self::Audio(audio) => [audio.hidden_size, audio.intermediate_size, audio.num_attention_heads],
         }
     }

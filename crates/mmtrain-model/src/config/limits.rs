@@ -56,7 +56,7 @@ fn check_shuffle(factor: usize, encoder: &EncoderConfig) -> Result<(), String> {
     }
     match encoder.vit() {
         _ if factor == 1 => Ok(()),
-        Some(vit) if vit.video == VideoFeatures::Pooled => {
+        Some(vit) if matches!(vit.video, VideoFeatures::Pooled { .. }) => {
             Err(format!("`pixel_shuffle` {factor} needs features in squares, which pooled frames are not"))
         }
         Some(vit) if vit.kept_prefix() > 0 => Err(format!("`pixel_shuffle` {factor} has no place for a class token")),
@@ -73,6 +73,7 @@ impl EncoderConfig {
             Self::Vit(vit) => vit.vision.check().map_err(|message| format!("`vision_config`: {message}")),
             Self::Fused(fused) => fused.check(),
             Self::QwenVl(qwen) => qwen.check().map_err(|message| format!("`vision_config`: {message}")),
+            Self::Mllama(mllama) => mllama.check().map_err(|message| format!("`vision_config`: {message}")),
             Self::Audio(audio) => audio.check().map_err(|message| format!("`audio_config`: {message}")),
         }
     }

@@ -8,6 +8,7 @@
 
 use burn::prelude::*;
 
+use super::mllama::{MllamaContext, MllamaStep, MllamaVision};
 use super::packed::Packed;
 use super::qwen_vl::{QwenVlBlock, QwenVlVision};
 use super::whisper::{AudioBlock, AudioEncoder};
@@ -39,6 +40,14 @@ pub enum StretchNet {
     QwenVlStem(QwenVlVision),
     /// A block.
     QwenVlBlock(QwenVlBlock),
+    /// The order in which the patches came.
+    QwenVlLast(QwenVlVision),
+    /// Patches, class token and positions.
+    MllamaStem(MllamaVision),
+    /// A block, or what stands between its two transformers.
+    MllamaStep(MllamaStep),
+    /// States side by side.
+    MllamaLast(MllamaVision),
     /// Convolutions and positions.
     AudioStem(AudioEncoder),
     /// A block.
@@ -58,6 +67,8 @@ pub struct ChainContext {
     pub attention: Option<Mask>,
     /// Pictures of all sizes in one sequence.
     pub packed: Option<Packed>,
+    /// Tiles of Mllama's canvases.
+    pub mllama: Option<MllamaContext>,
 }
 
 /// The input of a chain.
@@ -78,8 +89,12 @@ impl StretchNet {
             Self::VitStem(vit) => vit.embed_patches(x, context.grid, context.patches.as_ref()),
             Self::VitBlock(block) => block.forward_masked(x, context.attention.as_ref()),
             Self::VitLast(vit) => vit.features(x),
-            Self::QwenVlStem(tower) => tower.embed(x),
+            Self::QwenVlStem(tower) => tower.embed(x, context.packed()),
             Self::QwenVlBlock(block) => block.forward(x, context.packed()),
+            Self::QwenVlLast(tower) => tower.finish(x, context.packed()),
+            Self::MllamaStem(tower) => tower.embed(x, context.mllama()),
+            Self::MllamaStep(step) => step.forward(x, context.mllama()),
+            Self::MllamaLast(tower) => tower.finish(x, context.mllama()),
             Self::AudioStem(encoder) => encoder.embed(x),
             Self::AudioBlock(block) => block.forward_masked(x, context.attention.as_ref()),
             Self::AudioLast(encoder) => encoder.finish(x),
@@ -94,6 +109,13 @@ impl ChainContext {
     fn packed(&self) -> &Packed {
         self.packed.as_ref().expect("the encoder that makes the input packs it")
     }
+
+    /// # Panics
+    ///
+    /// As [`packed`](Self::packed).
+    fn mllama(&self) -> &MllamaContext {
+        self.mllama.as_ref().expect("the encoder that makes the input lays it out")
+    }
 }
 
 impl Encoder {
@@ -103,6 +125,7 @@ impl Encoder {
             Self::Vit(vit) => vec![vit_chain(vit, "")],
             Self::Fused(fused) => vec![vit_chain(&fused.first, "first."), vit_chain(&fused.second, "second.")],
             Self::QwenVl(tower) => vec![qwen_vl_chain(tower)],
+            Self::Mllama(tower) => vec![mllama_chain(tower)],
             Self::Audio(encoder) => vec![audio_chain(encoder)],
         }
     }
@@ -147,7 +170,19 @@ fn vit_chain(vit: &Vit, scope: &str) -> Vec<Stretch> {
 fn qwen_vl_chain(tower: &QwenVlVision) -> Vec<Stretch> {
     let blocks = tower.blocks.iter().enumerate();
     let blocks = blocks.map(|(index, layer)| block(format!("blocks.{index}."), StretchNet::QwenVlBlock(layer.clone())));
-    std::iter::once(end("", StretchNet::QwenVlStem(tower.without_blocks()))).chain(blocks).collect()
+    let mut chain = vec![end("", StretchNet::QwenVlStem(tower.without_blocks()))];
+    chain.extend(blocks);
+    chain.push(end("", StretchNet::QwenVlLast(tower.without_blocks())));
+    chain
+}
+
+fn mllama_chain(tower: &MllamaVision) -> Vec<Stretch> {
+    let steps = tower.steps().into_iter().enumerate();
+    let steps = steps.map(|(index, step)| block(tower.step_scope(index), StretchNet::MllamaStep(step)));
+    let mut chain = vec![end("", StretchNet::MllamaStem(tower.without_blocks()))];
+    chain.extend(steps);
+    chain.push(end("", StretchNet::MllamaLast(tower.without_blocks())));
+    chain
 }
 
 fn audio_chain(encoder: &AudioEncoder) -> Vec<Stretch> {

@@ -5,10 +5,14 @@ use burn::tensor::TensorData;
 use mmtrain_media::{MediaLayout, SoundLayout};
 
 use super::chain::{ChainContext, ChainInput};
+use super::mllama::MllamaContext;
 use super::packed::{Grid, Packed};
-use super::{Encoder, Vit};
+use super::{Encoder, Vit, patches_from_pixels};
 use crate::attention::Mask;
-use crate::config::{AudioConfig, AudioFamily, EncoderConfig, FusedConfig, QwenVlVisionConfig, VitConfig};
+use crate::config::{
+    AudioConfig, AudioFamily, EncoderConfig, FusedConfig, MllamaVisionConfig, QwenVlVisionConfig, VideoFeatures,
+    VitConfig,
+};
 use crate::error::ModelError;
 
 /// A medium in host memory.
@@ -41,6 +45,7 @@ impl Encoder {
                 Ok(vec![tiles(&fused.first, pixels), tiles(&fused.second, second)])
             }
             (Self::QwenVl(_), EncoderConfig::QwenVl(config)) => Ok(vec![patches(config, media, device)?]),
+            (Self::Mllama(_), EncoderConfig::Mllama(config)) => Ok(vec![canvases(config, media, device)?]),
             (Self::Audio(_), EncoderConfig::Audio(config)) => Ok(vec![sound(config, media, device)?]),
             _ => Err(refused("the encoder is not the one that its configuration describes".into())),
         }
@@ -81,10 +86,21 @@ fn pixels(config: &VitConfig, media: &[MediumView<'_>], device: &Device) -> Resu
             let [rows, cols] = sides;
             return Err(refused(format!("tiles of {height} x {width} pixels where the others have {rows} x {cols}")));
         }
+        check_frames(config, medium.layout)?;
         tiles += count;
     }
     let [height, width] = sides;
     Ok(Tensor::from_data(TensorData::new(joined(media), [tiles, 3, height, width]), device))
+}
+
+/// Means of frames have their number of places.
+fn check_frames(config: &VitConfig, layout: &MediaLayout) -> Result<(), ModelError> {
+    match (config.video, layout) {
+        (VideoFeatures::Pooled { frames: most }, MediaLayout::Frames { frames, .. }) if *frames as usize > most => {
+            Err(refused(format!("a clip of {frames} frames, of which {most} are pooled at most")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn tiles(vit: &Vit, pixels: Tensor<4>) -> ChainInput {
@@ -115,10 +131,44 @@ fn patches(config: &QwenVlVisionConfig, media: &[MediumView<'_>], device: &Devic
         let [frames, rows, cols] = grid.thw().map(|size| size as usize);
         grids.push(Grid { frames, rows, cols });
     }
-    let packed = Packed::new(&grids, config.spatial_merge_size, config.head_dim(), config.rope_theta, device)?;
+    let packed = Packed::new(&grids, config, device)?;
     let shape = [1, packed.tokens(), config.patch_values()];
     let values = Tensor::from_data(TensorData::new(joined(media), shape), device);
     Ok(ChainInput { values, context: ChainContext { packed: Some(packed), ..ChainContext::default() } })
+}
+
+/// Canvases, filled up with zeros to as many tiles as a picture has at most.
+fn canvases(config: &MllamaVisionConfig, media: &[MediumView<'_>], device: &Device) -> Result<ChainInput, ModelError> {
+    let (side, tiles) = (config.image_size, config.max_num_tiles);
+    let mut values = Vec::with_capacity(media.len() * tiles * 3 * side * side);
+    let mut ids = Vec::with_capacity(media.len());
+    for (number, medium) in media.iter().enumerate() {
+        let MediaLayout::Canvas(canvas) = medium.layout else {
+            return Err(refused(format!("Mllama's tower cannot take {:?}", medium.layout)));
+        };
+        if (canvas.side as usize, canvas.max_tiles as usize) != (side, tiles) {
+            let (found, most) = (canvas.side, canvas.max_tiles);
+            return Err(refused(format!(
+                "canvases of {most} tiles of {found} pixels, this tower's have {tiles} of {side}"
+            )));
+        }
+        ids.push(aspect_ratio_id(config, [canvas.rows as usize, canvas.cols as usize])?);
+        values.extend_from_slice(medium.values);
+        values.resize((number + 1) * tiles * 3 * side * side, 0.0);
+    }
+    let pixels = Tensor::from_data(TensorData::new(values, [media.len() * tiles, 3, side, side]), device);
+    let mllama = MllamaContext::new(&ids, config, device)?;
+    let context = ChainContext { mllama: Some(mllama), ..ChainContext::default() };
+    Ok(ChainInput { values: patches_from_pixels(pixels, config.patch_size), context })
+}
+
+/// Where an arrangement of tiles stands among the tower's, from 1; 0 for no picture.
+fn aspect_ratio_id(config: &MllamaVisionConfig, grid: [usize; 2]) -> Result<usize, ModelError> {
+    match config.aspect_ratios.iter().position(|ratio| *ratio == grid) {
+        Some(index) => Ok(index + 1),
+        None if grid == [0, 0] => Ok(0),
+        None => Err(refused(format!("{} x {} tiles are none of this tower's arrangements", grid[0], grid[1]))),
+    }
 }
 
 fn sound(config: &AudioConfig, media: &[MediumView<'_>], device: &Device) -> Result<ChainInput, ModelError> {

@@ -15,8 +15,13 @@ pub enum FeatureParts {
     Tiles,
     /// One sequence, with so many features of each medium. `[1, features, width]`
     Sequence(Vec<usize>),
-    /// As tiles, which the connector gets as a sequence: of each medium so many tiles, pooled if it is a clip.
-    Pooled(Vec<(usize, bool)>),
+    /// As tiles, which the connector gets as a sequence.
+    Pooled {
+        /// Tiles of each medium, and whether they are frames of a clip, which are pooled.
+        media: Vec<(usize, bool)>,
+        /// Tokens for the frames of a clip.
+        frames: usize,
+    },
 }
 
 impl FeatureParts {
@@ -25,9 +30,10 @@ impl FeatureParts {
         let layouts = media.iter().map(|medium| medium.layout);
         match config {
             EncoderConfig::QwenVl(_) => Self::Sequence(layouts.map(|layout| layout.shape()[0]).collect()),
-            EncoderConfig::Vit(VitConfig { video: VideoFeatures::Pooled, .. }) => {
+            EncoderConfig::Vit(VitConfig { video: VideoFeatures::Pooled { frames }, .. }) => {
                 let is_clip = |layout: &MediaLayout| matches!(layout, MediaLayout::Frames { .. });
-                Self::Pooled(layouts.map(|layout| (layout.tiles(), is_clip(layout))).collect())
+                let media = layouts.map(|layout| (layout.tiles(), is_clip(layout))).collect();
+                Self::Pooled { media, frames: *frames }
             }
             _ => Self::Tiles,
         }
@@ -35,11 +41,11 @@ impl FeatureParts {
 
     /// Pools what is to be pooled; returns the features and how they lie now.
     pub(crate) fn pooled(&self, features: Tensor<3>) -> (Tensor<3>, Self) {
-        let Self::Pooled(media) = self else { return (features, self.clone()) };
+        let Self::Pooled { media, frames } = self else { return (features, self.clone()) };
         let (mut first, mut pooled) = (0, Vec::with_capacity(media.len()));
         for &(tiles, is_clip) in media {
             let own = features.clone().slice_dim(0, first..first + tiles);
-            pooled.push(if is_clip { pool(own) } else { as_sequence(own) });
+            pooled.push(if is_clip { pool(own, *frames) } else { as_sequence(own) });
             first += tiles;
         }
         let counts = pooled.iter().map(|features| features.dims()[1]).collect();
@@ -53,11 +59,17 @@ fn as_sequence(features: Tensor<3>) -> Tensor<3> {
     features.reshape([1, tiles * count, width])
 }
 
-/// The mean of each frame, then the mean over time of each patch (Video-ChatGPT, `get_spatio_temporal_features_torch`
-/// of `inference.py`). `[frames, patches, width]` to `[1, frames + patches, width]`
-fn pool(frames: Tensor<3>) -> Tensor<3> {
-    let of_frames = frames.clone().mean_dim(1).swap_dims(0, 1);
-    Tensor::cat(vec![of_frames, frames.mean_dim(0)], 1)
+/// The mean of each frame, filled up with zeros to `count`, then the mean over time of each patch
+/// (`get_spatio_temporal_features_torch` of Video-ChatGPT's `video_chatgpt/inference.py`, which also rounds to f16).
+/// `[frames, patches, width]` to `[1, count + patches, width]`
+fn pool(frames: Tensor<3>, count: usize) -> Tensor<3> {
+    let [found, _, width] = frames.dims();
+    let mut parts = vec![frames.clone().mean_dim(1).swap_dims(0, 1)];
+    if found < count {
+        parts.push(Tensor::zeros([1, count - found, width], (&frames.device().inner(), frames.dtype())));
+    }
+    parts.push(frames.mean_dim(0));
+    Tensor::cat(parts, 1)
 }
 
 #[cfg(test)]
@@ -67,9 +79,15 @@ mod tests {
     #[test]
     fn a_clip_becomes_the_means_of_its_frames_and_of_its_patches() {
         let frames = Tensor::<3>::from_data([[[1.0_f32], [3.0]], [[5.0], [7.0]], [[0.0], [2.0]]], &Device::flex());
-        let parts = FeatureParts::Pooled(vec![(2, true), (1, false)]);
-        let (pooled, parts) = parts.pooled(frames);
-        assert_eq!(pooled.into_data().try_to_vec::<f32>().expect("f32"), [2.0, 6.0, 3.0, 5.0, 0.0, 2.0]);
-        assert_eq!(parts, FeatureParts::Sequence(vec![4, 2]));
+        let input = frames.autodiff().require_grad();
+        let parts = FeatureParts::Pooled { media: vec![(2, true), (1, false)], frames: 3 };
+        let (pooled, parts) = parts.pooled(input.clone());
+        let values = pooled.clone().inner().into_data().try_to_vec::<f32>().expect("f32");
+        assert_eq!(values, [2.0, 6.0, 0.0, 3.0, 5.0, 0.0, 2.0]);
+        assert_eq!(parts, FeatureParts::Sequence(vec![5, 2]));
+        let weights = Tensor::<3>::from_data([[[2.0_f32], [4.0], [9.0], [6.0], [8.0], [1.0], [3.0]]], &Device::flex());
+        let mut tape = (pooled * weights.autodiff()).sum().backward();
+        let gradient = input.grad_remove(&mut tape).expect("a gradient").into_data().try_to_vec::<f32>().expect("f32");
+        assert_eq!(gradient, [4.0, 5.0, 5.0, 6.0, 1.0, 3.0]);
     }
 }

@@ -6,8 +6,10 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use mmtrain_data::{HostMedium, Medium};
-use mmtrain_media::{AnyRes, Filter, GridLayout, MediaLayout, MediaValues, Normalise, Size, SoundLayout};
-use mmtrain_model::config::{EncoderConfig, QwenVlVisionConfig, VisionFamily, VitConfig, VlmConfig};
+use mmtrain_media::{AnyRes, CanvasLayout, Filter, GridLayout, MediaLayout, MediaValues, Normalise, Size, SoundLayout};
+use mmtrain_model::config::{
+    EncoderConfig, MllamaVisionConfig, QwenVlVisionConfig, VisionFamily, VitConfig, VlmConfig,
+};
 
 use super::recorded::{IdTable, Recorded};
 
@@ -86,6 +88,7 @@ fn recorded_media(config: &VlmConfig, recorded: &Recorded) -> anyhow::Result<Que
             });
         }
         EncoderConfig::Audio(_) => sounds(recorded)?,
+        EncoderConfig::Mllama(mllama) => canvases(mllama, recorded)?,
         EncoderConfig::Vit(vit) => match &config.image_grid_pinpoints {
             Some(pinpoints) => any_res(vit, pinpoints, recorded)?,
             None => tiles(vit, recorded)?,
@@ -165,6 +168,30 @@ fn grids(
         rest = others;
     }
     Ok(media)
+}
+
+/// Mllama's: `[rows, images, tiles, 3, side, side]`, of which `in.aspect_ratio_ids` `[rows, images]` says the tiles; 0
+/// stands where a row has no picture.
+fn canvases(config: &MllamaVisionConfig, recorded: &Recorded) -> anyhow::Result<VecDeque<MediaValues>> {
+    let stored = recorded.need(recorded.input("pixel_values")?, "pixel_values", "an image tower")?;
+    let valid = |id: i64| (0..=config.aspect_ratios.len() as i64).contains(&id);
+    let ids = recorded.need(recorded.ids("aspect_ratio_ids", valid)?, "aspect_ratio_ids", "Mllama")?;
+    let (side, tiles) = (config.image_size, config.max_num_tiles);
+    if stored.shape != [ids.rows, ids.cols, tiles, 3, side, side] {
+        let shape = &stored.shape;
+        let message = format!(
+            "holds `in.pixel_values` of shape {shape:?}, this encoder takes [_, _, {tiles}, 3, {side}, {side}]"
+        );
+        return Err(recorded.bad(&message).into());
+    }
+    let canvas = |(values, &id): (&[f32], &i64)| {
+        let [rows, cols] = config.aspect_ratios.get((id - 1) as usize).copied().unwrap_or_default();
+        let [rows, cols, side, max_tiles] = [rows, cols, side, tiles].map(|size| size as u32);
+        let resized = Size::new(cols * side, rows * side);
+        let layout = MediaLayout::Canvas(CanvasLayout { side, rows, cols, resized, max_tiles });
+        MediaValues { values: values[..layout.values()].to_vec(), layout }
+    };
+    Ok(stored.values.chunks_exact(tiles * 3 * side * side).zip(&ids.values).map(canvas).collect())
 }
 
 /// `[clips, mels, frames]`, of which each clip has as many frames as its mask.
