@@ -10,6 +10,8 @@ pub struct Medium {
     pub spans: Vec<(usize, usize)>,
     /// The encoder's input.
     pub input: MediaValues,
+    /// Token ids of the question that an instructed Q-Former reads beside it; empty where there is none.
+    pub instruction: Vec<u32>,
 }
 
 impl Medium {

@@ -10,9 +10,11 @@ use burn::prelude::*;
 use burn::tensor::{DType, TensorData};
 use mmtrain_model::Vlm;
 use mmtrain_model::attention::Mask;
+use mmtrain_model::connector::Reading;
 use mmtrain_model::decoder::positions::Positions;
 use mmtrain_model::decoder::{DecoderContext, KvCache};
 use mmtrain_model::media::{BatchView, PlacedMedium};
+use mmtrain_model::vlm::DecoderInput;
 
 use crate::error::GenerateError;
 use crate::prompt::Prompt;
@@ -100,6 +102,8 @@ struct Batch<'a> {
     cache: KvCache,
     /// Where the prompts' tokens stand in time, height and width, where the model has M-RoPE.
     positions: Option<Vec<(usize, Positions)>>,
+    /// What cross-attention layers read of the prompts' media.
+    reading: Option<Reading>,
 }
 
 impl<'a> Batch<'a> {
@@ -108,7 +112,7 @@ impl<'a> Batch<'a> {
         let device = model.device();
         let budget = options.max_new_tokens.min(text.context_length() - seq);
         let cache = KvCache::new(text, rows.len(), seq + budget, DType::F32, &device);
-        Self { model, device, rows, first_row: 0, seq, budget, cache, positions: None }
+        Self { model, device, rows, first_row: 0, seq, budget, cache, positions: None, reading: None }
     }
 
     fn run(
@@ -121,8 +125,8 @@ impl<'a> Batch<'a> {
         if self.budget == 0 {
             return Ok(());
         }
-        let (embeds, context) = self.prefill(prompts)?;
-        let mut logits = self.forward(embeds, &context);
+        let input = self.prefill(prompts)?;
+        let mut logits = self.forward(input);
         for step in 0..self.budget {
             let position = self.seq + step;
             let chosen = self.choose(&logits, position, options)?;
@@ -134,13 +138,13 @@ impl<'a> Batch<'a> {
             if step + 1 == self.budget || self.rows.iter().all(|&row| results[row].finished) {
                 break;
             }
-            logits = self.forward(self.next(&chosen), &self.following());
+            logits = self.forward(self.next(&chosen));
         }
         Ok(())
     }
 
-    /// Embeddings of the prompts, features in place, and where their tokens stand.
-    fn prefill(&mut self, prompts: &[Prompt]) -> Result<(Tensor<3>, DecoderContext), GenerateError> {
+    /// The prompts, all media encoded.
+    fn prefill(&mut self, prompts: &[Prompt]) -> Result<DecoderInput, GenerateError> {
         let of_batch = || self.rows.iter().map(|&row| &prompts[row]);
         let ids = of_batch().flat_map(|prompt| prompt.input_ids.iter().map(|&id| id as i32)).collect::<Vec<_>>();
         let media = of_batch().enumerate().flat_map(|(row, prompt)| {
@@ -149,14 +153,15 @@ impl<'a> Batch<'a> {
                 spans: &medium.spans,
                 layout: &medium.input.layout,
                 values: &medium.input.values,
+                instruction: &medium.instruction,
             })
         });
         let tokens = vec![0..self.seq; self.rows.len()];
         let batch = BatchView { input_ids: &ids, seq: self.seq, tokens, media: media.collect() };
-        let embeds = self.model.embed(&batch, self.model.encode(&batch.media)?)?;
-        let context = self.model.context(&batch, None)?;
+        let input = self.model.prepare(&batch, None)?;
         self.positions = batch.positions(&self.model.config)?;
-        Ok((embeds, context))
+        self.reading.clone_from(&input.reading);
+        Ok(input)
     }
 
     /// Where the next tokens stand.
@@ -171,18 +176,25 @@ impl<'a> Batch<'a> {
         DecoderContext::multimodal(text, &rows, 1, mask, &self.device)
     }
 
-    /// Embeddings of the tokens just chosen; ended rows run along, unheard. `[batch, 1, hidden]`
-    fn next(&self, chosen: &[u32]) -> Tensor<3> {
+    /// The tokens just chosen; ended rows run along, unheard.
+    fn next(&self, chosen: &[u32]) -> DecoderInput {
         let batch = chosen.len();
         let ids = chosen.iter().map(|&id| id as i32).collect::<Vec<_>>();
         let embeds = self.model.decoder.embed(Tensor::from_data(TensorData::new(ids, [batch]), &self.device));
-        embeds.reshape([batch, 1, self.model.config.text.hidden_size])
+        let past = self.cache.len();
+        let seen = self.reading.as_ref().map(|reading| reading.mask(past..past + 1, &self.device));
+        DecoderInput {
+            embeds: embeds.reshape([batch, 1, self.model.config.text.hidden_size]),
+            context: self.following(),
+            reading: self.reading.clone(),
+            seen,
+        }
     }
 
     /// Logits after the last of the new positions. `[batch * vocab]`, on the host
-    fn forward(&mut self, embeds: Tensor<3>, context: &DecoderContext) -> Vec<f32> {
-        let [batch, seq, hidden] = embeds.dims();
-        let states = self.model.decoder.blocks_cached(embeds, context, &mut self.cache);
+    fn forward(&mut self, input: DecoderInput) -> Vec<f32> {
+        let [batch, seq, hidden] = input.embeds.dims();
+        let states = self.model.blocks(input, Some(&mut self.cache));
         let last = states.slice_dim(1, seq - 1..seq).reshape([batch, hidden]);
         let logits = self.model.decoder.logits(last).cast(DType::F32);
         logits.into_data().try_to_vec().expect("logits were cast to f32")

@@ -29,7 +29,7 @@ impl Prompt {
         let counts = inputs.iter().map(|input| input.layout.tokens(tokens)).collect::<Vec<_>>();
         let encoded = encode(&segments, tokenizer, &counts)?;
         let spans = encoded.media.iter().map(|span| vec![(span.start, span.len)]);
-        let media = spans.zip(inputs).map(|(spans, input)| Medium { spans, input }).collect();
+        let media = spans.zip(inputs).map(|(spans, input)| Medium { spans, input, instruction: Vec::new() }).collect();
         Ok(Self { input_ids: encoded.input_ids, media })
     }
 

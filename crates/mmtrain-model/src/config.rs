@@ -60,10 +60,19 @@ impl VlmConfig {
             ConnectorConfig::Mlp(mlp) => self.encoder.tokens(mlp.pixel_shuffle),
             ConnectorConfig::QFormer(q_former) => self.encoder.query_tokens(q_former.num_queries),
             ConnectorConfig::Perceiver(perceiver) => self.encoder.query_tokens(perceiver.num_latents),
+            ConnectorConfig::CrossAttention(_) => MediaTokens::Marker,
             ConnectorConfig::Merger => match &self.encoder {
                 EncoderConfig::QwenVl(qwen) => self.encoder.tokens(qwen.spatial_merge_size),
                 _ => self.encoder.tokens(1),
             },
+        }
+    }
+
+    /// The layers between the decoder's blocks, if there are any.
+    pub fn cross_attention(&self) -> Option<&CrossAttentionConfig> {
+        match &self.connector {
+            ConnectorConfig::CrossAttention(cross) => Some(cross),
+            _ => None,
         }
     }
 

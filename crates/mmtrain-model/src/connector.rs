@@ -8,6 +8,7 @@ mod memory_mask;
 mod mlp;
 mod perceiver;
 mod q_former;
+mod reading;
 #[cfg(test)]
 mod tests;
 
@@ -16,10 +17,12 @@ use burn::prelude::*;
 use crate::config::{ConnectorConfig, EncoderConfig, VlmConfig};
 use crate::encoder::FeatureParts;
 use crate::encoder::merger::PatchMerger;
+use crate::media::Arrangement;
 
 pub use cross_attention::{CrossAttention, CrossAttentionConnector, CrossAttentionLayer, MemoryProjection};
 pub use instruction::{Instruction, InstructionEmbeddings};
-pub use memory_mask::{MediaPlaces, MemoryMask};
+pub use memory_mask::{MediaPlaces, MediumPlace, MemoryMask};
+pub use reading::Reading;
 pub use mlp::{MlpConnector, space_to_depth};
 pub use perceiver::PerceiverConnector;
 pub use q_former::QFormerConnector;
@@ -29,6 +32,13 @@ pub use q_former::QFormerConnector;
 pub enum Bridge {
     /// Early fusion: takes the place of the placeholder tokens. `[rows, hidden]`
     Tokens(Tensor<2>),
+    /// Cross-attention: what the layers between the decoder's blocks read, a memory for each row of the batch.
+    Memory {
+        /// `[batch, keys, hidden]`
+        rows: Tensor<3>,
+        /// Which keys are whose.
+        places: MediaPlaces,
+    },
 }
 
 /// The switchable connector.
@@ -42,6 +52,8 @@ pub enum Connector {
     Perceiver(PerceiverConnector),
     /// Squares of patches to tokens (Qwen2-VL).
     Merger(PatchMerger),
+    /// Layers between the decoder's blocks, which read the features (Flamingo, Mllama).
+    CrossAttention(CrossAttentionConnector),
 }
 
 impl Connector {
@@ -71,6 +83,9 @@ impl Connector {
             ConnectorConfig::Perceiver(perceiver) => {
                 Self::Perceiver(PerceiverConnector::new(perceiver, vision_hidden, hidden, device))
             }
+            ConnectorConfig::CrossAttention(cross) => {
+                Self::CrossAttention(CrossAttentionConnector::new(cross, vision_hidden, device))
+            }
             ConnectorConfig::Merger => panic!("the merger's sizes are those of Qwen2-VL's tower"),
         }
     }
@@ -83,44 +98,36 @@ impl Connector {
         }
     }
 
-    /// Features to rows of the decoder's width, medium by medium; LLaVA-NeXT's newline is the last row.
+    /// Features to what the decoder gets, arranged for a batch.
     ///
     /// # Shapes
     ///
-    /// - `features`: `[tiles, features, vision_hidden]`, or `[1, features, vision_hidden]` as `parts` says
-    /// - returns: `[rows, hidden]`
-    pub fn forward(&self, features: Tensor<3>, parts: &FeatureParts) -> Tensor<2> {
-        let (features, parts) = parts.pooled(features);
+    /// - `features`: `[tiles, features, vision_hidden]`, or `[1, features, vision_hidden]` as the arrangement says
+    /// - returns: `[1, rows, hidden]` of tokens, medium by medium, LLaVA-NeXT's newline last; `[batch, keys, hidden]`
+    ///   of a memory
+    pub fn forward(&self, features: Tensor<3>, arrangement: &Arrangement) -> Tensor<3> {
+        let (features, parts) = arrangement.parts.pooled(features);
+        let instruction = arrangement.instruction.as_ref();
         let tokens = match (self, &parts) {
+            (Self::CrossAttention(cross), parts) => return arrangement.memories(cross.runs(features, parts)),
             (Self::Mlp(mlp), FeatureParts::Sequence(_)) => mlp.forward_sequence(features),
             (Self::Mlp(mlp), _) => mlp.forward(features),
             (Self::Merger(merger), _) => merger.forward(features),
-            (queries, FeatureParts::Sequence(counts)) => queries.read_each(&features, counts),
-            (queries, _) => queries.read(features),
+            (Self::QFormer(q_former), FeatureParts::Tiles) => q_former.forward_instructed(&features, instruction),
+            (Self::QFormer(q_former), parts) => {
+                let read = |(number, own): (usize, Tensor<3>)| {
+                    let instruction = instruction.map(|instruction| instruction.of_medium(number));
+                    q_former.forward_instructed(&own, instruction.as_ref())
+                };
+                Tensor::cat(parts.each(&features).enumerate().map(read).collect(), 0)
+            }
+            (Self::Perceiver(perceiver), FeatureParts::Tiles) => perceiver.forward(features),
+            (Self::Perceiver(perceiver), parts) => {
+                Tensor::cat(parts.each(&features).map(|own| perceiver.forward(own)).collect(), 0)
+            }
         };
         let [tiles, tokens_per_tile, hidden] = tokens.dims();
-        self.and_newline(tokens.reshape([tiles * tokens_per_tile, hidden]))
-    }
-
-    /// Learned queries on each of the batch. `[batch, features, vision_hidden]` to `[batch, queries, hidden]`
-    fn read(&self, features: Tensor<3>) -> Tensor<3> {
-        match self {
-            Self::QFormer(q_former) => q_former.forward(&features),
-            Self::Perceiver(perceiver) => perceiver.forward(features),
-            Self::Mlp(mlp) => mlp.forward(features),
-            Self::Merger(merger) => merger.forward(features),
-        }
-    }
-
-    /// Learned queries on each medium of a sequence.
-    fn read_each(&self, features: &Tensor<3>, counts: &[usize]) -> Tensor<3> {
-        let mut start = 0;
-        let read = counts.iter().map(|count| {
-            let own = features.clone().slice_dim(1, start..start + count);
-            start += count;
-            self.read(own)
-        });
-        Tensor::cat(read.collect(), 0)
+        self.and_newline(tokens.reshape([tiles * tokens_per_tile, hidden])).unsqueeze()
     }
 
     fn and_newline(&self, rows: Tensor<2>) -> Tensor<2> {

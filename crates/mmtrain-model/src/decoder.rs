@@ -144,7 +144,7 @@ impl Decoder {
 impl DecoderModel {
     fn new(config: &TextConfig, device: &Device) -> Self {
         Self {
-            embed_tokens: EmbeddingConfig::new(config.vocab_size, config.hidden_size)
+            embed_tokens: EmbeddingConfig::new(config.num_embeddings(), config.hidden_size)
                 .with_initializer(Initializer::Zeros)
                 .init(device),
             layers: (0..config.num_hidden_layers).map(|index| DecoderBlock::new(config, index, device)).collect(),

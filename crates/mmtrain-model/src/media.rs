@@ -5,10 +5,12 @@
 use std::ops::Range;
 
 use burn::prelude::*;
-use mmtrain_media::MediaLayout;
+use mmtrain_media::{MediaLayout, MediaTokens};
 
-use crate::config::{EncoderConfig, VlmConfig};
+use crate::config::{ConnectorConfig, CrossAttentionConfig, EncoderConfig, QFormerConfig, VlmConfig};
+use crate::connector::{Instruction, MediaPlaces, MediumPlace};
 use crate::decoder::positions::{Grid, Placeholders, Positions};
+use crate::encoder::FeatureParts;
 use crate::encoder::input::MediumView;
 use crate::error::ModelError;
 
@@ -23,6 +25,8 @@ pub struct PlacedMedium<'a> {
     pub layout: &'a MediaLayout,
     /// As many as the layout's shape says, row-major.
     pub values: &'a [f32],
+    /// Token ids of the question that an instructed Q-Former reads beside it; empty where there is none.
+    pub instruction: &'a [u32],
 }
 
 impl<'a> PlacedMedium<'a> {
@@ -82,6 +86,78 @@ impl BatchView<'_> {
     }
 }
 
+/// How the features of a batch become what the decoder gets.
+#[derive(Debug, Clone)]
+pub struct Arrangement {
+    /// How they lie.
+    pub parts: FeatureParts,
+    /// Whose features are whose in memories; none where they take the places of tokens.
+    pub places: Option<MediaPlaces>,
+    /// What an instructed Q-Former reads beside them.
+    pub instruction: Option<Instruction>,
+}
+
+impl Arrangement {
+    /// Features that stand alone, tile by tile.
+    pub const TILES: Self = Self { parts: FeatureParts::Tiles, places: None, instruction: None };
+
+    /// For the media of a batch.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Input`] for media out of their order, or an instruction that the Q-Former cannot read.
+    pub fn of(config: &VlmConfig, batch: &BatchView<'_>, device: &Device) -> Result<Self, ModelError> {
+        let views = batch.media.iter().map(PlacedMedium::view).collect::<Vec<_>>();
+        let parts = FeatureParts::of(&config.encoder, &views);
+        let places = config.cross_attention().map(|cross| batch.places(config, cross, &parts)).transpose()?;
+        Ok(Self { parts, places, instruction: batch.instruction(config, device)? })
+    }
+
+    /// A memory for each row of the batch. `[runs, keys, hidden]` to `[batch, keys, hidden]`
+    ///
+    /// # Panics
+    ///
+    /// Panics without places, which every model that has memories makes.
+    pub(crate) fn memories(&self, runs: Tensor<3>) -> Tensor<3> {
+        self.places.as_ref().expect("a model with memories has places").memories(runs)
+    }
+}
+
+impl BatchView<'_> {
+    /// Where each medium stands, and what it has in its row's memory.
+    fn places(
+        &self,
+        config: &VlmConfig,
+        cross: &CrossAttentionConfig,
+        parts: &FeatureParts,
+    ) -> Result<MediaPlaces, ModelError> {
+        let features = config.encoder.features_per_tile();
+        let mut rows = vec![Vec::new(); self.input_ids.len() / self.seq];
+        for (index, medium) in self.media.iter().enumerate() {
+            let (runs, seen) = parts.runs(index, medium.layout, features, cross.resampler.is_some());
+            let marker = medium.spans.first().map_or(usize::MAX, |&(start, _)| start);
+            rows[medium.row].push(MediumPlace { marker, runs, seen });
+        }
+        MediaPlaces::new(rows)
+    }
+
+    /// A question for each medium, or for each tile of it.
+    fn instruction(&self, config: &VlmConfig, device: &Device) -> Result<Option<Instruction>, ModelError> {
+        let ConnectorConfig::QFormer(QFormerConfig { instruction: Some(sizes), .. }) = &config.connector else {
+            return Ok(None);
+        };
+        if self.media.iter().all(|medium| medium.instruction.is_empty()) {
+            return Ok(None);
+        }
+        let per_tile = matches!(config.media_tokens(), MediaTokens::PerTile(_));
+        let ids = self.media.iter().flat_map(|medium| {
+            let ids = medium.instruction.iter().map(|&id| id as usize).collect::<Vec<_>>();
+            std::iter::repeat_n(ids, if per_tile { medium.layout.tiles() } else { 1 })
+        });
+        Instruction::new(&ids.collect::<Vec<_>>(), sizes, device).map(Some)
+    }
+}
+
 /// Which row of the connector's output stands at which position.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Placement {
@@ -112,6 +188,33 @@ impl Placement {
             first += rows.made as i32;
         }
         Ok(placement)
+    }
+
+    /// The markers of media that the decoder attends to, where the embedding table has no row for them.
+    pub fn of_markers(config: &VlmConfig, batch: &BatchView<'_>) -> Self {
+        if config.image_token_id < config.text.num_embeddings() {
+            return Self::default();
+        }
+        let spans = batch.media.iter().flat_map(|medium| medium.spans.iter().map(move |span| (medium.row, span)));
+        let positions = spans.flat_map(|(row, &(start, len))| {
+            (start..start + len).map(move |position| (row * batch.seq + position) as i32)
+        });
+        let positions = positions.collect::<Vec<_>>();
+        Self { sources: vec![0; positions.len()], positions }
+    }
+
+    /// Whether nothing is put anywhere.
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+
+    /// Writes zeros over the embeddings at the placeholders. `[batch * seq, hidden]`
+    pub fn splice_zeros(&self, embeds: Tensor<2>) -> Tensor<2> {
+        if self.is_empty() {
+            return embeds;
+        }
+        let zeros = Tensor::zeros([1, embeds.dims()[1]], (&embeds.device().inner(), embeds.dtype()));
+        self.splice(embeds, zeros)
     }
 
     /// Writes rows over the embeddings at the placeholders.

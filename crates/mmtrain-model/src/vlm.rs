@@ -6,12 +6,12 @@ use burn::prelude::*;
 
 use crate::attention::Mask;
 use crate::config::VlmConfig;
-use crate::connector::{Bridge, Connector};
-use crate::decoder::{Decoder, DecoderContext};
-use crate::encoder::{Encoder, FeatureParts};
+use crate::connector::{Bridge, Connector, CrossAttentionLayer, MediaPlaces, MemoryMask, Reading};
+use crate::decoder::{Decoder, DecoderContext, KvCache};
+use crate::encoder::Encoder;
 use crate::error::ModelError;
 use crate::init::init_param;
-use crate::media::{BatchView, PlacedMedium, Placement};
+use crate::media::{Arrangement, BatchView, PlacedMedium, Placement};
 use crate::params::{NamedParam, ParamInfo, Part, assign, infos, named};
 use crate::weights::Checkpoint;
 
@@ -108,37 +108,89 @@ impl Vlm {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Input`] for media that the encoder does not take.
-    pub fn encode(&self, media: &[PlacedMedium<'_>]) -> Result<Option<Bridge>, ModelError> {
-        if media.is_empty() {
+    /// [`ModelError::Input`] for media that the model does not take.
+    pub fn encode(&self, batch: &BatchView<'_>) -> Result<Option<Bridge>, ModelError> {
+        if batch.media.is_empty() {
             return Ok(None);
         }
-        let views = media.iter().map(PlacedMedium::view).collect::<Vec<_>>();
+        let views = batch.media.iter().map(PlacedMedium::view).collect::<Vec<_>>();
         let inputs = self.encoder.inputs(&self.config.encoder, &views, &self.device())?;
-        let features = self.encoder.forward(&inputs);
-        let parts = FeatureParts::of(&self.config.encoder, &views);
-        Ok(Some(Bridge::Tokens(self.connector.forward(features, &parts))))
+        let arrangement = Arrangement::of(&self.config, batch, &self.device())?;
+        let rows = self.connector.forward(self.encoder.forward(&inputs), &arrangement);
+        Ok(Some(match arrangement.places {
+            Some(places) => Bridge::Memory { rows, places },
+            None => Bridge::Tokens(rows.squeeze_dim(0)),
+        }))
     }
 
-    /// Token embeddings with features in the place of the placeholders.
-    ///
-    /// # Shapes
-    ///
-    /// - `bridge`: of the batch's media in their order
-    /// - returns: `[batch, seq, hidden]`
+    /// Everything that the blocks need of a whole batch; `mask` is the causal one where none is given.
     ///
     /// # Errors
     ///
-    /// [`ModelError::Placeholders`] where a medium has another number of placeholders than features.
-    pub fn embed(&self, batch: &BatchView<'_>, bridge: Option<Bridge>) -> Result<Tensor<3>, ModelError> {
+    /// [`ModelError::Input`] for media that the model does not take, [`ModelError::Placeholders`] where a medium has
+    /// another number of placeholders than features.
+    pub fn prepare(&self, batch: &BatchView<'_>, mask: Option<Mask>) -> Result<DecoderInput, ModelError> {
+        let context = self.context(batch, mask)?;
         let ids = Tensor::from_data(batch.input_ids, &self.device());
         let embeds = self.decoder.embed(ids);
         let [tokens, hidden] = embeds.dims();
-        let embeds = match bridge {
-            Some(Bridge::Tokens(rows)) => Placement::of(&self.config, &batch.media, batch.seq)?.splice(embeds, rows),
-            None => embeds,
+        let (embeds, reading) = match self.encode(batch)? {
+            Some(Bridge::Tokens(rows)) => {
+                (Placement::of(&self.config, &batch.media, batch.seq)?.splice(embeds, rows), None)
+            }
+            Some(Bridge::Memory { rows, places }) => {
+                (Placement::of_markers(&self.config, batch).splice_zeros(embeds), self.reading(rows, places))
+            }
+            None => (embeds, None),
         };
-        Ok(embeds.reshape([tokens / batch.seq, batch.seq, hidden]))
+        let seen = reading.as_ref().map(|reading: &Reading| reading.mask(0..batch.seq, &self.device()));
+        let embeds = embeds.reshape([tokens / batch.seq, batch.seq, hidden]);
+        Ok(DecoderInput { embeds, context, reading, seen })
+    }
+
+    fn reading(&self, memories: Tensor<3>, places: MediaPlaces) -> Option<Reading> {
+        match (&self.connector, self.config.cross_attention()) {
+            (Connector::CrossAttention(connector), Some(config)) => {
+                Some(Reading::new(connector, config, memories, places))
+            }
+            _ => None,
+        }
+    }
+
+    /// What each of the first `seq` tokens sees of memories.
+    pub fn seen(&self, memories: &Tensor<3>, places: &MediaPlaces, seq: usize) -> Option<MemoryMask> {
+        let unseen = self.config.cross_attention()?.unseen;
+        Some(MemoryMask::latest(places, places.keys_per_run(memories), 0..seq, unseen, &self.device()))
+    }
+
+    /// The cross-attention layer that runs before a block of the decoder, and its number.
+    pub fn layer_before(&self, block: usize) -> Option<(usize, &CrossAttentionLayer)> {
+        let Connector::CrossAttention(connector) = &self.connector else { return None };
+        let layer = self.config.cross_attention()?.layer_before(block)?;
+        Some((layer, &connector.layers[layer]))
+    }
+
+    /// Runs all blocks, without the final norm, and cross-attention layers between them. With a cache for new tokens only.
+    ///
+    /// # Shapes
+    ///
+    /// - returns: `[batch, seq, hidden]`
+    pub fn blocks(&self, input: DecoderInput, mut cache: Option<&mut KvCache>) -> Tensor<3> {
+        let DecoderInput { embeds: mut x, context, reading, seen } = input;
+        let seq = x.dims()[1];
+        for (index, block) in self.decoder.model.layers.iter().enumerate() {
+            if let (Some((layer, cross)), Some(reading), Some(seen)) = (self.layer_before(index), &reading, &seen) {
+                x = cross.forward_cached(x, reading.of_layer(layer), seen);
+            }
+            x = match cache.as_deref_mut() {
+                Some(cache) => block.forward_cached(x, &context, cache.layer_mut(index)),
+                None => block.forward(x, &context),
+            };
+        }
+        if let Some(cache) = cache {
+            cache.advance(seq);
+        }
+        x
     }
 
     /// Positions and masks of a whole batch; `mask` is the causal one where none is given.
@@ -155,14 +207,23 @@ impl Vlm {
         }
     }
 
-    /// Logits of every position, without a cache.
-    ///
-    /// # Shapes
-    ///
-    /// - `embeds`: `[batch, seq, hidden]`; returns `[batch, seq, vocab]`
-    pub fn logits(&self, embeds: Tensor<3>, context: &DecoderContext) -> Tensor<3> {
-        let [batch, seq, hidden] = embeds.dims();
-        let states = self.decoder.blocks(embeds, context).reshape([batch * seq, hidden]);
+    /// Logits of every position, without a cache. `[batch, seq, vocab]`
+    pub fn logits(&self, input: DecoderInput) -> Tensor<3> {
+        let [batch, seq, hidden] = input.embeds.dims();
+        let states = self.blocks(input, None).reshape([batch * seq, hidden]);
         self.decoder.logits(states).reshape([batch, seq, self.config.text.vocab_size])
     }
+}
+
+/// What the decoder's blocks get.
+#[derive(Debug, Clone)]
+pub struct DecoderInput {
+    /// Token embeddings, features in place. `[batch, seq, hidden]`
+    pub embeds: Tensor<3>,
+    /// Positions and masks.
+    pub context: DecoderContext,
+    /// What cross-attention layers read, if there are media for them.
+    pub reading: Option<Reading>,
+    /// What the tokens see of it.
+    pub seen: Option<MemoryMask>,
 }

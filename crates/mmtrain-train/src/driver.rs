@@ -5,23 +5,27 @@
 //!                           ids ─ embed ─ splice ─ blocks ─ gather supervised rows ─ norm, head, loss
 //! ```
 //!
+//! Cross-attention layers stand between the decoder's blocks; what all of them read is one memory, whose gradients
+//! add up.
+//!
 //! Every arrow is a [`tape`](crate::tape) stretch of its own. Dims: `batch`, `seq`, `hidden` of the
 //! decoder, `rows` supervised positions.
+
+use std::collections::BTreeMap;
 
 use burn::prelude::*;
 use burn::tensor::DType;
 use mmtrain_data::HostBatch;
 use mmtrain_model::attention::Mask;
-use mmtrain_model::connector::Connector;
+use mmtrain_model::connector::{Connector, CrossAttentionConnector, CrossAttentionLayer, MemoryMask};
 use mmtrain_model::decoder::{Decoder, DecoderBlock, DecoderContext, DecoderModel};
-use mmtrain_model::encoder::FeatureParts;
 use mmtrain_model::encoder::chain::{ChainContext, Stretch, StretchNet, side_by_side};
-use mmtrain_model::media::{BatchView, PlacedMedium, Placement};
+use mmtrain_model::media::{Arrangement, BatchView, PlacedMedium, Placement};
 use mmtrain_model::params::{FlatTensors, Part};
 use mmtrain_model::{ModelError, Vlm};
 
 use crate::objective::{HeadLoss, Supervised, head_loss, supervised};
-use crate::tape::{Held, Place, backward, forward};
+use crate::tape::{Beside, Held, Place, backward, backward_beside, forward, forward_beside};
 
 /// Which parts are trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +135,7 @@ pub fn view(batch: &HostBatch) -> BatchView<'_> {
         spans: &host.medium.spans,
         layout: &host.medium.input.layout,
         values: &host.medium.input.values,
+        instruction: &host.medium.instruction,
     });
     BatchView { input_ids: &batch.input_ids, seq: batch.seq, tokens: batch.tokens.clone(), media: media.collect() }
 }
@@ -138,9 +143,9 @@ pub fn view(batch: &HostBatch) -> BatchView<'_> {
 /// The encoder and the connector on one micro-batch.
 struct Media {
     chains: Vec<Chain>,
-    parts: FeatureParts,
+    arrangement: Arrangement,
     connector: Held<Connector, 3>,
-    /// Rows of the connector. `[1, rows, hidden]`
+    /// What the connector made: tokens `[1, rows, hidden]` or memories `[batch, keys, hidden]`.
     features: Tensor<3>,
 }
 
@@ -169,16 +174,23 @@ impl Media {
         }
         let features = side_by_side(features);
         let trained = plan.trained.encoder;
-        let parts = FeatureParts::of(&model.config.encoder, &views);
-        let run = connect(&parts);
-        let (features, connector) = forward(&model.connector, features, &connector_place(plan), trained, true, run);
-        Ok(Some(Self { chains, parts, connector, features }))
+        let arrangement = Arrangement::of(&model.config, batch, &model.device())?;
+        let run = connect(&arrangement);
+        let bridge = bridge_of(&model.connector);
+        let (features, connector) = forward(&bridge, features, &connector_place(plan), trained, true, run);
+        Ok(Some(Self { chains, arrangement, connector, features }))
+    }
+
+    /// The memories of the batch, where the connector makes them. `[batch, keys, hidden]`
+    fn memory(&self) -> Option<&Tensor<3>> {
+        self.arrangement.places.as_ref().map(|_| &self.features)
     }
 
     fn backward(self, model: &Vlm, plan: &Plan, gradient: Tensor<3>, gradients: &mut FlatTensors) {
         let (trained, place) = (plan.trained.encoder, connector_place(plan));
-        let run = connect(&self.parts);
-        let gradient = backward(&model.connector, self.connector, gradient, &place, trained, gradients, run);
+        let run = connect(&self.arrangement);
+        let bridge = bridge_of(&model.connector);
+        let gradient = backward(&bridge, self.connector, gradient, &place, trained, gradients, run);
         let Some(gradient) = gradient else { return };
         let mut start = 0;
         for chain in self.chains {
@@ -228,12 +240,36 @@ impl Chain {
 /// The decoder below the head on one micro-batch.
 struct Text {
     embed: Held<Decoder, 3>,
-    has_features: bool,
     blocks: Vec<Held<DecoderBlock, 3>>,
+    /// Cross-attention layers, by the block that they stand before.
+    layers: BTreeMap<usize, (Held<CrossAttentionLayer, 3>, Beside)>,
     context: DecoderContext,
+    /// What the tokens see of memories, if there are any.
+    seen: Option<MemoryMask>,
     stem: TextStem,
+    upstream: Upstream,
     /// Output of the last block. `[batch, seq, hidden]`
     states: Tensor<3>,
+}
+
+/// Where gradients have to go below the decoder.
+#[derive(Debug, Clone, Copy)]
+struct Upstream {
+    /// Something before the features is trained: the encoder or the connector's first part.
+    features: bool,
+    /// The token embeddings, with features in place, need a gradient.
+    embeds: bool,
+    /// The decoder's blocks need gradients of their inputs.
+    blocks: bool,
+}
+
+impl Upstream {
+    fn of(plan: &Plan, has_media: bool, has_memory: bool) -> Self {
+        let features = has_media && (plan.trained.encoder || plan.trained.connector);
+        // Layers between the blocks are the connector's: gradients reach them through all blocks behind them.
+        let embeds = features && !has_memory;
+        Self { features, embeds, blocks: features || plan.trained.decoder }
+    }
 }
 
 /// What the embedding stretch needs beside the features.
@@ -251,8 +287,8 @@ impl TextStem {
         let embeds = decoder.embed(self.ids.clone()).cast(self.dtype);
         let [tokens, hidden] = embeds.dims();
         let embeds = match &self.placement {
-            Some(placement) => placement.splice(embeds, features.squeeze_dim(0)),
-            None => embeds,
+            Some(placement) if !placement.is_empty() => placement.splice(embeds, features.squeeze_dim(0)),
+            _ => embeds,
         };
         embeds.reshape([tokens / self.seq, self.seq, hidden])
     }
@@ -267,29 +303,56 @@ impl Text {
         media: Option<&Media>,
     ) -> Result<Self, ModelError> {
         let device = model.device();
-        let upstream = media.is_some() && (plan.trained.encoder || plan.trained.connector);
-        let needed = upstream || plan.trained.decoder;
-        let placement = media.map(|_| Placement::of(&model.config, &batch.media, batch.seq)).transpose()?;
+        let memory = media.and_then(Media::memory);
+        let upstream = Upstream::of(plan, media.is_some(), memory.is_some());
+        let placement = match (media, memory) {
+            (None, _) => None,
+            (Some(_), Some(_)) => Some(Placement::of_markers(&model.config, batch)),
+            (Some(_), None) => Some(Placement::of(&model.config, &batch.media, batch.seq)?),
+        };
         let ids = Tensor::from_data(batch.input_ids, &device);
         let stem = TextStem { ids, placement, seq: batch.seq, dtype: plan.dtype };
         let features = match media {
-            Some(media) => media.features.clone(),
-            None => Tensor::zeros([1, 1, model.config.text.hidden_size], &device),
+            Some(media) if memory.is_none() => media.features.clone(),
+            _ => Tensor::zeros([1, 1, model.config.text.hidden_size], (&device, plan.dtype)),
         };
         let place = |scope: String| decoder_place(plan, scope);
         let embedding = head_of(&model.decoder);
-        let (mut x, embed) =
-            forward(&embedding, features, &place(String::new()), upstream, true, |decoder, x| stem.run(decoder, x));
+        let run = |decoder: &Decoder, x| stem.run(decoder, x);
+        let (x, embed) = forward(&embedding, features, &place(String::new()), upstream.embeds, true, run);
         let context = model.context(batch, mask.cloned())?;
-        let mut blocks = Vec::new();
-        for (index, block) in model.decoder.model.layers.iter().enumerate() {
-            let keep = index < plan.keep_decoder;
-            let run = |block: &DecoderBlock, x| block.forward(x, &context);
-            let (y, held) = forward(block, x, &place(decoder_scope(index)), needed, keep, run);
-            blocks.push(held);
+        let seen = memory.and_then(|memory| model.seen(memory, media?.arrangement.places.as_ref()?, batch.seq));
+        let (blocks, layers) = (Vec::new(), BTreeMap::new());
+        let mut text = Self { embed, blocks, layers, context, seen, stem, upstream, states: x };
+        for index in 0..model.decoder.model.layers.len() {
+            text.push_block(model, plan, index, memory);
+        }
+        Ok(text)
+    }
+
+    /// Runs a block, and the cross-attention layer before it.
+    fn push_block(&mut self, model: &Vlm, plan: &Plan, index: usize, memory: Option<&Tensor<3>>) {
+        let keep = index < plan.keep_decoder;
+        let mut x = self.states.clone();
+        if let (Some((layer, cross)), Some(memory), Some(seen)) = (model.layer_before(index), memory, &self.seen) {
+            let run = |cross: &CrossAttentionLayer, x, memory| cross.forward(x, memory, seen);
+            let (place, needs) = (layer_place(plan, layer), [self.below(plan, index), self.upstream.features]);
+            let (y, held, beside) = forward_beside(cross, [x, memory.clone()], &place, needs, keep, run);
+            self.layers.insert(index, (held, beside));
             x = y;
         }
-        Ok(Self { embed, has_features: upstream, blocks, context, stem, states: x })
+        let needed = self.below(plan, index) || self.layers.contains_key(&index) && self.upstream.blocks;
+        let run = |block: &DecoderBlock, x| block.forward(x, &self.context);
+        let block = &model.decoder.model.layers[index];
+        let (y, held) = forward(block, x, &decoder_place(plan, decoder_scope(index)), needed, keep, run);
+        self.blocks.push(held);
+        self.states = y;
+    }
+
+    /// Whether something trained stands before a block, and before its cross-attention layer.
+    fn below(&self, plan: &Plan, index: usize) -> bool {
+        let earlier = self.layers.range(..index).next().is_some();
+        plan.trained.decoder || self.upstream.embeds || (earlier && self.upstream.blocks)
     }
 
     /// The states whose next token is supervised. `[rows, hidden]`
@@ -299,7 +362,7 @@ impl Text {
         flat.select(0, rows.index_tensor(&self.states.device()))
     }
 
-    /// Returns the gradient of the image features, if something before them is trained.
+    /// Returns the gradient of the features, if something before them is trained.
     fn backward(
         self,
         model: &Vlm,
@@ -308,30 +371,64 @@ impl Text {
         rows: &Supervised,
         gradients: &mut FlatTensors,
     ) -> Option<Tensor<3>> {
-        let needed = self.has_features || plan.trained.decoder;
+        let below = (0..self.blocks.len()).map(|index| self.below(plan, index)).collect::<Vec<_>>();
+        let mut gradient = self.scattered(head.row_gradient?, rows);
+        let Self { embed, blocks, mut layers, context, seen, stem, upstream, .. } = self;
+        let mut of_memory: Option<Tensor<3>> = None;
+        for (index, held) in blocks.into_iter().enumerate().rev() {
+            let needed = below[index] || layers.contains_key(&index) && upstream.blocks;
+            let run = |block: &DecoderBlock, x| block.forward(x, &context);
+            let place = decoder_place(plan, decoder_scope(index));
+            let block = &model.decoder.model.layers[index];
+            let Some(earlier) = backward(block, held, gradient, &place, needed, gradients, run) else {
+                return of_memory;
+            };
+            gradient = earlier;
+            if let (Some(held), Some((layer, cross)), Some(seen)) =
+                (layers.remove(&index), model.layer_before(index), &seen)
+            {
+                let run = |cross: &CrossAttentionLayer, x, memory| cross.forward(x, memory, seen);
+                let place = layer_place(plan, layer);
+                let [earlier, more] =
+                    backward_beside(cross, held, gradient, &place, below[index], gradients, run);
+                of_memory = match (of_memory, more) {
+                    (Some(sum), Some(more)) => Some(sum + more),
+                    (sum, more) => sum.or(more),
+                };
+                let Some(earlier) = earlier else { return of_memory };
+                gradient = earlier;
+            }
+        }
+        let place = decoder_place(plan, String::new());
+        let run = |decoder: &Decoder, x| stem.run(decoder, x);
+        let of_tokens =
+            backward(&head_of(&model.decoder), embed, gradient, &place, upstream.embeds, gradients, run);
+        of_memory.or(of_tokens)
+    }
+
+    /// The gradient of all states, given that of the rows that predict. `[batch, seq, hidden]`
+    fn scattered(&self, row_gradient: Tensor<2>, rows: &Supervised) -> Tensor<3> {
         let [batch, seq, hidden] = self.states.dims();
-        let row_gradient = head.row_gradient?;
         let zeros = Tensor::<2>::zeros([batch * seq, hidden], (&self.states.device(), row_gradient.dtype()));
         let index = rows.index_tensor(&self.states.device());
         let add = burn::tensor::IndexingUpdateOp::Add;
-        let mut gradient = zeros.select_assign(0, index, row_gradient, add).reshape([batch, seq, hidden]);
-        for (index, held) in self.blocks.into_iter().enumerate().rev() {
-            let block = &model.decoder.model.layers[index];
-            let run = |block: &DecoderBlock, x| block.forward(x, &self.context);
-            let place = decoder_place(plan, decoder_scope(index));
-            gradient = backward(block, held, gradient, &place, needed, gradients, run)?;
-        }
-        let place = decoder_place(plan, String::new());
-        let stem = self.stem;
-        backward(&head_of(&model.decoder), self.embed, gradient, &place, self.has_features, gradients, |decoder, x| {
-            stem.run(decoder, x)
-        })
+        zeros.select_assign(0, index, row_gradient, add).reshape([batch, seq, hidden])
     }
 }
 
-/// The connector as a stretch. `[1, rows, hidden]`
-fn connect(parts: &FeatureParts) -> impl Fn(&Connector, Tensor<3>) -> Tensor<3> {
-    |connector, features| connector.forward(features, parts).unsqueeze()
+/// The connector as a stretch.
+fn connect(arrangement: &Arrangement) -> impl Fn(&Connector, Tensor<3>) -> Tensor<3> {
+    |connector, features| connector.forward(features, arrangement)
+}
+
+/// The connector without the layers that run between the decoder's blocks.
+fn bridge_of(connector: &Connector) -> Connector {
+    match connector {
+        Connector::CrossAttention(cross) => {
+            Connector::CrossAttention(CrossAttentionConnector { layers: Vec::new(), ..cross.clone() })
+        }
+        other => other.clone(),
+    }
 }
 
 /// The decoder without its blocks: embedding, last norm and head under their own names.
@@ -352,6 +449,11 @@ fn encoder_place(plan: &Plan, stretch: &Stretch) -> Place {
 
 fn connector_place(plan: &Plan) -> Place {
     Place { part: Part::Connector, scope: String::new(), trained: plan.trained.connector, dtype: plan.dtype }
+}
+
+/// Layers between the decoder's blocks are the connector's.
+fn layer_place(plan: &Plan, layer: usize) -> Place {
+    Place { scope: format!("layers.{layer}."), ..connector_place(plan) }
 }
 
 fn decoder_place(plan: &Plan, scope: String) -> Place {

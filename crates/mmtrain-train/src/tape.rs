@@ -64,6 +64,69 @@ pub fn forward<M: Module, const D: usize>(
     (output, Held::Input(input))
 }
 
+/// What a stretch reads beside its input, such as the memory of cross-attention layers; every stretch that reads it
+/// has a leaf of its own, and the gradients add up.
+#[derive(Debug)]
+pub struct Beside {
+    value: Tensor<3>,
+    /// The leaf of a graph that is kept.
+    leaf: Option<Tensor<3>>,
+    needs_gradient: bool,
+}
+
+impl Beside {
+    fn leaf(&self) -> Tensor<3> {
+        let leaf = self.value.clone().autodiff();
+        if self.needs_gradient { leaf.require_grad() } else { leaf }
+    }
+}
+
+/// As [`forward`], for a stretch of two inputs. `needs` says of each whether something trained stands before it.
+pub fn forward_beside<M: Module>(
+    module: &M,
+    [input, beside]: [Tensor<3>; 2],
+    place: &Place,
+    needs: [bool; 2],
+    keep_graph: bool,
+    run: impl Fn(&M, Tensor<3>, Tensor<3>) -> Tensor<3>,
+) -> (Tensor<3>, Held<M, 3>, Beside) {
+    let mut beside = Beside { value: beside, leaf: None, needs_gradient: needs[1] };
+    let taped = place.trained || needs.contains(&true);
+    if taped && keep_graph {
+        let leaf = beside.leaf();
+        let record = record(module, input, place, needs[0], |module, x| run(module, x, leaf.clone()));
+        beside.leaf = Some(leaf);
+        return (record.output.clone().inner(), Held::Graph(Box::new(record)), beside);
+    }
+    let output = run(&computing(module, place.dtype), input.clone(), beside.value.clone());
+    (output, if taped { Held::Input(input) } else { Held::Nothing }, beside)
+}
+
+/// As [`backward`], for a stretch of two inputs: the gradients of both, where they are asked for.
+pub fn backward_beside<M: Module>(
+    module: &M,
+    (held, mut beside): (Held<M, 3>, Beside),
+    output_gradient: Tensor<3>,
+    place: &Place,
+    needs_input_gradient: bool,
+    gradients: &mut FlatTensors,
+    run: impl Fn(&M, Tensor<3>, Tensor<3>) -> Tensor<3>,
+) -> [Option<Tensor<3>>; 2] {
+    let taped = match held {
+        Held::Graph(taped) => *taped,
+        Held::Input(input) => {
+            let leaf = beside.leaf();
+            beside.leaf = Some(leaf.clone());
+            record(module, input, place, needs_input_gradient, |module, x| run(module, x, leaf.clone()))
+        }
+        Held::Nothing => return [None, None],
+    };
+    let (input, mut tape) = unwind(taped, output_gradient, place, gradients);
+    let of_input = if needs_input_gradient { input.grad_remove(&mut tape) } else { None };
+    let leaf = beside.leaf.filter(|_| beside.needs_gradient);
+    [of_input, leaf.and_then(|leaf| leaf.grad_remove(&mut tape))]
+}
+
 /// Runs a stretch backward: collects its parameters' gradients and returns the input's, if asked for.
 pub fn backward<M: Module, const D: usize>(
     module: &M,
@@ -79,10 +142,21 @@ pub fn backward<M: Module, const D: usize>(
         Held::Input(input) => record(module, input, place, needs_input_gradient, run),
         Held::Nothing => return None,
     };
+    let (input, mut tape) = unwind(taped, output_gradient, place, gradients);
+    if needs_input_gradient { input.grad_remove(&mut tape) } else { None }
+}
+
+/// Runs a graph backward and collects its parameters' gradients; what is left are those of its inputs.
+fn unwind<M: Module, const D: usize>(
+    taped: Taped<M, D>,
+    output_gradient: Tensor<3>,
+    place: &Place,
+    gradients: &mut FlatTensors,
+) -> (Tensor<D>, Gradients) {
     let Taped { leaf, input, output } = taped;
     let mut tape = (output * output_gradient.autodiff()).sum().backward();
     collect(&leaf, place, &mut tape, gradients);
-    if needs_input_gradient { input.grad_remove(&mut tape) } else { None }
+    (input, tape)
 }
 
 fn record<M: Module, const D: usize>(

@@ -46,8 +46,8 @@ fn the_cache_gives_what_recomputing_gives() {
 fn logits_recomputed(model: &Vlm, prompts: &[Prompt]) -> Vec<f32> {
     let (rows, seq) = ((0..prompts.len()).collect::<Vec<_>>(), prompts[0].input_ids.len());
     let mut batch = Batch::new(model, rows, seq, &options(0, SamplingConfig::GREEDY, &[]));
-    let (embeds, context) = batch.prefill(prompts).expect("fits the model");
-    let logits = model.logits(embeds, &context).slice_dim(1, seq - 1..seq);
+    let input = batch.prefill(prompts).expect("fits the model");
+    let logits = model.logits(input).slice_dim(1, seq - 1..seq);
     logits.into_data().try_to_vec().expect("f32")
 }
 
@@ -63,8 +63,8 @@ proptest! {
         let mut prompts: Vec<_> = (0..batch as u64).map(|row| prompt(seed + row, VOCAB, seq, picture)).collect();
         let options = options(8, SamplingConfig::GREEDY, &[]);
         let mut cached = Batch::new(&model, (0..batch).collect(), seq, &options);
-        let (embeds, context) = cached.prefill(&prompts).expect("fits the model");
-        let mut logits = cached.forward(embeds, &context);
+        let input = cached.prefill(&prompts).expect("fits the model");
+        let mut logits = cached.forward(input);
         for step in 0..8 {
             let whole = logits_recomputed(&model, &prompts);
             let worst = logits.iter().zip(&whole).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -72,7 +72,7 @@ proptest! {
             let chosen = cached.choose(&logits, seq + step, &options).expect("finite");
             prop_assert_eq!(&chosen, &cached.choose(&whole, seq + step, &options).expect("finite"));
             prompts.iter_mut().zip(&chosen).for_each(|(prompt, &token)| prompt.input_ids.push(token));
-            logits = cached.forward(cached.next(&chosen), &cached.following());
+            logits = cached.forward(cached.next(&chosen));
         }
     }
 }

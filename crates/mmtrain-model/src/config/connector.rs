@@ -18,6 +18,8 @@ pub enum ConnectorConfig {
     Perceiver(PerceiverConfig),
     /// Qwen2-VL's, whose sizes are its tower's.
     Merger,
+    /// Layers between the decoder's blocks.
+    CrossAttention(CrossAttentionConfig),
 }
 
 impl ConnectorConfig {
@@ -37,6 +39,7 @@ impl ConnectorConfig {
             Self::Mlp(_) | Self::Merger => 0,
             Self::QFormer(q_former) => q_former.num_hidden_layers,
             Self::Perceiver(perceiver) => perceiver.depth,
+            Self::CrossAttention(cross) => cross.num_layers(),
         }
     }
 }
@@ -49,6 +52,7 @@ impl fmt::Display for ConnectorConfig {
                 write!(f, "a Q-Former of {} layers with {} queries", q.num_hidden_layers, q.num_queries)
             }
             Self::Merger => write!(f, "Qwen2-VL's merger"),
+            Self::CrossAttention(cross) => write!(f, "{} cross-attention layers", cross.num_layers()),
             Self::Perceiver(p) => write!(f, "a perceiver of {} layers with {} latents", p.depth, p.num_latents),
         }
     }

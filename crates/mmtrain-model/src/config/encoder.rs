@@ -105,6 +105,17 @@ impl EncoderConfig {
         }
     }
 
+    /// Features of a tile or chunk; 1 where media have as many as their size gives them.
+    pub fn features_per_tile(&self) -> usize {
+        match self {
+            Self::Vit(vit) => vit.num_features(),
+            Self::Fused(fused) => fused.first.num_features(),
+            Self::QwenVl(_) => 1,
+            Self::Mllama(mllama) => mllama.num_tokens(),
+            Self::Audio(audio) => audio.output_tokens_of(audio.frames()),
+        }
+    }
+
     /// Blocks that run.
     pub fn num_layers(&self) -> usize {
         match self {

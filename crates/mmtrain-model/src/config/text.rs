@@ -118,8 +118,11 @@ pub struct SlidingWindow {
 pub struct TextConfig {
     /// Which of the families.
     pub family: TextFamily,
-    /// Rows of the embedding table.
+    /// Tokens that can be said: rows of the head, and of the embedding table but for those below.
     pub vocab_size: usize,
+    /// Rows of the embedding table behind them, for tokens that are only read (Mllama has 8).
+    #[serde(default)]
+    pub extra_embeddings: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
     /// Width inside the gated MLP.
@@ -166,6 +169,7 @@ impl TextConfig {
         Self {
             family,
             vocab_size,
+            extra_embeddings: 0,
             hidden_size: 4096,
             intermediate_size,
             num_hidden_layers: 32,
@@ -183,6 +187,11 @@ impl TextConfig {
             tie_word_embeddings: false,
             max_position_embeddings: positions,
         }
+    }
+
+    /// Rows of the embedding table.
+    pub fn num_embeddings(&self) -> usize {
+        self.vocab_size + self.extra_embeddings
     }
 
     /// Whether the query, key and value projections have a bias.

@@ -15,7 +15,7 @@ use super::{MemoryMask, PerceiverConnector};
 use crate::attention::{attention, merge_heads, split_heads};
 use crate::config::CrossAttentionConfig;
 use crate::decoder::DecoderMlp;
-use crate::encoder::linear;
+use crate::encoder::{FeatureParts, linear};
 
 /// Makes the memory from features, and reads it.
 #[derive(Module, Debug)]
@@ -88,13 +88,29 @@ impl CrossAttentionConnector {
         Self { projection, layers }
     }
 
-    /// What the layers read of each medium.
+    /// What the layers read of the media, as runs of keys: a run for each tile, or for each medium where latents read a
+    /// whole one, or for each feature of a sequence.
     ///
     /// # Shapes
     ///
-    /// - `features`: `[media, features, vision_hidden]`
-    /// - returns: `[media, features or latents, hidden]`, which
-    ///   [`MediaPlaces::memories`](super::MediaPlaces::memories) lays into rows
+    /// - `features`: `[tiles, features, vision_hidden]`, or `[1, features, vision_hidden]` of a sequence
+    /// - returns: `[runs, keys, hidden]`, which [`MediaPlaces::memories`](super::MediaPlaces::memories) lays into rows
+    pub fn runs(&self, features: Tensor<3>, parts: &FeatureParts) -> Tensor<3> {
+        match (&self.projection, parts) {
+            (MemoryProjection::Resampler(perceiver), FeatureParts::Sequence(_)) => {
+                Tensor::cat(parts.each(&features).map(|own| perceiver.forward(own)).collect(), 0)
+            }
+            (MemoryProjection::Linear(linear), FeatureParts::Sequence(_)) => linear.forward(features).swap_dims(0, 1),
+            _ => self.memory(features),
+        }
+    }
+
+    /// What the layers read of each tile.
+    ///
+    /// # Shapes
+    ///
+    /// - `features`: `[tiles, features, vision_hidden]`
+    /// - returns: `[tiles, features or latents, hidden]`
     pub fn memory(&self, features: Tensor<3>) -> Tensor<3> {
         match &self.projection {
             MemoryProjection::Linear(linear) => linear.forward(features),

@@ -35,6 +35,13 @@ impl Instruction {
         Ok(Self { ids: Tensor::from_data(TensorData::new(values, [ids.len(), len]), device), words })
     }
 
+    /// That of one medium.
+    pub(super) fn of_medium(&self, medium: usize) -> Self {
+        let len = self.ids.dims()[1];
+        let words = self.words[medium * len..(medium + 1) * len].to_vec();
+        Self { ids: self.ids.clone().slice_dim(0, medium..medium + 1), words }
+    }
+
     /// Hides padding; queries and words see each other in both directions.
     pub(super) fn mask(&self, queries: usize, device: &Device) -> Mask {
         let [batch, len] = self.ids.dims();

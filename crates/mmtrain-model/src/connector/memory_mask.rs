@@ -14,75 +14,105 @@ use crate::attention::{KeyRuns, Mask};
 use crate::config::Unseen;
 use crate::error::ModelError;
 
-/// Where the media of a batch stand among the tokens.
+/// Where the media of a batch stand among the tokens, and what each has in its row's memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaPlaces {
-    markers: Vec<Vec<usize>>,
+    rows: Vec<Vec<MediumPlace>>,
+}
+
+/// A medium of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MediumPlace {
+    /// Position of its marker; of what no token sees, behind all tokens.
+    pub marker: usize,
+    /// Runs of keys that it has in the memory, such as one for each tile; all runs have as many keys.
+    pub runs: usize,
+    /// Runs that can be seen; those behind them are padding of the medium.
+    pub seen: usize,
 }
 
 impl MediaPlaces {
-    /// From the positions of the media's markers, ascending in each row; the media are in the same order.
-    pub fn new(markers: Vec<Vec<usize>>) -> Result<Self, ModelError> {
-        match markers.iter().position(|row| !row.is_sorted_by(|a, b| a < b)) {
-            None => Ok(Self { markers }),
+    /// From the media of each row, whose markers are ascending.
+    pub fn new(rows: Vec<Vec<MediumPlace>>) -> Result<Self, ModelError> {
+        let unsorted = rows.iter().position(|row| !row.is_sorted_by_key(|place| place.marker));
+        match unsorted {
+            None => Ok(Self { rows }),
             Some(row) => Err(ModelError::Input {
-                message: format!("the media of row {row} stand at {:?}", markers[row]),
-                hint: "give the position of each marker once, in ascending order".into(),
+                message: format!("the media of row {row} do not stand in the order of their markers"),
+                hint: "give the media of a row as they come in the text".into(),
             }),
         }
     }
 
     /// Whether no row has a medium: then there is no memory, and the layers are left out.
     pub fn is_empty(&self) -> bool {
-        self.markers.iter().all(Vec::is_empty)
+        self.rows.iter().all(Vec::is_empty)
     }
 
-    /// Media in a row's memory.
+    /// Runs in a row's memory.
     fn per_row(&self) -> usize {
-        self.markers.iter().map(Vec::len).max().unwrap_or(0).max(1)
+        self.rows.iter().map(|row| runs_of(row)).max().unwrap_or(0).max(1)
+    }
+
+    /// Keys of each run of memories that [`memories`](Self::memories) made.
+    pub fn keys_per_run(&self, memories: &Tensor<3>) -> usize {
+        memories.dims()[1] / self.per_row()
     }
 
     /// One memory for each row, filled up with zeros.
     ///
     /// # Shapes
     ///
-    /// - `media`: `[media of all rows, keys, hidden]`; returns `[batch, media * keys, hidden]`
-    pub fn memories(&self, media: Tensor<3>) -> Result<Tensor<3>, ModelError> {
-        let [count, keys, hidden] = media.dims();
-        let expected = self.markers.iter().map(Vec::len).sum::<usize>();
-        if count != expected {
-            return Err(ModelError::Input {
-                message: format!("{count} media for {expected} markers in the text"),
-                hint: "give a medium for each marker, row after row".into(),
-            });
-        }
-        let filling = Tensor::zeros([1, keys, hidden], (&media.device().inner(), media.dtype()));
+    /// - `runs`: `[runs of all media of all rows, keys, hidden]`; returns `[batch, runs * keys, hidden]`
+    ///
+    /// # Panics
+    ///
+    /// Panics if there are not as many runs as the places say; both follow from one batch.
+    pub fn memories(&self, runs: Tensor<3>) -> Tensor<3> {
+        let [count, keys, hidden] = runs.dims();
+        assert_eq!(count, self.rows.iter().map(|row| runs_of(row)).sum::<usize>(), "runs of the media");
+        let filling = Tensor::zeros([1, keys, hidden], (&runs.device().inner(), runs.dtype()));
         let slots = self.slots(count);
-        let slots = Tensor::<1, Int>::from_data(slots.as_slice(), &media.device().inner());
-        let rows = Tensor::cat(vec![media, filling], 0).select(0, slots);
-        Ok(rows.reshape([self.markers.len(), self.per_row() * keys, hidden]))
+        let slots = Tensor::<1, Int>::from_data(slots.as_slice(), &runs.device().inner());
+        let rows = Tensor::cat(vec![runs, filling], 0).select(0, slots);
+        rows.reshape([self.rows.len(), self.per_row() * keys, hidden])
     }
 
-    /// The medium in each place of each row's memory; `filling` where there is none. `[batch * media]`
+    /// The run in each place of each row's memory; `filling` where there is none. `[batch * runs]`
     fn slots(&self, filling: usize) -> Vec<i64> {
         let mut next = 0..filling as i64;
-        let row = |row: &Vec<usize>| {
-            let own = next.by_ref().take(row.len()).collect::<Vec<_>>();
+        let row = |row: &Vec<MediumPlace>| {
+            let own = next.by_ref().take(runs_of(row)).collect::<Vec<_>>();
             own.into_iter().chain(std::iter::repeat(filling as i64)).take(self.per_row()).collect::<Vec<_>>()
         };
-        self.markers.iter().flat_map(row).collect()
+        self.rows.iter().flat_map(row).collect()
+    }
+
+    /// Which runs of its row's memory the token at `position` sees. `[runs]`
+    fn seen_at(&self, row: &[MediumPlace], position: usize) -> impl Iterator<Item = bool> {
+        let latest = Self::latest(row, position);
+        let runs = row.iter().enumerate().flat_map(|(index, place)| {
+            let seen = if latest.contains(&index) { place.seen } else { 0 };
+            (0..place.runs).map(move |run| run < seen)
+        });
+        let runs = runs.collect::<Vec<_>>();
+        runs.into_iter().chain(std::iter::repeat(false)).take(self.per_row())
     }
 
     /// The media that the token at `position` sees: the latest at or before it, together with those whose
     /// markers stand directly before that one's.
     ///
     /// `get_cross_attention_token_mask` of `processing_mllama.py` says the same from the side of the media.
-    fn latest(markers: &[usize], position: usize) -> Range<usize> {
-        let end = markers.partition_point(|&marker| marker <= position);
-        let touches = |&index: &usize| index > 0 && markers[index - 1] + 1 == markers[index];
+    fn latest(row: &[MediumPlace], position: usize) -> Range<usize> {
+        let end = row.partition_point(|place| place.marker <= position);
+        let touches = |&index: &usize| index > 0 && row[index - 1].marker + 1 == row[index].marker;
         let start = (0..end).rev().find(|index| !touches(index)).unwrap_or(end);
         start..end
     }
+}
+
+fn runs_of(row: &[MediumPlace]) -> usize {
+    row.iter().map(|place| place.runs).sum()
 }
 
 /// What each token of a batch sees of its row's memory.
@@ -100,19 +130,15 @@ impl MemoryMask {
     /// `tokens` are positions that the queries have: all of a sequence, or the new ones in generation.
     pub fn latest(
         places: &MediaPlaces,
-        keys_per_medium: usize,
+        keys_per_run: usize,
         tokens: Range<usize>,
         unseen: Unseen,
         device: &Device,
     ) -> Self {
-        let runs = places.per_row();
-        let token = |(row, position): (&Vec<usize>, usize)| {
-            let seen = MediaPlaces::latest(row, position);
-            (0..runs).map(move |medium| seen.contains(&medium))
-        };
-        let rows = places.markers.iter().flat_map(|row| tokens.clone().map(move |position| (row, position)));
-        let seen = rows.flat_map(token).collect();
-        Self::new(KeyRuns { seen, batch: places.markers.len(), runs, keys_per_run: keys_per_medium }, unseen, device)
+        let rows = places.rows.iter().flat_map(|row| tokens.clone().map(move |position| (row, position)));
+        let seen = rows.flat_map(|(row, position)| places.seen_at(row, position)).collect();
+        let runs = KeyRuns { seen, batch: places.rows.len(), runs: places.per_row(), keys_per_run };
+        Self::new(runs, unseen, device)
     }
 
     /// From a table such as `cross_attention_mask` of `processing_mllama.py`, row-major

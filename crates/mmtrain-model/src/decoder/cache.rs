@@ -50,7 +50,12 @@ impl KvCache {
         self.layers.iter_mut()
     }
 
-    pub(super) fn advance(&mut self, seq: usize) {
+    /// That of one block.
+    pub(crate) fn layer_mut(&mut self, index: usize) -> &mut LayerCache {
+        &mut self.layers[index]
+    }
+
+    pub(crate) fn advance(&mut self, seq: usize) {
         self.len += seq;
     }
 }

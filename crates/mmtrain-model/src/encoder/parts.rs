@@ -39,6 +39,39 @@ impl FeatureParts {
         }
     }
 
+    /// The features of each medium of a sequence. `[1, features, width]` to as many `[1, own, width]`
+    ///
+    /// # Panics
+    ///
+    /// Panics for tiles, which are media or parts of them already.
+    pub(crate) fn each(&self, features: &Tensor<3>) -> impl Iterator<Item = Tensor<3>> {
+        let Self::Sequence(counts) = self else { panic!("tiles are no sequence of media") };
+        let mut start = 0;
+        counts.iter().map(move |count| {
+            let own = features.clone().slice_dim(1, start..start + count);
+            start += count;
+            own
+        })
+    }
+
+    /// Runs of keys that a medium has in a memory, and how many of them can be seen. `features` are those of a tile.
+    pub(crate) fn runs(&self, medium: usize, layout: &MediaLayout, features: usize, latents: bool) -> (usize, usize) {
+        let all = |count: usize| (count, count);
+        match self {
+            Self::Tiles => match layout {
+                // What a canvas lacks to all tiles is padding.
+                MediaLayout::Canvas(canvas) => (layout.tiles(), canvas.tiles()),
+                _ => all(layout.tiles()),
+            },
+            _ if latents => all(1),
+            Self::Sequence(counts) => all(counts[medium]),
+            Self::Pooled { media, frames } => match media[medium] {
+                (_, true) => all(frames + features),
+                (tiles, false) => all(tiles * features),
+            },
+        }
+    }
+
     /// Pools what is to be pooled; returns the features and how they lie now.
     pub(crate) fn pooled(&self, features: Tensor<3>) -> (Tensor<3>, Self) {
         let Self::Pooled { media, frames } = self else { return (features, self.clone()) };

@@ -39,8 +39,8 @@ pub(super) fn compute(model: &Model, recorded: &Recorded, name: &str) -> anyhow:
 impl Inputs {
     /// `in.input_ids` with mask, labels and pictures, where they are recorded.
     pub(super) fn read(model: &Model, recorded: &Recorded, for_what: &str) -> anyhow::Result<Self> {
-        let vocab = model.vlm.config.text.vocab_size as i64;
-        let is_token = |id: i64| (0..vocab).contains(&id);
+        let text = &model.vlm.config.text;
+        let is_token = |id: i64| (0..text.num_embeddings() as i64).contains(&id);
         let ids = recorded.need(recorded.ids("input_ids", is_token)?, "input_ids", for_what)?;
         let labels = recorded.ids_like("labels", &ids, |id| is_token(id) || id == i64::from(IGNORE_INDEX))?;
         let mask = recorded.ids_like("attention_mask", &ids, |keep| keep == 0 || keep == 1)?;
@@ -80,9 +80,7 @@ fn row_id(index: usize) -> SampleId {
 /// Zero where the mask is zero, as recorded. `[batch, seq, vocab]`
 fn logits(model: &Model, inputs: &Inputs) -> anyhow::Result<Computed> {
     let (vlm, batch) = (&model.vlm, view(&inputs.batch));
-    let embeds = vlm.embed(&batch, vlm.encode(&batch.media)?)?;
-    let context = vlm.context(&batch, inputs.mask())?;
-    let mut logits = values(vlm.logits(embeds, &context));
+    let mut logits = values(vlm.logits(vlm.prepare(&batch, inputs.mask())?));
     if let (Some(mask), Computed::Values { shape, values }) = (&inputs.attention_mask, &mut logits) {
         let positions = values.chunks_exact_mut(shape[2]).zip(mask);
         positions.filter(|(_, keep)| **keep == 0).for_each(|(position, _)| position.fill(0.0));
@@ -124,7 +122,7 @@ pub(super) fn plan(model: &Model, keep: bool) -> Plan {
 fn features(model: &Model, recorded: &Recorded, name: &str, of_videos: bool) -> anyhow::Result<Computed> {
     let inputs = Inputs::read(model, recorded, "the features")?;
     let batch = view(&inputs.batch);
-    let embeds = model.vlm.embed(&batch, model.vlm.encode(&batch.media)?)?;
+    let embeds = model.vlm.prepare(&batch, None)?.embeds;
     let [rows, seq, hidden] = embeds.dims();
     let is_video = |medium: &PlacedMedium<'_>| {
         let first = medium.spans.first().map(|&(start, _)| batch.input_ids[medium.row * seq + start] as usize);

@@ -61,7 +61,7 @@ pub(super) fn placed_first(
                 );
                 return Err(recorded.bad(&message).into());
             }
-            placed.push(HostMedium { row, medium: Medium { spans: runs(&taken), input } });
+            placed.push(HostMedium { row, medium: Medium { spans: runs(&taken), input, instruction: Vec::new() } });
         }
     }
     Ok((placed, queues.images.len() + queues.videos.len()))
