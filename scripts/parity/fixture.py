@@ -13,12 +13,13 @@ MAX_ABS = 2e-5
 
 
 def write_case(
-    out, name, model, inputs, forward, *, about, prompt=None, grads=False, mistakes=None,
+    out, name, model, inputs, forward, *, about, prompt=None, generate=None, grads=False, mistakes=None,
     dtype=torch.float32, shard=None, layout="hub", spelling="both", defaults=None,
 ):
     """`inputs` go to `forward(model, inputs)`, which returns a dict of named outputs.
 
     - `prompt`: a dict with `input_ids` (and media) to continue greedily
+    - `generate`: instead of `prompt`, what `generate(model, inputs)` returns is the continuation and its smallest lead
     - `mistakes`: name to config changes, measured and recorded in META.toml
     - `dtype`: type of the stored weights; outputs are computed in float32 from the rounded values
     - `shard`: largest size of a weights file, as `save_pretrained` takes it
@@ -33,6 +34,9 @@ def write_case(
         meta["sensitivity"] = reference.measure_sensitivity(model, forward, inputs, outputs, mistakes)
     if prompt:
         outputs |= continue_greedily(model, inputs, prompt, meta)
+    if generate:
+        outputs["generated_ids"], lead = generate(model, inputs)
+        meta["generation"] = {"smallest_lead": lead}
     if grads:
         twin = reference.gradient_model(model, forward, inputs)
         meta["gradients"] = reference.measure_gradient_noise(twin, model, forward, inputs)

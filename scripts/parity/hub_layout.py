@@ -17,7 +17,7 @@ BARE_TOWERS = ("clip_vision_model", "siglip_vision_model")
 
 
 def hub_key(model_type, key):
-    if model_type == "llava" and key.startswith("vision_tower.") and ".vision_model." not in key:
+    if model_type in ("llava", "llava_next") and key.startswith("vision_tower.") and ".vision_model." not in key:
         return key.replace("vision_tower.", "vision_tower.vision_model.", 1)
     if model_type in BARE_TOWERS and not key.startswith("vision_model."):
         return f"vision_model.{key}"
@@ -43,6 +43,10 @@ def add_v4_rope(config):
         return
     config["rope_theta"] = rope["rope_theta"]
     scaling = {k: v for k, v in rope.items() if k != "rope_theta"}
+    if "mrope_section" in scaling:
+        scaling |= dict(type="mrope")
+        config["rope_scaling"] = scaling
+        return
     config["rope_scaling"] = None if scaling["rope_type"] == "default" else scaling
 
 
@@ -52,6 +56,16 @@ def both_spellings(config):
     if "tie_word_embeddings" in config:
         text["tie_word_embeddings"] = config["tie_word_embeddings"]
     config["torch_dtype"] = config["dtype"]
+
+
+def flat_qwen_vl(config):
+    """Published as if the language model were the whole: its fields stand at the top."""
+    text, vision = config.pop("text_config"), config["vision_config"]
+    config |= {k: v for k, v in text.items() if k not in config and k != "rope_parameters"}
+    config["rope_scaling"] = dict(type="mrope", mrope_section=text["rope_scaling"]["mrope_section"])
+    vision.pop("rope_parameters", None)
+    vision["model_type"] = config["model_type"]
+    vision["in_chans"] = vision["in_channels"]
 
 
 def v4_spelling(config):
@@ -74,6 +88,8 @@ def rewrite_config(folder, spelling="both", defaults=None):
     config.pop("transformers_version", None)
     if spelling == "both":
         both_spellings(config)
+        if config["model_type"] in ("qwen2_vl", "qwen2_5_vl"):
+            flat_qwen_vl(config)
     elif spelling == "v4":
         v4_spelling(config)
     if defaults:

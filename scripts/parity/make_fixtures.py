@@ -22,33 +22,13 @@ from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionCon
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+import whole_images  # noqa: F401 - fills RECIPES
+import whole_qwen_vl  # noqa: F401
 from fixture import write_case
+from recipes import IMAGE_TOKEN, RECIPES, TEXT, TEXT_SMALL, VISION, VISION_SMALL, recipe, rope
 from reference import generator, noise_tensor, quiet, round_to, run, scramble
 
-TEXT = dict(
-    vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-    num_key_value_heads=2, max_position_embeddings=256, bos_token_id=1, eos_token_id=2, pad_token_id=0,
-)
-# Inside a whole model: three query heads share one key head.
-TEXT_SMALL = TEXT | dict(
-    vocab_size=80, hidden_size=24, intermediate_size=40, num_attention_heads=3, num_key_value_heads=1,
-)
-VISION = dict(
-    hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4, image_size=28, patch_size=7,
-)
-VISION_SMALL = VISION | dict(hidden_size=16, intermediate_size=32, num_attention_heads=2, image_size=20, patch_size=5)
-IMAGE_TOKEN, IMAGE_TOKENS = 70, 16
-
-RECIPES = {}
-
-
-def recipe(f):
-    RECIPES[f.__name__] = f
-    return f
-
-
-def rope(theta, **scaling):
-    return dict(rope_type="default", rope_theta=theta) | scaling
+IMAGE_TOKENS = 16
 
 
 # ---- language models

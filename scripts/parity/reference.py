@@ -24,6 +24,10 @@ def versions():
     )
 
 
+def version_5():
+    return int(transformers.__version__.split(".")[0]) >= 5
+
+
 def generator(seed):
     return torch.Generator().manual_seed(seed)
 
@@ -42,7 +46,8 @@ def scramble(model, seed=0, std=0.08):
     for name, p in sorted(model.named_parameters()):
         r = torch.randn(p.shape, generator=g)
         is_norm = p.ndim == 1 and name.endswith(("weight", "lambda1"))
-        p.copy_(1.0 + 0.2 * r if is_norm else std * r)
+        # A single number is a gate, which at 0.08 would let next to nothing through.
+        p.copy_(1.0 + 0.2 * r if is_norm else 0.5 * r if p.numel() == 1 else std * r)
     if hasattr(model, "tie_weights"):
         model.tie_weights()
     return model.eval()
@@ -194,13 +199,16 @@ def measure_gradient_noise(twin, model, forward, inputs):
 
 
 @torch.no_grad()
-def greedy(model, prompt_ids, new_tokens=12, **media):
+def greedy(model, prompt_ids, new_tokens=12, attention_mask=None, **media):
     """The greedy continuation without its prompt, and the smallest lead of a chosen token over the next best."""
     model.set_attn_implementation("eager")
-    model.generation_config.eos_token_id = None
+    for part in model.modules():  # BLIP-2 leaves generating to its language model, which has settings of its own
+        if getattr(part, "generation_config", None) is not None:
+            part.generation_config.eos_token_id = None
+    mask = torch.ones_like(prompt_ids) if attention_mask is None else attention_mask
     out = model.generate(
-        input_ids=prompt_ids, attention_mask=torch.ones_like(prompt_ids), max_new_tokens=new_tokens,
+        input_ids=prompt_ids, attention_mask=mask, max_new_tokens=new_tokens,
         do_sample=False, pad_token_id=0, output_scores=True, return_dict_in_generate=True, **media,
     )
     top = torch.stack(out.scores).topk(2, dim=-1).values
-    return out.sequences[:, prompt_ids.shape[1]:], (top[..., 0] - top[..., 1]).min().item()
+    return out.sequences[:, -new_tokens:], (top[..., 0] - top[..., 1]).min().item()

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 import make_fixtures
 import reference
+import whole
 from hub_layout import hub_key
 
 
@@ -42,12 +43,15 @@ def load(folder):
 
 
 LANGUAGE_MODELS = ("llama", "mistral", "qwen2", "qwen3")
+WHOLE_MODELS = (
+    "blip-2", "idefics3", "instructblip", "llava_next", "mllama", "qwen2_5_vl", "qwen2_audio", "qwen2_vl", "smolvlm",
+)
 FORWARD = {
     "llava": make_fixtures.vlm_forward, "qwen2_vl_vision": make_fixtures.qwen_vl_forward,
     "qwen2_5_vl_vision": make_fixtures.qwen_vl_forward,
     "mllama_vision_model": make_fixtures.mllama_forward,
     "whisper": make_fixtures.audio_forward, "qwen2_audio_encoder": make_fixtures.audio_forward,
-} | dict.fromkeys(LANGUAGE_MODELS, make_fixtures.lm_forward)
+} | dict.fromkeys(LANGUAGE_MODELS, make_fixtures.lm_forward) | dict.fromkeys(WHOLE_MODELS, whole.forward)
 
 
 def forward_of(model):
@@ -70,8 +74,11 @@ def compare_outputs(model, inputs, expected):
 def check_generation(model, inputs, expected):
     if "generated_ids" not in expected:
         return
-    media = {"pixel_values": inputs["pixel_values"][:1]} if "pixel_values" in inputs else {}
-    ids, _ = reference.greedy(model, inputs["prompt_ids"], **media)
+    if "prompt_ids" in inputs:
+        media = {"pixel_values": inputs["pixel_values"][:1]} if "pixel_values" in inputs else {}
+        ids, _ = reference.greedy(model, inputs["prompt_ids"], **media)
+    else:
+        ids, _ = whole.generate(model, inputs)
     if not torch.equal(ids, expected["generated_ids"]):
         raise ValueError(f"continues {ids.tolist()} instead of {expected['generated_ids'].tolist()}")
 
