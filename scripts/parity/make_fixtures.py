@@ -22,10 +22,12 @@ from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLVisionCon
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-import whole_images  # noqa: F401 - fills RECIPES
+import whole_audio  # noqa: F401 - fills RECIPES, as the next ones do
+import whole_images  # noqa: F401
+import whole_mllama  # noqa: F401
 import whole_qwen_vl  # noqa: F401
 from fixture import write_case
-from recipes import IMAGE_TOKEN, RECIPES, TEXT, TEXT_SMALL, VISION, VISION_SMALL, recipe, rope
+from recipes import AUDIO, IMAGE_TOKEN, RECIPES, TEXT, TEXT_SMALL, VISION, VISION_SMALL, recipe, rope
 from reference import generator, noise_tensor, quiet, round_to, run, scramble
 
 IMAGE_TOKENS = 16
@@ -473,10 +475,6 @@ def qwen2_5_vl_vision(out):
 
 # ---- audio towers
 
-WHISPER = dict(
-    num_mel_bins=8, encoder_layers=3, encoder_attention_heads=4, encoder_ffn_dim=40, d_model=24, max_source_positions=20,
-)
-
 
 def audio_forward(model, inputs):
     """The mask is over frames after the second convolution; Whisper takes none."""
@@ -491,7 +489,7 @@ def audio_forward(model, inputs):
 @recipe
 def whisper_encoder(out):
     config = WhisperConfig(
-        **WHISPER, vocab_size=64, decoder_layers=1, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
+        **AUDIO, vocab_size=64, decoder_layers=1, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
     )
     tower(
         out, "whisper_encoder", quiet(scramble(WhisperEncoder(config)), 0.1),
@@ -507,7 +505,7 @@ def qwen2_audio_encoder(out):
     mask = torch.ones(2, 20, dtype=torch.long)
     mask[1, 15:] = 0
     tower(
-        out, "qwen2_audio_encoder", quiet(scramble(Qwen2AudioEncoder(Qwen2AudioEncoderConfig(**WHISPER))), 0.1),
+        out, "qwen2_audio_encoder", quiet(scramble(Qwen2AudioEncoder(Qwen2AudioEncoderConfig(**AUDIO))), 0.1),
         {"eps 1e-6": another_epsilon(1e-6)},
         "Qwen2-Audio's encoder: Whisper's with padding masked, frames averaged in pairs before layer_norm",
         inputs=dict(input_features=noise_tensor(2, 8, 40), feature_mask=mask), forward=audio_forward,

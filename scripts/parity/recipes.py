@@ -12,6 +12,9 @@ VISION = dict(
     hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4, image_size=28, patch_size=7,
 )
 VISION_SMALL = VISION | dict(hidden_size=16, intermediate_size=32, num_attention_heads=2, image_size=20, patch_size=5)
+AUDIO = dict(
+    num_mel_bins=8, encoder_layers=3, encoder_attention_heads=4, encoder_ffn_dim=40, d_model=24, max_source_positions=20,
+)
 # What stands in the text where a picture (or a sound) goes, and where a video goes.
 IMAGE_TOKEN, VIDEO_TOKEN = 70, 71
 

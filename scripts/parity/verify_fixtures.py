@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 import make_fixtures
 import reference
 import whole
+import whole_mllama
 from hub_layout import hub_key
 
 
@@ -44,10 +45,10 @@ def load(folder):
 
 LANGUAGE_MODELS = ("llama", "mistral", "qwen2", "qwen3")
 WHOLE_MODELS = (
-    "blip-2", "idefics3", "instructblip", "llava_next", "mllama", "qwen2_5_vl", "qwen2_audio", "qwen2_vl", "smolvlm",
+    "blip-2", "idefics3", "instructblip", "llava_next", "qwen2_5_vl", "qwen2_audio", "qwen2_vl", "smolvlm",
 )
 FORWARD = {
-    "llava": make_fixtures.vlm_forward, "qwen2_vl_vision": make_fixtures.qwen_vl_forward,
+    "llava": make_fixtures.vlm_forward, "mllama": whole_mllama.forward, "qwen2_vl_vision": make_fixtures.qwen_vl_forward,
     "qwen2_5_vl_vision": make_fixtures.qwen_vl_forward,
     "mllama_vision_model": make_fixtures.mllama_forward,
     "whisper": make_fixtures.audio_forward, "qwen2_audio_encoder": make_fixtures.audio_forward,
@@ -61,6 +62,19 @@ def forward_of(model):
 def split(tensors):
     pick = lambda prefix: {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     return pick("in."), pick("out.")
+
+
+# A spelling that 4.x does not know, and towers that are no models of their own there.
+UNREADABLE_BY_4 = ("llava_v5_names", "blip2_vision", "qwen2_vl_vision")
+BUCKETS = torch.bucketize
+
+
+def right_buckets():
+    """transformers 4.57 scales the coordinates of Idefics3's patches by 1 - 1e-6 before it looks for their bucket, which
+    puts each that lies on a boundary, so all of a full square picture, into the bucket before it: positions 0, 0, 1, 2
+    instead of 0, 1, 2, 3. transformers 5 does not, so the scale is taken back here."""
+    if not reference.version_5():
+        torch.bucketize = lambda x, *args, **kwargs: BUCKETS(x / (1 - 1e-6) + 1e-7, *args, **kwargs)
 
 
 def compare_outputs(model, inputs, expected):
@@ -117,12 +131,13 @@ def main(arguments):
     if not arguments or arguments[0] in ("-h", "--help"):
         sys.exit(__doc__)
     root, *names = arguments
+    right_buckets()
     print(reference.versions())
     failed = []
     for folder in sorted(p.parent for p in pathlib.Path(root).glob("*/META.toml")):
         if names and folder.name not in names:
             continue
-        if folder.name == "llava_v5_names" and transformers.__version__ < "5":
+        if folder.name in UNREADABLE_BY_4 and not reference.version_5():
             print(f"{folder.name}: left out, transformers 4 cannot read it")
             continue
         try:

@@ -56,18 +56,24 @@ def spliced_embeddings(model):
 
 
 def forward(model, inputs):
-    """`image_features` and `video_features` [tokens, hidden] are what stands at the placeholders, row by row."""
+    """`image_features`, `video_features`, `audio_features` [tokens, hidden] are what stands at the placeholders, row by row."""
     text = {k: inputs[k] for k in ("input_ids", "attention_mask", "labels")}
     forget_positions(model)
     with spliced_embeddings(model) as seen:
         r = model(**text, **media_of(model, inputs), use_cache=False)
     logits = r.logits * text["attention_mask"][..., None]
-    return {"logits": logits, "loss": r.loss.reshape(1)} | features(text["input_ids"], seen[0])
+    return {"logits": logits, "loss": r.loss.reshape(1)} | features(inputs, seen[0])
 
 
-def features(ids, embeds):
-    kinds = {"image_features": IMAGE_TOKEN, "video_features": VIDEO_TOKEN}
-    return {name: embeds[ids == token] for name, token in kinds.items() if (ids == token).any()}
+def features(inputs, embeds):
+    """By the input that they come from. Mllama has no placeholders."""
+    kinds = {
+        "input_features": ("audio_features", IMAGE_TOKEN), "pixel_values": ("image_features", IMAGE_TOKEN),
+        "pixel_values_videos": ("video_features", VIDEO_TOKEN),
+    }
+    if "cross_attention_mask" in inputs:
+        return {}
+    return {name: embeds[inputs["input_ids"] == token] for source, (name, token) in kinds.items() if source in inputs}
 
 
 def forget_positions(model):
