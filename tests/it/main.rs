@@ -4,6 +4,8 @@ mod bad_input;
 mod commands;
 mod configs;
 mod connectors;
+#[cfg(feature = "fetch")]
+mod fetch;
 mod inspect;
 mod pretrain;
 mod resume;

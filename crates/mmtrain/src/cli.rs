@@ -36,6 +36,9 @@ pub(crate) enum Command {
     Parity(ParityArgs),
     /// What a checkpoint holds: parts, parameters, number types, what is missing, what would be trained.
     Inspect(InspectArgs),
+    /// Download a model from the Hugging Face hub.
+    #[cfg(feature = "fetch")]
+    Fetch(FetchArgs),
     /// Look at data, check it, make it.
     #[command(subcommand)]
     Data(DataCommand),
@@ -166,6 +169,27 @@ pub(crate) struct InspectArgs {
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) depth: usize,
     /// One JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `fetch`.
+#[cfg(feature = "fetch")]
+#[derive(Debug, Args)]
+pub(crate) struct FetchArgs {
+    /// The model; what is fetched can be named so in a configuration.
+    #[arg(value_name = "hf:ORG/NAME")]
+    pub(crate) name: String,
+    /// A branch, a tag or a commit; main otherwise.
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) revision: Option<String>,
+    /// Only files that match, as in '*.json'; may be repeated.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) include: Vec<String>,
+    /// Put the files into this directory instead of the cache.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// One JSON object on stdout, instead of the directory.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -4,6 +4,8 @@ pub(crate) mod config;
 pub(crate) mod data;
 pub(crate) mod dry_run;
 pub(crate) mod eval;
+#[cfg(feature = "fetch")]
+pub(crate) mod fetch;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod parity;

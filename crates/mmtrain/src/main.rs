@@ -5,6 +5,7 @@
 mod cli;
 mod commands;
 mod fail;
+mod fetch;
 mod inputs;
 mod model_dir;
 mod origin;
@@ -31,6 +32,8 @@ fn main() -> ExitCode {
         Command::Eval(args) => commands::eval::run(&context, &args),
         Command::Parity(args) => commands::parity::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
+        #[cfg(feature = "fetch")]
+        Command::Fetch(args) => commands::fetch::run(&context, &args),
         Command::Data(command) => commands::data::run(&command),
         Command::Config(command) => commands::config::run(&command),
     };

@@ -96,6 +96,13 @@ impl ConnectorConfig {
             Self::Mlp { weights, .. } | Self::QFormer { weights, .. } => weights.as_ref(),
         }
     }
+
+    /// The same, to be replaced.
+    pub fn weights_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Mlp { weights, .. } | Self::QFormer { weights, .. } => weights.as_mut(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::train::stop_on_signals;
 use super::{config_dirs, print, print_json};
 use crate::cli::{DataArgs, DataCommand, SynthArgs};
 use crate::fail::Refusal;
+use crate::fetch::localize::localize;
 use crate::setup;
 
 /// How many bad samples and shards a check names without `--json`.
@@ -112,7 +113,9 @@ fn config(args: &DataArgs) -> anyhow::Result<RunConfig> {
         // The quickstart's rows are short; a dataset is looked at with the usual length.
         sets.insert(0, format!("data.max_seq={USUAL_MAX_SEQ}"));
     }
-    Ok(load(&Request { config: Some(config), sets: &sets, sources: &[], search: &dirs })?.config)
+    let mut config = load(&Request { config: Some(config), sets: &sets, sources: &[], search: &dirs })?.config;
+    localize(&mut config)?;
+    Ok(config)
 }
 
 fn open(source: &SourceConfig) -> anyhow::Result<Arc<dyn Source>> {

@@ -13,6 +13,7 @@ use mmtrain_train::checkpoint::Found;
 use super::{config_dirs, note};
 use crate::cli::TrainArgs;
 use crate::fail::Refusal;
+use crate::fetch::localize::localize;
 use crate::run_dir::{RunInfo, newest};
 
 /// The run to go on with. `--resume` alone means the newest, or the one that `--run-dir` names.
@@ -61,7 +62,9 @@ pub(crate) fn resolve(
 
 fn ask(args: &TrainArgs, config: Option<&str>) -> anyhow::Result<Resolved> {
     let dirs = config_dirs();
-    Ok(load(&Request { config, sets: &args.sets, sources: &args.data, search: &dirs })?)
+    let mut resolved = load(&Request { config, sets: &args.sets, sources: &args.data, search: &dirs })?;
+    localize(&mut resolved.config)?;
+    Ok(resolved)
 }
 
 /// What the run was made with: the checkpoint's `config.toml`, or that of the directory before there is a checkpoint.
