@@ -44,6 +44,8 @@ if have shellcheck; then step 'scripts' shellcheck -x -P SCRIPTDIR scripts/*.sh 
 step 'format' cargo fmt --all --check
 step 'lints' cargo clippy --release --workspace --all-targets --locked -- -D warnings
 step 'tests' run_tests "$@"
+# Only the program itself is checked again, for its dependencies need nothing of the HTTP client's.
+step 'types without fetch' cargo check --release --workspace --no-default-features --locked
 # Other features make another tree; a directory of its own keeps the two from waiting for each other.
 step 'types of the CUDA build' env CARGO_TARGET_DIR="$CARGO_TARGET_DIR-cuda" \
     cargo check --release --workspace --features mmtrain/cuda --locked

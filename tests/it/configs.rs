@@ -35,8 +35,9 @@ fn the_real_job_says_exactly_what_is_missing() {
     place.fails("pretrain --config cc3m.toml --dry-run", 3, &["model.encoder.weights"]);
     let said = place.run("pretrain --config cc3m.toml").stderr;
     assert_eq!(said.matches("no data for source `cc3m`").count(), 1, "{said}");
-    for repository in ["openai/clip-vit-large-patch14-336", "lmsys/vicuna-7b-v1.5", "llava-hf/llava-1.5-7b-hf"] {
+    for repository in ["openai/clip-vit-large-patch14-336", "lmsys/vicuna-7b-v1.5"] {
         assert!(said.contains(&format!("`hf download {repository} ")), "{said}");
     }
+    assert!(said.contains("`mmtrain fetch hf:llava-hf/llava-1.5-7b-hf --out "), "{said}");
     assert!(!said.contains("ORG"), "{said}");
 }

@@ -279,6 +279,8 @@ fn a_server_that_is_not_there_is_named() {
     bench.fails("fetch hf:org/tiny", 3, &["`127.0.0.1`", "HTTPS_PROXY"]);
     let other = Bench { variables: vec![("HF_ENDPOINT", "ftp://x".to_owned())], ..bench };
     other.fails("fetch hf:org/tiny", 2, &["`HF_ENDPOINT`"]);
+    let bare = Bench::new(tiny()).with("SSL_CERT_FILE", "tiny.toml");
+    bare.fails("fetch hf:org/tiny", 2, &["no certificates in `tiny.toml`", "`SSL_CERT_FILE`"]);
 }
 
 #[test]
@@ -370,6 +372,9 @@ fn a_configuration_names_a_model_of_the_hub_and_the_run_records_its_commit() {
     let words = ["no weights for `model.encoder.weights`", "`hf:org/tiny`", "hint: `mmtrain fetch hf:org/tiny`"];
     bench.fails("pretrain --config hub.toml --run-dir run", 3, &words);
     assert!(bench.hub.seen().is_empty() && !bench.place.path("run").exists());
+    bench.ok("fetch hf:org/tiny --include *.json");
+    let rest = format!("`mmtrain fetch hf:org/tiny --revision {COMMIT}` gets the rest");
+    bench.fails("pretrain --config hub.toml --dry-run", 3, &["no weights in", &rest]);
     bench.ok("fetch hf:org/tiny");
     let requests = bench.hub.seen().len();
     bench.ok("pretrain --config hub.toml --dry-run");

@@ -12,6 +12,7 @@ use mmtrain_model::params::Part;
 use mmtrain_model::weights::Checkpoint;
 
 use crate::fail::Refusal;
+use crate::fetch::name::HubName;
 use crate::setup;
 
 /// Something missing: what, and how to get it.
@@ -137,20 +138,23 @@ fn how_to_get(key: &str, part: Part, path: &Path) -> String {
         Part::Connector => "config.json and *.safetensors",
         Part::Decoder => "config.json, *.safetensors and tokenizer.json",
     };
+    if let Some(name) = HubName::of_snapshot(path) {
+        return format!("`{}` gets the rest ({files} are needed)", name.command());
+    }
     let Some((_, repository)) = REPOSITORIES.iter().find(|(known, _)| *known == name) else {
         return format!("put a Hugging Face checkpoint there ({files}), or set another `{key}`");
     };
-    let download = format!("`hf download {repository} --local-dir {shown}` ({files} are needed)");
     if *repository == LLAVA || !in_pickles(&name) {
-        return download;
+        return format!("`mmtrain fetch hf:{repository} --out {shown}` ({files} are needed)");
     }
+    let download = format!("`hf download {repository} --local-dir {shown}` ({files} are needed)");
     let stand_in = match part {
         Part::Decoder => ", whose decoder has seen pictures in training already",
         Part::Encoder | Part::Connector => ", whose tower is the same",
     };
     format!(
         "{download}; if that brings `pytorch_model.bin` only, the next start says how to convert it; or take the {} of \
-         `{LLAVA}`{stand_in}: `hf download {LLAVA} --local-dir checkpoints/hf/llava-1.5-7b-hf` and \
+         `{LLAVA}`{stand_in}: `mmtrain fetch hf:{LLAVA} --out checkpoints/hf/llava-1.5-7b-hf` and \
          `--set {key}=checkpoints/hf/llava-1.5-7b-hf`",
         part.name()
     )

@@ -102,12 +102,12 @@ impl Hub {
         self.seen.lock().expect("not poisoned").push(seen.clone());
         let answer = if elsewhere { self.contents(&seen) } else { self.hub(&seen) };
         let head = seen.method == "HEAD";
-        let mut text = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", answer.status);
+        let mut lines = vec![format!("HTTP/1.1 {} X", answer.status), "Connection: close".to_owned()];
         if !answer.headers.iter().any(|(name, _)| *name == "Content-Length") {
-            text += &format!("Content-Length: {}\r\n", answer.body.len());
+            lines.push(format!("Content-Length: {}", answer.body.len()));
         }
-        answer.headers.iter().for_each(|(name, value)| text += &format!("{name}: {value}\r\n"));
-        text += "\r\n";
+        lines.extend(answer.headers.iter().map(|(name, value)| format!("{name}: {value}")));
+        let text = lines.join("\r\n") + "\r\n\r\n";
         let mut out = stream;
         let _ = out.write_all(text.as_bytes()).and_then(|()| if head { Ok(()) } else { out.write_all(&answer.body) });
     }
@@ -212,7 +212,8 @@ fn refusal(status: u16, code: &'static str) -> Answer {
 
 /// Of contents, in hexadecimal digits.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).expect("below 16");
+    Sha256::digest(bytes).iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// What small files are called by; that it is a hash of git's is of no importance here.

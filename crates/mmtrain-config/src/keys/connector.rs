@@ -20,7 +20,7 @@ pub enum ConnectorConfig {
         #[serde(default = "nonzero::<1>")]
         #[schemars(range(max = 64), extend("x-also" = ["downsample", "scale_factor"]))]
         pixel_shuffle: NonZeroUsize,
-        /// A trained connector to start from: a Hugging Face `LLaVA` directory or a checkpoint of this program.
+        /// A trained connector to start from: a Hugging Face `LLaVA` directory, `hf:ORG/NAME` after `mmtrain fetch`, or a checkpoint of this program.
         #[serde(default)]
         #[schemars(extend("x-also" = ["pretrain_mm_mlp_adapter"]))]
         weights: Option<PathBuf>,
@@ -53,7 +53,7 @@ pub enum ConnectorConfig {
         #[serde(default = "nonzero::<2>")]
         #[schemars(range(max = 512))]
         cross_attention_frequency: NonZeroUsize,
-        /// A trained connector to start from: a `BLIP-2` directory or a checkpoint of this program.
+        /// A trained connector to start from: a `BLIP-2` directory, `hf:ORG/NAME` after `mmtrain fetch`, or a checkpoint of this program.
         #[serde(default)]
         weights: Option<PathBuf>,
     },

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("x-exactly-one" = ["weights", "arch"]))]
 pub struct EncoderConfig {
-    /// Hugging Face directory: a CLIP or `SigLIP` vision tower, the whole two-tower model, or a `LLaVA`. Relative to the directory the command is started in.
+    /// Hugging Face directory, or `hf:ORG/NAME` after `mmtrain fetch`: a CLIP or `SigLIP` vision tower, the whole two-tower model, or a `LLaVA`. Relative to the directory the command is started in.
     #[schemars(extend("x-also" = ["vision_tower", "pretrained", "name_or_path", "model_name_or_path", "path"]))]
     pub weights: Option<PathBuf>,
     /// Sizes of a tower that starts from random numbers.

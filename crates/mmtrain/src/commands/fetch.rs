@@ -138,10 +138,6 @@ fn show(
 }
 
 fn report(fetched: &Fetched, json: bool) -> anyhow::Result<ExitCode> {
-    if json {
-        print_json(fetched)?
-    } else {
-        print(&fetched.dir.display().to_string())?
-    }
-    Ok(ExitCode::SUCCESS)
+    let said = if json { print_json(fetched) } else { print(&fetched.dir.display().to_string()) };
+    said.map(|()| ExitCode::SUCCESS)
 }

@@ -1,10 +1,12 @@
 //! Requests to the hub. The token goes to the hub alone: redirects are followed by hand, and where they lead to another
 //! host, port or scheme it is not sent.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION, LOCATION, RANGE};
 use ureq::http::{Method, Request, Response, StatusCode, Uri};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 
 use super::name::HubName;
@@ -72,10 +74,11 @@ impl<'a> Client<'a> {
             .max_redirects_will_error(false)
             .http_status_as_error(false)
             .user_agent(concat!("mmtrain/", env!("CARGO_PKG_VERSION")))
+            .tls_config(TlsConfig::builder().root_certs(root_certs(settings)?).build())
             .timeout_resolve(Some(Duration::from_secs(15)))
             .timeout_connect(Some(Duration::from_secs(15)))
-            .timeout_recv_response(Some(Duration::from_secs(60)))
-            .timeout_per_read(Some(Duration::from_secs(60)));
+            .timeout_recv_response(Some(Duration::from_mins(1)))
+            .timeout_per_read(Some(Duration::from_mins(1)));
         Ok(Self { agent: config.build().new_agent(), settings, name, hub })
     }
 
@@ -175,14 +178,35 @@ impl<'a> Client<'a> {
             ureq::Error::Timeout(_) => Trouble::Passing("no answer in time".to_owned()),
             ureq::Error::HostNotFound => Trouble::Passing("the name of the server is not known".to_owned()),
             ureq::Error::ConnectionFailed => Trouble::Passing("no connection".to_owned()),
+            ureq::Error::Io(error) if error.kind() == ErrorKind::InvalidData => {
+                Trouble::Final(self.asked().untrusted(&error.to_string()))
+            }
             ureq::Error::Io(error) => Trouble::Passing(error.kind().to_string()),
-            ureq::Error::Rustls(error) => Trouble::Final(self.asked().gave_up(&format!("TLS: {error}"))),
+            ureq::Error::Rustls(error) => Trouble::Final(self.asked().untrusted(&error.to_string())),
             ureq::Error::InvalidProxyUrl | ureq::Error::ConnectProxyFailed(_) => {
                 Trouble::Final(self.asked().gave_up("no way through the proxy (`HTTPS_PROXY`)"))
             }
             _ => Trouble::Passing("the request failed".to_owned()),
         }
     }
+}
+
+/// Who may vouch for servers.
+fn root_certs(settings: &Settings) -> Result<RootCerts, Refusal> {
+    let Some(path) = &settings.certificates else { return Ok(RootCerts::WebPki) };
+    let refused = |why: &str| {
+        Refusal::usage(
+            format!("no certificates in `{}`: {why}", path.display()),
+            "`SSL_CERT_FILE` names a PEM file with those who are trusted; unset, Mozilla's list is taken",
+        )
+    };
+    let text = fs_err::read(path).map_err(|error| refused(&error.kind().to_string()))?;
+    let certificates = parse_pem(&text).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    let certificates = certificates.collect::<Vec<_>>();
+    if certificates.is_empty() { Err(refused("none found")) } else { Ok(RootCerts::new_with_certs(&certificates)) }
 }
 
 /// A header's value, empty where there is none.

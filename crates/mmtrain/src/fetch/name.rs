@@ -27,6 +27,15 @@ impl HubName {
         path.to_str().filter(|text| text.starts_with(SCHEME)).map(str::parse)
     }
 
+    /// What a directory of the cache holds.
+    pub(crate) fn of_snapshot(dir: &Path) -> Option<Self> {
+        let commit = dir.file_name()?.to_str().filter(|name| is_commit(name))?;
+        let snapshots = dir.parent().filter(|parent| parent.ends_with("snapshots"))?;
+        let folder = snapshots.parent()?.file_name()?.to_str()?;
+        let (org, name) = folder.strip_prefix("models--")?.split_once("--")?;
+        format!("{SCHEME}{org}/{name}@{commit}").parse().ok()
+    }
+
     /// `ORG/NAME`
     pub(crate) fn repository(&self) -> String {
         format!("{}/{}", self.org, self.name)
@@ -141,6 +150,17 @@ mod tests {
         let pinned = "hf:a/b.c@refs/pr/7".parse::<HubName>().expect("a name");
         assert_eq!((pinned.revision(), pinned.to_string().as_str()), ("refs/pr/7", "hf:a/b.c@refs/pr/7"));
         assert_eq!(pinned.command(), "mmtrain fetch hf:a/b.c --revision refs/pr/7");
+    }
+
+    #[test]
+    fn a_directory_of_the_cache_says_what_it_holds() {
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        let dir = format!("/hub/models--a--b-c/snapshots/{commit}");
+        let name = HubName::of_snapshot(Path::new(&dir)).expect("a name");
+        assert_eq!(name.to_string(), format!("hf:a/b-c@{commit}"));
+        for other in ["/hub/models--a--b/snapshots/main", "/models--a--b", "/"] {
+            assert_eq!(HubName::of_snapshot(Path::new(other)), None, "{other}");
+        }
     }
 
     #[test]

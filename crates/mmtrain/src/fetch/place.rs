@@ -86,7 +86,7 @@ impl Place {
 
     /// Makes the directories that a download needs.
     pub(crate) fn prepare(&self, contents: &Contents) -> io::Result<()> {
-        self.complete(contents).parent().map_or(Ok(()), |parent| fs::create_dir_all(parent))
+        self.complete(contents).parent().map_or(Ok(()), fs::create_dir_all)
     }
 
     /// Complete contents get their name.

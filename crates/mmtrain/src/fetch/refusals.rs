@@ -79,6 +79,14 @@ impl Asked<'_> {
         )
     }
 
+    /// Nobody who is trusted vouches for the server.
+    pub(crate) fn untrusted(self, what: &str) -> Refusal {
+        Refusal::missing(
+            format!("`{}` cannot be trusted: {what}", self.host),
+            "behind a proxy that looks into connections, `SSL_CERT_FILE` names the PEM file with its certificate",
+        )
+    }
+
     /// What the server says does not fit together.
     pub(crate) fn nonsense(self, what: &str) -> Refusal {
         Refusal::missing(

@@ -19,6 +19,9 @@ pub(crate) struct Settings {
     /// `HF_TOKEN`, else what `hf auth login` wrote down.
     #[cfg_attr(not(feature = "fetch"), expect(dead_code, reason = "only downloads have a token"))]
     pub(crate) token: Option<Token>,
+    /// `SSL_CERT_FILE` or `REQUESTS_CA_BUNDLE`: who is trusted to vouch for servers, instead of Mozilla's list.
+    #[cfg_attr(not(feature = "fetch"), expect(dead_code, reason = "only downloads are encrypted"))]
+    pub(crate) certificates: Option<PathBuf>,
 }
 
 /// A secret. It is written into one header and nowhere else.
@@ -64,6 +67,7 @@ impl Settings {
             cache: path("HF_HUB_CACHE").unwrap_or_else(|| home.join("hub")),
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             offline: text("HF_HUB_OFFLINE").is_some_and(|value| is_true(&value)),
+            certificates: path("SSL_CERT_FILE").or_else(|| path("REQUESTS_CA_BUNDLE")),
             token: named.or_else(|| fs_err::read_to_string(token_file).ok()).as_deref().and_then(Token::new),
         }
     }
