@@ -108,6 +108,7 @@ mod tests {
         let picture = |&start: &usize| Medium {
             spans: vec![(start, 2)],
             input: MediaValues { values: vec![start as f32; 12], layout: MediaLayout::Square { side: 2 } },
+            instruction: Vec::new(),
         };
         let pictures = starts.iter().map(picture).collect();
         Prepared { id, encoded: Encoded { input_ids, labels, media }, media: pictures, truth: None }

@@ -22,10 +22,10 @@ use crate::media::Arrangement;
 pub use cross_attention::{CrossAttention, CrossAttentionConnector, CrossAttentionLayer, MemoryProjection};
 pub use instruction::{Instruction, InstructionEmbeddings};
 pub use memory_mask::{MediaPlaces, MediumPlace, MemoryMask};
-pub use reading::Reading;
 pub use mlp::{MlpConnector, space_to_depth};
 pub use perceiver::PerceiverConnector;
 pub use q_former::QFormerConnector;
+pub use reading::Reading;
 
 /// What a connector hands to the decoder.
 #[derive(Debug, Clone)]

@@ -389,8 +389,7 @@ impl Text {
             {
                 let run = |cross: &CrossAttentionLayer, x, memory| cross.forward(x, memory, seen);
                 let place = layer_place(plan, layer);
-                let [earlier, more] =
-                    backward_beside(cross, held, gradient, &place, below[index], gradients, run);
+                let [earlier, more] = backward_beside(cross, held, gradient, &place, below[index], gradients, run);
                 of_memory = match (of_memory, more) {
                     (Some(sum), Some(more)) => Some(sum + more),
                     (sum, more) => sum.or(more),
@@ -401,8 +400,7 @@ impl Text {
         }
         let place = decoder_place(plan, String::new());
         let run = |decoder: &Decoder, x| stem.run(decoder, x);
-        let of_tokens =
-            backward(&head_of(&model.decoder), embed, gradient, &place, upstream.embeds, gradients, run);
+        let of_tokens = backward(&head_of(&model.decoder), embed, gradient, &place, upstream.embeds, gradients, run);
         of_memory.or(of_tokens)
     }
 

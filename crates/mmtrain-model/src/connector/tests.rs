@@ -64,7 +64,7 @@ fn load<M: Module>(module: M, dir: &Path) -> M {
 fn check(config: &ConnectorConfig, name: &str) {
     let connector = Connector::new(config, VISION_HIDDEN, HIDDEN, &Device::flex());
     check_tokens(connector, name, |connector, features| {
-        let rows = connector.forward(features, &FeatureParts::Tiles);
+        let rows = connector.forward(features, &Arrangement::TILES);
         rows.reshape([-1, QUERIES as i32, HIDDEN as i32])
     });
 }
@@ -131,9 +131,12 @@ fn media_of_a_sequence_are_read_one_by_one() {
         });
         let values = (0..7 * VISION_HIDDEN).map(|i| ((i * 37 % 23) as f32 - 11.0) / 11.0).collect::<Vec<_>>();
         let features = Tensor::<3>::from_data(TensorData::new(values, [1, 7, VISION_HIDDEN]), &Device::flex());
-        let together = connector.forward(features.clone(), &FeatureParts::Sequence(vec![3, 4]));
-        let alone = [0..3, 3..7].map(|own| connector.forward(features.clone().slice_dim(1, own), &FeatureParts::Tiles));
-        assert!(difference(together, Tensor::cat(alone.to_vec(), 0)) < 1e-6);
+        let together = connector.forward(
+            features.clone(),
+            &Arrangement { parts: FeatureParts::Sequence(vec![3, 4]), ..Arrangement::TILES },
+        );
+        let alone = [0..3, 3..7].map(|own| connector.forward(features.clone().slice_dim(1, own), &Arrangement::TILES));
+        assert!(difference(together, Tensor::cat(alone.to_vec(), 1)) < 1e-6);
     }
 }
 
@@ -143,7 +146,7 @@ fn tokens_are_as_many_as_queries_whatever_the_features() {
         let connector = Connector::new(&config, VISION_HIDDEN, HIDDEN, &Device::flex());
         for features in [1, 4, 30] {
             let zeros = Tensor::zeros([3, features, VISION_HIDDEN], &Device::flex());
-            assert_eq!(connector.forward(zeros, &FeatureParts::Tiles).dims(), [3 * 5, HIDDEN]);
+            assert_eq!(connector.forward(zeros, &Arrangement::TILES).dims(), [1, 3 * 5, HIDDEN]);
         }
     }
 }

@@ -8,7 +8,9 @@ use mmtrain_model::config::{
     Activation, ConnectorConfig, EncoderConfig, MlpConfig, PerceiverConfig, QFormerConfig, TextConfig, TextFamily,
     VisionConfig, VisionFamily, VitConfig, VlmConfig,
 };
+use mmtrain_model::connector::Reading;
 use mmtrain_model::params::{leaves, take_gradients};
+use mmtrain_model::vlm::DecoderInput;
 
 use super::*;
 use crate::ranks::Ranks;
@@ -96,7 +98,10 @@ fn batch(samples: std::ops::Range<usize>) -> HostBatch {
         out.labels.extend(labels.into_iter().chain(vec![-100; fill]));
         if let Some(values) = pixels {
             let input = MediaValues { values, layout: MediaLayout::Square { side: 8 } };
-            out.media.push(HostMedium { row: number, medium: Medium { spans: vec![(1, IMAGE_TOKENS)], input, instruction: Vec::new() } });
+            out.media.push(HostMedium {
+                row: number,
+                medium: Medium { spans: vec![(1, IMAGE_TOKENS)], input, instruction: Vec::new() },
+            });
         }
     }
     out
@@ -125,14 +130,23 @@ fn one_graph(model: &Vlm, batch: &HostBatch) -> (f64, FlatTensors) {
     let media = view.media.iter().map(PlacedMedium::view).collect::<Vec<_>>();
     let mut inputs = whole.encoder.inputs(&model.config.encoder, &media, &device).expect("they fit");
     inputs.iter_mut().for_each(|input| input.values = input.values.clone().autodiff());
-    let parts = FeatureParts::of(&model.config.encoder, &media);
-    let features = whole.connector.forward(whole.encoder.forward(&inputs), &parts);
+    let arrangement = Arrangement::of(&model.config, &view, &device).expect("they fit");
+    let features = whole.connector.forward(whole.encoder.forward(&inputs), &arrangement);
     let ids = Tensor::from_data(batch.input_ids.as_slice(), &device);
-    let placement = Placement::of(&model.config, &view.media, batch.seq).expect("they fit");
-    let embeds = placement.splice(whole.decoder.embed(ids.autodiff()), features);
+    let embeds = whole.decoder.embed(ids.autodiff());
+    let (embeds, reading) = match (&arrangement.places, &whole.connector, model.config.cross_attention()) {
+        (Some(places), Connector::CrossAttention(connector), Some(config)) => {
+            (embeds, Some(Reading::new(connector, config, features, places.clone())))
+        }
+        _ => {
+            let placement = Placement::of(&model.config, &view.media, batch.seq).expect("they fit");
+            (placement.splice(embeds, features.squeeze_dim(0)), None)
+        }
+    };
     let embeds = embeds.reshape([batch.batch, batch.seq, model.config.text.hidden_size]);
-    let context = DecoderContext::for_training(&model.config.text, batch.seq, &device);
-    let logits = whole.logits(embeds, &context);
+    let context = model.context(&view, None).expect("they fit");
+    let seen = reading.as_ref().map(|reading| reading.mask(0..batch.seq, &device));
+    let logits = whole.logits(DecoderInput { embeds, context, reading, seen });
     let vocab = model.config.text.vocab_size;
     let rows = supervised(batch);
     let picked = logits.reshape([batch.batch * batch.seq, vocab]).select(0, rows.index_tensor(&device).autodiff());

@@ -102,11 +102,16 @@ fn shares(mask: &MemoryMask, rows: usize, tokens: usize, media: usize) -> Tensor
     mask.of_attention(merge_heads(attention(zeros(tokens), zeros(media), which, Some(mask.attention()))))
 }
 
+/// A medium of one run of keys.
+fn one_run(marker: usize) -> MediumPlace {
+    MediumPlace { marker, runs: 1, seen: 1 }
+}
+
 /// Positions of the markers of each row, and what `processing_mllama.py` lets each token see.
 fn recorded_places() -> (MediaPlaces, Tensor<3>) {
     let io = TensorFile::open(&case("latest_media").join("io.safetensors")).expect("io");
     let markers = io.read("in.markers").expect("recorded");
-    let row = |row: &[f32]| (0..row.len()).filter(|&at| row[at] > 0.0).collect::<Vec<_>>();
+    let row = |row: &[f32]| (0..row.len()).filter(|&at| row[at] > 0.0).map(one_run).collect::<Vec<_>>();
     let rows = markers.values.chunks_exact(markers.shape[1]).map(row).collect();
     (MediaPlaces::new(rows).expect("ascending"), read(&io, "out.mask"))
 }
@@ -136,10 +141,10 @@ fn tokens_behind_the_text_see_what_its_last_token_sees() {
 #[test]
 fn a_row_without_media_sees_nothing_of_the_other_rows() {
     let (layer, io) = layer();
-    let places = MediaPlaces::new(vec![vec![0, 3], vec![]]).expect("ascending");
+    let places = MediaPlaces::new(vec![vec![one_run(0), one_run(3)], vec![]]).expect("ascending");
     let media = read::<3>(&io, "in.memory").slice_dim(0, 0..1).reshape([2, 6, HIDDEN]);
     let out = |media: Tensor<3>, unseen| {
-        let memory = places.memories(media).expect("as many as markers");
+        let memory = places.memories(media);
         let mask = MemoryMask::latest(&places, 6, 0..TOKENS, unseen, &Device::flex());
         layer.forward(read::<3>(&io, "in.x"), memory, &mask)
     };
@@ -152,18 +157,29 @@ fn a_row_without_media_sees_nothing_of_the_other_rows() {
 
 #[test]
 fn media_are_laid_into_their_rows_and_the_rest_is_filled_with_zeros() {
-    let places = MediaPlaces::new(vec![vec![4], vec![], vec![1, 2]]).expect("ascending");
+    let places = MediaPlaces::new(vec![vec![one_run(4)], vec![], vec![one_run(1), one_run(2)]]).expect("ascending");
     let media = Tensor::<3>::from_data([[[1.0], [2.0]], [[3.0], [4.0]], [[5.0], [6.0]]], &Device::flex());
-    let memories = places.memories(media.clone()).expect("three").into_data().try_to_vec::<f32>().expect("f32");
+    let memories = places.memories(media);
+    assert_eq!(places.keys_per_run(&memories), 2);
+    let memories = memories.into_data().try_to_vec::<f32>().expect("f32");
     assert_eq!(memories, [1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 3.0, 4.0, 5.0, 6.0]);
-    let error = places.memories(media.slice_dim(0, 0..2)).expect_err("too few").to_string();
-    assert!(error.contains("2 media for 3 markers"), "{error}");
+}
+
+#[test]
+fn of_a_medium_in_tiles_those_that_are_padding_are_not_seen() {
+    let tiled = MediumPlace { marker: 1, runs: 3, seen: 2 };
+    let places = MediaPlaces::new(vec![vec![tiled, one_run(3)]]).expect("ascending");
+    let mask = MemoryMask::latest(&places, 1, 0..4, Unseen::Zeroed, &Device::flex());
+    let seen = shares(&mask, 1, 4, 4).greater_elem(0.0).into_data().try_to_vec::<bool>().expect("bool");
+    let expected = ["....", "xx..", "xx..", "...x"].concat().chars().map(|seen| seen == 'x').collect::<Vec<_>>();
+    assert_eq!(seen, expected);
 }
 
 #[test]
 fn places_and_tables_that_fit_nothing_are_errors() {
-    let error = MediaPlaces::new(vec![vec![1], vec![3, 3]]).expect_err("twice").to_string();
-    assert!(error.contains("row 1 stand at [3, 3]"), "{error}");
+    let error = MediaPlaces::new(vec![vec![one_run(1)], vec![one_run(4), one_run(3)]]);
+    let error = error.expect_err("not in order").to_string();
+    assert!(error.contains("row 1 do not stand"), "{error}");
     let table = |values, shape| MemoryMask::from_dense(vec![true; values], shape, 4, Unseen::Zeroed, &Device::flex());
     assert!(table(12, [1, 3, 2, 2]).is_ok());
     assert!(table(11, [1, 3, 2, 2]).is_err());
