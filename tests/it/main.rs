@@ -4,6 +4,7 @@ mod bad_input;
 mod commands;
 mod configs;
 mod connectors;
+mod families;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod inspect;

@@ -105,10 +105,11 @@ mod tests {
         let span = |(index, &start): (usize, &usize)| mmtrain_text::MediaSpan { index, start, len: 2 };
         let media = starts.iter().enumerate().map(span).collect();
         let id = SampleId { source: "s".into(), shard: "a".into(), key: index.to_string(), index };
-        let picture = |&start: &usize| Medium {
-            spans: vec![(start, 2)],
-            input: MediaValues { values: vec![start as f32; 12], layout: MediaLayout::Square { side: 2 } },
-            instruction: Vec::new(),
+        let picture = |&start: &usize| {
+            Medium::new(
+                vec![(start, 2)],
+                MediaValues { values: vec![start as f32; 12], layout: MediaLayout::Square { side: 2 } },
+            )
         };
         let pictures = starts.iter().map(picture).collect();
         Prepared { id, encoded: Encoded { input_ids, labels, media }, media: pictures, truth: None }

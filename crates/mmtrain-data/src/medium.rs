@@ -12,9 +12,16 @@ pub struct Medium {
     pub input: MediaValues,
     /// Token ids of the question that an instructed Q-Former reads beside it; empty where there is none.
     pub instruction: Vec<u32>,
+    /// Seconds from one group of frames of a clip to the next, which Qwen2.5-VL counts in positions.
+    pub group_seconds: f64,
 }
 
 impl Medium {
+    /// Without an instruction, its frames a second apart.
+    pub fn new(spans: Vec<(usize, usize)>, input: MediaValues) -> Self {
+        Self { spans, input, instruction: Vec::new(), group_seconds: 1.0 }
+    }
+
     /// How many placeholders it has.
     pub fn placeholders(&self) -> usize {
         self.spans.iter().map(|&(_, len)| len).sum()

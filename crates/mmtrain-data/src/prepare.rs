@@ -71,7 +71,7 @@ impl Preparer {
         let media = encoded.media.iter().map(|span| {
             let input = decode(&raw.media[span.index], &self.limits, self.alpha);
             let input = input.and_then(|image| self.processor.process(&image))?;
-            Ok(Medium { spans: vec![(span.start, span.len)], input, instruction: Vec::new() })
+            Ok(Medium::new(vec![(span.start, span.len)], input))
         });
         let media = media.collect::<Result<Vec<_>, MediaError>>().map_err(|error| media_skip(&raw.id, &error))?;
         Ok(Prepared { id: raw.id.clone(), encoded, media, truth: raw.truth.clone() })

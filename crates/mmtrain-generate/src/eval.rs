@@ -187,11 +187,7 @@ mod tests {
         let encoded = encode(&segments, &preparer.tokenizer, &[4]).expect("ids");
         let values = (0..48).map(|i| ((i + index) % 7) as f32 / 7.0).collect();
         let input = MediaValues { values, layout: MediaLayout::Square { side: 4 } };
-        let media = encoded.media.iter().map(|span| Medium {
-            spans: vec![(span.start, span.len)],
-            input: input.clone(),
-            instruction: Vec::new(),
-        });
+        let media = encoded.media.iter().map(|span| Medium::new(vec![(span.start, span.len)], input.clone()));
         let media = media.collect();
         let id = SampleId { source: "s".into(), shard: "a.tar".into(), key: index.to_string(), index: index as usize };
         let truth = with_scene.then(|| serde_json::json!({ "scene": truth }));

@@ -66,11 +66,7 @@ pub(crate) fn prompt(seed: u64, vocab_size: usize, seq: usize, picture: Option<u
     let media = picture.map(|start| {
         input_ids[start..start + 4].fill(IMAGE_ID);
         let values = (0..48).map(|_| rng.random_range(-1.0..1.0)).collect();
-        Medium {
-            spans: vec![(start, 4)],
-            input: MediaValues { values, layout: MediaLayout::Square { side: 4 } },
-            instruction: Vec::new(),
-        }
+        Medium::new(vec![(start, 4)], MediaValues { values, layout: MediaLayout::Square { side: 4 } })
     });
     Prompt { input_ids, media: media.into_iter().collect() }
 }

@@ -154,6 +154,7 @@ impl<'a> Batch<'a> {
                 layout: &medium.input.layout,
                 values: &medium.input.values,
                 instruction: &medium.instruction,
+                group_seconds: medium.group_seconds,
             })
         });
         let tokens = vec![0..self.seq; self.rows.len()];

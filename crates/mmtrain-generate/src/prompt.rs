@@ -29,7 +29,7 @@ impl Prompt {
         let counts = inputs.iter().map(|input| input.layout.tokens(tokens)).collect::<Vec<_>>();
         let encoded = encode(&segments, tokenizer, &counts)?;
         let spans = encoded.media.iter().map(|span| vec![(span.start, span.len)]);
-        let media = spans.zip(inputs).map(|(spans, input)| Medium { spans, input, instruction: Vec::new() }).collect();
+        let media = spans.zip(inputs).map(|(spans, input)| Medium::new(spans, input)).collect();
         Ok(Self { input_ids: encoded.input_ids, media })
     }
 
@@ -49,8 +49,11 @@ impl Prompt {
         if len >= text.context_length() {
             return Err(GenerateError::TooLong { prompt, len, max: text.context_length() });
         }
-        if let Some(&id) = self.input_ids.iter().find(|&&id| id as usize >= text.vocab_size) {
-            return Err(GenerateError::TokenOutOfRange { prompt, id, vocab: text.vocab_size });
+        // A placeholder needs no row: it may lie behind the table.
+        let placeholders = [Some(config.image_token_id), config.video_token_id];
+        let known = |id: usize| id < text.num_embeddings() || placeholders.contains(&Some(id));
+        if let Some(&id) = self.input_ids.iter().find(|&&id| !known(id as usize)) {
+            return Err(GenerateError::TokenOutOfRange { prompt, id, vocab: text.num_embeddings() });
         }
         self.check_media(prompt, config)
     }

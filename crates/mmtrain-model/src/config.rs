@@ -25,6 +25,7 @@ pub use connector::{
     ConnectorConfig, CrossAttentionConfig, InstructionConfig, MlpConfig, PerceiverConfig, QFormerConfig, Unseen,
 };
 pub use encoder::{EncoderConfig, FusedConfig, VideoFeatures, VitConfig};
+pub(crate) use hf::read_published;
 pub use hf::{
     HubClass, MODEL_TYPES, read_audio, read_encoder, read_mllama_vision, read_qwen_vl_vision, read_text, read_vision,
     read_vlm,

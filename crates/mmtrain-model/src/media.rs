@@ -27,6 +27,8 @@ pub struct PlacedMedium<'a> {
     pub values: &'a [f32],
     /// Token ids of the question that an instructed Q-Former reads beside it; empty where there is none.
     pub instruction: &'a [u32],
+    /// Seconds from one group of frames of a clip to the next.
+    pub group_seconds: f64,
 }
 
 impl<'a> PlacedMedium<'a> {
@@ -67,20 +69,28 @@ impl BatchView<'_> {
         let rows = self.input_ids.chunks_exact(self.seq).zip(&self.tokens).enumerate();
         let rows = rows.map(|(row, (ids, tokens))| {
             let (images, videos) = self.grids(row, ids, &placeholders);
-            Ok((tokens.start, Positions::of(&ids[tokens.clone()], &placeholders, &images, &videos)?))
+            let (videos, seconds): (Vec<_>, Vec<_>) = videos.into_iter().unzip();
+            let intervals = seconds.into_iter().map(|seconds| qwen.positions_of(seconds)).collect::<Vec<_>>();
+            let ids = &ids[tokens.clone()];
+            Ok((tokens.start, Positions::timed(ids, &placeholders, &images, &videos, &intervals)?))
         });
         rows.collect::<Result<Vec<_>, ModelError>>().map(Some)
     }
 
-    /// Grids of a row's pictures and of its clips; which they are says the token at their place.
-    fn grids(&self, row: usize, ids: &[i32], placeholders: &Placeholders) -> (Vec<Grid>, Vec<Grid>) {
+    /// Grids of a row's pictures, and of its clips with the seconds between their groups of frames; which they are says
+    /// the token at their place.
+    fn grids(&self, row: usize, ids: &[i32], placeholders: &Placeholders) -> (Vec<Grid>, Vec<(Grid, f64)>) {
         let (mut images, mut videos) = (Vec::new(), Vec::new());
         for medium in self.media.iter().filter(|medium| medium.row == row) {
             let MediaLayout::Grid(layout) = medium.layout else { continue };
             let [frames, height, width] = layout.thw().map(|size| size as usize);
             let first = medium.spans.first().and_then(|&(start, _)| ids.get(start));
-            let list = if first == Some(&placeholders.video) { &mut videos } else { &mut images };
-            list.push(Grid { frames, height, width });
+            let grid = Grid { frames, height, width };
+            if first == Some(&placeholders.video) {
+                videos.push((grid, medium.group_seconds));
+            } else {
+                images.push(grid);
+            }
         }
         (images, videos)
     }

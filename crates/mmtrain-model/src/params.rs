@@ -133,6 +133,13 @@ pub fn named<M: Module>(module: &M, part: Part) -> Vec<NamedParam> {
     visitor.out
 }
 
+/// The value of one parameter of a module, if it has it. `[elements]`
+pub fn find<M: Module>(module: &M, info: &ParamInfo) -> Option<Tensor<1>> {
+    let mut visitor = Find { path: Path::new(info.part), info, out: None };
+    module.visit(&mut visitor);
+    visitor.out
+}
+
 /// Replaces the parameters for which `value` gives a flat tensor.
 pub fn assign<M: Module>(module: M, part: Part, value: &mut dyn FnMut(&ParamInfo) -> Option<Tensor<1>>) -> M {
     module.map(&mut Assign { path: Path::new(part), value })
@@ -253,6 +260,28 @@ impl ModuleVisitor for Collect {
         let info = self.path.info(param);
         let elements = info.elements();
         self.out.push(NamedParam { info, value: param.val().reshape([elements]) });
+    }
+
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+}
+
+struct Find<'a> {
+    path: Path,
+    info: &'a ParamInfo,
+    out: Option<Tensor<1>>,
+}
+
+impl ModuleVisitor for Find<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.out.is_none() && self.path.name() == self.info.name {
+            self.out = Some(param.val().reshape([self.info.elements()]));
+        }
     }
 
     fn enter_module(&mut self, name: &str, container_type: &str) {

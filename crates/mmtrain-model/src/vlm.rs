@@ -12,7 +12,7 @@ use crate::encoder::Encoder;
 use crate::error::ModelError;
 use crate::init::init_param;
 use crate::media::{Arrangement, BatchView, PlacedMedium, Placement};
-use crate::params::{NamedParam, ParamInfo, Part, assign, infos, named};
+use crate::params::{NamedParam, ParamInfo, Part, assign, find, infos, named};
 use crate::weights::Checkpoint;
 
 /// A multimodal language model. Its tensors live on a plain device; who trains it puts leaves on a tape.
@@ -86,6 +86,15 @@ impl Vlm {
             Part::Encoder => named(&self.encoder, part),
             Part::Connector => named(&self.connector, part),
             Part::Decoder => named(&self.decoder, part),
+        }
+    }
+
+    /// The value of one parameter, if the model has it. `[elements]`
+    pub fn param(&self, info: &ParamInfo) -> Option<Tensor<1>> {
+        match info.part {
+            Part::Encoder => find(&self.encoder, info),
+            Part::Connector => find(&self.connector, info),
+            Part::Decoder => find(&self.decoder, info),
         }
     }
 
@@ -163,7 +172,8 @@ impl Vlm {
         Some(MemoryMask::latest(places, places.keys_per_run(memories), 0..seq, unseen, &self.device()))
     }
 
-    /// The cross-attention layer that runs before a block of the decoder, and its number.
+    /// The cross-attention layer that runs before a block of the decoder, and its number; Mllama's can also run behind
+    /// the last block.
     pub fn layer_before(&self, block: usize) -> Option<(usize, &CrossAttentionLayer)> {
         let Connector::CrossAttention(connector) = &self.connector else { return None };
         let layer = self.config.cross_attention()?.layer_before(block)?;
@@ -178,10 +188,12 @@ impl Vlm {
     pub fn blocks(&self, input: DecoderInput, mut cache: Option<&mut KvCache>) -> Tensor<3> {
         let DecoderInput { embeds: mut x, context, reading, seen } = input;
         let seq = x.dims()[1];
+        let read = |index: usize, x| match (self.layer_before(index), &reading, &seen) {
+            (Some((layer, cross)), Some(reading), Some(seen)) => cross.forward_cached(x, reading.of_layer(layer), seen),
+            _ => x,
+        };
         for (index, block) in self.decoder.model.layers.iter().enumerate() {
-            if let (Some((layer, cross)), Some(reading), Some(seen)) = (self.layer_before(index), &reading, &seen) {
-                x = cross.forward_cached(x, reading.of_layer(layer), seen);
-            }
+            x = read(index, x);
             x = match cache.as_deref_mut() {
                 Some(cache) => block.forward_cached(x, &context, cache.layer_mut(index)),
                 None => block.forward(x, &context),
@@ -190,7 +202,7 @@ impl Vlm {
         if let Some(cache) = cache {
             cache.advance(seq);
         }
-        x
+        read(self.decoder.model.layers.len(), x)
     }
 
     /// Positions and masks of a whole batch; `mask` is the causal one where none is given.

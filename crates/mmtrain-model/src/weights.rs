@@ -4,7 +4,9 @@
 //! not a crash) after their header has been checked by the `safetensors` crate. Keys are accepted in
 //! every spelling under which these models are published; see [`aliases`].
 
+mod export;
 mod file;
+mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,11 +16,14 @@ use burn::prelude::*;
 use burn::tensor::TensorData;
 use serde_json::Value;
 
+use crate::config::read_published;
 use crate::encoder::keys;
 use crate::error::ModelError;
 use crate::params::{Layout, ParamInfo, Part, assign, infos};
 
-pub use file::{StoredTensor, TensorFile, write_safetensors};
+pub use export::{Export, ExportedFile};
+pub use file::{StoredTensor, StoredType, TensorFile, write_safetensors, write_typed};
+pub use names::Names;
 
 /// An opened checkpoint directory.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub struct Checkpoint {
     files: Vec<TensorFile>,
     /// Tensor name to file.
     index: BTreeMap<String, usize>,
+    /// Published names, where the directory holds a whole model of a class of `transformers`.
+    names: Option<Names>,
 }
 
 /// All weights in one file.
@@ -56,7 +63,12 @@ impl Checkpoint {
             .enumerate()
             .flat_map(|(number, file)| file.names().map(move |name| (name.to_owned(), number)))
             .collect();
-        Ok(Self { dir: dir.to_owned(), files, index })
+        Ok(Self { dir: dir.to_owned(), files, index, names: published_names(dir) })
+    }
+
+    /// Opens tensors, such as gradients, that are called as those of the model in another directory.
+    pub fn open_like(dir: &Path, model: &Path) -> Result<Self, ModelError> {
+        Ok(Self { names: published_names(model), ..Self::open(dir)? })
     }
 
     /// The directory.
@@ -71,7 +83,8 @@ impl Checkpoint {
 
     /// The key under which this checkpoint holds a parameter.
     pub fn key_of(&self, info: &ParamInfo) -> Option<String> {
-        aliases(info).into_iter().find(|alias| self.index.contains_key(alias))
+        let published = self.names.as_ref().map(|names| names.candidates(info)).unwrap_or_default();
+        published.into_iter().chain(aliases(info)).find(|key| self.index.contains_key(key))
     }
 
     /// Number type of a tensor as the file says it, such as `BF16`.
@@ -131,6 +144,12 @@ impl Checkpoint {
         }
         coverage
     }
+}
+
+/// Names of the whole model that a directory's `config.json` describes, unless it is mmtrain's own.
+fn published_names(dir: &Path) -> Option<Names> {
+    let config = read_published(dir)?;
+    Names::of(&config).ok()
 }
 
 /// What of a model a checkpoint holds.

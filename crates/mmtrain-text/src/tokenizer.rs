@@ -160,6 +160,20 @@ impl TextTokenizer {
         Ok(self.vocab_size)
     }
 
+    /// Takes the token that a model replaces by features as the placeholder, whatever it is called; adds `<image>`
+    /// where the tokenizer ends before that id.
+    pub fn use_image_token(&mut self, id: u32) -> Result<(), TextError> {
+        match self.inner.id_to_token(id) {
+            Some(name) if self.special.image != Some(id) => {
+                self.add_special(name)?;
+                self.special.image = Some(id);
+                Ok(())
+            }
+            Some(_) => Ok(()),
+            None => self.ensure_image_token().map(|_| ()),
+        }
+    }
+
     /// The content of a `tokenizer.json` that reads back as this tokenizer.
     pub fn to_json(&self) -> Result<String, TextError> {
         self.inner.to_string(false).map_err(tokenize_error)
@@ -289,6 +303,18 @@ mod tests {
         assert_eq!(tokenizer.ensure_image_token().expect("kept"), before + 1);
         let ids = tokenizer.encode("<image>").expect("ids");
         assert!(!ids.contains(&(before as u32)), "{ids:?}");
+    }
+
+    #[test]
+    fn a_models_placeholder_may_have_any_name() {
+        let mut tokenizer = small();
+        let id = tokenizer.encode("boat").expect("ids")[0];
+        tokenizer.use_image_token(id).expect("a token of the vocabulary");
+        assert_eq!(tokenizer.image_id().expect("an id"), id);
+        let behind = tokenizer.vocab_size() as u32;
+        let mut bare = small();
+        bare.use_image_token(behind).expect("there is one already");
+        assert_eq!(bare.image_id().expect("an id"), small().image_id().expect("an id"));
     }
 
     #[test]

@@ -136,6 +136,7 @@ pub fn view(batch: &HostBatch) -> BatchView<'_> {
         layout: &host.medium.input.layout,
         values: &host.medium.input.values,
         instruction: &host.medium.instruction,
+        group_seconds: host.medium.group_seconds,
     });
     BatchView { input_ids: &batch.input_ids, seq: batch.seq, tokens: batch.tokens.clone(), media: media.collect() }
 }
@@ -325,22 +326,28 @@ impl Text {
         let (blocks, layers) = (Vec::new(), BTreeMap::new());
         let mut text = Self { embed, blocks, layers, context, seen, stem, upstream, states: x };
         for index in 0..model.decoder.model.layers.len() {
-            text.push_block(model, plan, index, memory);
+            text.read_before(model, plan, index, memory);
+            text.push_block(model, plan, index);
         }
+        text.read_before(model, plan, model.decoder.model.layers.len(), memory);
         Ok(text)
     }
 
-    /// Runs a block, and the cross-attention layer before it.
-    fn push_block(&mut self, model: &Vlm, plan: &Plan, index: usize, memory: Option<&Tensor<3>>) {
-        let keep = index < plan.keep_decoder;
-        let mut x = self.states.clone();
+    /// Runs the cross-attention layer before a block, if there is one.
+    fn read_before(&mut self, model: &Vlm, plan: &Plan, index: usize, memory: Option<&Tensor<3>>) {
         if let (Some((layer, cross)), Some(memory), Some(seen)) = (model.layer_before(index), memory, &self.seen) {
             let run = |cross: &CrossAttentionLayer, x, memory| cross.forward(x, memory, seen);
             let (place, needs) = (layer_place(plan, layer), [self.below(plan, index), self.upstream.features]);
-            let (y, held, beside) = forward_beside(cross, [x, memory.clone()], &place, needs, keep, run);
+            let (inputs, keep) = ([self.states.clone(), memory.clone()], index < plan.keep_decoder);
+            let (y, held, beside) = forward_beside(cross, inputs, &place, needs, keep, run);
             self.layers.insert(index, (held, beside));
-            x = y;
+            self.states = y;
         }
+    }
+
+    /// Runs a block.
+    fn push_block(&mut self, model: &Vlm, plan: &Plan, index: usize) {
+        let (x, keep) = (self.states.clone(), index < plan.keep_decoder);
         let needed = self.below(plan, index) || self.layers.contains_key(&index) && self.upstream.blocks;
         let run = |block: &DecoderBlock, x| block.forward(x, &self.context);
         let block = &model.decoder.model.layers[index];
@@ -371,37 +378,57 @@ impl Text {
         rows: &Supervised,
         gradients: &mut FlatTensors,
     ) -> Option<Tensor<3>> {
-        let below = (0..self.blocks.len()).map(|index| self.below(plan, index)).collect::<Vec<_>>();
+        let below = (0..=self.blocks.len()).map(|index| self.below(plan, index)).collect::<Vec<_>>();
         let mut gradient = self.scattered(head.row_gradient?, rows);
-        let Self { embed, blocks, mut layers, context, seen, stem, upstream, .. } = self;
-        let mut of_memory: Option<Tensor<3>> = None;
-        for (index, held) in blocks.into_iter().enumerate().rev() {
-            let needed = below[index] || layers.contains_key(&index) && upstream.blocks;
-            let run = |block: &DecoderBlock, x| block.forward(x, &context);
-            let place = decoder_place(plan, decoder_scope(index));
-            let block = &model.decoder.model.layers[index];
-            let Some(earlier) = backward(block, held, gradient, &place, needed, gradients, run) else {
+        let mut text = self;
+        let mut of_memory = None;
+        for (index, &below) in below.iter().enumerate().rev() {
+            let Some(earlier) = text.backward_block(model, plan, index, below, gradient, gradients) else {
                 return of_memory;
             };
+            let [earlier, more] = text.backward_layer(model, plan, index, below, earlier, gradients);
+            of_memory = added(of_memory, more);
+            let Some(earlier) = earlier else { return of_memory };
             gradient = earlier;
-            if let (Some(held), Some((layer, cross)), Some(seen)) =
-                (layers.remove(&index), model.layer_before(index), &seen)
-            {
-                let run = |cross: &CrossAttentionLayer, x, memory| cross.forward(x, memory, seen);
-                let place = layer_place(plan, layer);
-                let [earlier, more] = backward_beside(cross, held, gradient, &place, below[index], gradients, run);
-                of_memory = match (of_memory, more) {
-                    (Some(sum), Some(more)) => Some(sum + more),
-                    (sum, more) => sum.or(more),
-                };
-                let Some(earlier) = earlier else { return of_memory };
-                gradient = earlier;
-            }
         }
+        let Self { embed, stem, upstream, .. } = text;
         let place = decoder_place(plan, String::new());
         let run = |decoder: &Decoder, x| stem.run(decoder, x);
         let of_tokens = backward(&head_of(&model.decoder), embed, gradient, &place, upstream.embeds, gradients, run);
         of_memory.or(of_tokens)
+    }
+
+    /// The gradient of a block's input; that of its output where there is no such block, only a layer behind the last.
+    fn backward_block(
+        &mut self,
+        model: &Vlm,
+        plan: &Plan,
+        index: usize,
+        below: bool,
+        gradient: Tensor<3>,
+        gradients: &mut FlatTensors,
+    ) -> Option<Tensor<3>> {
+        let Some(block) = model.decoder.model.layers.get(index) else { return Some(gradient) };
+        let needed = below || self.layers.contains_key(&index) && self.upstream.blocks;
+        let held = self.blocks.pop()?;
+        let run = |block: &DecoderBlock, x| block.forward(x, &self.context);
+        backward(block, held, gradient, &decoder_place(plan, decoder_scope(index)), needed, gradients, run)
+    }
+
+    /// The gradients of a cross-attention layer's input and of the memories; that of its output where there is none.
+    fn backward_layer(
+        &mut self,
+        model: &Vlm,
+        plan: &Plan,
+        index: usize,
+        below: bool,
+        gradient: Tensor<3>,
+        gradients: &mut FlatTensors,
+    ) -> [Option<Tensor<3>>; 2] {
+        let layer = (self.layers.remove(&index), model.layer_before(index), &self.seen);
+        let (Some(held), Some((layer, cross)), Some(seen)) = layer else { return [Some(gradient), None] };
+        let run = |cross: &CrossAttentionLayer, x, memory| cross.forward(x, memory, seen);
+        backward_beside(cross, held, gradient, &layer_place(plan, layer), below, gradients, run)
     }
 
     /// The gradient of all states, given that of the rows that predict. `[batch, seq, hidden]`
@@ -411,6 +438,14 @@ impl Text {
         let index = rows.index_tensor(&self.states.device());
         let add = burn::tensor::IndexingUpdateOp::Add;
         zeros.select_assign(0, index, row_gradient, add).reshape([batch, seq, hidden])
+    }
+}
+
+/// What is there of both.
+fn added(a: Option<Tensor<3>>, b: Option<Tensor<3>>) -> Option<Tensor<3>> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a + b),
+        (a, b) => a.or(b),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use mmtrain_model::device::DeviceChoice;
 
 /// Train multimodal language models.
@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Parity(ParityArgs),
     /// What a checkpoint holds: parts, parameters, number types, what is missing, what would be trained.
     Inspect(InspectArgs),
+    /// Write a trained model as transformers loads it.
+    Export(ExportArgs),
     /// Download a model from the Hugging Face hub.
     #[cfg(feature = "fetch")]
     Fetch(FetchArgs),
@@ -151,6 +153,42 @@ pub(crate) struct ParityArgs {
     /// One JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// A run, a checkpoint or a Hugging Face directory.
+    #[arg(long, value_name = "RUN|CKPT|HF_DIR")]
+    pub(crate) model: PathBuf,
+    /// The directory that is made.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t = ExportFormat::Hf)]
+    pub(crate) format: ExportFormat,
+    /// Type of the weights in the files.
+    #[arg(long, value_enum, default_value_t = ExportType::F32)]
+    pub(crate) dtype: ExportType,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How a model is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// As a class of transformers, which must have these parts.
+    Hf,
+}
+
+/// Type of weights in files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportType {
+    /// 32 bits.
+    F32,
+    /// 16 bits, rounded.
+    Bf16,
 }
 
 /// Arguments of `inspect`.

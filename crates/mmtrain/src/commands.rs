@@ -4,6 +4,7 @@ pub(crate) mod config;
 pub(crate) mod data;
 pub(crate) mod dry_run;
 pub(crate) mod eval;
+pub(crate) mod export;
 #[cfg(feature = "fetch")]
 pub(crate) mod fetch;
 pub(crate) mod generate;

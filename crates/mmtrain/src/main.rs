@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => commands::eval::run(&context, &args),
         Command::Parity(args) => commands::parity::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Export(args) => commands::export::run(&args),
         #[cfg(feature = "fetch")]
         Command::Fetch(args) => commands::fetch::run(&context, &args),
         Command::Data(command) => commands::data::run(&command),

@@ -71,7 +71,7 @@ pub(crate) fn load(path: &Path, device: &Device) -> anyhow::Result<LoadedModel> 
     let dir = locate(path)?;
     let model = load_weights(&dir, device)?;
     let mut tokenizer = TextTokenizer::load(&dir)?;
-    tokenizer.ensure_image_token()?;
+    tokenizer.use_image_token(model.config.image_token_id as u32)?;
     check_placeholder(&tokenizer, &model, &dir)?;
     let data = data_settings(&dir, &model)?;
     let processor = setup::processor_in(&dir, &model.config)?;

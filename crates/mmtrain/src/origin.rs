@@ -60,7 +60,7 @@ impl<'a> Origin<'a> {
             None => setup::tokenizer(config, mixture),
             Some(dir) => {
                 let mut tokenizer = TextTokenizer::load(dir)?;
-                tokenizer.ensure_image_token()?;
+                tokenizer.use_image_token(read_vlm(dir)?.image_token_id as u32)?;
                 Ok(tokenizer)
             }
         }
@@ -82,6 +82,7 @@ impl<'a> Origin<'a> {
     pub(crate) fn processor(&self, config: &RunConfig, sizes: &VlmConfig) -> anyhow::Result<Processor> {
         match self {
             Self::Checkpoint(found) => setup::processor_in(&found.dir, sizes),
+            Self::Init(dir) if dir.join("preprocessor_config.json").is_file() => setup::processor_in(dir, sizes),
             Self::Init(_) | Self::Config => setup::processor(&config.model.encoder, sizes),
         }
     }
@@ -99,7 +100,9 @@ impl<'a> Origin<'a> {
 }
 
 fn check_connector(config: &RunConfig, theirs: &ConnectorConfig, dir: &Path) -> anyhow::Result<()> {
-    if ConnectorConfig::from_arch(&config.model.connector).has_layers_of(theirs) {
+    // What no configuration describes comes with its model.
+    let is_its_models = matches!(theirs, ConnectorConfig::Merger | ConnectorConfig::CrossAttention(_));
+    if is_its_models || ConnectorConfig::from_arch(&config.model.connector).has_layers_of(theirs) {
         return Ok(());
     }
     Err(Refusal::usage(

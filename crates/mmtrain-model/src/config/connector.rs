@@ -29,6 +29,10 @@ impl ConnectorConfig {
             (Self::Mlp(ours), Self::Mlp(theirs)) => {
                 (ours.depth, ours.pixel_shuffle) == (theirs.depth, theirs.pixel_shuffle)
             }
+            // An instructed one reads no instruction where there is none.
+            (Self::QFormer(ours), Self::QFormer(theirs)) => {
+                *ours == QFormerConfig { instruction: ours.instruction, ..theirs.clone() }
+            }
             _ => self == other,
         }
     }
@@ -193,14 +197,20 @@ impl CrossAttentionConfig {
         (0..num_blocks).filter(|block| (block + 1).is_multiple_of(interval)).collect()
     }
 
-    /// The same from Mllama's `cross_attention_layers`, which counts both kinds of layers, `num_layers` together.
+    /// Mllama's `cross_attention_layers`: places in a list of both kinds of layers.
+    pub fn mllama_layers(&self) -> Vec<usize> {
+        self.before_blocks.iter().enumerate().map(|(earlier, block)| block + earlier).collect()
+    }
+
+    /// The same from Mllama's `cross_attention_layers`, which counts both kinds of layers, `num_layers` together. A layer
+    /// behind the last block is said to stand before a block that there is not.
     pub fn from_mllama(cross_attention_layers: &[usize], num_layers: usize) -> Result<Vec<usize>, String> {
         let are_apart = cross_attention_layers.windows(2).all(|pair| pair[0] + 1 < pair[1]);
-        let is_last = |&layer: &usize| layer + 1 >= num_layers;
-        if !are_apart || cross_attention_layers.last().is_some_and(is_last) {
+        let is_outside = |&layer: &usize| layer >= num_layers;
+        if !are_apart || cross_attention_layers.last().is_some_and(is_outside) {
             return Err(format!(
-                "`cross_attention_layers` {cross_attention_layers:?} of {num_layers} layers: each has to stand \
-                 before another layer of the language model"
+                "`cross_attention_layers` {cross_attention_layers:?} of {num_layers} layers: they have to be ascending, \
+                 with another layer of the language model between each two"
             ));
         }
         Ok(cross_attention_layers.iter().enumerate().map(|(earlier, layer)| layer - earlier).collect())
@@ -238,8 +248,10 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_that_no_block_follows_is_refused() {
-        for layers in [vec![2, 3], vec![1, 5], vec![4, 2]] {
+    fn layers_that_follow_each_other_or_lie_outside_are_refused() {
+        assert_eq!(CrossAttentionConfig::from_mllama(&[1, 3], 4), Ok(vec![1, 2]), "the last may be one");
+        assert_eq!(config(vec![1, 2]).mllama_layers(), [1, 3]);
+        for layers in [vec![2, 3], vec![1, 6], vec![4, 2]] {
             let error = CrossAttentionConfig::from_mllama(&layers, 6).expect_err("refused");
             assert!(error.contains("of 6 layers"), "{error}");
         }

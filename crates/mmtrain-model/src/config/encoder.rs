@@ -94,6 +94,17 @@ impl VitConfig {
 }
 
 impl EncoderConfig {
+    /// For messages.
+    pub fn description(&self) -> String {
+        match self {
+            Self::Vit(vit) => format!("a {:?} tower", vit.vision.family),
+            Self::Fused(_) => "two fused towers".to_owned(),
+            Self::QwenVl(_) => "Qwen2-VL's tower".to_owned(),
+            Self::Mllama(_) => "Mllama's tower".to_owned(),
+            Self::Audio(audio) => format!("a {:?} encoder", audio.family),
+        }
+    }
+
     /// Width of the features.
     pub fn feature_size(&self) -> usize {
         match self {

@@ -5,11 +5,16 @@
 //! (version 5) or in `rope_theta` + `rope_scaling` (version 4); both are read and both are written.
 
 mod audio;
+mod blip2;
 mod encoder;
+mod idefics3;
 mod keys;
+mod llama_vision;
 mod llava;
 mod mllama;
 mod own;
+mod qwen2_audio;
+mod qwen2_vl;
 mod qwen_vl;
 mod text;
 mod vision;
@@ -75,6 +80,16 @@ pub fn read_vlm(dir: &Path) -> Result<VlmConfig, ModelError> {
     let json = load(dir)?;
     let config = whole::parse(&json).and_then(|config| config.check().map(|()| config));
     config.map_err(|message| at(dir, message))
+}
+
+/// As [`read_vlm`], where the file is one of `transformers`.
+pub(crate) fn read_published(dir: &Path) -> Option<VlmConfig> {
+    let json = load(dir).ok()?;
+    let kind = json.get("model_type").and_then(Value::as_str)?;
+    if kind == own::MODEL_TYPE || !MODEL_TYPES.contains(&kind) {
+        return None;
+    }
+    whole::parse(&json).ok()
 }
 
 fn load(dir: &Path) -> Result<Value, ModelError> {

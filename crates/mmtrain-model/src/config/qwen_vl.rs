@@ -54,6 +54,14 @@ pub struct QwenVlVisionConfig {
 }
 
 impl QwenVlVisionConfig {
+    /// Positions in time from one group of a clip's frames to the next, so many seconds later; Qwen2-VL counts groups.
+    pub fn positions_of(&self, seconds: f64) -> f64 {
+        match &self.family {
+            QwenVlFamily::Qwen2 => 1.0,
+            QwenVlFamily::Qwen2_5(windows) => windows.tokens_per_second * seconds,
+        }
+    }
+
     /// Values of one patch: channels, pictures, rows, columns.
     pub fn patch_values(&self) -> usize {
         3 * self.temporal_patch_size * self.patch_size * self.patch_size

@@ -62,9 +62,14 @@ pub fn aliases(path: &str) -> Vec<String> {
     spellings(path).into_iter().flat_map(with_prefixes).collect()
 }
 
+/// The path of a parameter of Qwen2-VL's merger in its checkpoints.
+pub fn merger_path(path: &str) -> String {
+    path.replace("linear_1.", "mlp.0.").replace("linear_2.", "mlp.2.")
+}
+
 /// Every key under which a parameter of Qwen2-VL's merger is published.
 pub fn merger_aliases(path: &str) -> Vec<String> {
-    let path = path.replace("linear_1.", "mlp.0.").replace("linear_2.", "mlp.2.");
+    let path = merger_path(path);
     ["visual.merger.", "model.visual.merger.", "merger."].map(|prefix| format!("{prefix}{path}")).to_vec()
 }
 

@@ -1,6 +1,6 @@
 //! One safetensors file, read by offset and written as a stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -108,29 +108,74 @@ fn widen(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
     })
 }
 
+/// How numbers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredType {
+    /// 32 bits.
+    F32,
+    /// 16 bits, rounded to the nearest.
+    Bf16,
+}
+
+impl StoredType {
+    /// Bytes of a number.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+
+    /// As `torch` calls it.
+    pub fn torch_name(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::Bf16 => "bfloat16",
+        }
+    }
+}
+
 /// Streams f32 tensors as one safetensors file, in the order given.
 ///
 /// `fetch` is called once per tensor, when its turn comes, so that only one is held on the host.
 pub fn write_safetensors(
     out: &mut impl Write,
     tensors: &[(String, Vec<usize>)],
+    fetch: impl FnMut(usize) -> TensorData,
+) -> std::io::Result<()> {
+    write_typed(out, tensors, StoredType::F32, None, fetch)
+}
+
+/// As [`write_safetensors`], in a type and with metadata of one's own.
+pub fn write_typed(
+    out: &mut impl Write,
+    tensors: &[(String, Vec<usize>)],
+    stored: StoredType,
+    metadata: Option<HashMap<String, String>>,
     mut fetch: impl FnMut(usize) -> TensorData,
 ) -> std::io::Result<()> {
+    let dtype = match stored {
+        StoredType::F32 => Dtype::F32,
+        StoredType::Bf16 => Dtype::BF16,
+    };
     let mut offset = 0;
     let mut infos = Vec::with_capacity(tensors.len());
     for (name, shape) in tensors {
-        let bytes = shape.iter().product::<usize>() * size_of::<f32>();
+        let bytes = shape.iter().product::<usize>() * stored.bytes();
         let data_offsets = (offset, offset + bytes);
-        infos.push((name.clone(), TensorInfo { dtype: Dtype::F32, shape: shape.clone(), data_offsets }));
+        infos.push((name.clone(), TensorInfo { dtype, shape: shape.clone(), data_offsets }));
         offset += bytes;
     }
-    let metadata = Metadata::new(None, infos).map_err(std::io::Error::other)?;
+    let metadata = Metadata::new(metadata, infos).map_err(std::io::Error::other)?;
     let mut header = serde_json::to_vec(&metadata)?;
     header.resize(header.len().next_multiple_of(8), b' ');
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(&header)?;
     for index in 0..tensors.len() {
-        out.write_all(fetch(index).as_bytes())?;
+        match stored {
+            StoredType::F32 => out.write_all(fetch(index).as_bytes())?,
+            StoredType::Bf16 => out.write_all(fetch(index).convert::<bf16>().as_bytes())?,
+        }
     }
     Ok(())
 }

@@ -98,10 +98,7 @@ fn batch(samples: std::ops::Range<usize>) -> HostBatch {
         out.labels.extend(labels.into_iter().chain(vec![-100; fill]));
         if let Some(values) = pixels {
             let input = MediaValues { values, layout: MediaLayout::Square { side: 8 } };
-            out.media.push(HostMedium {
-                row: number,
-                medium: Medium { spans: vec![(1, IMAGE_TOKENS)], input, instruction: Vec::new() },
-            });
+            out.media.push(HostMedium { row: number, medium: Medium::new(vec![(1, IMAGE_TOKENS)], input) });
         }
     }
     out

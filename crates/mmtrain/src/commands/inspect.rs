@@ -10,9 +10,9 @@ use std::process::ExitCode;
 use burn::prelude::Device;
 use mmtrain_config::{Request, Tuning, load};
 use mmtrain_model::Vlm;
-use mmtrain_model::config::{TextFamily, read_text, read_vision, read_vlm};
+use mmtrain_model::config::{MODEL_TYPES, TextFamily, read_encoder, read_text, read_vlm};
 use mmtrain_model::decoder::Decoder;
-use mmtrain_model::encoder::Vit;
+use mmtrain_model::encoder::Encoder;
 use mmtrain_model::params::{ParamInfo, Part, infos};
 use mmtrain_model::weights::Checkpoint;
 use mmtrain_train::trainer::part_config;
@@ -102,15 +102,14 @@ fn survey(dir: &Path) -> anyhow::Result<(String, Vec<ParamInfo>)> {
     let text = fs_err::read_to_string(dir.join("config.json"))?;
     let json: serde_json::Value = serde_json::from_str(&text)?;
     let kind = json["model_type"].as_str().unwrap_or("none").to_owned();
-    if json.get("text_config").is_some() {
+    if MODEL_TYPES.contains(&kind.as_str()) || json.get("text_config").is_some() {
         let model = Vlm::zeros(&read_vlm(dir)?, &device);
         return Ok((kind, Part::ALL.iter().flat_map(|&part| model.infos(part)).collect()));
     }
     if TextFamily::from_model_type(&kind).is_some() {
         return Ok((kind, infos(&Decoder::new(&read_text(dir)?, &device), Part::Decoder)));
     }
-    let config = read_vision(dir)?;
-    Ok((kind, infos(&Vit::new(&config, config.num_hidden_layers, &device), Part::Encoder)))
+    Ok((kind, infos(&Encoder::new(&read_encoder(dir, -1)?, &device), Part::Encoder)))
 }
 
 /// How each part would be trained.

@@ -24,7 +24,7 @@ const FLOOR: f64 = 1e-7;
 /// Compares with the gradients in `file`, whose keys are those of the checkpoint.
 pub(super) fn check(subject: &Subject, recorded: &Recorded, file: &Path) -> anyhow::Result<GradientReport> {
     let dir = file.parent().unwrap_or(file);
-    let checkpoint = Checkpoint::open(dir)?;
+    let checkpoint = Checkpoint::open_like(dir, dir.parent().unwrap_or(dir))?;
     let (infos, [kept, recomputed]) = match subject {
         Subject::Tower(tower) => (tower.infos(), tower.gradients(recorded)?),
         Subject::Model(model) => {

@@ -157,8 +157,8 @@ fn generated_ids(model: &Model, recorded: &Recorded) -> anyhow::Result<Computed>
 }
 
 fn prompts(model: &Model, recorded: &Recorded) -> anyhow::Result<Vec<Prompt>> {
-    let vocab = model.vlm.config.text.vocab_size as i64;
-    let is_token = |id: i64| (0..vocab).contains(&id);
+    let text = &model.vlm.config.text;
+    let is_token = |id: i64| (0..text.num_embeddings() as i64).contains(&id);
     let (ids, mask) = if let Some(ids) = recorded.ids("prompt_ids", is_token)? {
         (ids, None)
     } else {

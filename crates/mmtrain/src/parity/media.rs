@@ -16,8 +16,18 @@ use super::recorded::{IdTable, Recorded};
 /// Media that have not been placed yet, by the token that stands for them.
 #[derive(Default)]
 struct Queues {
-    images: VecDeque<MediaValues>,
-    videos: VecDeque<MediaValues>,
+    images: VecDeque<Medium>,
+    videos: VecDeque<Medium>,
+}
+
+/// Without its places.
+fn unplaced(input: MediaValues) -> Medium {
+    Medium::new(Vec::new(), input)
+}
+
+/// Mllama's stand-in where a row has fewer pictures than another.
+fn is_no_picture(medium: &Medium) -> bool {
+    matches!(&medium.input.layout, MediaLayout::Canvas(canvas) if canvas.tiles() == 0)
 }
 
 /// The recorded media in the order of their placeholders, none if there are no placeholders; every medium has some.
@@ -49,10 +59,9 @@ pub(super) fn placed_first(
         while let Some(&first) = places.peek() {
             let is_video = kinds[1] == Some(ids[first]);
             let queue = if is_video { &mut queues.videos } else { &mut queues.images };
-            let input = queue.pop_front();
-            let input =
-                input.ok_or_else(|| recorded.bad(&format!("holds no medium for column {first} of row {row}")))?;
-            let count = input.layout.tokens(config.media_tokens());
+            let next = queue.pop_front();
+            let next = next.ok_or_else(|| recorded.bad(&format!("holds no medium for column {first} of row {row}")))?;
+            let count = next.input.layout.tokens(config.media_tokens());
             let taken = places.by_ref().take(count).collect::<Vec<_>>();
             if taken.len() != count {
                 let message = format!(
@@ -61,7 +70,10 @@ pub(super) fn placed_first(
                 );
                 return Err(recorded.bad(&message).into());
             }
-            placed.push(HostMedium { row, medium: Medium { spans: runs(&taken), input, instruction: Vec::new() } });
+            placed.push(HostMedium { row, medium: Medium { spans: runs(&taken), ..next } });
+        }
+        while let Some(medium) = queues.images.pop_front_if(|medium| is_no_picture(medium)) {
+            placed.push(HostMedium { row, medium });
         }
     }
     Ok((placed, queues.images.len() + queues.videos.len()))
@@ -82,10 +94,9 @@ fn runs(places: &[usize]) -> Vec<(usize, usize)> {
 fn recorded_media(config: &VlmConfig, recorded: &Recorded) -> anyhow::Result<Queues> {
     let images = match &config.encoder {
         EncoderConfig::QwenVl(qwen) => {
-            return Ok(Queues {
-                images: grids(qwen, recorded, "pixel_values", "image_grid_thw")?,
-                videos: grids(qwen, recorded, "pixel_values_videos", "video_grid_thw")?,
-            });
+            let images = grids(qwen, recorded, "pixel_values", "image_grid_thw")?;
+            let videos = grids(qwen, recorded, "pixel_values_videos", "video_grid_thw")?;
+            return Ok(Queues { images: images.into_iter().map(unplaced).collect(), videos: timed(recorded, videos)? });
         }
         EncoderConfig::Audio(_) => sounds(recorded)?,
         EncoderConfig::Mllama(mllama) => canvases(mllama, recorded)?,
@@ -95,7 +106,36 @@ fn recorded_media(config: &VlmConfig, recorded: &Recorded) -> anyhow::Result<Que
         },
         EncoderConfig::Fused(fused) => tiles(&fused.first, recorded)?,
     };
-    Ok(Queues { images, videos: VecDeque::new() })
+    let images = images.into_iter().map(unplaced).collect();
+    Ok(Queues { images: instructed(recorded, images)?, videos: VecDeque::new() })
+}
+
+/// Clips with `in.second_per_grid_ts`, if it is there.
+fn timed(recorded: &Recorded, videos: VecDeque<MediaValues>) -> anyhow::Result<VecDeque<Medium>> {
+    let seconds = recorded.input("second_per_grid_ts")?.map(|stored| stored.values).unwrap_or_default();
+    if !seconds.is_empty() && seconds.len() != videos.len() {
+        let message = format!("holds {} `in.second_per_grid_ts` and {} clips", seconds.len(), videos.len());
+        return Err(recorded.bad(&message).into());
+    }
+    let seconds = seconds.into_iter().map(f64::from).chain(std::iter::repeat(1.0));
+    let medium = |(input, group_seconds)| Medium { group_seconds, ..unplaced(input) };
+    Ok(videos.into_iter().zip(seconds).map(medium).collect())
+}
+
+/// Pictures with the question of `in.qformer_input_ids`, a row for each, without its padding.
+fn instructed(recorded: &Recorded, mut images: VecDeque<Medium>) -> anyhow::Result<VecDeque<Medium>> {
+    let Some(ids) = recorded.ids("qformer_input_ids", |id| id >= 0)? else { return Ok(images) };
+    let mask = recorded.ids_like("qformer_attention_mask", &ids, |keep| keep == 0 || keep == 1)?;
+    if ids.rows != images.len() {
+        let message = format!("holds {} rows of `in.qformer_input_ids` and {} pictures", ids.rows, images.len());
+        return Err(recorded.bad(&message).into());
+    }
+    for (row, image) in images.iter_mut().enumerate() {
+        let columns = row * ids.cols..(row + 1) * ids.cols;
+        let kept = columns.filter(|&at| mask.as_ref().is_none_or(|mask| mask.values[at] == 1));
+        image.instruction = kept.map(|at| ids.values[at] as u32).collect();
+    }
+    Ok(images)
 }
 
 /// Each tile alone. `[images, 3, side, side]`, or `[rows, tiles, 3, side, side]` of which the padding is zero

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::audio::parse_audio;
 use super::keys::str_or;
+use super::mllama::parse_mllama_vision;
 use super::own;
 use super::qwen_vl::parse_qwen_vl_vision;
 use super::vision::parse_vision;
@@ -23,6 +24,7 @@ pub(super) fn parse(json: &Value, feature_layer: i32) -> Result<EncoderConfig, S
         "qwen2_vl" | "qwen2_vl_vision" | "qwen2_5_vl" | "qwen2_5_vl_vision" => {
             Ok(EncoderConfig::QwenVl(parse_qwen_vl_vision(tower)?))
         }
+        "mllama_vision_model" | "mllama" => Ok(EncoderConfig::Mllama(parse_mllama_vision(tower)?)),
         "whisper" | "qwen2_audio_encoder" => Ok(EncoderConfig::Audio(parse_audio(tower)?)),
         _ => Ok(EncoderConfig::Vit(VitConfig::new(parse_vision(tower)?, feature_layer))),
     }

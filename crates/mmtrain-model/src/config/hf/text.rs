@@ -17,6 +17,23 @@ pub(super) fn text_of(json: &Value) -> Result<TextConfig, String> {
     }
 }
 
+/// The language model of a class that has defaults of its own: they stand where the file says nothing, and its
+/// `model_type` is that of `defaults`.
+pub(super) fn text_as(json: &Value, defaults: &Value) -> Result<TextConfig, String> {
+    let tied = json.get("tie_word_embeddings").and_then(Value::as_bool);
+    let mut part = defaults.clone();
+    let given = json.get("text_config").unwrap_or(json);
+    if let (Some(part), Some(given)) = (part.as_object_mut(), given.as_object()) {
+        // Where transformers 5 has other rotary settings, those of the class count no more.
+        if given.contains_key("rope_parameters") {
+            part.remove("rope_theta");
+        }
+        let said = given.iter().filter(|(key, value)| !value.is_null() && key.as_str() != "model_type");
+        part.extend(said.map(|(key, value)| (key.clone(), value.clone())));
+    }
+    parse_text(&part, None, tied)
+}
+
 /// Reads one model's keys; what is absent is the default of its class.
 fn parse_text(json: &Value, model_type: Option<&str>, tied_above: Option<bool>) -> Result<TextConfig, String> {
     let family = family(json.get("model_type").and_then(Value::as_str).or(model_type))?;

@@ -1,0 +1,93 @@
+//! Mllama (Llama 3.2 Vision) as a whole in `config.json`.
+
+use serde_json::{Value, json};
+
+use super::keys::usize_or;
+use super::mllama::parse_mllama_vision;
+use super::text::text_as;
+use super::whole::HubClass;
+use crate::config::{ConnectorConfig, CrossAttentionConfig, EncoderConfig, TextConfig, Unseen, VlmConfig};
+
+/// Rows of the embedding table behind the vocabulary (`MllamaTextModel`).
+const EXTRA_EMBEDDINGS: usize = 8;
+
+/// `MllamaTextConfig` where a file says nothing.
+fn text_defaults() -> Value {
+    json!({
+        "model_type": "llama",
+        "vocab_size": 128_256,
+        "hidden_size": 4096,
+        "intermediate_size": 14_336,
+        "num_hidden_layers": 40,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "max_position_embeddings": 131_072,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 500_000.0,
+    })
+}
+
+/// `cross_attention_layers` where a file says nothing.
+const CROSS_ATTENTION_LAYERS: [usize; 8] = [3, 8, 13, 18, 23, 28, 33, 38];
+
+pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
+    let vision = json.get("vision_config").ok_or("no `vision_config`: not a vision-language model")?;
+    let part = json.get("text_config").ok_or("no `text_config`: not a vision-language model")?;
+    let both = usize_or(part, "num_hidden_layers", 40)?;
+    let layers = cross_attention_layers(part)?;
+    let before_blocks = CrossAttentionConfig::from_mllama(&layers, both)?;
+    let text = text_as(json, &text_defaults())?;
+    let blocks = both - layers.len();
+    let text = TextConfig { num_hidden_layers: blocks, extra_embeddings: EXTRA_EMBEDDINGS, ..text };
+    Ok(VlmConfig {
+        encoder: EncoderConfig::Mllama(parse_mllama_vision(vision)?),
+        connector: ConnectorConfig::CrossAttention(CrossAttentionConfig {
+            before_blocks,
+            hidden_size: text.hidden_size,
+            num_attention_heads: text.num_attention_heads,
+            num_key_value_heads: text.num_key_value_heads,
+            head_dim: text.head_dim,
+            intermediate_size: text.intermediate_size,
+            hidden_act: text.hidden_act,
+            rms_norm_eps: text.rms_norm_eps,
+            resampler: None,
+            unseen: Unseen::MllamaAll,
+        }),
+        image_token_id: usize_or(json, "image_token_index", text.vocab_size)?,
+        text,
+        video_token_id: None,
+        image_grid_pinpoints: None,
+    })
+}
+
+fn cross_attention_layers(text: &Value) -> Result<Vec<usize>, String> {
+    match text.get("cross_attention_layers") {
+        None | Some(Value::Null) => Ok(CROSS_ATTENTION_LAYERS.to_vec()),
+        Some(list) => serde_json::from_value(list.clone())
+            .map_err(|error| format!("`cross_attention_layers` is {list}, expected numbers of layers: {error}")),
+    }
+}
+
+pub(super) fn write(config: &VlmConfig, class: HubClass) -> Value {
+    let (EncoderConfig::Mllama(vision), Some(cross)) = (&config.encoder, config.cross_attention()) else {
+        return Value::Null;
+    };
+    let mut text = config.text.to_hf();
+    text["model_type"] = "mllama_text_model".into();
+    text["num_hidden_layers"] = (config.text.num_hidden_layers + cross.num_layers()).into();
+    text["cross_attention_layers"] = json!(cross.mllama_layers());
+    // The class asks for it; transformers 4 has no default of its own.
+    if text.get("rope_scaling").is_none_or(Value::is_null) {
+        text["rope_scaling"] = json!({ "rope_type": "default" });
+    }
+    json!({
+        "architectures": [class.architecture()],
+        "model_type": class.model_type(),
+        "image_token_index": config.image_token_id,
+        "image_token_id": config.image_token_id,
+        "torch_dtype": "float32",
+        "dtype": "float32",
+        "vision_config": vision.to_hf(),
+        "text_config": text,
+    })
+}

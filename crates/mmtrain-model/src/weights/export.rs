@@ -1,0 +1,242 @@
+//! A model as a class of `transformers` has it: `config.json` and tensors under their published names.
+//!
+//! What the class needs and the model lacks is settled here: blocks of a tower that no feature needs are left out of
+//! its configuration, and a placeholder behind the vocabulary gets a row of its own, the mean of the others, as
+//! `resize_token_embeddings` gives it.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::ops::Range;
+use std::path::Path;
+
+use burn::prelude::*;
+use burn::tensor::TensorData;
+use fs_err as fs;
+use serde_json::{Map, Value, json};
+
+use super::{Names, StoredType, file_layout, write_typed};
+use crate::Vlm;
+use crate::config::{EncoderConfig, HubClass, VisionFamily, VlmConfig};
+use crate::params::{ParamInfo, Part};
+
+/// A shard is not made larger, but for a tensor that alone is.
+const MAX_SHARD_BYTES: usize = 5_000_000_000;
+
+/// A model on its way out.
+#[derive(Debug)]
+pub struct Export<'a> {
+    model: &'a Vlm,
+    config: VlmConfig,
+    names: Names,
+    class: HubClass,
+}
+
+/// A file of tensors that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportedFile {
+    /// Its name.
+    pub name: String,
+    /// How many tensors it holds.
+    pub tensors: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// One tensor: published name, shape in the file, and where its values come from.
+struct Outgoing {
+    name: String,
+    shape: Vec<usize>,
+    source: Source,
+}
+
+enum Source {
+    /// A parameter of the model.
+    Param(ParamInfo),
+    /// A table of one row per token that gets more rows.
+    Grown { info: ParamInfo, rows: usize },
+    /// What the class has and the model does not use.
+    Zeros,
+}
+
+impl<'a> Export<'a> {
+    /// # Errors
+    ///
+    /// Why no class of `transformers` has these parts.
+    pub fn new(model: &'a Vlm) -> Result<Self, String> {
+        let config = exported(&model.config);
+        Ok(Self { model, names: Names::of(&config)?, class: config.hub_class()?, config })
+    }
+
+    /// The class that it becomes.
+    pub fn class(&self) -> HubClass {
+        self.class
+    }
+
+    /// The `config.json`.
+    ///
+    /// # Errors
+    ///
+    /// Why no class of `transformers` has these parts.
+    pub fn config(&self, stored: StoredType) -> Result<Value, String> {
+        let mut json = self.config.to_hf()?;
+        json["torch_dtype"] = stored.torch_name().into();
+        json["dtype"] = stored.torch_name().into();
+        Ok(json)
+    }
+
+    /// Writes the tensors into a directory: one file, or shards with an index.
+    pub fn write(&self, dir: &Path, stored: StoredType) -> std::io::Result<Vec<ExportedFile>> {
+        let tensors = self.tensors();
+        let shards = shards(&tensors, stored);
+        let count = shards.len();
+        let file_name = |number: usize| match count {
+            1 => "model.safetensors".to_owned(),
+            _ => format!("model-{:05}-of-{count:05}.safetensors", number + 1),
+        };
+        let mut files = Vec::with_capacity(count);
+        for (number, range) in shards.iter().enumerate() {
+            let bytes = self.write_shard(&dir.join(file_name(number)), &tensors[range.clone()], stored)?;
+            files.push(ExportedFile { name: file_name(number), tensors: range.len(), bytes });
+        }
+        if count > 1 {
+            let total = files.iter().map(|file| file.bytes).sum::<u64>();
+            let placed = shards.iter().enumerate().flat_map(|(number, range)| {
+                let file_name = &file_name;
+                tensors[range.clone()].iter().map(move |tensor| (tensor.name.clone(), file_name(number).into()))
+            });
+            let index = json!({ "metadata": { "total_size": total }, "weight_map": placed.collect::<Map<_, _>>() });
+            fs::write(dir.join("model.safetensors.index.json"), format!("{index:#}\n"))?;
+        }
+        Ok(files)
+    }
+
+    fn write_shard(&self, path: &Path, tensors: &[Outgoing], stored: StoredType) -> std::io::Result<u64> {
+        let mut out = std::io::BufWriter::new(fs::File::create(path)?);
+        let listed = tensors.iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())).collect::<Vec<_>>();
+        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+        write_typed(&mut out, &listed, stored, Some(metadata), |index| self.values(&tensors[index]))?;
+        out.flush()?;
+        out.get_ref().file().sync_all()?;
+        Ok(tensors.iter().map(|tensor| tensor.bytes(stored) as u64).sum())
+    }
+
+    fn tensors(&self) -> Vec<Outgoing> {
+        let params = Part::ALL.iter().flat_map(|&part| self.model.infos(part));
+        let mut tensors = params.map(|info| self.outgoing(info)).collect::<Vec<_>>();
+        tensors.extend(self.unused());
+        tensors
+    }
+
+    fn outgoing(&self, info: ParamInfo) -> Outgoing {
+        let (name, mut shape) = (self.names.published(&info), info.file_shape());
+        let of_tokens = info.name.ends_with("embed_tokens.weight") || info.name.ends_with("lm_head.weight");
+        let rows = match info.name.ends_with("lm_head.weight") {
+            true => self.config.text.vocab_size,
+            false => self.config.text.num_embeddings(),
+        };
+        let source = match of_tokens && shape[0] != rows {
+            true => {
+                shape[0] = rows;
+                Source::Grown { info, rows }
+            }
+            false => Source::Param(info),
+        };
+        Outgoing { name, shape, source }
+    }
+
+    /// DINOv2 with registers has a token for masked patches, which only its own training uses.
+    fn unused(&self) -> Option<Outgoing> {
+        let EncoderConfig::Vit(vit) = &self.config.encoder else { return None };
+        let VisionFamily::Dinov2 { registers: 1.., .. } = vit.vision.family else { return None };
+        let name = "vision_tower.embeddings.mask_token".to_owned();
+        Some(Outgoing { name, shape: vec![1, vit.vision.hidden_size], source: Source::Zeros })
+    }
+
+    /// In the order of a file.
+    fn values(&self, tensor: &Outgoing) -> TensorData {
+        match &tensor.source {
+            Source::Param(info) => file_layout(info, self.param(info)),
+            Source::Grown { info, rows } => grown(file_layout(info, self.param(info)), info, *rows),
+            Source::Zeros => TensorData::zeros::<f32, _>(tensor.shape.clone()),
+        }
+    }
+
+    fn param(&self, info: &ParamInfo) -> Tensor<1> {
+        let param = self.model.param(info);
+        param.expect("listed from the same model").cast(burn::tensor::DType::F32)
+    }
+}
+
+impl Outgoing {
+    fn bytes(&self, stored: StoredType) -> usize {
+        self.shape.iter().product::<usize>() * stored.bytes()
+    }
+}
+
+/// The sizes that the class is told: no blocks that no feature needs, a row for every id.
+fn exported(config: &VlmConfig) -> VlmConfig {
+    let mut config = config.clone();
+    if let EncoderConfig::Vit(vit) = &mut config.encoder {
+        vit.vision.num_hidden_layers = vit.num_layers();
+        vit.feature_layer = -1;
+    }
+    let needed = config.image_token_id + 1;
+    if needed > config.text.num_embeddings() {
+        config.text.vocab_size = needed;
+    }
+    config
+}
+
+/// A table with more rows, each the mean of those that were there.
+fn grown(table: TensorData, info: &ParamInfo, rows: usize) -> TensorData {
+    let shape = info.file_shape();
+    let (old, width) = (shape[0], shape[1]);
+    let mut values = table.try_to_vec::<f32>().expect("exported in f32");
+    let mut mean = vec![0.0_f64; width];
+    for row in values.chunks_exact(width) {
+        mean.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value) / old as f64);
+    }
+    values.extend((old..rows).flat_map(|_| mean.iter().map(|&value| value as f32)));
+    TensorData::new(values, [rows, width])
+}
+
+/// Neighbours go into one shard until it is full.
+fn shards(tensors: &[Outgoing], stored: StoredType) -> Vec<Range<usize>> {
+    let (mut shards, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (index, tensor) in tensors.iter().enumerate() {
+        if bytes > 0 && bytes + tensor.bytes(stored) > MAX_SHARD_BYTES {
+            shards.push(start..index);
+            (start, bytes) = (index, 0);
+        }
+        bytes += tensor.bytes(stored);
+    }
+    shards.push(start..tensors.len());
+    shards
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::Layout;
+
+    #[test]
+    fn new_rows_are_the_mean_of_the_old() {
+        let info = ParamInfo {
+            name: "embed_tokens.weight".into(),
+            part: Part::Decoder,
+            shape: vec![2, 2],
+            layout: Layout::Same,
+        };
+        let table = TensorData::new(vec![1.0_f32, 2.0, 3.0, 6.0], [4]);
+        let grown = grown(table, &info, 3).try_to_vec::<f32>().expect("f32");
+        assert_eq!(grown, [1.0, 2.0, 3.0, 6.0, 2.0, 4.0]);
+    }
+
+    #[test]
+    fn shards_are_full_but_not_fuller() {
+        let tensor = |elements| Outgoing { name: String::new(), shape: vec![elements], source: Source::Zeros };
+        let tensors = [1_000_000_000, 200_000_000, 100_000_000, 2_000_000_000, 1].map(tensor);
+        assert_eq!(shards(&tensors, StoredType::F32), [0..2, 2..3, 3..4, 4..5]);
+        assert_eq!(shards(&tensors, StoredType::Bf16), [0..3, 3..5]);
+    }
+}

@@ -1,0 +1,112 @@
+//! `mmtrain export`: a trained model as transformers loads it.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use burn::prelude::Device;
+use fs_err as fs;
+use mmtrain_model::weights::{Export, ExportedFile, StoredType};
+use serde_json::json;
+
+use super::{note, print_json};
+use crate::cli::{ExportArgs, ExportFormat, ExportType};
+use crate::fail::Refusal;
+use crate::model_dir::{load_weights, locate};
+
+/// What stands beside the weights and is the same in both layouts.
+const COMPANIONS: [&str; 13] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "chat_template.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+    "processor_config.json",
+    "generation_config.json",
+];
+
+/// Runs the command.
+pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    let ExportFormat::Hf = args.format;
+    let dir = locate(&args.model)?;
+    if args.out.exists() {
+        return Err(Refusal::usage(
+            format!("`{}` is there already", args.out.display()),
+            "name a directory that does not exist yet",
+        )
+        .into());
+    }
+    let model = load_weights(&dir, &Device::flex())?;
+    let export = Export::new(&model).map_err(refused)?;
+    let stored = match args.dtype {
+        ExportType::F32 => StoredType::F32,
+        ExportType::Bf16 => StoredType::Bf16,
+    };
+    let files = in_place(&args.out, |out| write(&export, stored, &dir, out))?;
+    report(args, &export, &files)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn refused(reason: String) -> Refusal {
+    let hint = "mmtrain itself uses the run or checkpoint as it is; a model for transformers needs the tower and connector \
+                of one of its classes (docs/guide/export.md)";
+    Refusal::usage(format!("transformers cannot hold this model: {reason}"), hint)
+}
+
+/// Everything that belongs into the directory.
+fn write(export: &Export<'_>, stored: StoredType, from: &Path, out: &Path) -> anyhow::Result<Vec<ExportedFile>> {
+    let config = export.config(stored).map_err(refused)?;
+    fs::write(out.join("config.json"), format!("{config:#}\n"))?;
+    for name in COMPANIONS {
+        let file = from.join(name);
+        if file.is_file() {
+            fs::copy(&file, out.join(name))?;
+        }
+    }
+    Ok(export.write(out, stored)?)
+}
+
+/// Writes beside the place and renames: an export is whole or not there.
+fn in_place<T>(out: &Path, write: impl FnOnce(&Path) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.map_or_else(|| PathBuf::from("."), Path::to_owned);
+    let name = out.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if name.is_empty() {
+        return Err(Refusal::usage(format!("`{}` names no directory", out.display()), "give one to `--out`").into());
+    }
+    fs::create_dir_all(&parent)?;
+    let temporary = parent.join(format!(".tmp-{name}-{}", std::process::id()));
+    fs::create_dir(&temporary)?;
+    let written = write(&temporary).and_then(|written| {
+        fs::rename(&temporary, out)?;
+        Ok(written)
+    });
+    if written.is_err() {
+        let _ = fs::remove_dir_all(&temporary);
+    }
+    written
+}
+
+fn report(args: &ExportArgs, export: &Export<'_>, files: &[ExportedFile]) -> anyhow::Result<()> {
+    let bytes = files.iter().map(|file| file.bytes).sum::<u64>();
+    let tensors = files.iter().map(|file| file.tensors).sum::<usize>();
+    let class = export.class().architecture();
+    if args.json {
+        return print_json(&json!({
+            "out": args.out, "class": class, "tensors": tensors, "bytes": bytes,
+            "files": files.iter().map(|file| &file.name).collect::<Vec<_>>(),
+        }));
+    }
+    let mebibytes = bytes / (1 << 20);
+    note(&format!(
+        "{class}: {tensors} tensors, {mebibytes} MiB in {} file(s) in `{}`",
+        files.len(),
+        args.out.display()
+    ));
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! Models of the hub's families: begun from a published checkpoint, trained, resumed, used, written for transformers.
+//!
+//! The checkpoints are the committed parity cases, which come without a tokenizer: one of whole words is made here.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::support::Place;
+
+/// A family's case and what goes with it.
+struct Family {
+    case: &'static str,
+    /// Token that stands for a picture, and how many tokens there are.
+    image: (usize, usize),
+    preprocessor: Value,
+    /// `[model.connector]`, where a configuration can describe it.
+    connector: &'static str,
+    /// `model_type` of the export.
+    exported: &'static str,
+}
+
+const LINEAR: &str = "kind = 'mlp'\ndepth = 1\npixel_shuffle = 2\n";
+const Q_FORMER: &str = "kind = 'q_former'\nnum_queries = 6\nhidden_size = 16\nintermediate_size = 24\n\
+                        num_hidden_layers = 3\nnum_attention_heads = 2\n";
+
+fn qwen(case: &'static str) -> Family {
+    let preprocessor = json!({ "image_processor_type": "Qwen2VLImageProcessor", "patch_size": 4, "temporal_patch_size": 2,
+                               "merge_size": 2, "min_pixels": 64, "max_pixels": 1024 });
+    Family { case, image: (70, 80), preprocessor, connector: "", exported: case }
+}
+
+fn blip(case: &'static str) -> Family {
+    let preprocessor = json!({ "image_processor_type": "BlipImageProcessor", "size": { "height": 20, "width": 20 } });
+    let exported = if case == "blip2" { "blip-2" } else { case };
+    Family { case, image: (70, 80), preprocessor, connector: Q_FORMER, exported }
+}
+
+fn idefics(case: &'static str) -> Family {
+    let preprocessor = json!({ "image_processor_type": "Idefics3ImageProcessor", "size": { "longest_edge": 40 },
+                               "max_image_size": { "longest_edge": 20 }, "do_image_splitting": true });
+    Family { case, image: (70, 80), preprocessor, connector: LINEAR, exported: "idefics3" }
+}
+
+fn llava_next() -> Family {
+    let preprocessor = json!({ "image_processor_type": "LlavaNextImageProcessor", "size": { "shortest_edge": 20 },
+                               "crop_size": { "height": 20, "width": 20 },
+                               "image_grid_pinpoints": [[20, 40], [40, 20], [40, 40], [20, 60]] });
+    Family { case: "llava_next", image: (70, 80), preprocessor, connector: "kind = 'mlp'\n", exported: "llava_next" }
+}
+
+fn mllama() -> Family {
+    let preprocessor = json!({ "image_processor_type": "MllamaImageProcessor", "size": { "height": 20, "width": 20 },
+                               "max_image_tiles": 4 });
+    Family { case: "mllama", image: (80, 81), preprocessor, connector: "", exported: "mllama" }
+}
+
+fn fixture(case: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity").join(case)
+}
+
+/// Words of the synthetic captions, filled up with others to as many as the model knows.
+fn tokenizer((image, count): (usize, usize)) -> Value {
+    let special = ["<pad>", "<s>", "</s>", "<unk>"];
+    let words = "a the and of on in is are small large red green blue yellow square circle triangle left right above below \
+                 there picture background . ,";
+    let mut words = special.into_iter().chain(words.split_whitespace()).map(str::to_owned).collect::<Vec<_>>();
+    words.extend((words.len()..count).map(|number| format!("word{number}")));
+    words[image] = "<image>".to_owned();
+    let vocab = words.iter().enumerate().map(|(id, word)| (word.clone(), json!(id))).collect::<serde_json::Map<_, _>>();
+    let added = special.into_iter().chain(["<image>"]).map(|word| {
+        json!({ "id": vocab[word], "content": word, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true })
+    });
+    json!({
+        "version": "1.0",
+        "added_tokens": added.collect::<Vec<_>>(),
+        "normalizer": null,
+        "pre_tokenizer": { "type": "Whitespace" },
+        "post_processor": null,
+        "decoder": null,
+        "model": { "type": "WordLevel", "vocab": vocab, "unk_token": "<unk>" },
+    })
+}
+
+/// The case as a directory from the hub, and a configuration that trains all of it.
+fn place_of(family: &Family) -> Place {
+    let place = Place::new();
+    for file in ["config.json", "model.safetensors"] {
+        place.write(&format!("hf/{file}"), &fs_err::read(fixture(family.case).join(file)).expect("a fixture"));
+    }
+    place.write("hf/tokenizer.json", tokenizer(family.image).to_string().as_bytes());
+    place.write("hf/preprocessor_config.json", family.preprocessor.to_string().as_bytes());
+    let connector = match family.connector {
+        "" => String::new(),
+        described => format!("\n[model.connector]\n{described}"),
+    };
+    place.write("family.toml", format!("extends = \"tiny.toml\"\n{connector}").as_bytes());
+    place
+}
+
+#[track_caller]
+fn trains_and_returns(family: &Family) {
+    let place = place_of(family);
+    let constant = "--set schedule.kind=constant --set schedule.warmup_steps=2 --set checkpoint.every=2 -q";
+    let start = format!("pretrain --config family.toml --init hf {constant}");
+    place.ok(&format!("{start} --run-dir whole --set train.steps=4"));
+    place.ok(&format!("{start} --run-dir cut --set train.steps=2"));
+    place.ok("pretrain --resume cut -q --set train.steps=4");
+    for file in ["model.safetensors", "optim.safetensors"] {
+        let read = |run: &str| place.read(&format!("{run}/step-00000004/{file}"));
+        assert!(read("whole") == read("cut"), "{}: {file}", family.case);
+    }
+
+    place.ok("export --model whole --out exported");
+    let config: Value = serde_json::from_slice(&place.read("exported/config.json")).expect("JSON");
+    assert_eq!(config["model_type"], family.exported);
+    place.ok("inspect exported");
+    let names = |dir: &str| tensor_names(&place.path(dir).join("model.safetensors"));
+    assert_eq!(names("exported"), names("hf"), "{}: the names of the hub", family.case);
+
+    let says = |model: &str| {
+        place.ok(&format!("generate --model {model} --image whole/samples/0.jpg --max-new-tokens 6 --json")).stdout
+    };
+    assert_eq!(says("exported"), says("whole"), "{}: the export is the same model", family.case);
+    assert_ne!(place.read("exported/model.safetensors"), place.read("hf/model.safetensors"), "it was trained");
+}
+
+fn tensor_names(file: &Path) -> Vec<String> {
+    let file = mmtrain_model::weights::TensorFile::open(file).expect("opens");
+    file.names().map(str::to_owned).collect()
+}
+
+#[test]
+fn llava_next_trains_and_returns() {
+    trains_and_returns(&llava_next());
+}
+
+#[test]
+fn qwen2_vl_trains_and_returns() {
+    trains_and_returns(&qwen("qwen2_vl"));
+}
+
+#[test]
+fn qwen2_5_vl_trains_and_returns() {
+    trains_and_returns(&qwen("qwen2_5_vl"));
+}
+
+#[test]
+fn blip2_trains_and_returns() {
+    trains_and_returns(&blip("blip2"));
+}
+
+#[test]
+fn instructblip_trains_and_returns() {
+    trains_and_returns(&blip("instructblip"));
+}
+
+#[test]
+fn mllama_trains_and_returns() {
+    trains_and_returns(&mllama());
+}
+
+#[test]
+fn idefics3_trains_and_returns() {
+    trains_and_returns(&idefics("idefics3"));
+}
+
+#[test]
+fn smolvlm_trains_and_returns_as_idefics3() {
+    trains_and_returns(&idefics("smolvlm"));
+}
+
+#[test]
+fn what_no_class_of_transformers_has_is_not_exported() {
+    let place = Place::new();
+    place.write("other.toml", b"extends = \"tiny.toml\"\n\n[model.connector]\nkind = 'mlp'\npixel_shuffle = 2\n");
+    place.ok("pretrain --config other.toml --run-dir run -q --set train.steps=1");
+    let words = ["transformers cannot hold this model", "pixel_shuffle 2", "hint:"];
+    place.fails("export --model run --out exported", 2, &words);
+    assert!(!place.path("exported").exists());
+}
+
+#[test]
+fn an_export_does_not_write_over_anything() {
+    let place = Place::new();
+    place.ok("pretrain --config tiny.toml --run-dir run -q --set train.steps=1");
+    place.ok("export --model run --out exported --dtype bf16");
+    place.fails("export --model run --out exported", 2, &["`exported` is there already", "hint:"]);
+    let left = fs_err::read_dir(place.path(".")).expect("listed").flatten();
+    assert!(left.into_iter().all(|entry| !entry.file_name().to_string_lossy().starts_with(".tmp")));
+}
