@@ -83,8 +83,15 @@ impl VlmConfig {
         Some(MediaLayout::Square { side }.tokens(self.media_tokens()))
     }
 
-    /// Whether tokens have positions in time, height and width.
+    /// Whether tokens have positions in time, height and width: those of a grid of Qwen2-VL's tower have, each made of
+    /// one of its squares of patches. Learned queries and markers stand in the text as words do.
     pub fn is_multimodal_rope(&self) -> bool {
-        self.text.mrope_section.is_some() && matches!(self.encoder, EncoderConfig::QwenVl(_))
+        let EncoderConfig::QwenVl(qwen) = &self.encoder else { return false };
+        let is_grid = match &self.connector {
+            ConnectorConfig::Merger => true,
+            ConnectorConfig::Mlp(mlp) => mlp.pixel_shuffle == qwen.spatial_merge_size,
+            ConnectorConfig::QFormer(_) | ConnectorConfig::Perceiver(_) | ConnectorConfig::CrossAttention(_) => false,
+        };
+        is_grid && self.text.mrope_section.is_some()
     }
 }

@@ -118,6 +118,7 @@ impl Arrangement {
     /// [`ModelError::Input`] for media out of their order, or an instruction that the Q-Former cannot read.
     pub fn of(config: &VlmConfig, batch: &BatchView<'_>, device: &Device) -> Result<Self, ModelError> {
         let views = batch.media.iter().map(PlacedMedium::view).collect::<Vec<_>>();
+        views.iter().try_for_each(|view| check_squares(config, view.layout))?;
         let parts = FeatureParts::of(&config.encoder, &views);
         let places = config.cross_attention().map(|cross| batch.places(config, cross, &parts)).transpose()?;
         Ok(Self { parts, places, instruction: batch.instruction(config, device)? })
@@ -166,6 +167,29 @@ impl BatchView<'_> {
         });
         Instruction::new(&ids.collect::<Vec<_>>(), sizes, device).map(Some)
     }
+}
+
+/// A tower that takes pictures of any size can be given one whose patches do not fill the connector's squares.
+fn check_squares(config: &VlmConfig, layout: &MediaLayout) -> Result<(), ModelError> {
+    let (ConnectorConfig::Mlp(mlp), Some(vit), &[_, _, height, width]) =
+        (&config.connector, config.encoder.vit(), layout.shape().as_slice())
+    else {
+        return Ok(());
+    };
+    let patch = vit.vision.patch_size;
+    let is_whole = |side: usize| (side / patch).is_multiple_of(mlp.pixel_shuffle);
+    if is_whole(height) && is_whole(width) {
+        return Ok(());
+    }
+    Err(ModelError::Input {
+        message: format!(
+            "{} x {} patches of a picture of {height} x {width} pixels do not fill squares of {factor} x {factor}",
+            height / patch,
+            width / patch,
+            factor = mlp.pixel_shuffle
+        ),
+        hint: format!("make pictures a multiple of {} pixels a side", patch * mlp.pixel_shuffle),
+    })
 }
 
 /// Which row of the connector's output stands at which position.
