@@ -1,0 +1,9 @@
+//! The block-wise pass against one graph over the whole model, and against other ways to cut a step.
+
+mod cross_attention;
+mod freezing;
+mod matrix;
+mod samples;
+mod sizes;
+mod ways;
+mod whole;
