@@ -7,10 +7,10 @@ use image::{DynamicImage, RgbImage};
 
 use crate::Size;
 
-/// MediaValues, row-major, `[height, width, 3]`.
+/// Pixels, row-major, `[height, width, 3]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rgb8 {
-    /// MediaValues per row.
+    /// Pixels per row.
     pub width: u32,
     /// Number of rows.
     pub height: u32,

@@ -1,4 +1,4 @@
-//! MediaValues to the encoder's input: resize, crop or pad, rescale, normalise.
+//! Pixels to the encoder's input: resize, crop or pad, rescale, normalise.
 
 use serde::{Deserialize, Serialize};
 

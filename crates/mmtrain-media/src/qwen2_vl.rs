@@ -29,7 +29,7 @@ pub struct Qwen2Vl {
     pub normalise: Normalise,
 }
 
-/// MediaValues after resizing.
+/// Pixels after resizing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PixelRange {
     /// What has fewer is enlarged (`min_pixels`, or `size.shortest_edge`).

@@ -4,10 +4,10 @@ use std::fmt;
 
 use crate::MediaError;
 
-/// MediaValues across and down.
+/// Pixels across and down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Size {
-    /// MediaValues per row.
+    /// Pixels per row.
     pub width: u32,
     /// Number of rows.
     pub height: u32,
