@@ -57,7 +57,7 @@ pub(crate) struct Case {
     pub(crate) videos: Vec<Video>,
 }
 
-/// MediaValues of `formula(size)`.
+/// Pixels of `formula(size)`.
 #[derive(Debug, serde::Deserialize)]
 pub(crate) struct Picture {
     size: [u32; 2],
@@ -68,7 +68,7 @@ pub(crate) struct Picture {
     grid: Option<[u32; 3]>,
 }
 
-/// MediaValues of a clip whose frame k is `formula(width + k, height)`, cut.
+/// Pixels of a clip whose frame k is `formula(width + k, height)`, cut.
 #[derive(Debug, serde::Deserialize)]
 pub(crate) struct Video {
     size: [u32; 2],

@@ -148,7 +148,7 @@ impl Vlm {
                 (Placement::of(&self.config, &batch.media, batch.seq)?.splice(embeds, rows), None)
             }
             Some(Bridge::Memory { rows, places }) => {
-                (Placement::of_markers(&self.config, batch).splice_zeros(embeds), self.reading(rows, places))
+                (Placement::of_markers(&self.config, batch).splice_zeros(embeds), self.reading(&rows, places))
             }
             None => (embeds, None),
         };
@@ -157,7 +157,7 @@ impl Vlm {
         Ok(DecoderInput { embeds, context, reading, seen })
     }
 
-    fn reading(&self, memories: Tensor<3>, places: MediaPlaces) -> Option<Reading> {
+    fn reading(&self, memories: &Tensor<3>, places: MediaPlaces) -> Option<Reading> {
         match (&self.connector, self.config.cross_attention()) {
             (Connector::CrossAttention(connector), Some(config)) => {
                 Some(Reading::new(connector, config, memories, places))

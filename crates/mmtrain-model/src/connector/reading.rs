@@ -21,10 +21,10 @@ impl Reading {
     pub fn new(
         connector: &CrossAttentionConnector,
         config: &CrossAttentionConfig,
-        memories: Tensor<3>,
+        memories: &Tensor<3>,
         places: MediaPlaces,
     ) -> Self {
-        let keys_per_run = places.keys_per_run(&memories);
+        let keys_per_run = places.keys_per_run(memories);
         let keys_values = connector.layers.iter().map(|layer| layer.keys_values(memories.clone())).collect();
         Self { keys_values, places, keys_per_run, unseen: config.unseen }
     }

@@ -28,7 +28,6 @@ pub struct Stretch {
 
 /// The module of a stretch and its role.
 #[derive(Module, Debug)]
-#[expect(clippy::large_enum_variant, reason = "handles of tensors, not their data")]
 pub enum StretchNet {
     /// Patches and positions.
     VitStem(Vit),

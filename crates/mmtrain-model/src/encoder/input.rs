@@ -67,7 +67,9 @@ fn refused(message: String) -> ModelError {
 
 fn joined(media: &[MediumView<'_>]) -> Vec<f32> {
     let mut values = Vec::with_capacity(media.iter().map(|medium| medium.values.len()).sum());
-    media.iter().for_each(|medium| values.extend_from_slice(medium.values));
+    for medium in media {
+        values.extend_from_slice(medium.values);
+    }
     values
 }
 

@@ -94,7 +94,7 @@ fn patches_that_do_not_fill_squares_are_an_error() {
         match result.map_err(|error| error.to_string()) {
             Ok(_) => assert_ne!(name, "MLP with pixel shuffle"),
             Err(message) => {
-                assert!(message.contains("3 x 3 patches") && message.contains("squares of 2 x 2"), "{message}")
+                assert!(message.contains("3 x 3 patches") && message.contains("squares of 2 x 2"), "{message}");
             }
         }
     }

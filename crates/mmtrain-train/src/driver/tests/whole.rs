@@ -83,20 +83,20 @@ fn logits(whole: &Vlm, batch: &HostBatch) -> Tensor<3> {
     let (device, view) = (Device::flex(), view(batch));
     let media = view.media.iter().map(PlacedMedium::view).collect::<Vec<_>>();
     let mut inputs = whole.encoder.inputs(&whole.config.encoder, &media, &device).expect("they fit");
-    inputs.iter_mut().for_each(|input| input.values = input.values.clone().cast(DType::F64).autodiff());
+    for input in &mut inputs {
+        input.values = input.values.clone().cast(DType::F64).autodiff();
+    }
     let arrangement = Arrangement::of(&whole.config, &view, &device).expect("they fit");
     let features = whole.connector.forward(whole.encoder.forward(&inputs), &arrangement);
     let ids = Tensor::<1, Int>::from_data(batch.input_ids.as_slice(), &device);
     let embeds = whole.decoder.embed(ids.autodiff());
-    let (embeds, reading) = match (&arrangement.places, &whole.connector, whole.config.cross_attention()) {
-        (Some(places), Connector::CrossAttention(connector), Some(config)) => {
-            let embeds = Placement::of_markers(&whole.config, &view).splice_zeros(embeds);
-            (embeds, Some(Reading::new(connector, config, features, places.clone())))
-        }
-        _ => {
-            let placement = Placement::of(&whole.config, &view.media, batch.seq).expect("they fit");
-            (placement.splice(embeds, features.squeeze_dim(0)), None)
-        }
+    let memory = (&arrangement.places, &whole.connector, whole.config.cross_attention());
+    let (embeds, reading) = if let (Some(places), Connector::CrossAttention(connector), Some(config)) = memory {
+        let embeds = Placement::of_markers(&whole.config, &view).splice_zeros(embeds);
+        (embeds, Some(Reading::new(connector, config, &features, places.clone())))
+    } else {
+        let placement = Placement::of(&whole.config, &view.media, batch.seq).expect("they fit");
+        (placement.splice(embeds, features.squeeze_dim(0)), None)
     };
     let embeds = embeds.reshape([batch.batch, batch.seq, whole.config.text.hidden_size]);
     let context = whole.context(&view, None).expect("they fit");
