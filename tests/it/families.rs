@@ -117,7 +117,10 @@ fn trains_and_returns(family: &Family) {
     assert_eq!(config["model_type"], family.exported);
     place.ok("inspect exported");
     let names = |dir: &str| tensor_names(&place.path(dir).join("model.safetensors"));
-    assert_eq!(names("exported"), names("hf"), "{}: the names of the hub", family.case);
+    // A block that no feature needs is not in the model, nor in what is exported.
+    let needed = |name: &String| family.case != "llava_next" || !name.contains("vision_model.encoder.layers.2.");
+    let of_hub = names("hf").into_iter().filter(needed).collect::<Vec<_>>();
+    assert_eq!(names("exported"), of_hub, "{}: the names of the hub", family.case);
 
     let says = |model: &str| {
         place.ok(&format!("generate --model {model} --image whole/samples/0.jpg --max-new-tokens 6 --json")).stdout

@@ -5,6 +5,7 @@ use burn::tensor::DType;
 use mmtrain_data::{HostBatch, Medium, SampleId};
 use mmtrain_generate::{GenerateOptions, Prompt, SamplingConfig, generate};
 use mmtrain_model::attention::Mask;
+use mmtrain_model::connector::Bridge;
 use mmtrain_model::media::PlacedMedium;
 use mmtrain_text::IGNORE_INDEX;
 use mmtrain_train::driver::{Plan, Trained, forward_loss_masked, view};
@@ -31,6 +32,7 @@ pub(super) fn compute(model: &Model, recorded: &Recorded, name: &str) -> anyhow:
         "loss" => loss(model, recorded)?,
         "image_features" | "audio_features" if model.has_tower => features(model, recorded, name, false)?,
         "video_features" if model.has_tower => features(model, recorded, name, true)?,
+        "cross_attention_states" if model.has_tower => return memories(model, recorded),
         "generated_ids" => generated_ids(model, recorded)?,
         _ => return Ok(None),
     }))
@@ -141,6 +143,23 @@ fn features(model: &Model, recorded: &Recorded, name: &str, of_videos: bool) -> 
         }
         other => other,
     })
+}
+
+/// What cross-attention layers read, zero where `in.aspect_ratio_mask` is: tiles that are padding.
+/// `[rows, pictures, tiles, keys, hidden]`
+fn memories(model: &Model, recorded: &Recorded) -> anyhow::Result<Option<Computed>> {
+    let inputs = Inputs::read(model, recorded, "the memories")?;
+    let Some(Bridge::Memory { rows, .. }) = model.vlm.encode(&view(&inputs.batch))? else { return Ok(None) };
+    let Computed::Values { shape, mut values } = values(rows) else { return Ok(None) };
+    let expected = recorded.output("cross_attention_states")?.shape;
+    let mask = recorded.need(recorded.input("aspect_ratio_mask")?, "aspect_ratio_mask", "the memories")?;
+    if expected.iter().product::<usize>() != values.len() || mask.shape.as_slice() != &expected[..3] {
+        return Ok(Some(Computed::Values { shape, values }));
+    }
+    let of_a_tile = values.len() / mask.values.len().max(1);
+    let tiles = values.chunks_exact_mut(of_a_tile).zip(&mask.values);
+    tiles.filter(|(_, keep)| **keep == 0.0).for_each(|(tile, _)| tile.fill(0.0));
+    Ok(Some(Computed::Values { shape: expected, values }))
 }
 
 /// Greedy continuation of `in.prompt_ids`, or else of `in.input_ids`, with the pictures in their order.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::llava;
 use super::text::text_of;
-use crate::config::VlmConfig;
+use crate::config::{TextConfig, VlmConfig};
 
 pub(super) const MODEL_TYPE: &str = "mmtrain_vlm";
 
@@ -15,6 +15,7 @@ pub(super) fn write(config: &VlmConfig) -> Value {
         "mmtrain_encoder": config.encoder,
         "mmtrain_connector": config.connector,
         "text_config": config.text.to_hf(),
+        "extra_embeddings": config.text.extra_embeddings,
         "tie_word_embeddings": config.text.tie_word_embeddings,
         "image_token_id": config.image_token_id,
         "video_token_id": config.video_token_id,
@@ -35,7 +36,10 @@ pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
         encoder: serde_json::from_value(part("mmtrain_encoder")?).map_err(|error| bad("mmtrain_encoder", error))?,
         connector: serde_json::from_value(part("mmtrain_connector")?)
             .map_err(|error| bad("mmtrain_connector", error))?,
-        text: text_of(json)?,
+        text: TextConfig {
+            extra_embeddings: json.get("extra_embeddings").and_then(Value::as_u64).unwrap_or(0) as usize,
+            ..text_of(json)?
+        },
         image_token_id: llava::image_token_id(json)?,
         video_token_id: json.get("video_token_id").and_then(Value::as_u64).map(|id| id as usize),
         image_grid_pinpoints: llava::pinpoints(json)?,

@@ -105,7 +105,7 @@ impl Samples<'_> {
         }
         let values = (0..layout.values()).map(|i| noise(number, i)).collect();
         let instruction = self.instruction(number);
-        row.media.push(Medium { spans, input: MediaValues { values, layout }, instruction });
+        row.media.push(Medium { instruction, ..Medium::new(spans, MediaValues { values, layout }) });
     }
 
     /// Of a length of its own.
