@@ -21,7 +21,7 @@ mod tuning;
 pub use connector::{ConnectorConfig, QueryVariant};
 pub use data::{DataConfig, FormatKind, LimitsConfig, SourceConfig, SynthConfig, TemplateKind};
 pub use decoder::{DecoderArch, DecoderConfig, DecoderFamily, TokenizerConfig, TrainBpe};
-pub use encoder::{EncoderConfig, ImageFit, VisionArch, VisionFamily};
+pub use encoder::{EncoderConfig, ImageFit, SecondTower, VideoFeatures, VisionArch, VisionFamily};
 pub use run::{CheckpointConfig, EvalConfig, ModelConfig, ObjectiveConfig, RunConfig, ScheduleConfig, ScheduleKind};
 pub use train::{Precision, Recompute, TrainConfig};
 pub use tuning::{FullTuning, PartConfig, Tuning};

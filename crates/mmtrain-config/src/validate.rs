@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::datasets::dataset_presets;
 use crate::hint;
 use crate::{
-    ConnectorConfig, DecoderArch, DecoderConfig, DecoderFamily, EncoderConfig, PartConfig, RunConfig, SourceConfig,
-    TrainConfig, VisionArch, VisionFamily,
+    ConnectorConfig, DecoderArch, DecoderConfig, DecoderFamily, EncoderConfig, ModelConfig, PartConfig, RunConfig,
+    SourceConfig, TrainConfig, VisionArch, VisionFamily,
 };
 
 /// Values that do not fit each other.
@@ -36,7 +36,7 @@ pub(crate) fn conflicts(config: &RunConfig) -> Vec<Conflict> {
     found.extend(ranks(&config.train));
     found.extend(trained_parts(&config.train));
     found.extend(encoder(&config.model.encoder));
-    found.extend(connector(&config.model.encoder, &config.model.connector));
+    found.extend(connector(&config.model));
     found.extend(decoder(&config.model.decoder));
     found.extend(tokenizer(config));
     found.extend(sequence_length(config));
@@ -167,15 +167,26 @@ fn divides(path: &str, whole: (&str, usize), part: (&str, usize)) -> Option<Conf
     })
 }
 
-fn connector(encoder: &EncoderConfig, connector: &ConnectorConfig) -> Option<Conflict> {
-    match connector {
-        ConnectorConfig::Mlp { pixel_shuffle: factor, .. } => pixel_shuffle(encoder, factor.get()),
+fn connector(model: &ModelConfig) -> Option<Conflict> {
+    match &model.connector {
+        ConnectorConfig::Mlp { pixel_shuffle: factor, .. } => pixel_shuffle(&model.encoder, factor.get()),
+        ConnectorConfig::CrossAttention { interval, .. } => cross_attention(&model.decoder, interval.get()),
         ConnectorConfig::QFormer { hidden_size, num_attention_heads, .. } => divides(
             "model.connector",
             ("hidden_size", hidden_size.get()),
             ("num_attention_heads", num_attention_heads.get()),
         ),
     }
+}
+
+/// Without a layer nothing of an image would reach the decoder.
+fn cross_attention(decoder: &DecoderConfig, interval: usize) -> Option<Conflict> {
+    let blocks = decoder.arch.as_ref()?.num_hidden_layers;
+    (interval > blocks).then(|| {
+        let keys = ["model.connector.interval", "model.decoder.arch.num_hidden_layers"];
+        let message = format!("`{}` ({interval}) is above `{}` ({blocks})", keys[0], keys[1]);
+        Conflict::new(&keys, message).hint(format!("from 1 (a layer before each block) to {blocks} (one layer in all)"))
+    })
 }
 
 fn pixel_shuffle(encoder: &EncoderConfig, factor: usize) -> Option<Conflict> {
@@ -353,6 +364,16 @@ hint: from -4 (the first block) to -1 (the last one)",
         check(
             &["model.connector={kind='q_former', hidden_size=100, num_attention_heads=3}"],
             "`model.connector.hidden_size` (100) is not a multiple of `model.connector.num_attention_heads` (3)",
+        );
+    }
+
+    #[test]
+    fn cross_attention_has_a_layer() {
+        check(
+            &["model.connector={kind='cross_attention', interval=5}"],
+            "
+`model.connector.interval` (5) is above `model.decoder.arch.num_hidden_layers` (3)
+hint: from 1 (a layer before each block) to 3 (one layer in all)",
         );
     }
 

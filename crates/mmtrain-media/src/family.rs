@@ -1,6 +1,6 @@
 //! The processors of all families behind one type.
 
-use crate::{AnyRes, Idefics3, ImageProcessor, MediaError, MediaLayout, Mllama, Qwen2Vl, Rgb8, Size};
+use crate::{AnyRes, Idefics3, ImageProcessor, MediaError, MediaLayout, Mllama, Normalise, Qwen2Vl, Rgb8, Size};
 
 /// What a checkpoint wants to see of pictures and clips; which of these it is stands in its files.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,6 +116,17 @@ impl Processor {
             _ => {
                 Err(MediaError::video(format!("{} has no input for clips; process the frames one by one", self.name())))
             }
+        }
+    }
+
+    /// How levels become values.
+    pub fn normalise(&self) -> Normalise {
+        match self {
+            Self::Square(processor) => Normalise { mean: processor.mean, std: processor.std },
+            Self::AnyRes(processor) => processor.normalise,
+            Self::Idefics3(processor) => processor.normalise,
+            Self::Mllama(processor) => processor.normalise,
+            Self::Qwen2Vl(processor) => processor.normalise,
         }
     }
 

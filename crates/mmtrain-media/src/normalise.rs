@@ -22,6 +22,14 @@ impl Normalise {
     /// Only the division by 255.
     pub const NONE: Self = Self { mean: [0.0; 3], std: [1.0; 3] };
 
+    /// Factor and summand per channel that turn values of this scale into those of another.
+    pub fn rescale(&self, to: &Self) -> [[f32; 2]; 3] {
+        [0, 1, 2].map(|channel| {
+            let factor = self.std[channel] / to.std[channel];
+            [factor, (self.mean[channel] - to.mean[channel]) / to.std[channel]]
+        })
+    }
+
     /// The 256 values of each channel, in float32 as `transformers` computes them.
     pub(crate) fn tables(&self) -> Tables {
         let table = |channel: usize| {
@@ -65,6 +73,22 @@ impl Tables {
             *r = red[usize::from(pixel[0])];
             *g = green[usize::from(pixel[1])];
             *b = blue[usize::from(pixel[2])];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_on_one_scale_is_the_same_level_on_another() {
+        let rescale = Normalise::CLIP.rescale(&Normalise::HALF);
+        let (Tables(clip), Tables(half)) = (Normalise::CLIP.tables(), Normalise::HALF.tables());
+        for (channel, [factor, summand]) in rescale.into_iter().enumerate() {
+            for (from, to) in clip[channel].iter().zip(&half[channel]) {
+                assert!((from * factor + summand - to).abs() < 1e-6);
+            }
         }
     }
 }

@@ -69,8 +69,11 @@ pub struct DataIdentity {
 pub struct FrozenPart {
     /// Which part.
     pub part: Part,
-    /// Directory of its weights; none when it was made from the seed.
+    /// Directory of its weights, or of its first tower's; none when it was made from the seed.
     pub weights: Option<PathBuf>,
+    /// Directory of its second tower's, where it has two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<PathBuf>,
     /// blake3 over its tensors.
     pub hash: String,
 }

@@ -3,7 +3,7 @@
 //! All that is missing is found before anything is loaded, and reported together.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fs_err as fs;
 use mmtrain_config::{DatasetPreset, RunConfig, SourceConfig, dataset_preset};
@@ -13,7 +13,7 @@ use mmtrain_model::weights::Checkpoint;
 
 use crate::fail::Refusal;
 use crate::fetch::name::HubName;
-use crate::setup;
+use crate::weights::PartWeights;
 
 /// Something missing: what, and how to get it.
 type Missing = (String, String);
@@ -34,8 +34,11 @@ const LLAVA: &str = "llava-hf/llava-1.5-7b-hf";
 /// Says everything that a configuration refers to and that is not there. Data with a `synth` table can be made.
 pub(crate) fn require_inputs(config: &RunConfig) -> anyhow::Result<()> {
     let mut missing = missing_data(config);
-    for (key, part, path) in weights(config) {
-        missing.extend(missing_weights(key, part, &path));
+    for part in Part::ALL {
+        let places = PartWeights::of_config(config, part);
+        missing.extend(
+            places.places().into_iter().filter_map(|(share, path)| missing_weights(share.key(part), part, path)),
+        );
     }
     if missing.is_empty() {
         return Ok(());
@@ -46,16 +49,12 @@ pub(crate) fn require_inputs(config: &RunConfig) -> anyhow::Result<()> {
 
 /// Compares names and shapes of the weights with the model, without reading a tensor.
 pub(crate) fn check_headers(config: &RunConfig, model: &Vlm) -> anyhow::Result<()> {
-    for (_, part, path) in weights(config) {
-        Checkpoint::open(&path)?.check(&model.infos(part))?;
+    for part in Part::ALL {
+        for (share, path) in PartWeights::of_config(config, part).places() {
+            Checkpoint::open(path)?.check(&share.infos(model, part))?;
+        }
     }
     Ok(())
-}
-
-fn weights(config: &RunConfig) -> Vec<(&'static str, Part, PathBuf)> {
-    let keys = ["model.encoder.weights", "model.connector.weights", "model.decoder.weights"];
-    let parts = keys.into_iter().zip(Part::ALL);
-    parts.filter_map(|(key, part)| Some((key, part, setup::part_weights(config, part)?))).collect()
 }
 
 /// One entry for each place, however many sources lie there.

@@ -14,6 +14,7 @@ mod progress;
 mod report;
 mod run_dir;
 mod setup;
+mod weights;
 
 use std::io::Write;
 use std::process::ExitCode;

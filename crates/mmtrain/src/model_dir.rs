@@ -19,6 +19,7 @@ use crate::commands::note;
 use crate::fail::Refusal;
 use crate::run_dir::RunInfo;
 use crate::setup;
+use crate::weights::{PartWeights, Share};
 
 /// How many runs may lie between a frozen part and its weights: each can have begun from the one before.
 const MAX_CHAIN: usize = 16;
@@ -74,7 +75,7 @@ pub(crate) fn load(path: &Path, device: &Device) -> anyhow::Result<LoadedModel> 
     tokenizer.use_image_token(model.config.image_token_id as u32)?;
     check_placeholder(&tokenizer, &model, &dir)?;
     let data = data_settings(&dir, &model)?;
-    let processor = setup::processor_in(&dir, &model.config)?;
+    let processor = setup::processor_in(&dir, &model.config.encoder)?;
     let template = setup::template(data.template);
     let preparer = setup::preparer(Arc::new(tokenizer), processor, &model.config, template, &data);
     Ok(LoadedModel { model, preparer: Arc::new(preparer) })
@@ -114,16 +115,16 @@ pub(crate) fn load_frozen(dir: &Path, device: &Device) -> anyhow::Result<Vlm> {
 pub(crate) fn check_headers(model: &Vlm, dir: &Path) -> anyhow::Result<()> {
     let frozen = frozen_parts(dir)?;
     for part in Part::ALL {
-        let elsewhere = frozen.iter().find(|frozen| frozen.part == part);
-        let at = match elsewhere.map(|frozen| &frozen.weights) {
-            None => dir.to_owned(),
-            Some(None) => continue,
-            Some(Some(weights)) => place(dir, part, weights)?,
-        };
-        if frozen_parts(&at)?.iter().any(|frozen| frozen.part == part) && at != dir {
+        let Some(frozen) = frozen.iter().find(|frozen| frozen.part == part) else {
+            Checkpoint::open(dir)?.check(&model.infos(part))?;
             continue;
+        };
+        for (share, recorded) in PartWeights::of_frozen(frozen).places() {
+            let at = place(dir, part, share, recorded)?;
+            if !frozen_parts(&at)?.iter().any(|frozen| frozen.part == part) {
+                Checkpoint::open(&at)?.check(&share.infos(model, part))?;
+            }
         }
-        Checkpoint::open(&at)?.check(&model.infos(part))?;
     }
     Ok(())
 }
@@ -133,14 +134,20 @@ fn fill(model: Vlm, part: Part, dir: &Path, chain: usize) -> anyhow::Result<Vlm>
     let Some(frozen) = frozen_parts(dir)?.into_iter().find(|frozen| frozen.part == part) else {
         return Ok(model.loaded(part, &Checkpoint::open(dir)?)?);
     };
-    let filled = match &frozen.weights {
-        None => model.randomized(part, run_seed(dir)?),
-        Some(weights) if chain > 0 => fill(model, part, &place(dir, part, weights)?, chain - 1)?,
-        Some(weights) => {
-            let message = format!("the {} of `{}` leads from run to run without end", part.name(), weights.display());
-            return Err(Refusal::missing(message, "a `state.json` on the way is damaged").into());
-        }
-    };
+    let places = PartWeights::of_frozen(&frozen);
+    let filled = places.fill(
+        model,
+        part,
+        || run_seed(dir),
+        |model, share, recorded| {
+            if chain == 0 {
+                let message =
+                    format!("the {} of `{}` leads from run to run without end", part.name(), recorded.display());
+                return Err(Refusal::missing(message, "a `state.json` on the way is damaged").into());
+            }
+            fill(model, part, &place(dir, part, share, recorded)?, chain - 1)
+        },
+    )?;
     check_hash(&filled, part, &frozen.hash)?;
     Ok(filled)
 }
@@ -156,12 +163,13 @@ fn frozen_parts(dir: &Path) -> anyhow::Result<Vec<FrozenPart>> {
 }
 
 /// The recorded directory, or, where everything was moved together, the one that the configuration names.
-fn place(dir: &Path, part: Part, recorded: &Path) -> anyhow::Result<PathBuf> {
+fn place(dir: &Path, part: Part, share: Share, recorded: &Path) -> anyhow::Result<PathBuf> {
     if recorded.is_dir() {
         return Ok(recorded.to_owned());
     }
-    let configured = run_config(dir)?.and_then(|config| setup::part_weights(&config, part));
-    Ok(configured.filter(|path| path.is_dir()).unwrap_or_else(|| recorded.to_owned()))
+    let configured = run_config(dir)?.map(|config| PartWeights::of_config(&config, part));
+    let configured = configured.as_ref().and_then(|places| places.at(share)).filter(|path| path.is_dir());
+    Ok(configured.unwrap_or(recorded).to_owned())
 }
 
 /// Refuses weights that are not those with which the run was made.

@@ -3,17 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use fs_err as fs;
 use mmtrain_config::RunConfig;
 use mmtrain_data::Mixture;
 use mmtrain_media::Processor;
 use mmtrain_model::Vlm;
-use mmtrain_model::config::{ConnectorConfig, VlmConfig, read_vlm};
+use mmtrain_model::config::{ConnectorConfig, EncoderConfig, VlmConfig, read_vlm};
 use mmtrain_model::params::Part;
 use mmtrain_text::TextTokenizer;
 use mmtrain_train::checkpoint::{Found, FrozenPart};
 
 use crate::fail::Refusal;
+use crate::weights::PartWeights;
 use crate::{model_dir, setup};
 
 /// What a start goes on from.
@@ -40,7 +40,7 @@ impl<'a> Origin<'a> {
     /// Refuses weights for `--init` that are not of the model which the configuration describes and the run records.
     pub(crate) fn check(&self, config: &RunConfig) -> anyhow::Result<()> {
         match self {
-            Self::Init(dir) => check_connector(config, &read_vlm(dir)?.connector, dir),
+            Self::Init(dir) => check_connector(config, &read_vlm(dir)?, dir),
             Self::Checkpoint(_) | Self::Config => Ok(()),
         }
     }
@@ -81,17 +81,20 @@ impl<'a> Origin<'a> {
     /// Image processing.
     pub(crate) fn processor(&self, config: &RunConfig, sizes: &VlmConfig) -> anyhow::Result<Processor> {
         match self {
-            Self::Checkpoint(found) => setup::processor_in(&found.dir, sizes),
-            Self::Init(dir) if dir.join("preprocessor_config.json").is_file() => setup::processor_in(dir, sizes),
+            Self::Checkpoint(found) => setup::processor_in(&found.dir, &sizes.encoder),
+            Self::Init(dir) if dir.join("preprocessor_config.json").is_file() => setup::processor_in(dir, &sizes.encoder),
             Self::Init(_) | Self::Config => setup::processor(&config.model.encoder, sizes),
         }
     }
 
     /// How a part that is not trained is found again: its weights stay where they are.
     pub(crate) fn frozen_part(&self, config: &RunConfig, part: Part, model: &Vlm) -> FrozenPart {
-        let weights = self.dir().map(Path::to_owned).or_else(|| setup::part_weights(config, part));
-        let weights = weights.map(|path| fs::canonicalize(&path).unwrap_or(path));
-        FrozenPart { part, weights, hash: model_dir::part_hash(model, part) }
+        let places = match self.dir() {
+            Some(dir) => PartWeights { own: Some(dir.to_owned()), second: None },
+            None => PartWeights::of_config(config, part),
+        };
+        let PartWeights { own, second } = places.absolute();
+        FrozenPart { part, weights: own, second, hash: model_dir::part_hash(model, part) }
     }
 
     fn is_checkpoint(&self) -> bool {
@@ -99,10 +102,12 @@ impl<'a> Origin<'a> {
     }
 }
 
-fn check_connector(config: &RunConfig, theirs: &ConnectorConfig, dir: &Path) -> anyhow::Result<()> {
+fn check_connector(config: &RunConfig, model: &VlmConfig, dir: &Path) -> anyhow::Result<()> {
+    let theirs = &model.connector;
+    let ours = ConnectorConfig::from_arch(&config.model.connector, model.encoder.feature_size(), &model.text);
     // What no configuration describes comes with its model.
-    let is_its_models = matches!(theirs, ConnectorConfig::Merger | ConnectorConfig::CrossAttention(_));
-    if is_its_models || ConnectorConfig::from_arch(&config.model.connector).has_layers_of(theirs) {
+    let is_its_models = matches!((theirs, &model.encoder), (ConnectorConfig::Merger, _) | (_, EncoderConfig::Mllama(_)));
+    if is_its_models || ours.has_layers_of(theirs) {
         return Ok(());
     }
     Err(Refusal::usage(

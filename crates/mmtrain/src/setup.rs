@@ -1,18 +1,18 @@
 //! From a configuration to everything a run needs: data, tokenizer, sizes, weights.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use mmtrain_config::{
-    DataConfig, EncoderConfig, ImageFit, LimitsConfig, RunConfig, SourceConfig, SynthConfig, TemplateKind,
+    DataConfig, EncoderConfig, ImageFit, LimitsConfig, RunConfig, SecondTower, SourceConfig, SynthConfig, TemplateKind,
 };
 use mmtrain_data::{Mixture, Preparer, Source, WebDataset};
 use mmtrain_media::{Alpha, Fit, ImageProcessor, MediaLimits, Processor};
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{
-    ConnectorConfig, EncoderConfig as EncoderSizes, TextConfig, VisionConfig, VisionFamily, VitConfig, VlmConfig,
-    read_encoder, read_text,
+    ConnectorConfig, EncoderConfig as EncoderSizes, TextConfig, VideoFeatures, VisionConfig, VisionFamily, VitConfig,
+    VlmConfig, read_encoder, read_text,
 };
 use mmtrain_model::params::Part;
 use mmtrain_model::weights::Checkpoint;
@@ -22,6 +22,7 @@ use mmtrain_train::Stop;
 
 use crate::commands::note;
 use crate::fail::Refusal;
+use crate::weights::PartWeights;
 
 /// Captions from which a tokenizer is trained, at most.
 const TOKENIZER_CAPTIONS: usize = 100_000;
@@ -130,23 +131,46 @@ fn train_tokenizer(mixture: &Mixture, vocab_size: usize) -> anyhow::Result<TextT
 /// Sizes of the three parts.
 pub(crate) fn model_config(config: &RunConfig, vocab_size: usize, image_token_id: usize) -> anyhow::Result<VlmConfig> {
     let model = &config.model;
-    let encoder = match (&model.encoder.weights, &model.encoder.arch) {
-        (Some(weights), _) => read_encoder(weights, model.encoder.feature_layer)?,
-        (None, Some(arch)) => {
-            EncoderSizes::Vit(VitConfig::new(VisionConfig::from_arch(arch), model.encoder.feature_layer))
-        }
-        (None, None) => anyhow::bail!("`model.encoder` has neither `weights` nor `arch`"),
-    };
+    let encoder = encoder_config(&model.encoder)?;
     let text = match (&model.decoder.weights, &model.decoder.arch) {
         (Some(weights), _) => read_text(weights)?,
         (None, Some(arch)) => TextConfig::from_arch(arch, vocab_size),
         (None, None) => anyhow::bail!("`model.decoder` has neither `weights` nor `arch`"),
     };
-    let connector = ConnectorConfig::from_arch(&model.connector);
+    let connector = ConnectorConfig::from_arch(&model.connector, encoder.feature_size(), &text);
     let sizes =
         VlmConfig { encoder, connector, text, image_token_id, video_token_id: None, image_grid_pinpoints: None };
     sizes.check().map_err(|message| Refusal::usage(message, "change `model.connector` or `model.encoder`"))?;
     Ok(sizes)
+}
+
+/// Sizes of the encoder: one tower, or two.
+fn encoder_config(own: &EncoderConfig) -> anyhow::Result<EncoderSizes> {
+    let first = match (&own.weights, &own.arch) {
+        (Some(weights), _) => read_encoder(weights, own.feature_layer)?,
+        (None, Some(arch)) => EncoderSizes::Vit(VitConfig::new(VisionConfig::from_arch(arch), own.feature_layer)),
+        (None, None) => anyhow::bail!("`model.encoder` has neither `weights` nor `arch`"),
+    };
+    let encoder = match &own.second {
+        Some(second) => fused(first, own, second)?,
+        None => first,
+    };
+    let refuse = |message| Refusal::usage(message, "`model.encoder.video = \"frames\"` is for every encoder");
+    Ok(encoder.with_video(VideoFeatures::from_arch(own)).map_err(refuse)?)
+}
+
+/// Two towers, each with the normalisation that its own files ask for.
+fn fused(first: EncoderSizes, own: &EncoderConfig, second: &SecondTower) -> anyhow::Result<EncoderSizes> {
+    let theirs = read_encoder(&second.weights, own.feature_layer)?;
+    let to = processor_in(&second.weights, &theirs)?.normalise();
+    let from = match &own.weights {
+        Some(dir) => processor_in(dir, &first)?,
+        None => family_processor(&first)?,
+    };
+    let rescale = from.normalise().rescale(&to);
+    let hint = "set `model.encoder.second` to an image tower of the same size and patch, or to one for pictures of any \
+                size (DINOv2)";
+    Ok(EncoderSizes::fused(first, theirs, rescale).map_err(|message| Refusal::usage(message, hint))?)
 }
 
 /// A decoder must know every token of the tokenizer, but for the placeholder, which is never embedded.
@@ -166,7 +190,7 @@ pub(crate) fn check_vocab(tokenizer: &TextTokenizer, config: &VlmConfig) -> anyh
 /// What the encoder wants to see: its own `preprocessor_config.json`, or its family's habits.
 pub(crate) fn processor(encoder: &EncoderConfig, sizes: &VlmConfig) -> anyhow::Result<Processor> {
     let mut processor = match &encoder.weights {
-        Some(dir) => processor_in(dir, sizes)?,
+        Some(dir) => processor_in(dir, &sizes.encoder)?,
         None => family_processor(&sizes.encoder)?,
     };
     if let (Some(fit), Processor::Square(square)) = (encoder.image_fit, &mut processor) {
@@ -181,10 +205,10 @@ pub(crate) fn processor(encoder: &EncoderConfig, sizes: &VlmConfig) -> anyhow::R
 }
 
 /// A directory's `preprocessor_config.json`, or the habits of the encoder's family.
-pub(crate) fn processor_in(dir: &Path, sizes: &VlmConfig) -> anyhow::Result<Processor> {
+pub(crate) fn processor_in(dir: &Path, encoder: &EncoderSizes) -> anyhow::Result<Processor> {
     let file = dir.join("preprocessor_config.json");
     if !file.is_file() {
-        return family_processor(&sizes.encoder);
+        return family_processor(encoder);
     }
     Processor::from_hf(&fs_err::read_to_string(&file)?).with_context(|| format!("`{}`", file.display()))
 }
@@ -257,23 +281,15 @@ pub(crate) fn template(kind: TemplateKind) -> Template {
 
 /// Builds the model: each part from its weights, or from the seed.
 pub(crate) fn build_model(config: &RunConfig, sizes: &VlmConfig, device: &burn::tensor::Device) -> anyhow::Result<Vlm> {
-    let mut model = Vlm::zeros(sizes, device);
-    for part in Part::ALL {
-        model = match part_weights(config, part) {
-            Some(dir) => model.loaded(part, &Checkpoint::open(&dir)?)?,
-            None => model.randomized(part, config.train.seed),
-        };
-    }
-    Ok(model)
-}
-
-/// The directory a part is loaded from, if it is not made from the seed.
-pub(crate) fn part_weights(config: &RunConfig, part: Part) -> Option<PathBuf> {
-    match part {
-        Part::Encoder => config.model.encoder.weights.clone(),
-        Part::Connector => config.model.connector.weights().cloned(),
-        Part::Decoder => config.model.decoder.weights.clone(),
-    }
+    Part::ALL.into_iter().try_fold(Vlm::zeros(sizes, device), |model, part| {
+        let places = PartWeights::of_config(config, part);
+        places.fill(
+            model,
+            part,
+            || Ok(config.train.seed),
+            |model, _, dir| Ok(model.loaded(part, &Checkpoint::open(dir)?)?),
+        )
+    })
 }
 
 /// Decoding threads: as asked, or one per core.

@@ -57,6 +57,24 @@ pub enum ConnectorConfig {
         #[serde(default)]
         weights: Option<PathBuf>,
     },
+    /// Layers between the decoder's blocks read the features: one token per image (Flamingo, Llama 3.2 Vision).
+    CrossAttention {
+        /// A layer stands before every so many blocks of the decoder, in its own sizes; at most the number of blocks.
+        #[serde(default = "nonzero::<4>")]
+        #[schemars(range(max = 4096), extend("x-also" = ["cross_attn_every_n_layers", "cross_layer_interval"]))]
+        interval: NonZeroUsize,
+        /// Latents of a perceiver resampler that reads the features first, so that the layers read as many keys of an image, or of each tile; without it they read all features.
+        #[serde(default)]
+        #[schemars(range(max = 4096), extend("x-also" = ["num_queries", "resampler_n_latents"]))]
+        num_latents: Option<NonZeroUsize>,
+        /// Layers of the resampler, as wide as the features; nothing without `num_latents`.
+        #[serde(default = "nonzero::<6>")]
+        #[schemars(range(max = 512))]
+        resampler_depth: NonZeroUsize,
+        /// A trained connector to start from: a directory of Llama 3.2 Vision, `hf:ORG/NAME` after `mmtrain fetch`, or a checkpoint of this program.
+        #[serde(default)]
+        weights: Option<PathBuf>,
+    },
 }
 
 /// How the queries read the features.
@@ -87,20 +105,25 @@ impl ConnectorConfig {
         match self {
             Self::Mlp { pixel_shuffle, .. } => patches / pixel_shuffle.get().pow(2),
             Self::QFormer { num_queries, .. } => num_queries.get(),
+            Self::CrossAttention { .. } => 1,
         }
     }
 
     /// Trained weights to start from, if any.
     pub fn weights(&self) -> Option<&PathBuf> {
         match self {
-            Self::Mlp { weights, .. } | Self::QFormer { weights, .. } => weights.as_ref(),
+            Self::Mlp { weights, .. } | Self::QFormer { weights, .. } | Self::CrossAttention { weights, .. } => {
+                weights.as_ref()
+            }
         }
     }
 
     /// The same, to be replaced.
     pub fn weights_mut(&mut self) -> Option<&mut PathBuf> {
         match self {
-            Self::Mlp { weights, .. } | Self::QFormer { weights, .. } => weights.as_mut(),
+            Self::Mlp { weights, .. } | Self::QFormer { weights, .. } | Self::CrossAttention { weights, .. } => {
+                weights.as_mut()
+            }
         }
     }
 }
@@ -118,5 +141,16 @@ mod tests {
             weights: None,
         };
         assert_eq!(shuffled.num_tokens(576), 144);
+    }
+
+    #[test]
+    fn cross_attention_takes_one_token_whatever_it_reads() {
+        let one = |num_latents| ConnectorConfig::CrossAttention {
+            interval: nonzero::<4>(),
+            num_latents,
+            resampler_depth: nonzero::<6>(),
+            weights: None,
+        };
+        assert_eq!([one(None), one(Some(nonzero::<64>()))].map(|connector| connector.num_tokens(576)), [1, 1]);
     }
 }

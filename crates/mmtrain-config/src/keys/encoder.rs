@@ -1,5 +1,6 @@
 //! `[model.encoder]`: the vision tower.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -21,12 +22,48 @@ pub struct EncoderConfig {
     /// How an image of another shape becomes a square; default by family (`clip`: `shortest_edge_crop`, `siglip`: `exact`).
     #[schemars(extend("x-also" = ["image_aspect_ratio", "resize"]))]
     pub image_fit: Option<ImageFit>,
+    /// What an image tower makes of a clip.
+    pub video: VideoFeatures,
+    /// Frames of a clip at most, and tokens for them, with `video = "pooled"`; a shorter clip is filled up with zeros.
+    #[schemars(range(max = 4096), extend("x-also" = ["num_frames", "max_frames"]))]
+    pub pooled_frames: NonZeroUsize,
+    /// A second tower over the same picture, whose features stand beside those of the first (Prismatic).
+    #[schemars(extend("x-also" = ["second_tower", "fused"]))]
+    pub second: Option<SecondTower>,
 }
 
 impl Default for EncoderConfig {
     fn default() -> Self {
-        Self { weights: None, arch: None, feature_layer: -1, image_fit: None }
+        Self {
+            weights: None,
+            arch: None,
+            feature_layer: -1,
+            image_fit: None,
+            video: VideoFeatures::Frames,
+            pooled_frames: const { NonZeroUsize::new(100).expect("not 0") },
+            second: None,
+        }
     }
+}
+
+/// What an image tower makes of a clip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VideoFeatures {
+    /// Each frame is an image of its own.
+    #[default]
+    Frames,
+    /// The mean of each frame, then the mean over time of each patch (Video-ChatGPT).
+    Pooled,
+}
+
+/// A second image tower.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecondTower {
+    /// Its Hugging Face directory, or `hf:ORG/NAME` after `mmtrain fetch`; it has as many patches as the first one, or takes images of any size (`DINOv2`).
+    #[schemars(extend("x-also" = ["pretrained", "name_or_path", "model_name_or_path", "path"]))]
+    pub weights: PathBuf,
 }
 
 /// How an image of any shape becomes the square that the encoder reads.

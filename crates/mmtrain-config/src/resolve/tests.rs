@@ -83,7 +83,7 @@ lr = 1e-3
 run.toml:2: unknown key `data.sources.0.wieght`
 hint: did you mean `data.sources.0.weight`?
 run.toml:3: `data.max_seq` must be an integer from 2 to 16777216, found the string \"long\"
-run.toml:9: `model.connector.kind` must be \"mlp\" or \"q_former\", found the string \"mpl\"
+run.toml:9: `model.connector.kind` must be \"mlp\", \"q_former\" or \"cross_attention\", found the string \"mpl\"
 hint: did you mean \"mlp\"?
 run.toml:10: one of `train.steps` or `train.epochs` is needed
 run.toml:11: unknown key `train.global_batchsize`

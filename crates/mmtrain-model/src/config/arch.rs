@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use mmtrain_config as user;
 
 use super::{
-    Activation, ConnectorConfig, MlpConfig, PerceiverConfig, QFormerConfig, SlidingWindow, TextConfig, TextFamily,
-    VisionConfig, VisionFamily,
+    Activation, ConnectorConfig, CrossAttentionConfig, EncoderConfig, FusedConfig, MlpConfig, PerceiverConfig,
+    QFormerConfig, SlidingWindow, TextConfig, TextFamily, Unseen, VideoFeatures, VisionConfig, VisionFamily, VitConfig,
 };
 
 /// `Blip2QFormerConfig`'s default.
@@ -61,9 +61,69 @@ impl TextConfig {
     }
 }
 
+impl VideoFeatures {
+    /// What a run's TOML makes of clips.
+    pub fn from_arch(arch: &user::EncoderConfig) -> Self {
+        match arch.video {
+            user::VideoFeatures::Frames => Self::Frames,
+            user::VideoFeatures::Pooled => Self::Pooled { frames: arch.pooled_frames.get() },
+        }
+    }
+}
+
+impl EncoderConfig {
+    /// Two towers in the place of one. `rescale`: as of [`FusedConfig`].
+    ///
+    /// # Errors
+    ///
+    /// If one of them is no image tower, or they do not see the same patches.
+    pub fn fused(first: Self, second: Self, rescale: [[f32; 2]; 3]) -> Result<Self, String> {
+        let (first, second) = (first.into_vit("the first")?, second.into_vit("the second")?);
+        let fused = Self::Fused(FusedConfig { first, second, rescale });
+        fused.check().map(|()| fused)
+    }
+
+    /// The same with other features of clips.
+    ///
+    /// # Errors
+    ///
+    /// If frames are to be pooled and the encoder is no image tower.
+    pub fn with_video(mut self, video: VideoFeatures) -> Result<Self, String> {
+        match &mut self {
+            Self::Vit(vit) => vit.video = video,
+            Self::Fused(fused) => [&mut fused.first, &mut fused.second].into_iter().for_each(|vit| vit.video = video),
+            _ if video == VideoFeatures::Frames => {}
+            other => {
+                return Err(format!(
+                    "features of frames are pooled of an image tower; the encoder is {}",
+                    other.kind()
+                ));
+            }
+        }
+        Ok(self)
+    }
+
+    fn into_vit(self, which: &str) -> Result<VitConfig, String> {
+        match self {
+            Self::Vit(vit) => Ok(vit),
+            other => Err(format!("two image towers are joined; {which} encoder is {}", other.kind())),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Vit(_) => "an image tower",
+            Self::Fused(_) => "a pair of towers already",
+            Self::QwenVl(_) => "Qwen2-VL's tower",
+            Self::Mllama(_) => "Mllama's tower",
+            Self::Audio(_) => "one of sound",
+        }
+    }
+}
+
 impl ConnectorConfig {
-    /// A connector described in a run's TOML.
-    pub fn from_arch(arch: &user::ConnectorConfig) -> Self {
+    /// A connector described in a run's TOML, between features of width `feature_size` and a decoder.
+    pub fn from_arch(arch: &user::ConnectorConfig, feature_size: usize, text: &TextConfig) -> Self {
         match arch {
             user::ConnectorConfig::Mlp { depth, pixel_shuffle, .. } => Self::Mlp(MlpConfig {
                 depth: depth.get(),
@@ -105,6 +165,112 @@ impl ConnectorConfig {
                     }),
                 }
             }
+            user::ConnectorConfig::CrossAttention { interval, num_latents, resampler_depth, .. } => {
+                let resampler =
+                    |latents: NonZeroUsize| resampler(latents.get(), resampler_depth.get(), feature_size, text);
+                Self::CrossAttention(CrossAttentionConfig {
+                    resampler: num_latents.map(resampler),
+                    ..CrossAttentionConfig::beside(text, interval.get())
+                })
+            }
         }
+    }
+}
+
+impl CrossAttentionConfig {
+    /// Layers before every `interval`-th block of a decoder, with the sizes of its blocks.
+    pub fn beside(text: &TextConfig, interval: usize) -> Self {
+        Self {
+            before_blocks: Self::every(interval, text.num_hidden_layers),
+            hidden_size: text.hidden_size,
+            num_attention_heads: text.num_attention_heads,
+            num_key_value_heads: text.num_key_value_heads,
+            head_dim: text.head_dim,
+            intermediate_size: text.intermediate_size,
+            hidden_act: text.hidden_act,
+            rms_norm_eps: text.rms_norm_eps,
+            resampler: None,
+            unseen: Unseen::Zeroed,
+        }
+    }
+}
+
+/// As wide as the features, as in Flamingo and Idefics, with the decoder's heads.
+fn resampler(num_latents: usize, depth: usize, feature_size: usize, text: &TextConfig) -> PerceiverConfig {
+    PerceiverConfig {
+        num_latents,
+        hidden_size: feature_size,
+        intermediate_size: 4 * feature_size,
+        depth,
+        num_attention_heads: text.num_attention_heads,
+        head_dim: text.head_dim,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tower(family: VisionFamily, image_size: usize, patch_size: usize) -> EncoderConfig {
+        let vision = VisionConfig {
+            family,
+            hidden_size: 8,
+            intermediate_size: 16,
+            num_hidden_layers: 2,
+            num_attention_heads: 2,
+            image_size,
+            patch_size,
+            layer_norm_eps: family.default_eps(),
+            hidden_act: family.default_act(),
+        };
+        EncoderConfig::Vit(VitConfig::new(vision, -1))
+    }
+
+    fn fused(first: EncoderConfig, second: EncoderConfig) -> Result<EncoderConfig, String> {
+        EncoderConfig::fused(first, second, [[1.0, 0.0]; 3])
+    }
+
+    #[test]
+    fn two_towers_see_the_same_patches() {
+        let dinov2 = VisionFamily::Dinov2 { gated_mlp: false, registers: 4 };
+        let siglip = || tower(VisionFamily::Siglip, 224, 14);
+        assert!(fused(siglip(), tower(VisionFamily::Clip, 224, 14)).is_ok());
+        // It was made for 518 pixels and takes any number.
+        assert_eq!(fused(siglip(), tower(dinov2, 518, 14)).map(|fused| fused.features_per_tile()), Ok(256));
+        let error = fused(siglip(), tower(VisionFamily::Clip, 336, 14)).expect_err("another size");
+        assert!(error.contains("224 pixels") && error.contains("336"), "{error}");
+        let error = fused(siglip(), tower(VisionFamily::Clip, 224, 16)).expect_err("another patch");
+        assert!(error.contains("256 features") && error.contains("196"), "{error}");
+        let error = fused(fused(siglip(), siglip()).expect("two"), siglip()).expect_err("three");
+        assert!(error.contains("the first encoder is a pair of towers already"), "{error}");
+    }
+
+    #[test]
+    fn frames_are_pooled_in_both_towers_and_in_no_other_kind_of_encoder() {
+        let towers = || fused(tower(VisionFamily::Clip, 28, 14), tower(VisionFamily::Siglip, 28, 14)).expect("two");
+        let pooled = towers().with_video(VideoFeatures::Pooled { frames: 5 }).expect("image towers");
+        assert_eq!((towers().pooled_frames(), pooled.pooled_frames()), (None, Some(5)));
+    }
+
+    #[test]
+    fn cross_attention_has_the_decoders_sizes_and_its_resampler_the_features_width() {
+        let text = TextConfig { num_hidden_layers: 9, ..TextConfig::class_defaults(TextFamily::Mistral) };
+        let arch = |num_latents: Option<usize>| user::ConnectorConfig::CrossAttention {
+            interval: NonZeroUsize::new(4).expect("not 0"),
+            num_latents: num_latents.and_then(NonZeroUsize::new),
+            resampler_depth: NonZeroUsize::MIN,
+            weights: None,
+        };
+        let ConnectorConfig::CrossAttention(cross) = ConnectorConfig::from_arch(&arch(Some(64)), 24, &text) else {
+            panic!("another connector");
+        };
+        assert_eq!(cross.before_blocks, [3, 7]);
+        assert_eq!([cross.hidden_size, cross.intermediate_size, cross.head_dim], [4096, 14_336, 128]);
+        assert_eq!([cross.num_attention_heads, cross.num_key_value_heads], [32, 8]);
+        let resampler = cross.resampler.expect("asked for");
+        assert_eq!([resampler.num_latents, resampler.hidden_size, resampler.depth], [64, 24, 1]);
+        let plain = ConnectorConfig::from_arch(&arch(None), 24, &text);
+        assert_eq!(plain.to_string(), "cross-attention before blocks [3, 7], to all features");
+        assert!(!plain.has_layers_of(&ConnectorConfig::from_arch(&arch(Some(64)), 24, &text)));
     }
 }

@@ -23,7 +23,8 @@ pub enum ConnectorConfig {
 }
 
 impl ConnectorConfig {
-    /// Whether both have the same layers; activations and biases of an MLP may differ, as between checkpoints.
+    /// Whether both have the same layers; activations and biases of an MLP may differ, as between checkpoints, and what
+    /// cross-attention does to tokens that see nothing.
     pub fn has_layers_of(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Mlp(ours), Self::Mlp(theirs)) => {
@@ -32,6 +33,10 @@ impl ConnectorConfig {
             // An instructed one reads no instruction where there is none.
             (Self::QFormer(ours), Self::QFormer(theirs)) => {
                 *ours == QFormerConfig { instruction: ours.instruction, ..theirs.clone() }
+            }
+            // What layers do to tokens that see nothing is a habit of checkpoints, not a size.
+            (Self::CrossAttention(ours), Self::CrossAttention(theirs)) => {
+                *ours == CrossAttentionConfig { unseen: ours.unseen, ..theirs.clone() }
             }
             _ => self == other,
         }
@@ -56,7 +61,7 @@ impl fmt::Display for ConnectorConfig {
                 write!(f, "a Q-Former of {} layers with {} queries", q.num_hidden_layers, q.num_queries)
             }
             Self::Merger => write!(f, "Qwen2-VL's merger"),
-            Self::CrossAttention(cross) => write!(f, "{} cross-attention layers", cross.num_layers()),
+            Self::CrossAttention(cross) => cross.fmt(f),
             Self::Perceiver(p) => write!(f, "a perceiver of {} layers with {} latents", p.depth, p.num_latents),
         }
     }
@@ -174,6 +179,16 @@ pub enum Unseen {
     Zeroed,
     /// It reads all keys of its row and leaves out the MLP only, as Mllama's checkpoints have learned.
     MllamaAll,
+}
+
+impl fmt::Display for CrossAttentionConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cross-attention before blocks {:?}", self.before_blocks)?;
+        match &self.resampler {
+            Some(perceiver) => write!(f, ", to {} latents of {} layers", perceiver.num_latents, perceiver.depth),
+            None => write!(f, ", to all features"),
+        }
+    }
 }
 
 impl CrossAttentionConfig {

@@ -10,7 +10,6 @@ use super::{
 /// The encoder; `kind` says which.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "one per model")]
 pub enum EncoderConfig {
     /// One vision transformer.
     Vit(VitConfig),
@@ -91,6 +90,11 @@ impl VitConfig {
     pub fn num_features(&self) -> usize {
         self.vision.num_patches() + self.kept_prefix()
     }
+
+    /// As many of a tile of another size, in pixels a side.
+    pub fn features_at(&self, side: usize) -> usize {
+        (side / self.vision.patch_size).pow(2) + self.kept_prefix()
+    }
 }
 
 impl EncoderConfig {
@@ -148,14 +152,21 @@ impl EncoderConfig {
         }
     }
 
+    /// Means of frames that a clip's features begin with, where frames are pooled.
+    pub fn pooled_frames(&self) -> Option<usize> {
+        match self.vit()?.video {
+            VideoFeatures::Pooled { frames } => Some(frames),
+            VideoFeatures::Frames => None,
+        }
+    }
+
     /// Tokens where each feature, or each square of `merge` x `merge` of them, becomes one.
     pub(super) fn tokens(&self, merge: usize) -> MediaTokens {
+        if let Some(frames) = self.pooled_frames() {
+            return MediaTokens::PooledFrames { frames, tile: self.grid(merge) };
+        }
         match self {
-            Self::Vit(VitConfig { video: VideoFeatures::Pooled { frames }, .. }) => {
-                MediaTokens::PooledFrames { frames: *frames, tile: self.grid(merge) }
-            }
-            Self::Vit(_) | Self::Fused(_) => MediaTokens::Grid(self.grid(merge)),
-            Self::QwenVl(_) | Self::Mllama(_) => MediaTokens::Grid(self.grid(merge)),
+            Self::Vit(_) | Self::Fused(_) | Self::QwenVl(_) | Self::Mllama(_) => MediaTokens::Grid(self.grid(merge)),
             Self::Audio(audio) => MediaTokens::Sound {
                 halvings: match audio.family {
                     AudioFamily::Whisper => 1,
@@ -167,9 +178,9 @@ impl EncoderConfig {
 
     /// Where each medium, or each tile of it, has `queries` tokens.
     pub(super) fn query_tokens(&self, queries: usize) -> MediaTokens {
-        match self {
-            Self::Vit(VitConfig { video: VideoFeatures::Pooled { .. }, .. }) => MediaTokens::PerMedium(queries),
-            _ => MediaTokens::PerTile(queries),
+        match self.pooled_frames() {
+            Some(_) => MediaTokens::PerMedium(queries),
+            None => MediaTokens::PerTile(queries),
         }
     }
 

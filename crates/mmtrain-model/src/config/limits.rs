@@ -2,8 +2,8 @@
 //! of sizes fit and nothing absurd is built.
 
 use super::{
-    AudioConfig, ConnectorConfig, EncoderConfig, FusedConfig, MllamaVisionConfig, QwenVlVisionConfig, TextConfig,
-    VideoFeatures, VisionConfig, VlmConfig,
+    AudioConfig, ConnectorConfig, CrossAttentionConfig, EncoderConfig, FusedConfig, MllamaVisionConfig,
+    QwenVlVisionConfig, TextConfig, VideoFeatures, VisionConfig, VlmConfig,
 };
 
 /// Widths, vocabularies and positions.
@@ -22,6 +22,9 @@ impl VisionConfig {
     pub fn check(&self) -> Result<(), String> {
         at_most("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS)?;
         at_most("image_size", self.image_size, MAX_SIDE)?;
+        if self.patch_size == 0 {
+            return Err("`patch_size` is 0".into());
+        }
         for (key, value) in [("hidden_size", self.hidden_size), ("intermediate_size", self.intermediate_size)] {
             at_most(key, value, MAX_SIZE)?;
         }
@@ -42,8 +45,27 @@ impl VlmConfig {
             }
             (ConnectorConfig::Merger, _) => Err("the connector is Qwen2-VL's merger, the encoder another tower".into()),
             (ConnectorConfig::Mlp(mlp), encoder) => check_shuffle(mlp.pixel_shuffle, encoder),
-            _ => Ok(()),
+            (ConnectorConfig::CrossAttention(cross), _) => cross.check(&self.text),
+            (ConnectorConfig::QFormer(_) | ConnectorConfig::Perceiver(_), _) => Ok(()),
         }
+    }
+}
+
+impl CrossAttentionConfig {
+    /// Whether the layers can stand between the blocks of a decoder.
+    fn check(&self, text: &TextConfig) -> Result<(), String> {
+        let (layers, blocks) = (&self.before_blocks, text.num_hidden_layers);
+        if layers.is_empty() {
+            return Err(format!("no cross-attention layer stands among the decoder's {blocks} blocks"));
+        }
+        if !layers.is_sorted_by(|a, b| a < b) || layers.iter().any(|&block| block >= blocks) {
+            return Err(format!("cross-attention before blocks {layers:?} of a decoder of {blocks}"));
+        }
+        let (ours, theirs) = (self.hidden_size, text.hidden_size);
+        if ours == theirs {
+            return Ok(());
+        }
+        Err(format!("cross-attention layers are {ours} wide, the decoder {theirs}"))
     }
 }
 
@@ -83,12 +105,20 @@ impl FusedConfig {
     fn check(&self) -> Result<(), String> {
         let [first, second] = [&self.first, &self.second];
         [first, second].into_iter().try_for_each(|vit| vit.vision.check())?;
-        if first.num_features() != second.num_features() || first.vision.image_size != second.vision.image_size {
-            let sizes = [first, second].map(|vit| (vit.vision.image_size, vit.num_features()));
-            let [(a, b), (c, d)] = sizes;
-            return Err(format!("fused towers see one picture: {a} pixels, {b} features and {c} pixels, {d} features"));
+        let side = first.vision.image_size;
+        let own = second.vision.image_size;
+        if own != side && !second.vision.takes_any_size() {
+            return Err(format!("two towers see one picture: the first takes {side} pixels a side, the second {own}"));
         }
-        Ok(())
+        let [ours, theirs] = [first, second].map(|vit| vit.features_at(side));
+        if ours == theirs {
+            return Ok(());
+        }
+        let [by, at] = [first, second].map(|vit| vit.vision.patch_size);
+        Err(format!(
+            "two towers see the same patches: of {side} pixels a side the first makes {ours} features, in patches of \
+             {by} pixels, the second {theirs}, in patches of {at}"
+        ))
     }
 }
 

@@ -6,7 +6,7 @@ use burn::prelude::*;
 use mmtrain_media::MediaLayout;
 
 use super::input::MediumView;
-use crate::config::{EncoderConfig, VideoFeatures, VitConfig};
+use crate::config::EncoderConfig;
 
 /// Which features belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,12 +28,12 @@ impl FeatureParts {
     /// The parts that an encoder makes of media.
     pub fn of(config: &EncoderConfig, media: &[MediumView<'_>]) -> Self {
         let layouts = media.iter().map(|medium| medium.layout);
-        match config {
-            EncoderConfig::QwenVl(_) => Self::Sequence(layouts.map(|layout| layout.shape()[0]).collect()),
-            EncoderConfig::Vit(VitConfig { video: VideoFeatures::Pooled { frames }, .. }) => {
+        match (config, config.pooled_frames()) {
+            (EncoderConfig::QwenVl(_), _) => Self::Sequence(layouts.map(|layout| layout.shape()[0]).collect()),
+            (_, Some(frames)) => {
                 let is_clip = |layout: &MediaLayout| matches!(layout, MediaLayout::Frames { .. });
                 let media = layouts.map(|layout| (layout.tiles(), is_clip(layout))).collect();
-                Self::Pooled { media, frames: *frames }
+                Self::Pooled { media, frames }
             }
             _ => Self::Tiles,
         }

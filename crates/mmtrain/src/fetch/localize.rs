@@ -27,9 +27,10 @@ pub(crate) fn localize(config: &mut RunConfig) -> anyhow::Result<()> {
 fn weights(config: &mut RunConfig) -> impl Iterator<Item = (&'static str, &mut PathBuf)> {
     let model = &mut config.model;
     let encoder = model.encoder.weights.as_mut().map(|path| ("model.encoder.weights", path));
+    let second = model.encoder.second.as_mut().map(|second| ("model.encoder.second.weights", &mut second.weights));
     let connector = model.connector.weights_mut().map(|path| ("model.connector.weights", path));
     let decoder = model.decoder.weights.as_mut().map(|path| ("model.decoder.weights", path));
-    [encoder, connector, decoder].into_iter().flatten()
+    [encoder, second, connector, decoder].into_iter().flatten()
 }
 
 fn not_there(cache: &Cache, missing: &[(&str, HubName)]) -> Refusal {
