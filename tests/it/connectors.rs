@@ -1,4 +1,6 @@
-//! `model.connector.kind` switches the connector and nothing else needs to change.
+//! `model.connector.kind` switches the connector and nothing else needs to change; `model.encoder.second` adds a tower.
+
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -11,9 +13,28 @@ fn place_with(connector: &str) -> Place {
     place
 }
 
+/// The tiny run with two towers: one from random numbers, and the small CLIP of the parity fixtures.
+fn place_with_two_towers() -> Place {
+    let place = Place::new();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity/clip_vision");
+    for file in ["config.json", "model.safetensors"] {
+        place.write(&format!("second/{file}"), &fs_err::read(fixture.join(file)).expect("a fixture"));
+    }
+    place.write(
+        "other.toml",
+        b"extends = 'tiny.toml'\n\n[model.encoder]\narch.image_size = 28\narch.patch_size = 7\n\
+          second = { weights = 'second' }\n",
+    );
+    place
+}
+
 #[track_caller]
 fn trains_resumes_and_describes(connector: &str, tokens: u64) {
-    let place = place_with(connector);
+    goes_all_the_way(&place_with(connector), tokens);
+}
+
+#[track_caller]
+fn goes_all_the_way(place: &Place, tokens: u64) {
     let plan: Value =
         serde_json::from_str(&place.ok("pretrain --config other.toml --dry-run --json").stdout).expect("JSON");
     assert_eq!(plan["tokens_per_image"], tokens);
@@ -30,6 +51,7 @@ fn trains_resumes_and_describes(connector: &str, tokens: u64) {
 
     place.ok("generate --model whole --image whole/samples/0.jpg --max-new-tokens 4");
     place.ok("eval --model whole --data data --limit 4 --json");
+    place.ok("inspect whole");
     place.ok("pretrain --config other.toml --init whole --run-dir next -q --set train.steps=2");
 }
 
@@ -50,6 +72,80 @@ fn perceiver() {
 #[test]
 fn pixel_shuffle() {
     trains_resumes_and_describes("kind = 'mlp'\ndepth = 3\npixel_shuffle = 2\n", 1);
+}
+
+/// A decoder of three blocks, so that layers stand between some.
+const THREE_BLOCKS: &str = "\n[model.decoder.arch]\nnum_hidden_layers = 3\n";
+
+#[test]
+fn cross_attention() {
+    trains_resumes_and_describes(&format!("kind = 'cross_attention'\ninterval = 1\n{THREE_BLOCKS}"), 1);
+}
+
+#[test]
+fn cross_attention_to_latents() {
+    let connector = "kind = 'cross_attention'\ninterval = 2\nnum_latents = 3\nresampler_depth = 2\n";
+    trains_resumes_and_describes(&format!("{connector}{THREE_BLOCKS}"), 1);
+}
+
+#[test]
+fn cross_attention_learns_beside_frozen_parts() {
+    let place = place_with(&format!("kind = 'cross_attention'\ninterval = 2\n{THREE_BLOCKS}"));
+    let frozen = "--set train.encoder.tuning=frozen --set train.decoder.tuning=frozen --set schedule.kind=constant";
+    place.ok(&format!("pretrain --config other.toml --run-dir whole {frozen} -q"));
+    place.ok(&format!("pretrain --config other.toml --run-dir cut {frozen} -q --set train.steps=4"));
+    place.ok("pretrain --resume cut -q --set train.steps=12");
+    assert!(place.final_state("whole", 12)[..2] == place.final_state("cut", 12)[..2]);
+    let losses = place.losses("whole");
+    // What starts as the identity has moved.
+    assert!(losses.windows(2).any(|pair| pair[0].1 != pair[1].1), "{losses:?}");
+    // Frozen parts lie elsewhere, which makes `inspect` end with 1.
+    let report: Value = serde_json::from_str(&place.run("inspect whole --json --depth 2").stdout).expect("JSON");
+    let tree = report["parts"][1]["tree"].to_string();
+    assert!(tree.contains("layers.*") && tree.contains("projection"), "{tree}");
+    place.fails(
+        "pretrain --config other.toml --init whole --run-dir next --set model.connector.interval=1",
+        2,
+        &["`model.connector` is not the connector of", "cross-attention before blocks [1], to all features"],
+    );
+}
+
+#[test]
+fn two_towers() {
+    goes_all_the_way(&place_with_two_towers(), 16);
+}
+
+#[test]
+fn two_frozen_towers_are_found_again_each_in_its_place() {
+    let place = place_with_two_towers();
+    let frozen = "--set train.encoder.tuning=frozen --set schedule.kind=constant";
+    place.ok(&format!("pretrain --config other.toml --run-dir whole {frozen} -q"));
+    place.ok(&format!("pretrain --config other.toml --run-dir cut {frozen} -q --set train.steps=4"));
+    place.ok("pretrain --resume cut -q --set train.steps=12");
+    assert!(place.final_state("whole", 12)[..2] == place.final_state("cut", 12)[..2]);
+    let weights = place.read("whole/step-00000012/model.safetensors");
+    let tensors = safetensors::SafeTensors::deserialize(&weights).expect("safetensors");
+    assert!(!tensors.names().iter().any(|name| name.starts_with("vision_tower")));
+    place.ok("generate --model whole --image whole/samples/0.jpg --max-new-tokens 4");
+    // A later run finds both through the first one.
+    place.ok(&format!("pretrain --config other.toml --init whole --run-dir next {frozen} -q --set train.steps=1"));
+    place.ok("generate --model next --image whole/samples/0.jpg --max-new-tokens 4");
+    let mut changed = place.read("second/model.safetensors");
+    let end = changed.len();
+    changed[end - 4..].copy_from_slice(&0.25_f32.to_le_bytes());
+    place.write("second/model.safetensors", &changed);
+    let words = ["the weights of the frozen encoder are not those this run was made with"];
+    place.fails("generate --model whole --image whole/samples/0.jpg", 3, &words);
+}
+
+#[test]
+fn towers_that_see_other_patches_are_refused_with_both_numbers() {
+    let place = place_with_two_towers();
+    let words = ["28 pixels", "16 features, in patches of 7", "4, in patches of 14"];
+    place.edit("second/config.json", "\"patch_size\": 7", "\"patch_size\": 14");
+    place.fails("pretrain --config other.toml --dry-run", 2, &words);
+    let missing = ["no weights for `model.encoder.second.weights` at `nowhere`"];
+    place.fails("pretrain --config other.toml --set model.encoder.second.weights=nowhere --dry-run", 3, &missing);
 }
 
 #[test]
