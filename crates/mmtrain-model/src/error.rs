@@ -28,12 +28,14 @@ pub enum ModelError {
         message: String,
     },
     /// The model needs tensors that the checkpoint lacks.
-    #[error("`{path}` lacks {} of the model's tensors: {}", names.len(), preview(names))]
+    #[error("`{path}` lacks {} of the model's tensors: {}{}", names.len(), preview(names), also(mismatches))]
     Missing {
         /// Checkpoint directory.
         path: PathBuf,
         /// Every missing tensor.
         names: Vec<String>,
+        /// Those that are there with another shape, as in [`Shape`](Self::Shape).
+        mismatches: Vec<String>,
     },
     /// Tensors whose shape is not the model's.
     #[error("`{path}`: tensors of another shape: {}", preview(mismatches))]
@@ -42,6 +44,14 @@ pub enum ModelError {
         path: PathBuf,
         /// `name: file [..] model [..]`, one per tensor.
         mismatches: Vec<String>,
+    },
+    /// Weights that are no plain floating-point numbers.
+    #[error("`{path}`: {} tensors of number types that are not supported: {}", names.len(), preview(names))]
+    NumberType {
+        /// Checkpoint directory.
+        path: PathBuf,
+        /// `name: type`, one per tensor.
+        names: Vec<String>,
     },
     /// Weights that are NaN or infinite.
     #[error("`{path}`: NaN or infinity in {} tensors: {}", names.len(), preview(names))]
@@ -94,6 +104,12 @@ impl ModelError {
                 "the sizes in the configuration (hidden_size, vocab, patch_size, …) are not those of the weights"
                     .into(),
             ),
+            Self::NumberType { .. } => Some(
+                "f32, bf16, f16 and f64 are read; f8 and integers are quantised weights: take the checkpoint from which \
+                 they were made"
+                    .into(),
+            ),
+            Self::Safetensors { .. } => Some("fetch the file again, and compare its checksum".into()),
             Self::NotFinite { .. } => {
                 Some("the training that wrote it diverged, or the download is damaged: compare its checksum".into())
             }
@@ -101,13 +117,18 @@ impl ModelError {
                 "the prompt was expanded for other pictures, or the patch and merge sizes are another model's".into(),
             ),
             Self::Device { hint, .. } | Self::Input { hint, .. } => Some(hint.clone()),
-            Self::Config { .. } | Self::Safetensors { .. } | Self::Io(_) => None,
+            Self::Config { .. } | Self::Io(_) => None,
         }
     }
 }
 
+/// What else is wrong with a checkpoint that lacks tensors.
+fn also(mismatches: &[String]) -> String {
+    if mismatches.is_empty() { String::new() } else { format!("; of another shape: {}", preview(mismatches)) }
+}
+
 /// The first few names, and how many more there are.
-fn preview(names: &[String]) -> String {
+pub(crate) fn preview(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let mut shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>();
     if names.len() > SHOWN {

@@ -275,3 +275,30 @@ fn mismatch(medium: &PlacedMedium<'_>, features: usize) -> ModelError {
     let message = format!("a medium of row {row} has {placeholders} placeholders and {features} features");
     ModelError::Placeholders { message }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::read_vlm;
+
+    #[test]
+    fn a_medium_with_too_few_or_too_many_placeholders_is_refused_with_both_numbers() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity/llava");
+        let config = read_vlm(&dir).expect("config");
+        let side = config.encoder.vit().expect("a square tower").vision.image_size as u32;
+        let (layout, features) = (MediaLayout::Square { side }, config.tokens_per_image().expect("squares"));
+        for placeholders in [features - 1, features + 1] {
+            let place = |len: usize| {
+                let spans = &[(3, len)];
+                let medium = PlacedMedium { row: 2, spans, layout: &layout, values: &[], instruction: &[] };
+                Placement::of(&config, &[medium], 100)
+            };
+            assert!(place(features).is_ok());
+            let error = place(placeholders).expect_err("refused");
+            let words = format!("a medium of row 2 has {placeholders} placeholders and {features} features");
+            assert!(error.to_string().contains(&words) && error.hint().is_some(), "{error}");
+        }
+    }
+}

@@ -1,12 +1,19 @@
 //! Weights in safetensors: one file or shards with an index, f32, bf16 or f16.
 //!
 //! Files are read by offset (never mapped, so a file that another process cuts short is an error,
-//! not a crash) after their header has been checked by the `safetensors` crate. Keys are accepted in
+//! not a crash), in chunks, after every number of their header has been checked. Keys are accepted in
 //! every spelling under which these models are published; see [`aliases`].
 
 mod export;
 mod file;
+mod header;
+mod index;
+#[cfg(test)]
+mod mutated;
 mod names;
+#[cfg(test)]
+mod refused;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,7 +21,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::TensorData;
-use serde_json::Value;
+use safetensors::tensor::Dtype;
 
 use crate::config::read_published;
 use crate::encoder::keys;
@@ -24,6 +31,7 @@ use crate::params::{Layout, ParamInfo, Part, assign, infos};
 pub use export::{Export, ExportedFile};
 pub use file::{StoredTensor, StoredType, TensorFile, write_safetensors, write_typed};
 pub use names::Names;
+pub use values::LoadDtype;
 
 /// An opened checkpoint directory.
 #[derive(Debug)]
@@ -50,14 +58,13 @@ impl Checkpoint {
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` lists.
     pub fn open(dir: &Path) -> Result<Self, ModelError> {
         let index_path = dir.join(INDEX);
-        let names = if index_path.is_file() {
-            shard_names(&index_path)?
+        let files = if index_path.is_file() {
+            index::open(&index_path)?
         } else if dir.join(SINGLE).is_file() {
-            vec![SINGLE.to_owned()]
+            vec![TensorFile::open(&dir.join(SINGLE))?]
         } else {
             return Err(ModelError::NoWeights { path: dir.to_owned() });
         };
-        let files = names.iter().map(|name| TensorFile::open(&dir.join(name))).collect::<Result<Vec<_>, _>>()?;
         let index = files
             .iter()
             .enumerate()
@@ -81,6 +88,12 @@ impl Checkpoint {
         self.index.keys().map(String::as_str)
     }
 
+    /// Tensors that none of these parameters is.
+    pub fn unused(&self, infos: &[ParamInfo]) -> Vec<String> {
+        let used = infos.iter().filter_map(|info| self.key_of(info)).collect::<BTreeSet<_>>();
+        self.names().filter(|name| !used.contains(*name)).map(str::to_owned).collect()
+    }
+
     /// The key under which this checkpoint holds a parameter.
     pub fn key_of(&self, info: &ParamInfo) -> Option<String> {
         let published = self.names.as_ref().map(|names| names.candidates(info)).unwrap_or_default();
@@ -92,38 +105,48 @@ impl Checkpoint {
         Some(format!("{:?}", self.files[*self.index.get(key)?].dtype(key)?))
     }
 
-    /// Reads parameters in memory layout. All that is missing, of another shape or not finite is reported at once.
+    /// Reads parameters in memory layout, as f32. All that is missing, of another shape or not finite is reported at once.
     pub fn read_all(&self, infos: &[ParamInfo]) -> Result<BTreeMap<String, Tensor<1>>, ModelError> {
-        let keys = self.check(infos)?;
-        let (mut values, mut not_finite) = (BTreeMap::new(), Vec::new());
-        for (info, key) in infos.iter().zip(keys) {
-            let stored = self.files[self.index[&key]].read(&key)?;
-            if !stored.values.iter().all(|value| value.is_finite()) {
-                not_finite.push(key);
-                continue;
-            }
-            values.insert(info.name.clone(), memory_layout(info, stored.values));
-        }
-        if not_finite.is_empty() {
-            return Ok(values);
-        }
-        Err(ModelError::NotFinite { path: self.dir.clone(), names: not_finite })
+        let mut reading = Reading::new(self, infos, LoadDtype::F32)?;
+        let values = infos.iter().filter_map(|info| Some((info.name.clone(), reading.next(info)?))).collect();
+        reading.finish()?;
+        Ok(values)
     }
 
-    /// Fills a module of one part.
+    /// Fills a module of one part, as f32.
     pub fn fill<M: Module>(&self, module: M, part: Part) -> Result<M, ModelError> {
-        let mut values = self.read_all(&infos(&module, part))?;
-        Ok(assign(module, part, &mut |info| values.remove(&info.name)))
+        self.fill_as(module, part, LoadDtype::F32)
+    }
+
+    /// Fills a module of one part, tensor by tensor: beside those that are there already, one is on the host.
+    pub fn fill_as<M: Module>(&self, module: M, part: Part, dtype: LoadDtype) -> Result<M, ModelError> {
+        let mut reading = Reading::new(self, &infos(&module, part), dtype)?;
+        let module = assign(module, part, &mut |info| reading.next(info));
+        reading.finish()?;
+        Ok(module)
+    }
+
+    /// Memory that parameters will take. Those that the files lack are taken for f32. Reads no tensor.
+    pub fn bytes(&self, infos: &[ParamInfo], dtype: LoadDtype) -> u64 {
+        let size = |info: &ParamInfo| {
+            let stored = self.key_of(info).and_then(|key| self.files[*self.index.get(&key)?].dtype(&key));
+            let is_half = matches!(stored, Some(Dtype::BF16 | Dtype::F16));
+            if is_half && kept_dtype(info, dtype) == LoadDtype::AsStored { 2 } else { 4 }
+        };
+        infos.iter().map(|info| info.elements() as u64 * size(info)).sum()
     }
 
     /// The keys of parameters, in their order; all that is missing or of another shape is reported at once. Reads no tensor.
     pub fn check(&self, infos: &[ParamInfo]) -> Result<Vec<String>, ModelError> {
-        let Coverage { keys, missing, other_shape } = self.coverage(infos);
+        let Coverage { keys, missing, other_shape, not_float } = self.coverage(infos);
         if !missing.is_empty() {
-            return Err(ModelError::Missing { path: self.dir.clone(), names: missing });
+            return Err(ModelError::Missing { path: self.dir.clone(), names: missing, mismatches: other_shape });
         }
         if !other_shape.is_empty() {
             return Err(ModelError::Shape { path: self.dir.clone(), mismatches: other_shape });
+        }
+        if !not_float.is_empty() {
+            return Err(ModelError::NumberType { path: self.dir.clone(), names: not_float });
         }
         Ok(keys)
     }
@@ -139,6 +162,10 @@ impl Checkpoint {
             let shape = self.files[self.index[&key]].shape(&key).unwrap_or_default();
             if !same_shape(&shape, info) {
                 coverage.other_shape.push(format!("{key}: file {shape:?}, model {:?}", info.file_shape()));
+            }
+            let dtype = self.files[self.index[&key]].dtype(&key);
+            if let Some(dtype) = dtype.filter(|dtype| !FLOATS.contains(dtype)) {
+                coverage.not_float.push(format!("{key}: {dtype:?}"));
             }
             coverage.keys.push(key);
         }
@@ -161,18 +188,60 @@ pub struct Coverage {
     pub missing: Vec<String>,
     /// `key: file [..], model [..]` of those with another shape.
     pub other_shape: Vec<String>,
+    /// `key: dtype` of those that are no plain floating-point numbers.
+    pub not_float: Vec<String>,
 }
 
-fn shard_names(index_path: &Path) -> Result<Vec<String>, ModelError> {
-    let bad = |message: String| ModelError::Safetensors { path: index_path.to_owned(), message };
-    let json: Value = serde_json::from_str(&fs_err::read_to_string(index_path)?)
-        .map_err(|error| bad(format!("not JSON: {error}")))?;
-    let map = json.get("weight_map").and_then(Value::as_object).ok_or_else(|| bad("no `weight_map`".into()))?;
-    let names = map.values().filter_map(Value::as_str).collect::<BTreeSet<_>>();
-    if let Some(name) = names.iter().find(|name| name.contains(['/', '\\'])) {
-        return Err(bad(format!("shard name `{name}` holds a path")));
+/// Number types that parameters may have.
+const FLOATS: [Dtype; 4] = [Dtype::F32, Dtype::BF16, Dtype::F16, Dtype::F64];
+
+/// Parameters on their way into memory, one after the other.
+struct Reading<'a> {
+    checkpoint: &'a Checkpoint,
+    /// Parameter to key.
+    keys: BTreeMap<String, String>,
+    dtype: LoadDtype,
+    not_finite: Vec<String>,
+    failed: Option<ModelError>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(checkpoint: &'a Checkpoint, infos: &[ParamInfo], dtype: LoadDtype) -> Result<Self, ModelError> {
+        let keys = checkpoint.check(infos)?;
+        let keys = infos.iter().map(|info| info.name.clone()).zip(keys).collect();
+        Ok(Self { checkpoint, keys, dtype, not_finite: Vec::new(), failed: None })
     }
-    Ok(names.into_iter().map(str::to_owned).collect())
+
+    /// None from the first error on, and for what is not finite. `[elements]`
+    fn next(&mut self, info: &ParamInfo) -> Option<Tensor<1>> {
+        let key = self.keys.get(&info.name).filter(|_| self.failed.is_none())?;
+        let layout = match (info.layout, info.shape.as_slice()) {
+            (Layout::Transposed, &[input, _]) => values::Layout::Transposed { row: input },
+            _ => values::Layout::AsStored,
+        };
+        let file = &self.checkpoint.files[self.checkpoint.index[key]];
+        match file.read_values(key, layout, kept_dtype(info, self.dtype)) {
+            Ok((values, true)) => return Some(values.into_tensor()),
+            Ok((_, false)) => self.not_finite.push(key.clone()),
+            Err(error) => self.failed = Some(error),
+        }
+        None
+    }
+
+    fn finish(self) -> Result<(), ModelError> {
+        match (self.failed, self.not_finite) {
+            (Some(error), _) => Err(error),
+            (None, names) if !names.is_empty() => {
+                Err(ModelError::NotFinite { path: self.checkpoint.dir.clone(), names })
+            }
+            (None, _) => Ok(()),
+        }
+    }
+}
+
+/// Norms and biases are small, and f32 always.
+fn kept_dtype(info: &ParamInfo, dtype: LoadDtype) -> LoadDtype {
+    if info.shape.len() < 2 { LoadDtype::F32 } else { dtype }
 }
 
 /// A patch embedding may be stored as a kernel or flat: the first axis and the element count decide.

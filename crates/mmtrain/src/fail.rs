@@ -86,6 +86,7 @@ fn model_code(error: &ModelError) -> u8 {
         ModelError::NoWeights { .. }
         | ModelError::Safetensors { .. }
         | ModelError::Missing { .. }
+        | ModelError::NumberType { .. }
         | ModelError::NotFinite { .. }
         | ModelError::Input { .. }
         | ModelError::Io(_) => 3,

@@ -2,25 +2,25 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
 use fs_err::File;
-use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
+use super::header::{self, Entry};
+use super::values::{self, Layout, LoadDtype, Place, Values};
 use crate::error::ModelError;
 
 /// Headers above this are refused: the format's own limit.
-const MAX_HEADER_BYTES: u64 = 100_000_000;
+pub(super) const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 /// A checked header and the file behind it.
 #[derive(Debug)]
 pub struct TensorFile {
     path: PathBuf,
     file: File,
-    tensors: BTreeMap<String, TensorInfo>,
+    tensors: BTreeMap<String, Entry>,
     data_start: u64,
 }
 
@@ -37,8 +37,12 @@ impl TensorFile {
     /// Opens a file and checks header and length.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let bad = |message: String| ModelError::Safetensors { path: path.to_owned(), message };
+        let metadata = fs_err::metadata(path)?;
+        if !metadata.is_file() {
+            return Err(bad("is no file".into()));
+        }
         let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
+        let length = metadata.len();
         let mut size = [0_u8; 8];
         file.read_exact(&mut size).map_err(|_| bad(format!("{length} bytes are too few for a safetensors file")))?;
         let header_bytes = u64::from_le_bytes(size);
@@ -49,14 +53,7 @@ impl TensorFile {
         }
         let mut header = vec![0_u8; header_bytes as usize];
         file.read_exact(&mut header)?;
-        let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| bad(format!("header: {error}")))?;
-        let (promised, held) = (metadata.data_len() as u64, length - 8 - header_bytes);
-        if promised != held {
-            return Err(bad(format!("the header promises {promised} bytes of tensors, the file holds {held}")));
-        }
-        let names = metadata.offset_keys();
-        let tensors =
-            names.into_iter().filter_map(|name| Some((name.clone(), metadata.info(&name)?.clone()))).collect();
+        let tensors = header::parse(&header, length - 8 - header_bytes).map_err(bad)?;
         Ok(Self { path: path.to_owned(), file, tensors, data_start: 8 + header_bytes })
     }
 
@@ -67,45 +64,36 @@ impl TensorFile {
 
     /// Shape of one tensor.
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        self.tensors.get(name).map(|info| info.shape.clone())
+        self.tensors.get(name).map(|entry| entry.shape.clone())
     }
 
     /// Number type of one tensor.
     pub fn dtype(&self, name: &str) -> Option<Dtype> {
-        self.tensors.get(name).map(|info| info.dtype)
+        self.tensors.get(name).map(|entry| entry.dtype)
     }
 
     /// Reads one tensor.
     pub fn read(&self, name: &str) -> Result<StoredTensor, ModelError> {
-        let bad = |message: String| ModelError::Safetensors { path: self.path.clone(), message };
-        let info = self.tensors.get(name).ok_or_else(|| bad(format!("no tensor `{name}`")))?;
-        let (start, end) = info.data_offsets;
-        let mut bytes = vec![0_u8; end - start];
-        self.file
-            .file()
-            .read_exact_at(&mut bytes, self.data_start + start as u64)
-            .map_err(|error| bad(format!("tensor `{name}`: {error}")))?;
-        let values = widen(info.dtype, &bytes)
-            .ok_or_else(|| bad(format!("tensor `{name}` is {:?}, which is not supported", info.dtype)))?;
-        Ok(StoredTensor { shape: info.shape.clone(), values })
+        let shape = self.shape(name).unwrap_or_default();
+        let (values, _) = self.read_values(name, Layout::AsStored, LoadDtype::F32)?;
+        Ok(StoredTensor { shape, values: values.into_f32() })
     }
-}
 
-/// Little-endian bytes to f32.
-fn widen(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
-    fn each<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-        bytes.as_chunks::<N>().0.iter().map(|chunk| value(*chunk)).collect()
+    /// Reads one tensor chunk by chunk to where it is going to stay; says whether all values are finite.
+    pub(super) fn read_values(
+        &self,
+        name: &str,
+        layout: Layout,
+        dtype: LoadDtype,
+    ) -> Result<(Values, bool), ModelError> {
+        let bad = |message: String| ModelError::Safetensors { path: self.path.clone(), message };
+        let entry = self.tensors.get(name).ok_or_else(|| bad(format!("no tensor `{name}`")))?;
+        let place =
+            Place { file: self.file.file(), start: self.data_start + entry.start, bytes: entry.end - entry.start };
+        values::read(&place, entry.dtype, layout, dtype)
+            .map_err(|error| bad(format!("tensor `{name}`: {error}")))?
+            .ok_or_else(|| bad(format!("tensor `{name}` is {:?}, which is not supported", entry.dtype)))
     }
-    Some(match dtype {
-        Dtype::F32 => each(bytes, f32::from_le_bytes),
-        Dtype::BF16 => each(bytes, |b| bf16::from_le_bytes(b).to_f32()),
-        Dtype::F16 => each(bytes, |b| f16::from_le_bytes(b).to_f32()),
-        Dtype::F64 => each(bytes, |b| f64::from_le_bytes(b) as f32),
-        Dtype::I64 => each(bytes, |b| i64::from_le_bytes(b) as f32),
-        Dtype::I32 => each(bytes, |b| i32::from_le_bytes(b) as f32),
-        Dtype::BOOL | Dtype::U8 => each(bytes, |[b]: [u8; 1]| f32::from(b)),
-        _ => return None,
-    })
 }
 
 /// How numbers are written.
