@@ -90,6 +90,17 @@ impl Connector {
         }
     }
 
+    /// What makes tokens or memories, without the layers that run between the decoder's blocks.
+    #[must_use]
+    pub fn without_layers(&self) -> Self {
+        match self {
+            Self::CrossAttention(cross) => {
+                Self::CrossAttention(CrossAttentionConnector { layers: Vec::new(), ..cross.clone() })
+            }
+            other => other.clone(),
+        }
+    }
+
     /// LLaVA-NeXT's, with a newline behind each row of features.
     fn with_newline(self, hidden: usize, device: &Device) -> Self {
         match self {

@@ -12,12 +12,16 @@ mod cache;
 mod context;
 pub mod positions;
 
+use std::ops::Range;
+
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, RmsNorm, RmsNormConfig};
 use burn::prelude::*;
+use burn::tensor::DType;
 
 use crate::attention::{attention, merge_heads, split_heads};
 use crate::config::{Activation, TextConfig};
 use crate::encoder::linear;
+use crate::precision::{computing, matmul_by_columns};
 
 pub use cache::{KvCache, LayerCache};
 pub use context::DecoderContext;
@@ -102,11 +106,11 @@ impl Decoder {
     /// Token embeddings. `[tokens]` to `[tokens, hidden]`
     ///
     /// A placeholder's row is overwritten by a feature, so its id may lie behind the table, as where
-    /// `<image>` was added to the tokenizer of a text-only checkpoint.
+    /// `<image>` was added to the tokenizer of a text-only checkpoint. The rows are f32, whatever the table is.
     pub fn embed(&self, ids: Tensor<1, Int>) -> Tensor<2> {
         let table = self.model.embed_tokens.weight.val();
         let last = table.dims()[0] as i64 - 1;
-        table.select(0, ids.clamp(0, last))
+        table.select(0, ids.clamp(0, last)).cast(DType::F32)
     }
 
     /// Runs all blocks, without the final norm.
@@ -115,14 +119,14 @@ impl Decoder {
     ///
     /// - `x`: `[batch, seq, hidden]`; returns the same
     pub fn blocks(&self, x: Tensor<3>, context: &DecoderContext) -> Tensor<3> {
-        self.model.layers.iter().fold(x, |x, block| block.forward(x, context))
+        self.model.layers.iter().fold(x, |x, block| computing(block, x.dtype()).forward(x, context))
     }
 
     /// Runs all blocks for new tokens, reading and extending the cache.
     pub fn blocks_cached(&self, x: Tensor<3>, context: &DecoderContext, cache: &mut KvCache) -> Tensor<3> {
         let seq = x.dims()[1];
         let layers = self.model.layers.iter().zip(cache.layers_mut());
-        let x = layers.fold(x, |x, (block, layer)| block.forward_cached(x, context, layer));
+        let x = layers.fold(x, |x, (block, layer)| computing(block, x.dtype()).forward_cached(x, context, layer));
         cache.advance(seq);
         x
     }
@@ -135,9 +139,23 @@ impl Decoder {
         }
     }
 
+    /// Columns of the output projection, laid out as all of it. `[hidden, tokens]`
+    fn head_columns(&self, tokens: Range<usize>, dtype: DType) -> Tensor<2> {
+        match &self.lm_head {
+            Some(head) => head.weight.val().slice_dim(1, tokens).cast(dtype),
+            None => self.model.embed_tokens.weight.val().slice_dim(0, tokens).cast(dtype).transpose(),
+        }
+    }
+
     /// Final norm and output projection. `[rows, hidden]` to `[rows, vocab]`
     pub fn logits(&self, rows: Tensor<2>) -> Tensor<2> {
-        self.model.norm.forward(rows).matmul(self.head_weight())
+        let (rows, weight) = (self.model.norm.forward(rows), self.head_weight());
+        let dtype = rows.dtype();
+        if weight.dtype().size() < dtype.size() {
+            let count = weight.dims()[1];
+            return matmul_by_columns(&rows, count, |tokens| self.head_columns(tokens, dtype));
+        }
+        rows.matmul(weight.cast(dtype))
     }
 }
 

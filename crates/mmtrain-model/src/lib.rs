@@ -7,7 +7,7 @@
 //! - [`vlm`]: the three parts as one model; [`media`]: what stands where in a batch
 //! - [`attention`], [`rope`]: what encoder and decoder share
 //! - [`params`]: parameters by their `transformers` names
-//! - [`weights`]: safetensors in and out
+//! - [`weights`]: safetensors in and out; [`precision`]: number types of parameters
 //! - [`init`]: random weights, a pure function of seed and parameter name
 //! - [`device`]: CPU or GPU, chosen at run time
 
@@ -26,6 +26,7 @@ pub mod device;
 pub mod error;
 pub mod init;
 pub mod params;
+pub mod precision;
 pub mod weights;
 
 pub use error::ModelError;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use burn::prelude::*;
+use burn::tensor::DType;
 
 use crate::attention::Mask;
 use crate::config::VlmConfig;
@@ -13,7 +14,8 @@ use crate::error::ModelError;
 use crate::init::init_param;
 use crate::media::{Arrangement, BatchView, PlacedMedium, Placement};
 use crate::params::{NamedParam, ParamInfo, Part, assign, find, infos, named};
-use crate::weights::Checkpoint;
+use crate::precision::computing;
+use crate::weights::{Checkpoint, LoadDtype};
 
 /// A multimodal language model. Its tensors live on a plain device; who trains it puts leaves on a tape.
 #[derive(Debug, Clone)]
@@ -55,20 +57,32 @@ impl Vlm {
         self.assign(part, &mut |info| Some(init_param(info, seed, layers)))
     }
 
-    /// Fills one part from a checkpoint; every tensor must be there with the right shape.
+    /// Fills one part from a checkpoint, as f32; every tensor must be there with the right shape.
     pub fn loaded(self, part: Part, checkpoint: &Checkpoint) -> Result<Self, ModelError> {
+        self.loaded_as(part, checkpoint, LoadDtype::F32)
+    }
+
+    /// As [`loaded`](Self::loaded), f32 or as the files have it.
+    pub fn loaded_as(self, part: Part, checkpoint: &Checkpoint, dtype: LoadDtype) -> Result<Self, ModelError> {
         Ok(match part {
-            Part::Encoder => Self { encoder: checkpoint.fill(self.encoder, part)?, ..self },
-            Part::Connector => Self { connector: checkpoint.fill(self.connector, part)?, ..self },
-            Part::Decoder => Self { decoder: checkpoint.fill(self.decoder, part)?, ..self },
+            Part::Encoder => Self { encoder: checkpoint.fill_as(self.encoder, part, dtype)?, ..self },
+            Part::Connector => Self { connector: checkpoint.fill_as(self.connector, part, dtype)?, ..self },
+            Part::Decoder => Self { decoder: checkpoint.fill_as(self.decoder, part, dtype)?, ..self },
         })
     }
 
-    /// A complete Hugging Face directory.
+    /// A complete Hugging Face directory, as f32.
     pub fn from_pretrained(dir: &Path, device: &Device) -> Result<Self, ModelError> {
+        Self::from_pretrained_as(dir, LoadDtype::F32, device)
+    }
+
+    /// As [`from_pretrained`](Self::from_pretrained), f32 or as the files have it.
+    pub fn from_pretrained_as(dir: &Path, dtype: LoadDtype, device: &Device) -> Result<Self, ModelError> {
         let config = crate::config::read_vlm(dir)?;
         let checkpoint = Checkpoint::open(dir)?;
-        Part::ALL.iter().try_fold(Self::zeros(&config, device), |model, &part| model.loaded(part, &checkpoint))
+        Part::ALL
+            .iter()
+            .try_fold(Self::zeros(&config, device), |model, &part| model.loaded_as(part, &checkpoint, dtype))
     }
 
     /// Names and shapes of one part's parameters, in the order of [`params`](Self::params); allocates nothing.
@@ -125,7 +139,8 @@ impl Vlm {
         let views = batch.media.iter().map(PlacedMedium::view).collect::<Vec<_>>();
         let inputs = self.encoder.inputs(&self.config.encoder, &views, &self.device())?;
         let arrangement = Arrangement::of(&self.config, batch, &self.device())?;
-        let rows = self.connector.forward(self.encoder.forward(&inputs), &arrangement);
+        let features = self.encoder.forward(&inputs);
+        let rows = computing(&self.connector.without_layers(), DType::F32).forward(features, &arrangement);
         Ok(Some(match arrangement.places {
             Some(places) => Bridge::Memory { rows, places },
             None => Bridge::Tokens(rows.squeeze_dim(0)),
@@ -181,6 +196,7 @@ impl Vlm {
     }
 
     /// Runs all blocks, without the final norm, and cross-attention layers between them. With a cache for new tokens only.
+    /// What was loaded as stored is widened to f32 block by block.
     ///
     /// # Shapes
     ///
@@ -189,11 +205,14 @@ impl Vlm {
         let DecoderInput { embeds: mut x, context, reading, seen } = input;
         let seq = x.dims()[1];
         let read = |index: usize, x| match (self.layer_before(index), &reading, &seen) {
-            (Some((layer, cross)), Some(reading), Some(seen)) => cross.forward_cached(x, reading.of_layer(layer), seen),
+            (Some((layer, cross)), Some(reading), Some(seen)) => {
+                computing(cross, DType::F32).forward_cached(x, reading.of_layer(layer), seen)
+            }
             _ => x,
         };
         for (index, block) in self.decoder.model.layers.iter().enumerate() {
             x = read(index, x);
+            let block = computing(block, DType::F32);
             x = match cache.as_deref_mut() {
                 Some(cache) => block.forward_cached(x, &context, cache.layer_mut(index)),
                 None => block.forward(x, &context),

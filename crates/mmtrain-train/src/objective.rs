@@ -11,10 +11,11 @@ use burn::tensor::{DType, TensorData};
 use mmtrain_data::HostBatch;
 use mmtrain_model::decoder::Decoder;
 use mmtrain_model::params::{FlatTensors, Part, leaves};
+use mmtrain_model::precision::computing;
 use mmtrain_text::IGNORE_INDEX;
 
 use crate::driver::Plan;
-use crate::tape::{Place, collect, computing};
+use crate::tape::{Place, collect};
 
 /// The supervised positions of a batch: where the hidden states are, and what they must predict.
 #[derive(Debug, Clone, Default)]

@@ -4,10 +4,11 @@
 //! turn in the backward pass comes, or only its input, and runs once more then. A frozen stretch
 //! whose input needs no gradient never builds a graph. See `docs/decisions/0002-block-wise-backward.md`.
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::{DType, Gradients};
 use mmtrain_model::params::{FlatTensors, Part, leaves, take_gradients};
+use mmtrain_model::precision::computing;
 
 /// Where a stretch's parameters are named, and whether they are trained.
 #[derive(Debug, Clone)]
@@ -178,20 +179,4 @@ pub fn collect<M: Module>(leaf: &M, place: &Place, tape: &mut Gradients, gradien
     if place.trained {
         take_gradients(leaf, place.part, &place.scope, tape, gradients);
     }
-}
-
-/// The module with its parameters cast to the type in which it computes.
-///
-/// A cast is recorded, so gradients arrive in f32 at the leaves it was made from.
-pub fn computing<M: Module>(module: &M, dtype: DType) -> M {
-    struct Cast(DType);
-    impl ModuleMapper for Cast {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            param.map(|tensor| tensor.cast(self.0))
-        }
-    }
-    if dtype == DType::F32 {
-        return module.clone();
-    }
-    module.clone().map(&mut Cast(dtype))
 }

@@ -17,6 +17,8 @@ mod language;
 mod media;
 mod recorded;
 mod report;
+#[cfg(test)]
+mod stored;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use burn::prelude::*;
+use mmtrain_model::weights::LoadDtype;
 
 use crate::fail::Refusal;
 use recorded::Recorded;
@@ -49,9 +52,21 @@ pub(crate) enum Computed {
     Ids(Vec<Vec<u32>>),
 }
 
-/// Compares the checkpoint in `dir` with what is recorded in `io`, or in `io.safetensors` beside it.
+/// As [`run_as`], with f32.
+#[cfg(test)]
 pub(crate) fn run(dir: &Path, io: Option<&Path>, atol: Option<f32>) -> anyhow::Result<ParityReport> {
-    let subject = Subject::load(dir)?;
+    run_as(dir, io, atol, LoadDtype::F32)
+}
+
+/// Compares the checkpoint in `dir` with what is recorded in `io`, or in `io.safetensors` beside it. Gradients are compared
+/// for f32 alone.
+pub(crate) fn run_as(
+    dir: &Path,
+    io: Option<&Path>,
+    atol: Option<f32>,
+    dtype: LoadDtype,
+) -> anyhow::Result<ParityReport> {
+    let subject = Subject::load(dir, dtype)?;
     let recorded = Recorded::open(&io.map_or_else(|| dir.join("io.safetensors"), Path::to_owned))?;
     let tolerance = match atol {
         Some(atol) if atol.is_finite() && atol >= 0.0 => atol,
@@ -73,7 +88,7 @@ pub(crate) fn run(dir: &Path, io: Option<&Path>, atol: Option<f32>) -> anyhow::R
         }
     }
     let gradient_file = dir.join("grads").join("model.safetensors");
-    if gradient_file.is_file() {
+    if dtype == LoadDtype::F32 && gradient_file.is_file() {
         report.gradients = Some(gradients::check(&subject, &recorded, &gradient_file)?);
     }
     if report.is_empty() {

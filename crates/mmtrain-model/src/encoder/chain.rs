@@ -7,6 +7,7 @@
 //! A tower of its own makes one chain, two fused towers make two.
 
 use burn::prelude::*;
+use burn::tensor::DType;
 
 use super::mllama::{MllamaContext, MllamaStep, MllamaVision};
 use super::packed::Packed;
@@ -14,6 +15,7 @@ use super::qwen_vl::{QwenVlBlock, QwenVlVision};
 use super::whisper::{AudioBlock, AudioEncoder};
 use super::{Encoder, PatchMask, Vit, VitBlock};
 use crate::attention::Mask;
+use crate::precision::computing;
 
 /// One stretch: a module, and its path from the encoder.
 #[derive(Debug, Clone)]
@@ -129,7 +131,7 @@ impl Encoder {
         }
     }
 
-    /// Runs everything: the features of each chain side by side.
+    /// Runs everything in f32: the features of each chain side by side.
     ///
     /// # Shapes
     ///
@@ -137,7 +139,8 @@ impl Encoder {
     pub fn forward(&self, inputs: &[ChainInput]) -> Tensor<3> {
         let run = |(stretches, input): (Vec<Stretch>, &ChainInput)| {
             let stretches = stretches.iter();
-            stretches.fold(input.values.clone(), |x, stretch| stretch.net.forward(x, &input.context))
+            let run = |x: Tensor<3>, stretch: &Stretch| computing(&stretch.net, DType::F32).forward(x, &input.context);
+            stretches.fold(input.values.clone(), run)
         };
         side_by_side(self.chains().into_iter().zip(inputs).map(run).collect())
     }

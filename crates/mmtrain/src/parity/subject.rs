@@ -8,7 +8,7 @@ use mmtrain_model::config::{
     VisionFamily, VitConfig, VlmConfig, read_text,
 };
 use mmtrain_model::params::Part;
-use mmtrain_model::weights::Checkpoint;
+use mmtrain_model::weights::{Checkpoint, LoadDtype};
 use mmtrain_model::{ModelError, Vlm};
 use serde_json::Value;
 
@@ -32,8 +32,8 @@ pub(super) struct Model {
 }
 
 impl Subject {
-    /// Reads `config.json` and the weights.
-    pub(super) fn load(dir: &Path) -> anyhow::Result<Self> {
+    /// Reads `config.json` and the weights. Towers alone are f32 always.
+    pub(super) fn load(dir: &Path, dtype: LoadDtype) -> anyhow::Result<Self> {
         let kind = model_type(dir)?;
         let device = Device::flex();
         if let Some(tower) = Tower::load(dir, &kind, &device)? {
@@ -42,11 +42,11 @@ impl Subject {
         match kind.as_str() {
             decoder if TextFamily::from_model_type(decoder).is_some() => {
                 let vlm = Vlm::zeros(&with_stand_in_tower(read_text(dir)?), &device);
-                let vlm = vlm.loaded(Part::Decoder, &Checkpoint::open(dir)?)?;
+                let vlm = vlm.loaded_as(Part::Decoder, &Checkpoint::open(dir)?, dtype)?;
                 Ok(Self::Model(Box::new(Model { vlm, has_tower: false, kind })))
             }
             whole if MODEL_TYPES.contains(&whole) => {
-                let vlm = Vlm::from_pretrained(dir, &device)?;
+                let vlm = Vlm::from_pretrained_as(dir, dtype, &device)?;
                 Ok(Self::Model(Box::new(Model { vlm, has_tower: true, kind })))
             }
             other => Err(unsupported(dir, &format!("`model_type` \"{other}\" is not supported")).into()),
