@@ -1,6 +1,7 @@
 //! End to end, through the binary.
 
 mod bad_input;
+mod bad_weights;
 mod commands;
 mod configs;
 mod connectors;

@@ -292,7 +292,8 @@ mod tests {
         for placeholders in [features - 1, features + 1] {
             let place = |len: usize| {
                 let spans = &[(3, len)];
-                let medium = PlacedMedium { row: 2, spans, layout: &layout, values: &[], instruction: &[] };
+                let medium =
+                    PlacedMedium { row: 2, spans, layout: &layout, values: &[], instruction: &[], group_seconds: 1.0 };
                 Placement::of(&config, &[medium], 100)
             };
             assert!(place(features).is_ok());

@@ -67,7 +67,7 @@ pub struct MemoryEstimate {
 impl MemoryEstimate {
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.weights + self.gradients + self.optimizer + self.activations + self.head
+        sum([self.weights, self.gradients, self.optimizer, self.activations, self.head])
     }
 }
 
@@ -94,10 +94,10 @@ pub fn keep_plan(
         Recompute::All => KeepPlan { encoder: 0, decoder: 0 },
         Recompute::Auto => {
             let ranks = shape.ranks as u64;
-            let decoder_block = ranks * decoder_block_bytes(&config.text, shape);
+            let decoder_block = decoder_block_bytes(&config.text, shape).saturating_mul(ranks);
             let decoder = all.decoder.min((budget / decoder_block.max(1)) as usize);
             let left = budget - decoder as u64 * decoder_block;
-            let encoder_block = ranks * encoder_block_bytes(&config.encoder, shape);
+            let encoder_block = encoder_block_bytes(&config.encoder, shape).saturating_mul(ranks);
             let encoder = if trained.encoder { all.encoder.min((left / encoder_block.max(1)) as usize) } else { 0 };
             KeepPlan { encoder, decoder }
         }
@@ -106,43 +106,54 @@ pub fn keep_plan(
 
 /// Sums up a run's memory. Activation counts are tensors that the tape holds per block.
 pub fn estimate(model: &Vlm, trained: Trained, shape: MicroShape, keep: KeepPlan, chunk_rows: usize) -> MemoryEstimate {
-    let elements = |part: Part| model.infos(part).iter().map(|info| info.elements() as u64).sum::<u64>();
-    let all = Part::ALL.iter().map(|&part| elements(part)).sum::<u64>();
-    let tuned = Part::ALL.iter().filter(|&&part| trained.part(part)).map(|&part| elements(part)).sum::<u64>();
+    let elements = |part: &Part| sum(model.infos(*part).iter().map(|info| info.elements() as u64));
+    let all = sum(Part::ALL.iter().map(elements));
+    let tuned = sum(Part::ALL.iter().filter(|&&part| trained.part(part)).map(elements));
     let (config, ranks) = (&model.config, shape.ranks as u64);
-    let inputs = (shape.batch * shape.seq * config.text.hidden_size * config.text.num_hidden_layers) as u64
-        + encoder_input_elements(&config.encoder, shape);
-    let graphs = keep.decoder.max(1) as u64 * decoder_block_bytes(&config.text, shape)
-        + keep.encoder.max(usize::from(trained.encoder)) as u64 * encoder_block_bytes(&config.encoder, shape);
-    let rows = chunk_rows.min(shape.batch * shape.seq) as u64;
+    let inputs = product([shape.batch, shape.seq, config.text.hidden_size, config.text.num_hidden_layers]);
+    let inputs = inputs.saturating_add(encoder_input_elements(&config.encoder, shape));
+    let decoder_graphs = (keep.decoder.max(1) as u64).saturating_mul(decoder_block_bytes(&config.text, shape));
+    let encoder_kept = keep.encoder.max(usize::from(trained.encoder)) as u64;
+    let encoder_graphs = encoder_kept.saturating_mul(encoder_block_bytes(&config.encoder, shape));
+    let activations = sum([inputs.saturating_mul(F32), decoder_graphs, encoder_graphs]);
+    let rows = chunk_rows.min(shape.batch * shape.seq);
     MemoryEstimate {
-        weights: all * F32,
-        gradients: tuned * F32 * ranks,
-        optimizer: 2 * tuned * F32,
-        activations: ranks * (inputs * F32 + graphs),
-        head: ranks * 4 * rows * config.text.vocab_size as u64 * F32,
+        weights: all.saturating_mul(F32),
+        gradients: tuned.saturating_mul(F32).saturating_mul(ranks),
+        optimizer: tuned.saturating_mul(2 * F32),
+        activations: activations.saturating_mul(ranks),
+        head: product([shape.ranks, 4, rows, config.text.vocab_size]).saturating_mul(F32),
     }
+}
+
+/// Sizes come from files that nobody vouches for: what is too much stays too much.
+fn sum(numbers: impl IntoIterator<Item = u64>) -> u64 {
+    numbers.into_iter().fold(0, u64::saturating_add)
+}
+
+/// As [`sum`].
+fn product<const N: usize>(numbers: [usize; N]) -> u64 {
+    numbers.into_iter().fold(1, |product, number| product.saturating_mul(number as u64))
 }
 
 /// What the tape of one decoder block holds: about 14 tensors of the stream's width, 5 of the MLP's
 /// and 4 score matrices.
 fn decoder_block_bytes(config: &TextConfig, shape: MicroShape) -> u64 {
-    let tokens = (shape.batch * shape.seq) as u64;
-    let scores = (shape.batch * config.num_attention_heads * shape.seq * shape.seq) as u64;
-    (tokens * (14 * config.hidden_size + 5 * config.intermediate_size) as u64 + 4 * scores) * F32
+    let widths = 14 * config.hidden_size + 5 * config.intermediate_size;
+    let scores = product([4, shape.batch, config.num_attention_heads, shape.seq, shape.seq]);
+    product([shape.batch, shape.seq, widths]).saturating_add(scores).saturating_mul(F32)
 }
 
 /// What goes into the encoder's blocks, all of them.
 fn encoder_input_elements(config: &EncoderConfig, shape: MicroShape) -> u64 {
     let [hidden, ..] = config.block_sizes();
-    (shape.images * config.typical_tokens() * hidden * config.num_layers()) as u64
+    product([shape.images, config.typical_tokens(), hidden, config.num_layers()])
 }
 
 /// As above for the encoder: about 10 of the width, 2 of the MLP's, 3 score matrices.
 fn encoder_block_bytes(config: &EncoderConfig, shape: MicroShape) -> u64 {
     let [hidden, inner, heads] = config.block_sizes();
     let of_one = config.typical_tokens();
-    let tokens = (shape.images * of_one) as u64;
-    let scores = (shape.images * heads) as u64 * (of_one as u64).pow(2);
-    (tokens * (10 * hidden + 2 * inner) as u64 + 3 * scores) * F32
+    let scores = product([3, shape.images, heads, of_one, of_one]);
+    product([shape.images, of_one, 10 * hidden + 2 * inner]).saturating_add(scores).saturating_mul(F32)
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mmtrain_model::device::DeviceChoice;
 
+use crate::number_type::WeightsChoice;
+
 /// Train multimodal language models.
 #[derive(Debug, Parser)]
 #[command(name = "mmtrain", version, about, propagate_version = true, arg_required_else_help = true)]
@@ -86,6 +88,9 @@ pub(crate) struct GenerateArgs {
     /// A run, a checkpoint or a Hugging Face directory.
     #[arg(long, value_name = "RUN|CKPT|HF_DIR")]
     pub(crate) model: PathBuf,
+    /// Number type of the weights in memory.
+    #[arg(long, value_enum, default_value_t, value_name = "TYPE")]
+    pub(crate) weights: WeightsChoice,
     /// Picture to show; may be repeated.
     #[arg(long, value_name = "FILE")]
     pub(crate) image: Vec<PathBuf>,
@@ -118,6 +123,9 @@ pub(crate) struct EvalArgs {
     /// A run, a checkpoint or a Hugging Face directory.
     #[arg(long, value_name = "RUN|CKPT|HF_DIR")]
     pub(crate) model: PathBuf,
+    /// Number type of the weights in memory.
+    #[arg(long, value_enum, default_value_t, value_name = "TYPE")]
+    pub(crate) weights: WeightsChoice,
     /// Dataset by name or directory.
     #[arg(long, value_name = "NAME|DIR")]
     pub(crate) data: String,
@@ -150,6 +158,9 @@ pub(crate) struct ParityArgs {
     /// Largest difference allowed; that of META.toml otherwise, or 2e-5.
     #[arg(long, value_name = "X")]
     pub(crate) atol: Option<f32>,
+    /// Keep bf16 and f16 weights as they are, and widen every block when it runs, as `--weights stored` of `generate` does.
+    #[arg(long)]
+    pub(crate) stored: bool,
     /// One JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,

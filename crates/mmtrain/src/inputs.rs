@@ -101,19 +101,36 @@ fn missing_weights(key: &str, part: Part, path: &Path) -> Option<Missing> {
     if Checkpoint::is_in(path) {
         return None;
     }
-    let files = names(path);
-    let what = match files.iter().find(|name| is_pickle(name)) {
-        Some(pickle) => format!("`{key}`: `{shown}` has its weights in `{pickle}` only, and no `model.safetensors`"),
-        None => {
-            format!("`{key}`: no weights in `{shown}`: expected `model.safetensors` or `model.safetensors.index.json`")
+    Some(match pickle_in(path) {
+        Some(pickle) => (
+            format!("`{key}`: {}", only_pickle(path, &pickle)),
+            format!("{key}: {NO_PICKLES}; {}", conversion(Some(part), path)),
+        ),
+        None => (
+            format!("`{key}`: no weights in `{shown}`: expected `model.safetensors` or `model.safetensors.index.json`"),
+            format!("{key}: {}", how_to_get(key, part, path)),
+        ),
+    })
+}
+
+const NO_PICKLES: &str = "reading a pickle runs what is in it, so only safetensors are read";
+
+fn only_pickle(path: &Path, pickle: &str) -> String {
+    format!("`{}` has its weights in `{pickle}` only, and no `model.safetensors`", path.display())
+}
+
+/// Refuses the directory of a whole model whose weights are pickles, and says how to convert them.
+pub(crate) fn refuse_pickles(dir: &Path) -> Result<(), Refusal> {
+    match pickle_in(dir).filter(|_| !Checkpoint::is_in(dir)) {
+        None => Ok(()),
+        Some(pickle) => {
+            Err(Refusal::missing(only_pickle(dir, &pickle), format!("{NO_PICKLES}; {}", conversion(None, dir))))
         }
-    };
-    let how = if files.iter().any(|name| is_pickle(name)) {
-        format!("{key}: reading a pickle runs what is in it, so only safetensors are read; {}", conversion(part, path))
-    } else {
-        format!("{key}: {}", how_to_get(key, part, path))
-    };
-    Some((what, how))
+    }
+}
+
+fn pickle_in(dir: &Path) -> Option<String> {
+    names(dir).into_iter().find(|name| is_pickle(name))
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -164,14 +181,14 @@ fn in_pickles(name: &str) -> bool {
     ["clip-vit-large-patch14-336", "vicuna-7b-v1.5"].contains(&name)
 }
 
-/// A command that writes safetensors beside pickles.
-fn conversion(part: Part, path: &Path) -> String {
+/// A command that writes safetensors beside pickles, of a part or of a whole model.
+fn conversion(part: Option<Part>, path: &Path) -> String {
     let shown = path.display();
+    let and = |class: &str| format!("; t.{class}.from_pretrained('{shown}').save_pretrained('{shown}')");
     let (class, tokenizer) = match part {
-        Part::Encoder | Part::Connector => ("AutoModel", String::new()),
-        Part::Decoder => {
-            ("AutoModelForCausalLM", format!("; t.AutoTokenizer.from_pretrained('{shown}').save_pretrained('{shown}')"))
-        }
+        Some(Part::Encoder | Part::Connector) => ("AutoModel", String::new()),
+        Some(Part::Decoder) => ("AutoModelForCausalLM", and("AutoTokenizer")),
+        None => ("AutoModelForImageTextToText", and("AutoProcessor")),
     };
     format!(
         "convert it (with transformers and torch): `python -c \"import transformers as t; \

@@ -4,19 +4,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use burn::tensor::Device;
+use burn::tensor::{DType, Device, Tensor};
 use fs_err as fs;
-use mmtrain_config::{DataConfig, parse_resolved};
+use mmtrain_config::{DataConfig, RunConfig, parse_resolved};
 use mmtrain_data::Preparer;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::read_vlm;
-use mmtrain_model::params::Part;
-use mmtrain_model::weights::Checkpoint;
+use mmtrain_model::params::{ParamInfo, Part};
+use mmtrain_model::weights::{Checkpoint, LoadDtype};
 use mmtrain_text::TextTokenizer;
 use mmtrain_train::checkpoint::{FrozenPart, TrainState, find_newest, verify};
 
 use crate::commands::note;
 use crate::fail::Refusal;
+use crate::inputs::refuse_pickles;
+use crate::number_type::{Sizes, WeightsChoice, in_training};
 use crate::run_dir::RunInfo;
 use crate::setup;
 use crate::weights::{PartWeights, Share};
@@ -68,9 +70,14 @@ pub(crate) fn locate(path: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Loads a model with its tokenizer, template and image processing.
-pub(crate) fn load(path: &Path, device: &Device) -> anyhow::Result<LoadedModel> {
+pub(crate) fn load(path: &Path, weights: WeightsChoice, quiet: bool, device: &Device) -> anyhow::Result<LoadedModel> {
     let dir = locate(path)?;
-    let model = load_weights(&dir, device)?;
+    let model = Vlm::zeros(&read_vlm(&dir)?, device);
+    let (dtype, line) = weights.decide(sizes(&model, &dir)?, device)?;
+    if let Some(line) = line.filter(|_| !quiet) {
+        note(&line);
+    }
+    let model = fill_all(model, &dir, |_| dtype)?;
     let mut tokenizer = TextTokenizer::load(&dir)?;
     tokenizer.use_image_token(model.config.image_token_id as u32)?;
     check_placeholder(&tokenizer, &model, &dir)?;
@@ -97,17 +104,101 @@ fn check_placeholder(tokenizer: &TextTokenizer, model: &Vlm, dir: &Path) -> anyh
     .into())
 }
 
-/// Loads weights; parts that a checkpoint leaves out come from where its state says.
-pub(crate) fn load_weights(dir: &Path, device: &Device) -> anyhow::Result<Vlm> {
-    let model = Vlm::zeros(&read_vlm(dir)?, device);
-    Part::ALL.into_iter().try_fold(model, |model, part| fill(model, part, dir, MAX_CHAIN))
+/// Loads the weights of a run that begins; parts that a checkpoint leaves out come from where its state says.
+pub(crate) fn load_weights(dir: &Path, config: &RunConfig, device: &Device) -> anyhow::Result<Vlm> {
+    fill_all(Vlm::zeros(&read_vlm(dir)?, device), dir, |part| in_training(config, part))
+}
+
+/// Loads all weights in f32.
+pub(crate) fn load_wide(dir: &Path, device: &Device) -> anyhow::Result<Vlm> {
+    fill_all(Vlm::zeros(&read_vlm(dir)?, device), dir, |_| LoadDtype::F32)
+}
+
+fn fill_all(model: Vlm, dir: &Path, dtype: impl Fn(Part) -> LoadDtype) -> anyhow::Result<Vlm> {
+    let model = Part::ALL.into_iter().try_fold(model, |model, part| fill(model, part, dir, dtype(part), MAX_CHAIN))?;
+    if Checkpoint::is_in(dir) {
+        let infos = Part::ALL.iter().flat_map(|&part| model.infos(part)).collect::<Vec<_>>();
+        warn_unused(&Checkpoint::open(dir)?, &infos);
+    }
+    Ok(model)
+}
+
+/// Memory that the weights of all parts will take. Reads no tensor.
+fn sizes(model: &Vlm, dir: &Path) -> anyhow::Result<Sizes> {
+    let mut sizes = Sizes { wide: 0, stored: 0 };
+    for part in Part::ALL {
+        let infos = model.infos(part);
+        sizes.wide = sizes.wide.saturating_add(wide(&infos));
+        sizes.stored = sizes.stored.saturating_add(stored(model, part, &infos, dir, MAX_CHAIN)?);
+    }
+    Ok(sizes)
+}
+
+/// Bytes of parameters in f32.
+fn wide(infos: &[ParamInfo]) -> u64 {
+    infos.iter().map(|info| 4 * info.elements() as u64).sum()
+}
+
+/// Bytes of parameters as the files hold them that a directory leads to.
+fn stored(model: &Vlm, part: Part, infos: &[ParamInfo], dir: &Path, chain: usize) -> anyhow::Result<u64> {
+    let Some(frozen) = frozen_parts(dir)?.into_iter().find(|frozen| frozen.part == part) else {
+        let checkpoint = open(dir)?;
+        checkpoint.check(infos)?;
+        return Ok(checkpoint.bytes(infos, LoadDtype::AsStored));
+    };
+    let places = PartWeights::of_frozen(&frozen);
+    if places.own.is_none() {
+        return Ok(wide(infos));
+    }
+    let bytes = places.places().into_iter().map(|(share, recorded)| {
+        if chain == 0 {
+            return Err(endless(part, recorded).into());
+        }
+        stored(model, part, &share.infos(model, part), &place(dir, part, share, recorded)?, chain - 1)
+    });
+    bytes.sum()
+}
+
+fn endless(part: Part, weights: &Path) -> Refusal {
+    let message = format!("the {} of `{}` leads from run to run without end", part.name(), weights.display());
+    Refusal::missing(message, "a `state.json` on the way is damaged")
+}
+
+/// Opens the weights of a directory, or says how its pickles become some that can be read.
+fn open(dir: &Path) -> anyhow::Result<Checkpoint> {
+    refuse_pickles(dir)?;
+    Ok(Checkpoint::open(dir)?)
+}
+
+/// Names that are shown of tensors that nobody needs.
+const UNUSED_SHOWN: usize = 3;
+
+/// Tensors that no part uses point to a model that is read wrongly, or to blocks that it does not look at.
+fn warn_unused(checkpoint: &Checkpoint, infos: &[ParamInfo]) {
+    let mut unused = checkpoint.unused(infos);
+    unused.retain(|name| !is_derived(name));
+    if unused.is_empty() {
+        return;
+    }
+    let shown = unused.iter().take(UNUSED_SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let more = if unused.len() > UNUSED_SHOWN { ", …" } else { "" };
+    note(&format!(
+        "warning: {} tensors of `{}` are used by no part of the model: {shown}{more} (`mmtrain inspect` lists all)",
+        unused.len(),
+        checkpoint.dir().display()
+    ));
+}
+
+/// Tables that follow from the configuration, which older versions of `transformers` wrote.
+fn is_derived(name: &str) -> bool {
+    [".inv_freq", ".position_ids", ".masked_bias"].iter().any(|end| name.ends_with(end))
 }
 
 /// The model of a checkpoint with its frozen parts; those that are trained are still zeros.
-pub(crate) fn load_frozen(dir: &Path, device: &Device) -> anyhow::Result<Vlm> {
+pub(crate) fn load_frozen(dir: &Path, config: &RunConfig, device: &Device) -> anyhow::Result<Vlm> {
     let model = Vlm::zeros(&read_vlm(dir)?, device);
-    let frozen = frozen_parts(dir)?;
-    frozen.into_iter().try_fold(model, |model, frozen| fill(model, frozen.part, dir, MAX_CHAIN))
+    let mut frozen = frozen_parts(dir)?.into_iter().map(|frozen| frozen.part);
+    frozen.try_fold(model, |model, part| fill(model, part, dir, in_training(config, part), MAX_CHAIN))
 }
 
 /// Compares names and shapes of a directory's tensors with the model's, without reading one. Parts that lie elsewhere are
@@ -116,13 +207,13 @@ pub(crate) fn check_headers(model: &Vlm, dir: &Path) -> anyhow::Result<()> {
     let frozen = frozen_parts(dir)?;
     for part in Part::ALL {
         let Some(frozen) = frozen.iter().find(|frozen| frozen.part == part) else {
-            Checkpoint::open(dir)?.check(&model.infos(part))?;
+            open(dir)?.check(&model.infos(part))?;
             continue;
         };
         for (share, recorded) in PartWeights::of_frozen(frozen).places() {
             let at = place(dir, part, share, recorded)?;
             if !frozen_parts(&at)?.iter().any(|frozen| frozen.part == part) {
-                Checkpoint::open(&at)?.check(&share.infos(model, part))?;
+                open(&at)?.check(&share.infos(model, part))?;
             }
         }
     }
@@ -130,22 +221,18 @@ pub(crate) fn check_headers(model: &Vlm, dir: &Path) -> anyhow::Result<()> {
 }
 
 /// One part of a checkpoint: its own tensors, or those of the place that its state names.
-fn fill(model: Vlm, part: Part, dir: &Path, chain: usize) -> anyhow::Result<Vlm> {
+fn fill(model: Vlm, part: Part, dir: &Path, dtype: LoadDtype, chain: usize) -> anyhow::Result<Vlm> {
     let Some(frozen) = frozen_parts(dir)?.into_iter().find(|frozen| frozen.part == part) else {
-        return Ok(model.loaded(part, &Checkpoint::open(dir)?)?);
+        return Ok(model.loaded_as(part, &open(dir)?, dtype)?);
     };
     let places = PartWeights::of_frozen(&frozen);
     let filled = places.fill(
         model,
         part,
         || run_seed(dir),
-        |model, share, recorded| {
-            if chain == 0 {
-                let message =
-                    format!("the {} of `{}` leads from run to run without end", part.name(), recorded.display());
-                return Err(Refusal::missing(message, "a `state.json` on the way is damaged").into());
-            }
-            fill(model, part, &place(dir, part, share, recorded)?, chain - 1)
+        |model, share, recorded| match chain {
+            0 => Err(endless(part, recorded).into()),
+            _ => fill(model, part, &place(dir, part, share, recorded)?, dtype, chain - 1),
         },
     )?;
     check_hash(&filled, part, &frozen.hash)?;
@@ -184,17 +271,24 @@ fn check_hash(model: &Vlm, part: Part, expected: &str) -> anyhow::Result<()> {
     .into())
 }
 
-/// blake3 over names and values of one part.
+/// Values that are copied to the host at once.
+const HASHED_AT_ONCE: usize = 1 << 20;
+
+/// blake3 over names and f32 values of one part.
 pub(crate) fn part_hash(model: &Vlm, part: Part) -> String {
     let mut hasher = blake3::Hasher::new();
     for param in model.params(part) {
         hasher.update(param.info.name.as_bytes());
-        hasher.update(param.value.into_data().as_bytes());
+        let elements = param.info.elements();
+        for start in (0..elements).step_by(HASHED_AT_ONCE) {
+            let values: Tensor<1> = param.value.clone().slice_dim(0, start..elements.min(start + HASHED_AT_ONCE));
+            hasher.update(values.cast(DType::F32).into_data().as_bytes());
+        }
     }
     hasher.finalize().to_hex().to_string()
 }
 
-fn run_config(dir: &Path) -> anyhow::Result<Option<mmtrain_config::RunConfig>> {
+fn run_config(dir: &Path) -> anyhow::Result<Option<RunConfig>> {
     let path = dir.join("config.toml");
     if !path.is_file() {
         return Ok(None);

@@ -14,7 +14,7 @@ use mmtrain_train::checkpoint::{Found, FrozenPart};
 
 use crate::fail::Refusal;
 use crate::weights::PartWeights;
-use crate::{model_dir, setup};
+use crate::{model_dir, room, setup};
 
 /// What a start goes on from.
 #[derive(Debug)]
@@ -68,13 +68,15 @@ impl<'a> Origin<'a> {
 
     /// The weights from which the loop goes on. Trained parts of a checkpoint are still zeros: they come with their moments.
     pub(crate) fn model(&self, config: &RunConfig, tokenizer: &TextTokenizer, device: &Device) -> anyhow::Result<Vlm> {
+        let sizes = match self.dir() {
+            Some(dir) => read_vlm(dir)?,
+            None => setup::model_config(config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?,
+        };
+        room::for_training(config, &Vlm::zeros(&sizes, device), device)?;
         match self {
-            Self::Checkpoint(found) => model_dir::load_frozen(&found.dir, device),
-            Self::Init(dir) => model_dir::load_weights(dir, device),
-            Self::Config => {
-                let sizes = setup::model_config(config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?;
-                setup::build_model(config, &sizes, device)
-            }
+            Self::Checkpoint(found) => model_dir::load_frozen(&found.dir, config, device),
+            Self::Init(dir) => model_dir::load_weights(dir, config, device),
+            Self::Config => setup::build_model(config, &sizes, device),
         }
     }
 
@@ -82,7 +84,9 @@ impl<'a> Origin<'a> {
     pub(crate) fn processor(&self, config: &RunConfig, sizes: &VlmConfig) -> anyhow::Result<Processor> {
         match self {
             Self::Checkpoint(found) => setup::processor_in(&found.dir, &sizes.encoder),
-            Self::Init(dir) if dir.join("preprocessor_config.json").is_file() => setup::processor_in(dir, &sizes.encoder),
+            Self::Init(dir) if dir.join("preprocessor_config.json").is_file() => {
+                setup::processor_in(dir, &sizes.encoder)
+            }
             Self::Init(_) | Self::Config => setup::processor(&config.model.encoder, sizes),
         }
     }
@@ -106,7 +110,8 @@ fn check_connector(config: &RunConfig, model: &VlmConfig, dir: &Path) -> anyhow:
     let theirs = &model.connector;
     let ours = ConnectorConfig::from_arch(&config.model.connector, model.encoder.feature_size(), &model.text);
     // What no configuration describes comes with its model.
-    let is_its_models = matches!((theirs, &model.encoder), (ConnectorConfig::Merger, _) | (_, EncoderConfig::Mllama(_)));
+    let is_its_models =
+        matches!((theirs, &model.encoder), (ConnectorConfig::Merger, _) | (_, EncoderConfig::Mllama(_)));
     if is_its_models || ours.has_layers_of(theirs) {
         return Ok(());
     }

@@ -22,6 +22,7 @@ use mmtrain_train::Stop;
 
 use crate::commands::note;
 use crate::fail::Refusal;
+use crate::number_type;
 use crate::weights::PartWeights;
 
 /// Captions from which a tokenizer is trained, at most.
@@ -287,7 +288,9 @@ pub(crate) fn build_model(config: &RunConfig, sizes: &VlmConfig, device: &burn::
             model,
             part,
             || Ok(config.train.seed),
-            |model, _, dir| Ok(model.loaded(part, &Checkpoint::open(dir)?)?),
+            |model, _, dir| {
+                Ok(model.loaded_as(part, &Checkpoint::open(dir)?, number_type::in_training(config, part))?)
+            },
         )
     })
 }

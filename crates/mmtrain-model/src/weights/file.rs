@@ -162,7 +162,7 @@ pub fn write_typed(
     for index in 0..tensors.len() {
         match stored {
             StoredType::F32 => out.write_all(fetch(index).as_bytes())?,
-            StoredType::Bf16 => out.write_all(fetch(index).convert::<bf16>().as_bytes())?,
+            StoredType::Bf16 => out.write_all(fetch(index).convert::<half::bf16>().as_bytes())?,
         }
     }
     Ok(())

@@ -9,16 +9,16 @@ use mmtrain_model::Vlm;
 use mmtrain_model::config::{VlmConfig, read_vlm};
 use mmtrain_model::device::OpenDevice;
 use mmtrain_text::TextTokenizer;
-use mmtrain_train::memory::{KeepPlan, MemoryEstimate, estimate};
-use mmtrain_train::trainer::trained;
+use mmtrain_train::memory::{KeepPlan, MemoryEstimate, available_bytes};
 use serde_json::{Map, Value, json};
 
-use super::train::{keep, ledger, memory_rows, micro_shape, plan_json, total_steps};
-use super::{print, print_json};
+use super::train::{keep, ledger, memory_rows, plan_json, total_steps};
+use super::{note, print, print_json};
 use crate::inputs::check_headers;
 use crate::model_dir;
 use crate::origin::Origin;
 use crate::report::LedgerRow;
+use crate::room;
 use crate::setup::{self, TokenizerKind};
 
 /// What is known about one source.
@@ -42,8 +42,10 @@ pub(crate) fn run(
     let sizes = model.config.clone();
     let processor = origin.processor(config, &sizes)?;
     let keep = keep(config, &sizes);
-    let mmtrain_config::ObjectiveConfig::NextToken { chunk_rows } = config.objective;
-    let memory = estimate(&model, trained(config), micro_shape(config), keep, chunk_rows);
+    let memory = room::of_run(config, &model);
+    if let Err(refusal) = room::check_run(&memory, available_bytes()) {
+        note(&format!("warning: {refusal}; here the run would be refused"));
+    }
     let samples = sources.iter().try_fold(0, |sum, source| Some(sum + source.samples?));
     let steps = config.train.steps.or_else(|| samples.map(|samples| total_steps(config, samples as u64)));
     let plan = DryRun {

@@ -19,7 +19,7 @@ const BATCH: usize = 32;
 /// Runs the command.
 pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let device = context.device.open()?;
-    let loaded = model_dir::load(&args.model, &device.device)?;
+    let loaded = model_dir::load(&args.model, args.weights, context.quiet, &device.device)?;
     let mixture = Arc::new(Mixture::new(vec![(open(args)?, 1.0)])?);
     let workers = setup::workers(0);
     let mut samples = Vec::new();

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{note, print_json};
 use crate::cli::{ExportArgs, ExportFormat, ExportType};
 use crate::fail::Refusal;
-use crate::model_dir::{load_weights, locate};
+use crate::model_dir::{load_wide, locate};
 
 /// What stands beside the weights and is the same in both layouts.
 const COMPANIONS: [&str; 13] = [
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         )
         .into());
     }
-    let model = load_weights(&dir, &Device::flex())?;
+    let model = load_wide(&dir, &Device::flex())?;
     let export = Export::new(&model).map_err(refused)?;
     let stored = match args.dtype {
         ExportType::F32 => StoredType::F32,

@@ -18,7 +18,7 @@ use crate::model_dir;
 /// Runs the command. The answer goes to stdout, as it is made.
 pub(crate) fn run(context: &Context, args: &GenerateArgs) -> anyhow::Result<ExitCode> {
     let device = context.device.open()?;
-    let loaded = model_dir::load(&args.model, &device.device)?;
+    let loaded = model_dir::load(&args.model, args.weights, context.quiet, &device.device)?;
     let preparer = &loaded.preparer;
     let pictures = args.image.iter().map(|file| picture(file, preparer)).collect::<anyhow::Result<Vec<_>>>()?;
     let (tokenizer, template) = (&preparer.tokenizer, preparer.template);

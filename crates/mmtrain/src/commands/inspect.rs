@@ -3,7 +3,7 @@
 //! Sizes come from `config.json`, number types and coverage from the headers of the weights. No tensor is
 //! allocated, so a model of any size can be looked at.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -59,6 +59,7 @@ struct Coverage {
     tensors: usize,
     missing: Vec<String>,
     other_shape: Vec<String>,
+    not_float: Vec<String>,
     unused: Vec<String>,
 }
 
@@ -142,14 +143,18 @@ fn dtypes(infos: &[&ParamInfo], checkpoint: Option<&Checkpoint>) -> BTreeMap<Str
 
 fn coverage(checkpoint: &Checkpoint, infos: &[ParamInfo]) -> Coverage {
     let found = checkpoint.coverage(infos);
-    let used = found.keys.iter().map(String::as_str).collect::<BTreeSet<_>>();
-    let unused = checkpoint.names().filter(|name| !used.contains(name)).map(str::to_owned).collect();
-    Coverage { tensors: checkpoint.names().count(), missing: found.missing, other_shape: found.other_shape, unused }
+    Coverage {
+        tensors: checkpoint.names().count(),
+        missing: found.missing,
+        other_shape: found.other_shape,
+        not_float: found.not_float,
+        unused: checkpoint.unused(infos),
+    }
 }
 
 impl Coverage {
     fn is_complete(&self) -> bool {
-        self.missing.is_empty() && self.other_shape.is_empty()
+        self.missing.is_empty() && self.other_shape.is_empty() && self.not_float.is_empty()
     }
 }
 
@@ -204,6 +209,7 @@ fn text(inspection: &Inspection) -> String {
             for (what, names) in [
                 ("missing", &coverage.missing),
                 ("of another shape", &coverage.other_shape),
+                ("of a number type that is not supported", &coverage.not_float),
                 ("unused", &coverage.unused),
             ] {
                 lines.extend(names.iter().map(|name| format!("  {what}: {name}")));

@@ -9,12 +9,12 @@ use mmtrain_model::config::VlmConfig;
 use mmtrain_model::connector::{Connector, Reading};
 use mmtrain_model::media::{Arrangement, PlacedMedium, Placement};
 use mmtrain_model::params::{FlatTensors, Part, leaves, take_gradients};
+use mmtrain_model::precision::computing;
 use mmtrain_model::vlm::DecoderInput;
 
 use super::samples::noise;
 use crate::driver::{MicroResult, Plan, Trained, forward_backward, view};
 use crate::objective::supervised;
-use crate::tape::computing;
 
 pub(super) const ALL: Trained = Trained { encoder: true, connector: true, decoder: true };
 
@@ -66,9 +66,9 @@ pub(super) fn one_graph(model: &Vlm, batch: &HostBatch) -> (f64, FlatTensors) {
     let whole = Vlm { config: model.config.clone(), encoder, connector, decoder };
     let wide = Vlm {
         config: model.config.clone(),
-        encoder: computing(&whole.encoder, DType::F64),
-        connector: computing(&whole.connector, DType::F64),
-        decoder: computing(&whole.decoder, DType::F64),
+        encoder: computing(&whole.encoder, DType::F64).into_owned(),
+        connector: computing(&whole.connector, DType::F64).into_owned(),
+        decoder: computing(&whole.decoder, DType::F64).into_owned(),
     };
     let loss = mean_loss(logits(&wide, batch), batch);
     let mut tape: Gradients = loss.backward();

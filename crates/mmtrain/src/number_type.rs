@@ -1,0 +1,122 @@
+//! `--weights`: whether two-byte weights are widened when they are loaded, or block by block when they are used.
+
+use burn::tensor::Device;
+use clap::ValueEnum;
+use mmtrain_config::RunConfig;
+use mmtrain_model::params::Part;
+use mmtrain_model::weights::LoadDtype;
+use mmtrain_train::memory::available_bytes;
+use mmtrain_train::trainer::trained;
+
+use crate::fail::Refusal;
+use crate::room::gibibytes;
+
+/// In which number type weights are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum WeightsChoice {
+    /// As f32 where that takes at most half of the available memory, else as stored.
+    #[default]
+    Auto,
+    /// All as f32: the fastest.
+    F32,
+    /// Bf16 and f16 as they are; every block is widened when it runs.
+    Stored,
+}
+
+/// How a run holds a part: what is trained is f32, and a frozen encoder is as stored. Frozen or not, gradients pass through
+/// connector and decoder, so that their tapes would hold f32 beside what is stored.
+pub(crate) fn in_training(config: &RunConfig, part: Part) -> LoadDtype {
+    let is_frozen = !trained(config).part(part);
+    if part == Part::Encoder && is_frozen { LoadDtype::AsStored } else { LoadDtype::F32 }
+}
+
+/// Memory that weights take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    /// As f32.
+    pub(crate) wide: u64,
+    /// As stored.
+    pub(crate) stored: u64,
+}
+
+/// What is done, and a line about it where there was a choice.
+pub(crate) type Decision = (LoadDtype, Option<String>);
+
+impl WeightsChoice {
+    /// Decides for this machine. Memory of a GPU is not known: there `auto` means f32.
+    pub(crate) fn decide(self, sizes: Sizes, device: &Device) -> Result<Decision, Refusal> {
+        let available = if *device == Device::flex() { available_bytes() } else { u64::MAX };
+        self.decide_within(sizes, available)
+    }
+
+    fn decide_within(self, sizes: Sizes, available: u64) -> Result<Decision, Refusal> {
+        let fits_twice = sizes.wide <= available / 2;
+        let dtype = match self {
+            Self::F32 => LoadDtype::F32,
+            Self::Auto if fits_twice || sizes.wide == sizes.stored => LoadDtype::F32,
+            Self::Auto | Self::Stored => LoadDtype::AsStored,
+        };
+        let needed = if dtype == LoadDtype::F32 { sizes.wide } else { sizes.stored };
+        if needed > available {
+            return Err(refusal(sizes, dtype, available));
+        }
+        Ok((dtype, (sizes.wide != sizes.stored).then(|| line(sizes, dtype, available))))
+    }
+}
+
+fn line(sizes: Sizes, dtype: LoadDtype, available: u64) -> String {
+    let (wide, stored) = (gibibytes(sizes.wide), gibibytes(sizes.stored));
+    let available =
+        if available == u64::MAX { String::new() } else { format!(" of {} available", gibibytes(available)) };
+    match dtype {
+        LoadDtype::F32 => format!("weights: widened to f32, {wide}{available} ({stored} as stored)"),
+        LoadDtype::AsStored => {
+            format!("weights: kept as stored, {stored}{available} ({wide} as f32), and widened block by block")
+        }
+    }
+}
+
+fn refusal(sizes: Sizes, dtype: LoadDtype, available: u64) -> Refusal {
+    let needed = if dtype == LoadDtype::F32 { sizes.wide } else { sizes.stored };
+    let hint = if dtype == LoadDtype::F32 && sizes.stored <= available {
+        format!("`--weights stored` takes {}", gibibytes(sizes.stored))
+    } else {
+        "take a smaller model, end what else holds memory, or use a larger machine".to_owned()
+    };
+    let message =
+        format!("the weights need {}, and {} of memory are available", gibibytes(needed), gibibytes(available));
+    Refusal::usage(message, hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HALVES: Sizes = Sizes { wide: 8 << 30, stored: 4 << 30 };
+    const F32: Sizes = Sizes { wide: 8 << 30, stored: 8 << 30 };
+
+    #[test]
+    fn auto_widens_where_as_much_again_stays_free() {
+        let auto = |sizes, available: u64| WeightsChoice::Auto.decide_within(sizes, available << 30);
+        let (dtype, line) = auto(HALVES, 16).expect("fits");
+        assert_eq!(dtype, LoadDtype::F32);
+        assert!(line.expect("a choice").contains("widened to f32, 8.0 GiB of 16.0 GiB available (4.0 GiB as stored)"));
+        let (dtype, line) = auto(HALVES, 15).expect("fits");
+        assert_eq!(dtype, LoadDtype::AsStored);
+        assert!(line.expect("a choice").contains("kept as stored, 4.0 GiB of 15.0 GiB"));
+        // f32 files leave nothing to choose.
+        assert_eq!(auto(F32, 9).expect("fits"), (LoadDtype::F32, None));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_both_numbers_and_the_way_out() {
+        let refused = WeightsChoice::F32.decide_within(HALVES, 7 << 30).expect_err("too much");
+        assert_eq!(refused.message, "the weights need 8.0 GiB, and 7.0 GiB of memory are available");
+        assert_eq!(refused.hint.as_deref(), Some("`--weights stored` takes 4.0 GiB"));
+        let refused = WeightsChoice::Auto.decide_within(HALVES, 3 << 30).expect_err("too much");
+        assert_eq!(refused.message, "the weights need 4.0 GiB, and 3.0 GiB of memory are available");
+        assert!(WeightsChoice::Auto.decide_within(F32, 7 << 30).is_err());
+        let (dtype, _) = WeightsChoice::Stored.decide_within(HALVES, u64::MAX).expect("fits");
+        assert_eq!(dtype, LoadDtype::AsStored);
+    }
+}

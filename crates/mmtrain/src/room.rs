@@ -1,0 +1,80 @@
+//! Whether what is about to be allocated fits into the memory that is there.
+//!
+//! Sizes come from files that anybody may have written, and an allocation that fails ends the process without a word.
+//! Only memory of the host is known, so a model that goes to a GPU is not checked.
+
+use burn::tensor::Device;
+use mmtrain_config::{ObjectiveConfig, RunConfig};
+use mmtrain_model::Vlm;
+use mmtrain_train::memory::{MemoryEstimate, available_bytes, estimate};
+use mmtrain_train::trainer::trained;
+
+use crate::commands::note;
+use crate::commands::train::{keep, micro_shape};
+use crate::fail::Refusal;
+
+/// Refuses a run whose weights, gradients and moments do not fit. What else it needs is an estimate, and only warned about.
+pub(crate) fn for_training(config: &RunConfig, model: &Vlm, device: &Device) -> anyhow::Result<()> {
+    if *device != Device::flex() {
+        return Ok(());
+    }
+    let (needed, available) = (of_run(config, model), available_bytes());
+    check_run(&needed, available)?;
+    if needed.total() > available {
+        note(&format!(
+            "warning: the run is estimated to need {}, and {} are available; `data.max_seq`, `train.micro_batch_size` and \
+             `train.recompute = \"all\"` lower it",
+            gibibytes(needed.total()),
+            gibibytes(available)
+        ));
+    }
+    Ok(())
+}
+
+/// What a run is estimated to need.
+pub(crate) fn of_run(config: &RunConfig, model: &Vlm) -> MemoryEstimate {
+    let ObjectiveConfig::NextToken { chunk_rows } = config.objective;
+    estimate(model, trained(config), micro_shape(config), keep(config, &model.config), chunk_rows)
+}
+
+/// Refuses weights, gradients and moments that need more than there is.
+pub(crate) fn check_run(needed: &MemoryEstimate, available: u64) -> Result<(), Refusal> {
+    let MemoryEstimate { weights, gradients, optimizer, .. } = *needed;
+    let sum = [weights, gradients, optimizer].into_iter().fold(0, u64::saturating_add);
+    if sum <= available {
+        return Ok(());
+    }
+    Err(Refusal::usage(
+        format!(
+            "weights ({}), gradients ({}) and optimizer ({}) need {}, and {} of memory are available",
+            gibibytes(weights),
+            gibibytes(gradients),
+            gibibytes(optimizer),
+            gibibytes(sum),
+            gibibytes(available)
+        ),
+        "take a smaller model, freeze a part (`train.decoder.tuning = \"frozen\"`), use fewer `train.ranks`, or a larger machine",
+    ))
+}
+
+/// For people.
+pub(crate) fn gibibytes(bytes: u64) -> String {
+    let gibibytes = bytes as f64 / f64::from(1 << 30);
+    if gibibytes < 0.1 { format!("{:.1} MiB", gibibytes * 1024.0) } else { format!("{gibibytes:.1} GiB") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_numbers_are_said_and_sums_do_not_wrap() {
+        let needed =
+            MemoryEstimate { weights: 3 << 30, gradients: 1 << 29, optimizer: 1 << 30, activations: 1 << 40, head: 0 };
+        assert_eq!(check_run(&needed, 5 << 30), Ok(()));
+        let message = check_run(&needed, 4 << 30).expect_err("too much").message;
+        assert!(message.contains("need 4.5 GiB") && message.contains("4.0 GiB of memory are available"), "{message}");
+        let absurd = MemoryEstimate { weights: u64::MAX, ..needed };
+        assert!(check_run(&absurd, 4 << 30).is_err());
+    }
+}
