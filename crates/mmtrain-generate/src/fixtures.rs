@@ -52,6 +52,7 @@ pub(crate) fn config(vocab_size: usize) -> VlmConfig {
         image_token_id: IMAGE_ID as usize,
         video_token_id: None,
         image_grid_pinpoints: None,
+        vision_bounds: None,
     }
 }
 

@@ -52,6 +52,9 @@ pub struct VlmConfig {
     /// Canvases of LLaVA-NeXT, (height, width) in pixels; with them the connector has a newline between rows of features.
     #[serde(default)]
     pub image_grid_pinpoints: Option<Vec<[usize; 2]>>,
+    /// Token ids that stand before and behind a medium in the text, where `transformers` looks for them (Qwen2-VL).
+    #[serde(default)]
+    pub vision_bounds: Option<[usize; 2]>,
 }
 
 impl VlmConfig {

@@ -160,18 +160,16 @@ impl TextTokenizer {
         Ok(self.vocab_size)
     }
 
-    /// Takes the token that a model replaces by features as the placeholder, whatever it is called; adds `<image>`
-    /// where the tokenizer ends before that id.
+    /// Where no token is known as the placeholder, takes the one that a model replaces by features, if it is a special
+    /// token that has no other role (Qwen2-Audio's `<|AUDIO|>`); else adds `<image>`.
     pub fn use_image_token(&mut self, id: u32) -> Result<(), TextError> {
-        match self.inner.id_to_token(id) {
-            Some(name) if self.special.image != Some(id) => {
-                self.add_special(name)?;
-                self.special.image = Some(id);
-                Ok(())
-            }
-            Some(_) => Ok(()),
-            None => self.ensure_image_token().map(|_| ()),
+        let roles = [self.special.bos, self.special.eos, self.special.pad];
+        let is_free = self.special.image.is_none() && !roles.contains(&Some(id));
+        let added = self.inner.get_added_tokens_decoder();
+        if is_free && added.get(&id).is_some_and(|token| token.special) {
+            self.special.image = Some(id);
         }
+        self.ensure_image_token().map(|_| ())
     }
 
     /// The content of a `tokenizer.json` that reads back as this tokenizer.
@@ -306,15 +304,23 @@ mod tests {
     }
 
     #[test]
-    fn a_models_placeholder_may_have_any_name() {
-        let mut tokenizer = small();
-        let id = tokenizer.encode("boat").expect("ids")[0];
-        tokenizer.use_image_token(id).expect("a token of the vocabulary");
-        assert_eq!(tokenizer.image_id().expect("an id"), id);
-        let behind = tokenizer.vocab_size() as u32;
-        let mut bare = small();
-        bare.use_image_token(behind).expect("there is one already");
-        assert_eq!(bare.image_id().expect("an id"), small().image_id().expect("an id"));
+    fn a_models_placeholder_may_have_any_name_but_no_other_role() {
+        let with_audio = || {
+            let json = small().to_json().expect("json").replace("<image>", "<|AUDIO|>");
+            TextTokenizer::from_json(json).expect("a tokenizer")
+        };
+        let id = small().image_id().expect("an id");
+        let taken = |id| {
+            let mut tokenizer = with_audio();
+            tokenizer.use_image_token(id).expect("a tokenizer");
+            tokenizer.image_id().expect("an id")
+        };
+        assert_eq!(taken(id), id);
+        let eos = small().eos_id().expect("an id");
+        assert_ne!(taken(eos), eos);
+        let mut known = small();
+        known.use_image_token(eos).expect("kept");
+        assert_eq!(known.image_id().expect("an id"), id);
     }
 
     #[test]

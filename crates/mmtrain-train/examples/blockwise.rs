@@ -62,6 +62,7 @@ fn sizes() -> VlmConfig {
         image_token_id: 3,
         video_token_id: None,
         image_grid_pinpoints: None,
+        vision_bounds: None,
     }
 }
 

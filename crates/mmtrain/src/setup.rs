@@ -139,8 +139,15 @@ pub(crate) fn model_config(config: &RunConfig, vocab_size: usize, image_token_id
         (None, None) => anyhow::bail!("`model.decoder` has neither `weights` nor `arch`"),
     };
     let connector = ConnectorConfig::from_arch(&model.connector, encoder.feature_size(), &text);
-    let sizes =
-        VlmConfig { encoder, connector, text, image_token_id, video_token_id: None, image_grid_pinpoints: None };
+    let sizes = VlmConfig {
+        encoder,
+        connector,
+        text,
+        image_token_id,
+        video_token_id: None,
+        image_grid_pinpoints: None,
+        vision_bounds: None,
+    };
     sizes.check().map_err(|message| Refusal::usage(message, "change `model.connector` or `model.encoder`"))?;
     Ok(sizes)
 }

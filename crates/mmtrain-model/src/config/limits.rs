@@ -58,7 +58,7 @@ impl CrossAttentionConfig {
         if layers.is_empty() {
             return Err(format!("no cross-attention layer stands among the decoder's {blocks} blocks"));
         }
-        if !layers.is_sorted_by(|a, b| a < b) || layers.iter().any(|&block| block >= blocks) {
+        if !layers.is_sorted_by(|a, b| a < b) || layers.iter().any(|&block| block > blocks) {
             return Err(format!("cross-attention before blocks {layers:?} of a decoder of {blocks}"));
         }
         let (ours, theirs) = (self.hidden_size, text.hidden_size);

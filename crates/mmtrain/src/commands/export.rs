@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use burn::prelude::Device;
 use fs_err as fs;
 use mmtrain_model::weights::{Export, ExportedFile, StoredType};
-use serde_json::json;
+use mmtrain_text::TextTokenizer;
+use serde_json::{Value, json};
 
 use super::{note, print_json};
 use crate::cli::{ExportArgs, ExportFormat, ExportType};
@@ -60,7 +61,8 @@ fn refused(reason: String) -> Refusal {
 
 /// Everything that belongs into the directory.
 fn write(export: &Export<'_>, stored: StoredType, from: &Path, out: &Path) -> anyhow::Result<Vec<ExportedFile>> {
-    let config = export.config(stored).map_err(refused)?;
+    let mut config = export.config(stored).map_err(refused)?;
+    name_special_tokens(&mut config, from);
     fs::write(out.join("config.json"), format!("{config:#}\n"))?;
     for name in COMPANIONS {
         let file = from.join(name);
@@ -69,6 +71,20 @@ fn write(export: &Export<'_>, stored: StoredType, from: &Path, out: &Path) -> an
         }
     }
     Ok(export.write(out, stored)?)
+}
+
+/// Tells the language model's class the ids that its defaults would say otherwise.
+fn name_special_tokens(config: &mut Value, from: &Path) {
+    let tokenizer = TextTokenizer::load(from).ok();
+    let ids = [
+        ("bos_token_id", tokenizer.as_ref().and_then(TextTokenizer::bos_id)),
+        ("eos_token_id", tokenizer.as_ref().and_then(|tokenizer| tokenizer.eos_id().ok())),
+        ("pad_token_id", tokenizer.as_ref().and_then(TextTokenizer::pad_id)),
+    ];
+    let text = if config.get("text_config").is_some() { &mut config["text_config"] } else { config };
+    for (key, id) in ids {
+        text[key] = json!(id);
+    }
 }
 
 /// Writes beside the place and renames: an export is whole or not there.

@@ -102,5 +102,6 @@ fn with_stand_in_tower(text: TextConfig) -> VlmConfig {
         text,
         video_token_id: None,
         image_grid_pinpoints: None,
+        vision_bounds: None,
     }
 }

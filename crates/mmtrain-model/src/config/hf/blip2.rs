@@ -36,6 +36,7 @@ pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
         image_token_id: image_token_id(json)?,
         video_token_id: None,
         image_grid_pinpoints: None,
+        vision_bounds: None,
     })
 }
 

@@ -29,6 +29,7 @@ pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
         image_token_id: usize_or(json, "image_token_id", 128_257)?,
         video_token_id: None,
         image_grid_pinpoints: None,
+        vision_bounds: None,
     })
 }
 

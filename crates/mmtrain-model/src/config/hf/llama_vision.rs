@@ -57,6 +57,7 @@ pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
         text,
         video_token_id: None,
         image_grid_pinpoints: None,
+        vision_bounds: None,
     })
 }
 

@@ -24,6 +24,7 @@ pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
     Ok(VlmConfig {
         image_token_id: image_token_id(json)?,
         video_token_id: None,
+        vision_bounds: None,
         connector: parse_connector(json)?,
         text: text_of(json)?,
         image_grid_pinpoints: if is_next { pinpoints.or(Some(PINPOINTS.to_vec())) } else { pinpoints },

@@ -20,6 +20,7 @@ pub(super) fn write(config: &VlmConfig) -> Value {
         "image_token_id": config.image_token_id,
         "video_token_id": config.video_token_id,
         "image_grid_pinpoints": config.image_grid_pinpoints,
+        "vision_bounds": config.vision_bounds,
         "torch_dtype": "float32",
         "dtype": "float32",
     })
@@ -43,5 +44,6 @@ pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
         image_token_id: llava::image_token_id(json)?,
         video_token_id: json.get("video_token_id").and_then(Value::as_u64).map(|id| id as usize),
         image_grid_pinpoints: llava::pinpoints(json)?,
+        vision_bounds: json.get("vision_bounds").and_then(|ids| serde_json::from_value(ids.clone()).ok()),
     })
 }

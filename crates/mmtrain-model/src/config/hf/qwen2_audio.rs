@@ -21,6 +21,7 @@ pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
         image_token_id: usize_or(json, id.unwrap_or("audio_token_index"), 151_646)?,
         video_token_id: None,
         image_grid_pinpoints: None,
+        vision_bounds: None,
     })
 }
 

@@ -37,6 +37,10 @@ pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
         image_token_id: usize_or(json, "image_token_id", 151_655)?,
         video_token_id: Some(usize_or(json, "video_token_id", 151_656)?),
         image_grid_pinpoints: None,
+        vision_bounds: Some([
+            usize_or(json, "vision_start_token_id", 151_652)?,
+            usize_or(json, "vision_end_token_id", 151_653)?,
+        ]),
     })
 }
 
@@ -57,6 +61,10 @@ pub(super) fn write(config: &VlmConfig, class: HubClass) -> Value {
     json["vision_config"] = vision.to_hf();
     json["image_token_id"] = config.image_token_id.into();
     json["video_token_id"] = json!(config.video_token_id);
+    if let Some([start, end]) = config.vision_bounds {
+        json["vision_start_token_id"] = start.into();
+        json["vision_end_token_id"] = end.into();
+    }
     json["torch_dtype"] = "float32".into();
     json["dtype"] = "float32".into();
     json

@@ -48,6 +48,7 @@ pub(super) fn model_config(tower: &Tower, connector: &ConnectorConfig, text: &Te
         image_token_id: IMAGE_ID as usize,
         video_token_id: Some(VIDEO_ID as usize),
         image_grid_pinpoints: tower.pinpoints.clone(),
+        vision_bounds: None,
     };
     config.check().is_ok().then_some(config)
 }
