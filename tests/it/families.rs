@@ -66,7 +66,7 @@ fn tokenizer((image, count): (usize, usize)) -> Value {
                  there picture background . ,";
     let mut words = special.into_iter().chain(words.split_whitespace()).map(str::to_owned).collect::<Vec<_>>();
     words.extend((words.len()..count).map(|number| format!("word{number}")));
-    words[image] = "<image>".to_owned();
+    "<image>".clone_into(&mut words[image]);
     let vocab = words.iter().enumerate().map(|(id, word)| (word.clone(), json!(id))).collect::<serde_json::Map<_, _>>();
     let added = special.into_iter().chain(["<image>"]).map(|word| {
         json!({ "id": vocab[word], "content": word, "single_word": false, "lstrip": false, "rstrip": false,

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use burn::prelude::*;
-use burn::tensor::DType;
 
 use crate::attention::Mask;
 use crate::config::VlmConfig;
@@ -140,7 +139,7 @@ impl Vlm {
         let inputs = self.encoder.inputs(&self.config.encoder, &views, &self.device())?;
         let arrangement = Arrangement::of(&self.config, batch, &self.device())?;
         let features = self.encoder.forward(&inputs);
-        let rows = computing(&self.connector.without_layers(), DType::F32).forward(features, &arrangement);
+        let rows = computing(&self.connector.without_layers(), features.dtype()).forward(features, &arrangement);
         Ok(Some(match arrangement.places {
             Some(places) => Bridge::Memory { rows, places },
             None => Bridge::Tokens(rows.squeeze_dim(0)),
@@ -204,15 +203,15 @@ impl Vlm {
     pub fn blocks(&self, input: DecoderInput, mut cache: Option<&mut KvCache>) -> Tensor<3> {
         let DecoderInput { embeds: mut x, context, reading, seen } = input;
         let seq = x.dims()[1];
-        let read = |index: usize, x| match (self.layer_before(index), &reading, &seen) {
+        let read = |index: usize, x: Tensor<3>| match (self.layer_before(index), &reading, &seen) {
             (Some((layer, cross)), Some(reading), Some(seen)) => {
-                computing(cross, DType::F32).forward_cached(x, reading.of_layer(layer), seen)
+                computing(cross, x.dtype()).forward_cached(x, reading.of_layer(layer), seen)
             }
             _ => x,
         };
         for (index, block) in self.decoder.model.layers.iter().enumerate() {
             x = read(index, x);
-            let block = computing(block, DType::F32);
+            let block = computing(block, x.dtype());
             x = match cache.as_deref_mut() {
                 Some(cache) => block.forward_cached(x, &context, cache.layer_mut(index)),
                 None => block.forward(x, &context),

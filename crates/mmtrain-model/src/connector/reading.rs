@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use burn::prelude::*;
-use burn::tensor::DType;
 
 use super::{CrossAttentionConnector, MediaPlaces, MemoryMask};
 use crate::config::{CrossAttentionConfig, Unseen};
@@ -28,7 +27,8 @@ impl Reading {
     ) -> Self {
         let keys_per_run = places.keys_per_run(memories);
         let keys_values = connector.layers.iter();
-        let keys_values = keys_values.map(|layer| computing(layer, DType::F32).keys_values(memories.clone())).collect();
+        let keys_values =
+            keys_values.map(|layer| computing(layer, memories.dtype()).keys_values(memories.clone())).collect();
         Self { keys_values, places, keys_per_run, unseen: config.unseen }
     }
 

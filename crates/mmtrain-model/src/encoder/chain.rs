@@ -7,7 +7,6 @@
 //! A tower of its own makes one chain, two fused towers make two.
 
 use burn::prelude::*;
-use burn::tensor::DType;
 
 use super::mllama::{MllamaContext, MllamaStep, MllamaVision};
 use super::packed::Packed;
@@ -139,7 +138,7 @@ impl Encoder {
     pub fn forward(&self, inputs: &[ChainInput]) -> Tensor<3> {
         let run = |(stretches, input): (Vec<Stretch>, &ChainInput)| {
             let stretches = stretches.iter();
-            let run = |x: Tensor<3>, stretch: &Stretch| computing(&stretch.net, DType::F32).forward(x, &input.context);
+            let run = |x: Tensor<3>, stretch: &Stretch| computing(&stretch.net, x.dtype()).forward(x, &input.context);
             stretches.fold(input.values.clone(), run)
         };
         side_by_side(self.chains().into_iter().zip(inputs).map(run).collect())

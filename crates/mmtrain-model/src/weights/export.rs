@@ -4,7 +4,7 @@
 //! its configuration, and a placeholder behind the vocabulary gets a row of its own, the mean of the others, as
 //! `resize_token_embeddings` gives it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
@@ -113,8 +113,8 @@ impl<'a> Export<'a> {
     fn write_shard(&self, path: &Path, tensors: &[Outgoing], stored: StoredType) -> std::io::Result<u64> {
         let mut out = std::io::BufWriter::new(fs::File::create(path)?);
         let listed = tensors.iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())).collect::<Vec<_>>();
-        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        write_typed(&mut out, &listed, stored, Some(metadata), |index| self.values(&tensors[index]))?;
+        let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
+        write_typed(&mut out, &listed, stored, Some(&metadata), |index| self.values(&tensors[index]))?;
         out.flush()?;
         out.get_ref().file().sync_all()?;
         Ok(tensors.iter().map(|tensor| tensor.bytes(stored) as u64).sum())
@@ -129,19 +129,21 @@ impl<'a> Export<'a> {
 
     fn outgoing(&self, info: ParamInfo) -> Outgoing {
         let (name, mut shape) = (self.names.published(&info), info.file_shape());
-        let of_tokens = info.name.ends_with("embed_tokens.weight") || info.name.ends_with("lm_head.weight");
-        let rows = match info.name.ends_with("lm_head.weight") {
-            true => self.config.text.vocab_size,
-            false => self.config.text.num_embeddings(),
-        };
-        let source = match of_tokens && shape[0] != rows {
-            true => {
+        let source = match self.rows_of(&info) {
+            Some(rows) if shape[0] != rows => {
                 shape[0] = rows;
                 Source::Grown { info, rows }
             }
-            false => Source::Param(info),
+            _ => Source::Param(info),
         };
         Outgoing { name, shape, source }
+    }
+
+    /// Rows of a table that has one for each token.
+    fn rows_of(&self, info: &ParamInfo) -> Option<usize> {
+        let text = &self.config.text;
+        let rows = [("embed_tokens.weight", text.num_embeddings()), ("lm_head.weight", text.vocab_size)];
+        rows.into_iter().find(|(end, _)| info.name.ends_with(end)).map(|(_, rows)| rows)
     }
 
     /// DINOv2 with registers has a token for masked patches, which only its own training uses.
@@ -156,7 +158,7 @@ impl<'a> Export<'a> {
     fn values(&self, tensor: &Outgoing) -> TensorData {
         match &tensor.source {
             Source::Param(info) => file_layout(info, self.param(info)),
-            Source::Grown { info, rows } => grown(file_layout(info, self.param(info)), info, *rows),
+            Source::Grown { info, rows } => grown(&file_layout(info, self.param(info)), info, *rows),
             Source::Zeros => TensorData::zeros::<f32, _>(tensor.shape.clone()),
         }
     }
@@ -188,10 +190,10 @@ fn exported(config: &VlmConfig) -> VlmConfig {
 }
 
 /// A table with more rows, each the mean of those that were there.
-fn grown(table: TensorData, info: &ParamInfo, rows: usize) -> TensorData {
+fn grown(table: &TensorData, info: &ParamInfo, rows: usize) -> TensorData {
     let shape = info.file_shape();
     let (old, width) = (shape[0], shape[1]);
-    let mut values = table.try_to_vec::<f32>().expect("exported in f32");
+    let mut values = table.clone().try_to_vec::<f32>().expect("exported in f32");
     let mut mean = vec![0.0_f64; width];
     for row in values.chunks_exact(width) {
         mean.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value) / old as f64);
@@ -228,7 +230,7 @@ mod tests {
             layout: Layout::Same,
         };
         let table = TensorData::new(vec![1.0_f32, 2.0, 3.0, 6.0], [4]);
-        let grown = grown(table, &info, 3).try_to_vec::<f32>().expect("f32");
+        let grown = grown(&table, &info, 3).try_to_vec::<f32>().expect("f32");
         assert_eq!(grown, [1.0, 2.0, 3.0, 6.0, 2.0, 4.0]);
     }
 

@@ -1,6 +1,6 @@
 //! One safetensors file, read by offset and written as a stream.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -139,7 +139,7 @@ pub fn write_typed(
     out: &mut impl Write,
     tensors: &[(String, Vec<usize>)],
     stored: StoredType,
-    metadata: Option<HashMap<String, String>>,
+    metadata: Option<&BTreeMap<String, String>>,
     mut fetch: impl FnMut(usize) -> TensorData,
 ) -> std::io::Result<()> {
     let dtype = match stored {
@@ -154,6 +154,7 @@ pub fn write_typed(
         infos.push((name.clone(), TensorInfo { dtype, shape: shape.clone(), data_offsets }));
         offset += bytes;
     }
+    let metadata = metadata.map(|pairs| pairs.iter().map(|(key, value)| (key.clone(), value.clone())).collect());
     let metadata = Metadata::new(metadata, infos).map_err(std::io::Error::other)?;
     let mut header = serde_json::to_vec(&metadata)?;
     header.resize(header.len().next_multiple_of(8), b' ');

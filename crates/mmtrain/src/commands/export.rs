@@ -43,7 +43,7 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         .into());
     }
     let model = load_wide(&dir, &Device::flex())?;
-    let export = Export::new(&model).map_err(refused)?;
+    let export = Export::new(&model).map_err(|reason| refused(&reason))?;
     let stored = match args.dtype {
         ExportType::F32 => StoredType::F32,
         ExportType::Bf16 => StoredType::Bf16,
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn refused(reason: String) -> Refusal {
+fn refused(reason: &str) -> Refusal {
     let hint = "mmtrain itself uses the run or checkpoint as it is; a model for transformers needs the tower and connector \
                 of one of its classes (docs/guide/export.md)";
     Refusal::usage(format!("transformers cannot hold this model: {reason}"), hint)
@@ -61,7 +61,7 @@ fn refused(reason: String) -> Refusal {
 
 /// Everything that belongs into the directory.
 fn write(export: &Export<'_>, stored: StoredType, from: &Path, out: &Path) -> anyhow::Result<Vec<ExportedFile>> {
-    let mut config = export.config(stored).map_err(refused)?;
+    let mut config = export.config(stored).map_err(|reason| refused(&reason))?;
     name_special_tokens(&mut config, from);
     fs::write(out.join("config.json"), format!("{config:#}\n"))?;
     for name in COMPANIONS {

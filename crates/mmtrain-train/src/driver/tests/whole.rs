@@ -89,7 +89,7 @@ fn logits(whole: &Vlm, batch: &HostBatch) -> Tensor<3> {
     let arrangement = Arrangement::of(&whole.config, &view, &device).expect("they fit");
     let features = whole.connector.forward(whole.encoder.forward(&inputs), &arrangement);
     let ids = Tensor::<1, Int>::from_data(batch.input_ids.as_slice(), &device);
-    let embeds = whole.decoder.embed(ids.autodiff());
+    let embeds = whole.decoder.embed(ids.autodiff()).cast(DType::F64);
     let memory = (&arrangement.places, &whole.connector, whole.config.cross_attention());
     let (embeds, reading) = if let (Some(places), Connector::CrossAttention(connector), Some(config)) = memory {
         let embeds = Placement::of_markers(&whole.config, &view).splice_zeros(embeds);
