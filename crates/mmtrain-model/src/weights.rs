@@ -11,6 +11,7 @@ mod index;
 #[cfg(test)]
 mod mutated;
 mod names;
+mod reading;
 #[cfg(test)]
 mod refused;
 mod values;
@@ -107,10 +108,9 @@ impl Checkpoint {
 
     /// Reads parameters in memory layout, as f32. All that is missing, of another shape or not finite is reported at once.
     pub fn read_all(&self, infos: &[ParamInfo]) -> Result<BTreeMap<String, Tensor<1>>, ModelError> {
-        let mut reading = Reading::new(self, infos, LoadDtype::F32)?;
-        let values = infos.iter().filter_map(|info| Some((info.name.clone(), reading.next(info)?))).collect();
-        reading.finish()?;
-        Ok(values)
+        reading::in_order(self, infos, LoadDtype::F32, |reading| {
+            infos.iter().filter_map(|info| Some((info.name.clone(), reading.next(info)?))).collect()
+        })
     }
 
     /// Fills a module of one part, as f32.
@@ -118,12 +118,10 @@ impl Checkpoint {
         self.fill_as(module, part, LoadDtype::F32)
     }
 
-    /// Fills a module of one part, tensor by tensor: beside those that are there already, one is on the host.
+    /// Fills a module of one part, tensor by tensor: beside those that are there already, each core holds one.
     pub fn fill_as<M: Module>(&self, module: M, part: Part, dtype: LoadDtype) -> Result<M, ModelError> {
-        let mut reading = Reading::new(self, &infos(&module, part), dtype)?;
-        let module = assign(module, part, &mut |info| reading.next(info));
-        reading.finish()?;
-        Ok(module)
+        let infos = infos(&module, part);
+        reading::in_order(self, &infos, dtype, |reading| assign(module, part, &mut |info| reading.next(info)))
     }
 
     /// Memory that parameters will take. Those that the files lack are taken for f32. Reads no tensor.
@@ -131,7 +129,7 @@ impl Checkpoint {
         let size = |info: &ParamInfo| {
             let stored = self.key_of(info).and_then(|key| self.files[*self.index.get(&key)?].dtype(&key));
             let is_half = matches!(stored, Some(Dtype::BF16 | Dtype::F16));
-            if is_half && kept_dtype(info, dtype) == LoadDtype::AsStored { 2 } else { 4 }
+            if is_half && reading::held_as(info, dtype) == LoadDtype::AsStored { 2 } else { 4 }
         };
         infos.iter().map(|info| info.elements() as u64 * size(info)).sum()
     }
@@ -194,55 +192,6 @@ pub struct Coverage {
 
 /// Number types that parameters may have.
 const FLOATS: [Dtype; 4] = [Dtype::F32, Dtype::BF16, Dtype::F16, Dtype::F64];
-
-/// Parameters on their way into memory, one after the other.
-struct Reading<'a> {
-    checkpoint: &'a Checkpoint,
-    /// Parameter to key.
-    keys: BTreeMap<String, String>,
-    dtype: LoadDtype,
-    not_finite: Vec<String>,
-    failed: Option<ModelError>,
-}
-
-impl<'a> Reading<'a> {
-    fn new(checkpoint: &'a Checkpoint, infos: &[ParamInfo], dtype: LoadDtype) -> Result<Self, ModelError> {
-        let keys = checkpoint.check(infos)?;
-        let keys = infos.iter().map(|info| info.name.clone()).zip(keys).collect();
-        Ok(Self { checkpoint, keys, dtype, not_finite: Vec::new(), failed: None })
-    }
-
-    /// None from the first error on, and for what is not finite. `[elements]`
-    fn next(&mut self, info: &ParamInfo) -> Option<Tensor<1>> {
-        let key = self.keys.get(&info.name).filter(|_| self.failed.is_none())?;
-        let layout = match (info.layout, info.shape.as_slice()) {
-            (Layout::Transposed, &[input, _]) => values::Layout::Transposed { row: input },
-            _ => values::Layout::AsStored,
-        };
-        let file = &self.checkpoint.files[self.checkpoint.index[key]];
-        match file.read_values(key, layout, kept_dtype(info, self.dtype)) {
-            Ok((values, true)) => return Some(values.into_tensor()),
-            Ok((_, false)) => self.not_finite.push(key.clone()),
-            Err(error) => self.failed = Some(error),
-        }
-        None
-    }
-
-    fn finish(self) -> Result<(), ModelError> {
-        match (self.failed, self.not_finite) {
-            (Some(error), _) => Err(error),
-            (None, names) if !names.is_empty() => {
-                Err(ModelError::NotFinite { path: self.checkpoint.dir.clone(), names })
-            }
-            (None, _) => Ok(()),
-        }
-    }
-}
-
-/// Norms and biases are small, and f32 always.
-fn kept_dtype(info: &ParamInfo, dtype: LoadDtype) -> LoadDtype {
-    if info.shape.len() < 2 { LoadDtype::F32 } else { dtype }
-}
 
 /// A patch embedding may be stored as a kernel or flat: the first axis and the element count decide.
 fn same_shape(shape: &[usize], info: &ParamInfo) -> bool {

@@ -93,7 +93,10 @@ pub(super) fn read(
             (Values::F16(bits), finite)
         }
         (Dtype::F32, _) => f32s(place.read(layout, f32::from_le_bytes, finite)?),
-        (Dtype::BF16, _) => f32s(place.read(layout, |b| bf16::from_le_bytes(b).to_f32(), finite)?),
+        // `to_f32` looks for NaN, which are refused all the same.
+        (Dtype::BF16, _) => {
+            f32s(place.read(layout, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16), finite)?)
+        }
         (Dtype::F16, _) => f32s(place.read(layout, |b| f16::from_le_bytes(b).to_f32(), finite)?),
         (Dtype::F64, _) => f32s(place.read(layout, |b| f64::from_le_bytes(b) as f32, finite)?),
         (Dtype::I64, _) => f32s(place.read(layout, |b| i64::from_le_bytes(b) as f32, finite)?),
@@ -121,7 +124,8 @@ impl Place<'_> {
                 self.chunks(row * N, |chunk| {
                     let chunk = chunk.as_chunks::<N>().0;
                     let matrix = Matrix { rows: elements / row, row };
-                    all_finite &= matrix.turn(chunk, first, &mut values, &value, &finite);
+                    all_finite &= chunk.iter().fold(true, |all, bytes| all & finite(value(*bytes)));
+                    matrix.turn(chunk, first, &mut values, &value);
                     first += chunk.len() / row;
                 })?;
                 Ok((values, all_finite))
@@ -164,30 +168,29 @@ struct Matrix {
 const TILE: usize = 32;
 
 impl Matrix {
-    /// Puts rows from `first` on into the columns of `values`; says whether all are finite.
-    fn turn<T: Copy, const N: usize>(
+    /// Puts rows from `first` on into the columns of `values`.
+    fn turn<T: Copy + Default, const N: usize>(
         self,
         chunk: &[[u8; N]],
         first: usize,
         values: &mut [T],
         value: &impl Fn([u8; N]) -> T,
-        finite: &impl Fn(T) -> bool,
-    ) -> bool {
-        let (count, mut all_finite) = (chunk.len() / self.row, true);
+    ) {
+        let count = chunk.len() / self.row;
+        let mut tile = [[T::default(); TILE]; TILE];
         for left in (0..self.row).step_by(TILE) {
+            let width = TILE.min(self.row - left);
             for top in (0..count).step_by(TILE) {
                 let height = TILE.min(count - top);
-                for col in left..self.row.min(left + TILE) {
-                    let target = &mut values[col * self.rows + first + top..][..height];
-                    let source = chunk[top * self.row + col..].iter().step_by(self.row);
-                    for (target, bytes) in target.iter_mut().zip(source) {
-                        *target = value(*bytes);
-                        all_finite &= finite(*target);
-                    }
+                for (line, source) in tile.iter_mut().zip(chunk[top * self.row..].chunks(self.row)).take(height) {
+                    line.iter_mut().zip(&source[left..left + width]).for_each(|(to, bytes)| *to = value(*bytes));
+                }
+                for col in 0..width {
+                    let target = &mut values[(left + col) * self.rows + first + top..][..height];
+                    target.iter_mut().zip(&tile).for_each(|(to, line)| *to = line[col]);
                 }
             }
         }
-        all_finite
     }
 }
 
