@@ -60,6 +60,7 @@ def main():
     binary, cases, work, *names = sys.argv[1:]
     cases, work = pathlib.Path(cases), pathlib.Path(work)
     work.mkdir(parents=True, exist_ok=True)
+    verify_fixtures.right_buckets()
     failed = 0
     for name in names or CASES:
         worst, class_name = check(binary, cases / name, work)

@@ -53,6 +53,23 @@ fn seven_billion_parameters_are_counted_without_allocating_them() {
 }
 
 #[test]
+fn qwen2_vl_2b_is_counted_exactly() {
+    let place = Place::new();
+    let config = serde_json::json!({
+        "model_type": "qwen2_vl", "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28,
+        "num_attention_heads": 12, "num_key_value_heads": 2, "vocab_size": 151_936, "rms_norm_eps": 1e-6,
+        "rope_theta": 1e6, "rope_scaling": { "type": "mrope", "mrope_section": [16, 24, 24] },
+        "tie_word_embeddings": true,
+        "vision_config": { "depth": 32, "embed_dim": 1280, "mlp_ratio": 4, "num_heads": 16, "hidden_size": 1536,
+                           "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2 },
+    });
+    place.write("hf/config.json", config.to_string().as_bytes());
+    let report = inspect(&place, "hf");
+    // Half of the bytes that the index of the published bf16 checkpoint sums up to.
+    assert_eq!(report["parameters"], 4_417_971_200_u64 / 2);
+}
+
+#[test]
 fn what_is_missing_and_what_is_too_much_is_named() {
     let place = Place::new();
     place.ok("pretrain --config tiny.toml --run-dir run -q --set train.steps=1");

@@ -83,7 +83,10 @@ fn name_special_tokens(config: &mut Value, from: &Path) {
     ];
     let text = if config.get("text_config").is_some() { &mut config["text_config"] } else { config };
     for (key, id) in ids {
-        text[key] = json!(id);
+        // Only padding may be nothing: classes have defaults that lie behind a small vocabulary.
+        if id.is_some() || key == "pad_token_id" {
+            text[key] = json!(id);
+        }
     }
 }
 
