@@ -211,6 +211,10 @@ impl Placement {
         let tokens = config.media_tokens();
         let rows = media.iter().map(|medium| medium.layout.rows(tokens)).collect::<Vec<_>>();
         let newline = rows.iter().map(|rows| rows.made).sum::<usize>() as i32;
+        if config.image_grid_pinpoints.is_none() && rows.iter().any(|rows| rows.placed.contains(&None)) {
+            let message = "a picture with newlines between its rows for a connector that has none".to_owned();
+            return Err(ModelError::Placeholders { message });
+        }
         let (mut placement, mut first) = (Self::default(), 0);
         for (medium, rows) in media.iter().zip(&rows) {
             let positions = medium.spans.iter().flat_map(|&(start, len)| start..start + len);
@@ -280,6 +284,8 @@ fn mismatch(medium: &PlacedMedium<'_>, features: usize) -> ModelError {
 mod tests {
     use std::path::Path;
 
+    use mmtrain_media::{AnyResLayout, Size};
+
     use super::*;
     use crate::config::read_vlm;
 
@@ -301,5 +307,21 @@ mod tests {
             let words = format!("a medium of row 2 has {placeholders} placeholders and {features} features");
             assert!(error.to_string().contains(&words) && error.hint().is_some(), "{error}");
         }
+    }
+
+    #[test]
+    fn newlines_need_a_connector_that_has_one() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity/llava_next");
+        let config = read_vlm(&dir).expect("config");
+        let square = Size::new(20, 20);
+        let layout = AnyResLayout { side: 20, rows: 1, cols: 1, image: square, resized: square };
+        let layout = MediaLayout::AnyRes(layout);
+        let spans = [(0, layout.tokens(config.media_tokens()))];
+        let medium =
+            PlacedMedium { row: 0, spans: &spans, layout: &layout, values: &[], instruction: &[], group_seconds: 1.0 };
+        assert!(Placement::of(&config, &[medium], 100).is_ok());
+        let without = VlmConfig { image_grid_pinpoints: None, ..config };
+        let error = Placement::of(&without, &[medium], 100).expect_err("refused").to_string();
+        assert!(error.contains("newlines"), "{error}");
     }
 }

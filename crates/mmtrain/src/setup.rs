@@ -139,17 +139,35 @@ pub(crate) fn model_config(config: &RunConfig, vocab_size: usize, image_token_id
         (None, None) => anyhow::bail!("`model.decoder` has neither `weights` nor `arch`"),
     };
     let connector = ConnectorConfig::from_arch(&model.connector, encoder.feature_size(), &text);
+    let image_grid_pinpoints = match &connector {
+        ConnectorConfig::Mlp(_) => pinpoints(&model.encoder, &encoder)?,
+        _ => None,
+    };
     let sizes = VlmConfig {
         encoder,
         connector,
         text,
         image_token_id,
         video_token_id: None,
-        image_grid_pinpoints: None,
+        image_grid_pinpoints,
         vision_bounds: None,
     };
     sizes.check().map_err(|message| Refusal::usage(message, "change `model.connector` or `model.encoder`"))?;
     Ok(sizes)
+}
+
+/// Canvases, where the encoder's own processor cuts pictures as LLaVA-NeXT does: then rows of features end with a newline.
+fn pinpoints(own: &EncoderConfig, encoder: &EncoderSizes) -> anyhow::Result<Option<Vec<[usize; 2]>>> {
+    let Some(dir) = own.weights.as_ref().filter(|dir| dir.join("preprocessor_config.json").is_file()) else {
+        return Ok(None);
+    };
+    Ok(match processor_in(dir, encoder)? {
+        Processor::AnyRes(processor) => {
+            let canvases = processor.pinpoints.iter().map(|canvas| [canvas.height as usize, canvas.width as usize]);
+            Some(canvases.collect())
+        }
+        _ => None,
+    })
 }
 
 /// Sizes of the encoder: one tower, or two.
