@@ -2,7 +2,7 @@
 //! of sizes fit and nothing absurd is built.
 
 use super::{
-    AudioConfig, ConnectorConfig, CrossAttentionConfig, EncoderConfig, FusedConfig, MllamaVisionConfig,
+    AudioConfig, ConnectorConfig, CrossAttentionConfig, EncoderConfig, FusedConfig, MllamaVisionConfig, QFormerConfig,
     QwenVlVisionConfig, TextConfig, VideoFeatures, VisionConfig, VlmConfig,
 };
 
@@ -37,6 +37,7 @@ impl VlmConfig {
     pub fn check(&self) -> Result<(), String> {
         self.encoder.check()?;
         self.text.check().map_err(|message| format!("`text_config`: {message}"))?;
+        self.check_placeholders()?;
         match (&self.connector, &self.encoder) {
             (ConnectorConfig::Merger, EncoderConfig::QwenVl(qwen)) => {
                 let (theirs, ours) = (qwen.out_hidden_size, self.text.hidden_size);
@@ -44,9 +45,12 @@ impl VlmConfig {
                 if theirs == ours { Ok(()) } else { Err(message) }
             }
             (ConnectorConfig::Merger, _) => Err("the connector is Qwen2-VL's merger, the encoder another tower".into()),
+            (ConnectorConfig::QFormer(q_former), _) => {
+                q_former.check().map_err(|message| format!("`qformer_config`: {message}"))
+            }
             (ConnectorConfig::Mlp(mlp), encoder) => check_shuffle(mlp.pixel_shuffle, encoder),
             (ConnectorConfig::CrossAttention(cross), _) => cross.check(&self.text),
-            (ConnectorConfig::QFormer(_) | ConnectorConfig::Perceiver(_), _) => Ok(()),
+            (ConnectorConfig::Perceiver(_), _) => Ok(()),
         }
     }
 }
@@ -66,6 +70,48 @@ impl CrossAttentionConfig {
             return Ok(());
         }
         Err(format!("cross-attention layers are {ours} wide, the decoder {theirs}"))
+    }
+}
+
+/// Rows that a tokenizer can add behind a table for its placeholders.
+const MAX_ADDED: usize = 4096;
+
+impl VlmConfig {
+    /// Ids of placeholders lie in the embedding table or right behind it.
+    fn check_placeholders(&self) -> Result<(), String> {
+        let rows = self.text.num_embeddings();
+        let ids = [("image_token_id", Some(self.image_token_id)), ("video_token_id", self.video_token_id)];
+        for (key, id) in ids {
+            if let Some(id) = id.filter(|&id| id > rows + MAX_ADDED) {
+                return Err(format!("`{key}` is {id}, the embedding table has {rows} rows"));
+            }
+        }
+        if self.text.extra_embeddings > 0 && self.text.tie_word_embeddings {
+            return Err("`tie_word_embeddings` is true, but the embedding table has rows that the head has not".into());
+        }
+        Ok(())
+    }
+}
+
+impl QFormerConfig {
+    /// Whether these sizes can be those of a Q-Former.
+    fn check(&self) -> Result<(), String> {
+        at_most("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS)?;
+        let instruction = self.instruction.map_or([0, 0], |sizes| [sizes.vocab_size, sizes.max_position_embeddings]);
+        for (key, value) in [
+            ("num_query_tokens", self.num_queries),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("vocab_size", instruction[0]),
+            ("max_position_embeddings", instruction[1]),
+        ] {
+            at_most(key, value, MAX_SIZE)?;
+        }
+        if self.num_attention_heads == 0 || !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            let (heads, width) = (self.num_attention_heads, self.hidden_size);
+            return Err(format!("`num_attention_heads` ({heads}) does not divide `hidden_size` ({width})"));
+        }
+        epsilon("layer_norm_eps", self.layer_norm_eps)
     }
 }
 
@@ -134,7 +180,12 @@ impl QwenVlVisionConfig {
             at_most(key, value, MAX_SIZE)?;
         }
         at_most("patch_size", self.patch_size, 256)?;
-        at_most("temporal_patch_size", self.temporal_patch_size, 64)?;
+        if self.temporal_patch_size != 2 {
+            return Err(format!(
+                "`temporal_patch_size` is {}, all models of the family have 2",
+                self.temporal_patch_size
+            ));
+        }
         at_most("spatial_merge_size", self.spatial_merge_size, 64)
     }
 }

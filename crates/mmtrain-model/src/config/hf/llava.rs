@@ -182,6 +182,30 @@ mod tests {
     }
 
     #[test]
+    fn whole_models_of_absurd_sizes_are_refused() {
+        let refused = |case: &str, words: &str, change: &dyn Fn(&mut Value)| {
+            let fixture =
+                std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity").join(case);
+            let text = fs_err::read_to_string(fixture.join("config.json")).expect("a fixture");
+            let mut config = serde_json::from_str(&text).expect("json");
+            change(&mut config);
+            let dir = tempfile::tempdir().expect("a directory");
+            fs_err::write(dir.path().join("config.json"), config.to_string()).expect("written");
+            let error = read_vlm(dir.path()).expect_err(case).to_string();
+            assert!(error.contains(words), "{error}");
+        };
+        refused("llava", "image_token_id", &|config| config["image_token_index"] = json!(50_000_000));
+        refused("qwen2_vl", "temporal_patch_size", &|config| config["vision_config"]["temporal_patch_size"] = json!(3));
+        refused("blip2", "num_hidden_layers", &|config| {
+            config["qformer_config"]["num_hidden_layers"] = json!(1_000_000_000_000_u64);
+        });
+        refused("instructblip", "does not divide", &|config| {
+            config["qformer_config"]["num_attention_heads"] = json!(3);
+        });
+        refused("mllama", "tie_word_embeddings", &|config| config["text_config"]["tie_word_embeddings"] = json!(true));
+    }
+
+    #[test]
     fn a_tower_that_is_written_under_other_names_is_not_called_llava() {
         let mut config = parse(&llava(&json!({ "model_type": "llama" }))).expect("parses");
         let EncoderConfig::Vit(vit) = &mut config.encoder else { panic!("an image tower") };
