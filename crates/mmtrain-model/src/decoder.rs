@@ -119,16 +119,36 @@ impl Decoder {
     ///
     /// - `x`: `[batch, seq, hidden]`; returns the same
     pub fn blocks(&self, x: Tensor<3>, context: &DecoderContext) -> Tensor<3> {
-        self.model.layers.iter().fold(x, |x, block| computing(block, x.dtype()).forward(x, context))
+        self.blocks_between(x, context, None, |_, x| x)
     }
 
-    /// Runs all blocks for new tokens, reading and extending the cache.
-    pub fn blocks_cached(&self, x: Tensor<3>, context: &DecoderContext, cache: &mut KvCache) -> Tensor<3> {
+    /// Runs all blocks, without the final norm, and `between` with the number of the block that comes next: before each,
+    /// and behind the last. With a cache for new tokens only, which it reads and extends. What was loaded as stored is
+    /// widened to the type of `x` block by block.
+    ///
+    /// # Shapes
+    ///
+    /// - `x`: `[batch, seq, hidden]`; returns the same
+    pub fn blocks_between(
+        &self,
+        mut x: Tensor<3>,
+        context: &DecoderContext,
+        mut cache: Option<&mut KvCache>,
+        between: impl Fn(usize, Tensor<3>) -> Tensor<3>,
+    ) -> Tensor<3> {
         let seq = x.dims()[1];
-        let layers = self.model.layers.iter().zip(cache.layers_mut());
-        let x = layers.fold(x, |x, (block, layer)| computing(block, x.dtype()).forward_cached(x, context, layer));
-        cache.advance(seq);
-        x
+        for (index, block) in self.model.layers.iter().enumerate() {
+            x = between(index, x);
+            let block = computing(block, x.dtype());
+            x = match cache.as_deref_mut() {
+                Some(cache) => block.forward_cached(x, context, cache.layer_mut(index)),
+                None => block.forward(x, context),
+            };
+        }
+        if let Some(cache) = cache {
+            cache.advance(seq);
+        }
+        between(self.model.layers.len(), x)
     }
 
     /// The output projection: its own weights, or the embedding table. `[hidden, vocab]`

@@ -195,32 +195,19 @@ impl Vlm {
     }
 
     /// Runs all blocks, without the final norm, and cross-attention layers between them. With a cache for new tokens only.
-    /// What was loaded as stored is widened to f32 block by block.
     ///
     /// # Shapes
     ///
     /// - returns: `[batch, seq, hidden]`
-    pub fn blocks(&self, input: DecoderInput, mut cache: Option<&mut KvCache>) -> Tensor<3> {
-        let DecoderInput { embeds: mut x, context, reading, seen } = input;
-        let seq = x.dims()[1];
+    pub fn blocks(&self, input: DecoderInput, cache: Option<&mut KvCache>) -> Tensor<3> {
+        let DecoderInput { embeds, context, reading, seen } = input;
         let read = |index: usize, x: Tensor<3>| match (self.layer_before(index), &reading, &seen) {
             (Some((layer, cross)), Some(reading), Some(seen)) => {
                 computing(cross, x.dtype()).forward_cached(x, reading.of_layer(layer), seen)
             }
             _ => x,
         };
-        for (index, block) in self.decoder.model.layers.iter().enumerate() {
-            x = read(index, x);
-            let block = computing(block, x.dtype());
-            x = match cache.as_deref_mut() {
-                Some(cache) => block.forward_cached(x, &context, cache.layer_mut(index)),
-                None => block.forward(x, &context),
-            };
-        }
-        if let Some(cache) = cache {
-            cache.advance(seq);
-        }
-        read(self.decoder.model.layers.len(), x)
+        self.decoder.blocks_between(embeds, &context, cache, read)
     }
 
     /// Positions and masks of a whole batch; `mask` is the causal one where none is given.

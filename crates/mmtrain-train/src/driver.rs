@@ -17,7 +17,7 @@ use burn::prelude::*;
 use burn::tensor::DType;
 use mmtrain_data::HostBatch;
 use mmtrain_model::attention::Mask;
-use mmtrain_model::connector::{Connector, CrossAttentionConnector, CrossAttentionLayer, MemoryMask};
+use mmtrain_model::connector::{Connector, CrossAttentionLayer, MemoryMask};
 use mmtrain_model::decoder::{Decoder, DecoderBlock, DecoderContext, DecoderModel};
 use mmtrain_model::encoder::chain::{ChainContext, Stretch, StretchNet, side_by_side};
 use mmtrain_model::media::{Arrangement, BatchView, PlacedMedium, Placement};
@@ -177,7 +177,7 @@ impl Media {
         let trained = plan.trained.encoder;
         let arrangement = Arrangement::of(&model.config, batch, &model.device())?;
         let run = connect(&arrangement);
-        let bridge = bridge_of(&model.connector);
+        let bridge = model.connector.without_layers();
         let (features, connector) = forward(&bridge, features, &connector_place(plan), trained, true, run);
         Ok(Some(Self { chains, arrangement, connector, features }))
     }
@@ -190,7 +190,7 @@ impl Media {
     fn backward(self, model: &Vlm, plan: &Plan, gradient: Tensor<3>, gradients: &mut FlatTensors) {
         let (trained, place) = (plan.trained.encoder, connector_place(plan));
         let run = connect(&self.arrangement);
-        let bridge = bridge_of(&model.connector);
+        let bridge = model.connector.without_layers();
         let gradient = backward(&bridge, self.connector, gradient, &place, trained, gradients, run);
         let Some(gradient) = gradient else { return };
         let mut start = 0;
@@ -452,16 +452,6 @@ fn added(a: Option<Tensor<3>>, b: Option<Tensor<3>>) -> Option<Tensor<3>> {
 /// The connector as a stretch.
 fn connect(arrangement: &Arrangement) -> impl Fn(&Connector, Tensor<3>) -> Tensor<3> {
     |connector, features| connector.forward(features, arrangement)
-}
-
-/// The connector without the layers that run between the decoder's blocks.
-fn bridge_of(connector: &Connector) -> Connector {
-    match connector {
-        Connector::CrossAttention(cross) => {
-            Connector::CrossAttention(CrossAttentionConnector { layers: Vec::new(), ..cross.clone() })
-        }
-        other => other.clone(),
-    }
 }
 
 /// The decoder without its blocks: embedding, last norm and head under their own names.

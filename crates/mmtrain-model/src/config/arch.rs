@@ -6,7 +6,7 @@ use mmtrain_config as user;
 
 use super::{
     Activation, ConnectorConfig, CrossAttentionConfig, EncoderConfig, FusedConfig, MlpConfig, PerceiverConfig,
-    QFormerConfig, SlidingWindow, TextConfig, TextFamily, Unseen, VideoFeatures, VisionConfig, VisionFamily, VitConfig,
+    QFormerConfig, SlidingWindow, TextConfig, TextFamily, VideoFeatures, VisionConfig, VisionFamily, VitConfig,
 };
 
 /// `Blip2QFormerConfig`'s default.
@@ -168,29 +168,12 @@ impl ConnectorConfig {
             user::ConnectorConfig::CrossAttention { interval, num_latents, resampler_depth, .. } => {
                 let resampler =
                     |latents: NonZeroUsize| resampler(latents.get(), resampler_depth.get(), feature_size, text);
+                let before_blocks = CrossAttentionConfig::every(interval.get(), text.num_hidden_layers);
                 Self::CrossAttention(CrossAttentionConfig {
                     resampler: num_latents.map(resampler),
-                    ..CrossAttentionConfig::beside(text, interval.get())
+                    ..CrossAttentionConfig::beside(text, before_blocks)
                 })
             }
-        }
-    }
-}
-
-impl CrossAttentionConfig {
-    /// Layers before every `interval`-th block of a decoder, with the sizes of its blocks.
-    pub fn beside(text: &TextConfig, interval: usize) -> Self {
-        Self {
-            before_blocks: Self::every(interval, text.num_hidden_layers),
-            hidden_size: text.hidden_size,
-            num_attention_heads: text.num_attention_heads,
-            num_key_value_heads: text.num_key_value_heads,
-            head_dim: text.head_dim,
-            intermediate_size: text.intermediate_size,
-            hidden_act: text.hidden_act,
-            rms_norm_eps: text.rms_norm_eps,
-            resampler: None,
-            unseen: Unseen::Zeroed,
         }
     }
 }

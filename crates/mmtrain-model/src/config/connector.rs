@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Activation;
+use super::{Activation, TextConfig};
 
 /// The connector; `kind` says which.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -192,6 +192,22 @@ impl fmt::Display for CrossAttentionConfig {
 }
 
 impl CrossAttentionConfig {
+    /// Layers before these blocks of a decoder, with the sizes of its blocks.
+    pub fn beside(text: &TextConfig, before_blocks: Vec<usize>) -> Self {
+        Self {
+            before_blocks,
+            hidden_size: text.hidden_size,
+            num_attention_heads: text.num_attention_heads,
+            num_key_value_heads: text.num_key_value_heads,
+            head_dim: text.head_dim,
+            intermediate_size: text.intermediate_size,
+            hidden_act: text.hidden_act,
+            rms_norm_eps: text.rms_norm_eps,
+            resampler: None,
+            unseen: Unseen::Zeroed,
+        }
+    }
+
     /// Layers.
     pub fn num_layers(&self) -> usize {
         self.before_blocks.len()
@@ -200,11 +216,6 @@ impl CrossAttentionConfig {
     /// The layer that runs before the decoder's block `block`.
     pub fn layer_before(&self, block: usize) -> Option<usize> {
         self.before_blocks.binary_search(&block).ok()
-    }
-
-    /// Keys of a medium of `features` encoder features.
-    pub fn keys_per_medium(&self, features: usize) -> usize {
-        self.resampler.as_ref().map_or(features, |resampler| resampler.num_latents)
     }
 
     /// Blocks of `num_blocks` before which layers stand when every `interval`-th has one (`flamingo_lm.py`).

@@ -46,16 +46,12 @@ impl KvCache {
         self.capacity - self.len
     }
 
-    pub(super) fn layers_mut(&mut self) -> impl Iterator<Item = &mut LayerCache> {
-        self.layers.iter_mut()
-    }
-
     /// That of one block.
-    pub(crate) fn layer_mut(&mut self, index: usize) -> &mut LayerCache {
+    pub(super) fn layer_mut(&mut self, index: usize) -> &mut LayerCache {
         &mut self.layers[index]
     }
 
-    pub(crate) fn advance(&mut self, seq: usize) {
+    pub(super) fn advance(&mut self, seq: usize) {
         self.len += seq;
     }
 }

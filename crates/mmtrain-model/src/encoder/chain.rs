@@ -6,6 +6,8 @@
 //!
 //! A tower of its own makes one chain, two fused towers make two.
 
+use std::iter;
+
 use burn::prelude::*;
 
 use super::mllama::{MllamaContext, MllamaStep, MllamaVision};
@@ -150,47 +152,43 @@ pub fn side_by_side(mut features: Vec<Tensor<3>>) -> Tensor<3> {
     if features.len() == 1 { features.remove(0) } else { Tensor::cat(features, 2) }
 }
 
-fn block(scope: String, net: StretchNet) -> Stretch {
-    Stretch { net, scope, is_block: true }
+/// A chain of a tower whose path from the encoder is `scope`; of the blocks, the path from the tower.
+fn chain(
+    scope: &str,
+    [stem, last]: [StretchNet; 2],
+    blocks: impl IntoIterator<Item = (String, StretchNet)>,
+) -> Vec<Stretch> {
+    let end = |net| Stretch { net, scope: scope.to_owned(), is_block: false };
+    let block = |(path, net)| Stretch { net, scope: format!("{scope}{path}"), is_block: true };
+    iter::once(end(stem)).chain(blocks.into_iter().map(block)).chain([end(last)]).collect()
 }
 
-fn end(scope: &str, net: StretchNet) -> Stretch {
-    Stretch { net, scope: scope.to_owned(), is_block: false }
+/// Blocks of a list and their paths.
+fn listed<'a, B: Clone>(
+    list: &'a str,
+    blocks: &'a [B],
+    net: fn(B) -> StretchNet,
+) -> impl Iterator<Item = (String, StretchNet)> {
+    blocks.iter().enumerate().map(move |(index, block)| (format!("{list}.{index}."), net(block.clone())))
 }
 
 fn vit_chain(vit: &Vit, scope: &str) -> Vec<Stretch> {
-    let blocks = vit.encoder.layers.iter().enumerate();
-    let blocks = blocks
-        .map(|(index, layer)| block(format!("{scope}encoder.layers.{index}."), StretchNet::VitBlock(layer.clone())));
-    let mut chain = vec![end(scope, StretchNet::VitStem(vit.without_blocks()))];
-    chain.extend(blocks);
-    chain.push(end(scope, StretchNet::VitLast(vit.without_blocks())));
-    chain
+    let ends = [StretchNet::VitStem, StretchNet::VitLast].map(|net| net(vit.without_blocks()));
+    chain(scope, ends, listed("encoder.layers", &vit.encoder.layers, StretchNet::VitBlock))
 }
 
 fn qwen_vl_chain(tower: &QwenVlVision) -> Vec<Stretch> {
-    let blocks = tower.blocks.iter().enumerate();
-    let blocks = blocks.map(|(index, layer)| block(format!("blocks.{index}."), StretchNet::QwenVlBlock(layer.clone())));
-    let mut chain = vec![end("", StretchNet::QwenVlStem(tower.without_blocks()))];
-    chain.extend(blocks);
-    chain.push(end("", StretchNet::QwenVlLast(tower.without_blocks())));
-    chain
+    let ends = [StretchNet::QwenVlStem, StretchNet::QwenVlLast].map(|net| net(tower.without_blocks()));
+    chain("", ends, listed("blocks", &tower.blocks, StretchNet::QwenVlBlock))
 }
 
 fn mllama_chain(tower: &MllamaVision) -> Vec<Stretch> {
+    let ends = [StretchNet::MllamaStem, StretchNet::MllamaLast].map(|net| net(tower.without_blocks()));
     let steps = tower.steps().into_iter().enumerate();
-    let steps = steps.map(|(index, step)| block(tower.step_scope(index), StretchNet::MllamaStep(step)));
-    let mut chain = vec![end("", StretchNet::MllamaStem(tower.without_blocks()))];
-    chain.extend(steps);
-    chain.push(end("", StretchNet::MllamaLast(tower.without_blocks())));
-    chain
+    chain("", ends, steps.map(|(index, step)| (tower.step_scope(index), StretchNet::MllamaStep(step))))
 }
 
 fn audio_chain(encoder: &AudioEncoder) -> Vec<Stretch> {
-    let blocks = encoder.layers.iter().enumerate();
-    let blocks = blocks.map(|(index, layer)| block(format!("layers.{index}."), StretchNet::AudioBlock(layer.clone())));
-    let mut chain = vec![end("", StretchNet::AudioStem(encoder.without_blocks()))];
-    chain.extend(blocks);
-    chain.push(end("", StretchNet::AudioLast(encoder.without_blocks())));
-    chain
+    let ends = [StretchNet::AudioStem, StretchNet::AudioLast].map(|net| net(encoder.without_blocks()));
+    chain("", ends, listed("layers", &encoder.layers, StretchNet::AudioBlock))
 }

@@ -42,16 +42,8 @@ pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
     Ok(VlmConfig {
         encoder: EncoderConfig::Mllama(parse_mllama_vision(vision)?),
         connector: ConnectorConfig::CrossAttention(CrossAttentionConfig {
-            before_blocks,
-            hidden_size: text.hidden_size,
-            num_attention_heads: text.num_attention_heads,
-            num_key_value_heads: text.num_key_value_heads,
-            head_dim: text.head_dim,
-            intermediate_size: text.intermediate_size,
-            hidden_act: text.hidden_act,
-            rms_norm_eps: text.rms_norm_eps,
-            resampler: None,
             unseen: Unseen::MllamaAll,
+            ..CrossAttentionConfig::beside(&text, before_blocks)
         }),
         image_token_id: usize_or(json, "image_token_index", text.vocab_size)?,
         text,

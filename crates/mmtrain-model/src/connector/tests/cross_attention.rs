@@ -190,11 +190,13 @@ fn places_and_tables_that_fit_nothing_are_errors() {
 fn a_resampler_gives_its_latents_and_a_projection_every_feature() {
     let features = Tensor::ones([2, 9, VISION_HIDDEN], &Device::flex());
     let ConnectorConfig::Perceiver(resampler) = perceiver() else { unreachable!("it is one") };
-    for config in [config(), CrossAttentionConfig { resampler: Some(resampler), ..config() }] {
+    let latents = resampler.num_latents;
+    let resampled = CrossAttentionConfig { resampler: Some(resampler), ..config() };
+    for (config, keys) in [(config(), 9), (resampled, latents)] {
         let connector = CrossAttentionConnector::new(&config, VISION_HIDDEN, &Device::flex());
         assert_eq!(connector.layers.len(), 2);
         let memory = connector.memory(features.clone());
-        assert_eq!(memory.dims(), [2, config.keys_per_medium(9), HIDDEN]);
+        assert_eq!(memory.dims(), [2, keys, HIDDEN]);
     }
 }
 

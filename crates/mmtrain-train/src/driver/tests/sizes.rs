@@ -258,18 +258,7 @@ fn perceiver() -> PerceiverConfig {
 
 /// Layers before the first and the last block.
 pub(super) fn cross_attention(text: &TextConfig) -> CrossAttentionConfig {
-    CrossAttentionConfig {
-        before_blocks: vec![0, BLOCKS - 1],
-        hidden_size: text.hidden_size,
-        num_attention_heads: text.num_attention_heads,
-        num_key_value_heads: text.num_key_value_heads,
-        head_dim: text.head_dim,
-        intermediate_size: text.intermediate_size,
-        hidden_act: text.hidden_act,
-        rms_norm_eps: text.rms_norm_eps,
-        resampler: None,
-        unseen: Unseen::Zeroed,
-    }
+    CrossAttentionConfig::beside(text, vec![0, BLOCKS - 1])
 }
 
 /// As above, but in front of the last block only, and behind a perceiver.
