@@ -61,6 +61,6 @@ pub use mixture::Mixture;
 pub use order::{Cursor, permute};
 pub use pass::Pass;
 pub use prepare::{Prepared, Preparer};
-pub use sample::{RawSample, SampleId, Skip, SourceError};
+pub use sample::{Feedback, MediaContent, RawMedium, RawSample, Reject, SampleId, Skip, SourceError};
 pub use source::{ShardProblem, Source, WebDataset};
 pub use stats::{DataStats, stats};

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use mmtrain_media::{Alpha, MediaError, MediaLayout, MediaLimits, MediaTokens, Processor, Size, decode, probe};
-use mmtrain_text::{Encoded, Template, TextTokenizer, encode};
+use mmtrain_text::{Encoded, MediaKind, Template, TextTokenizer, encode};
 
 use crate::medium::Medium;
 use crate::sample::{RawSample, SampleId, Skip};
@@ -68,10 +68,10 @@ impl Preparer {
 
     fn try_prepare(&self, raw: &RawSample) -> Result<Prepared, Skip> {
         let encoded = self.encode(raw)?;
+        let pictures = pictures(raw)?;
         let media = encoded.media.iter().map(|span| {
-            let input = decode(&raw.media[span.index], &self.limits, self.alpha);
-            let input = input.and_then(|image| self.processor.process(&image))?;
-            Ok(Medium::new(vec![(span.start, span.len)], input))
+            let image = decode(pictures[span.index], &self.limits, self.alpha)?;
+            Ok(Medium::new(vec![(span.start, span.len)], self.processor.process(&image)?))
         });
         let media = media.collect::<Result<Vec<_>, MediaError>>().map_err(|error| media_skip(&raw.id, &error))?;
         Ok(Prepared { id: raw.id.clone(), encoded, media, truth: raw.truth.clone() })
@@ -79,7 +79,7 @@ impl Preparer {
 
     /// Token ids and labels; no picture is decoded.
     pub fn encode(&self, raw: &RawSample) -> Result<Encoded, Skip> {
-        let layouts = raw.media.iter().map(|bytes| self.layout(bytes));
+        let layouts = pictures(raw)?.into_iter().map(|bytes| self.layout(bytes));
         let layouts = layouts.collect::<Result<Vec<_>, _>>().map_err(|error| media_skip(&raw.id, &error))?;
         let media_tokens = layouts.iter().map(|layout| layout.tokens(self.media_tokens)).collect::<Vec<_>>();
         let segments = self.template.render(&raw.conversation);
@@ -107,6 +107,15 @@ impl Preparer {
     }
 }
 
+/// The files of a sample's media, which are all pictures.
+fn pictures(raw: &RawSample) -> Result<Vec<&[u8]>, Skip> {
+    let pictures = raw.media.iter().map(|medium| match (medium.kind, medium.bytes()) {
+        (MediaKind::Image, Some(bytes)) => Ok(bytes),
+        (kind, _) => Err(skip(&raw.id, "unsupported_medium", format!("the encoder does not take {kind:?}"))),
+    });
+    pictures.collect()
+}
+
 fn media_skip(id: &SampleId, error: &MediaError) -> Skip {
     skip(id, &media_reason(error), error.to_string())
 }
@@ -130,14 +139,21 @@ fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
 mod tests {
     use std::sync::Mutex;
 
-    use mmtrain_text::{Conversation, Part, Role, Turn};
+    use mmtrain_text::{Conversation, MediaRef, Part, Role, Turn};
 
     use super::*;
+    use crate::RawMedium;
     use crate::fixtures::{Counting, Shards, encode_image, jpeg, preparer};
 
     fn raw(caption: &str, image: Vec<u8>) -> RawSample {
         let id = SampleId { source: "s".into(), shard: "a.tar".into(), key: "0".into(), index: 0 };
-        RawSample { id, conversation: Conversation::caption(caption), media: vec![image], truth: None }
+        RawSample {
+            id,
+            conversation: Conversation::caption(caption),
+            feedback: None,
+            media: vec![RawMedium::image(image)],
+            truth: None,
+        }
     }
 
     #[track_caller]
@@ -189,7 +205,7 @@ mod tests {
     #[test]
     fn a_medium_that_is_not_there_is_a_mismatch() {
         let mut sample = raw("a dog", jpeg(8, 8, 1));
-        sample.conversation.turns[0] = Turn { role: Role::User, parts: vec![Part::Media(1)] };
+        sample.conversation.turns[0] = Turn::new(Role::User, vec![Part::Media(MediaRef::image(1))]);
         check_reason(&sample, "media_mismatch");
     }
 

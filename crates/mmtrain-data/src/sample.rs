@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
 
-use mmtrain_text::Conversation;
+use mmtrain_text::{Conversation, MediaKind};
 use serde::{Deserialize, Serialize};
 
 /// Where a sample stands.
@@ -32,12 +33,74 @@ impl fmt::Display for SampleId {
 pub struct RawSample {
     /// Where it stands.
     pub id: SampleId,
-    /// What is said, with references into `media`.
+    /// What is said, with references into `media`; of a pair the better one.
     pub conversation: Conversation,
-    /// Encoded media files.
-    pub media: Vec<Vec<u8>>,
+    /// How people or models judged the answer, of preference data.
+    pub feedback: Option<Feedback>,
+    /// Media, still encoded.
+    pub media: Vec<RawMedium>,
     /// The sample's JSON, whole; synthetic data keep the scene there.
     pub truth: Option<serde_json::Value>,
+}
+
+/// A judgement of the last answer of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Feedback {
+    /// The same conversation with the worse answer; it has the same media.
+    Rejected(Conversation),
+    /// Whether the answer is wanted, of data without pairs (KTO).
+    Wanted(bool),
+}
+
+/// A picture, clip or sound as it lies in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawMedium {
+    /// What it is.
+    pub kind: MediaKind,
+    /// The file, or what was in it.
+    pub content: MediaContent,
+}
+
+impl RawMedium {
+    /// A picture whose file has been read.
+    pub fn image(bytes: Vec<u8>) -> Self {
+        Self { kind: MediaKind::Image, content: MediaContent::Bytes(bytes) }
+    }
+
+    /// What has been read; nothing of a file that has not.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match &self.content {
+            MediaContent::Bytes(bytes) => Some(bytes),
+            MediaContent::File(_) | MediaContent::Frames(_) => None,
+        }
+    }
+}
+
+/// Where the bytes of a medium are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MediaContent {
+    /// Here: pictures, sounds and clips out of archives.
+    Bytes(Vec<u8>),
+    /// In a file of their own; a clip is read there frame by frame.
+    File(PathBuf),
+    /// A clip as the pictures that were taken from it.
+    Frames(Vec<Vec<u8>>),
+}
+
+/// Why a row or a shard cannot be used; the source adds the name of the sample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// Stable `snake_case` name of the fault, for counting.
+    pub reason: &'static str,
+    /// What exactly, for people.
+    pub detail: String,
+}
+
+impl Reject {
+    /// Names a fault.
+    pub fn new(reason: &'static str, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
 }
 
 /// A sample that is left out, and why.

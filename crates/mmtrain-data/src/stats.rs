@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::prepare::media_reason;
 use crate::source::Source;
-use crate::{Preparer, RawSample, Skip};
+use crate::{Preparer, RawMedium, RawSample, Skip};
 
 /// Figures about the samples of a source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -70,7 +70,7 @@ pub fn stats(source: &dyn Source, preparer: &Preparer, limit: Option<usize>) -> 
 
 impl DataStats {
     fn add(&mut self, raw: &RawSample, preparer: &Preparer) -> Result<(), Skip> {
-        for image in &raw.media {
+        for image in raw.media.iter().filter_map(RawMedium::bytes) {
             let (kind, width, height) = probe(image, &preparer.limits).map_err(|error| Skip {
                 id: raw.id.clone(),
                 reason: media_reason(&error),

@@ -3,7 +3,7 @@
 use mmtrain_data::{Medium, Prepared};
 use mmtrain_media::{MediaTokens, MediaValues};
 use mmtrain_model::config::VlmConfig;
-use mmtrain_text::{IGNORE_INDEX, Template, TextTokenizer, encode};
+use mmtrain_text::{IGNORE_INDEX, MediaRef, Template, TextTokenizer, encode};
 
 use crate::error::GenerateError;
 
@@ -25,7 +25,8 @@ impl Prompt {
         tokens: MediaTokens,
         inputs: Vec<MediaValues>,
     ) -> Result<Self, GenerateError> {
-        let segments = template.render_prompt(text, inputs.len());
+        let shown = (0..inputs.len()).map(MediaRef::image).collect::<Vec<_>>();
+        let segments = template.render_prompt(text, &shown);
         let counts = inputs.iter().map(|input| input.layout.tokens(tokens)).collect::<Vec<_>>();
         let encoded = encode(&segments, tokenizer, &counts)?;
         let spans = encoded.media.iter().map(|span| vec![(span.start, span.len)]);

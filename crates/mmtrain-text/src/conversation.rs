@@ -17,14 +17,52 @@ pub enum Role {
     Assistant,
 }
 
+/// What a medium is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaKind {
+    /// A picture.
+    Image,
+    /// A clip: frames in time.
+    Video,
+    /// A sound.
+    Audio,
+}
+
+/// A medium of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct MediaRef {
+    /// What it is.
+    pub kind: MediaKind,
+    /// Index in the sample's list of media.
+    pub index: usize,
+}
+
+impl MediaRef {
+    /// The picture at `index`.
+    pub fn image(index: usize) -> Self {
+        Self { kind: MediaKind::Image, index }
+    }
+
+    /// The clip at `index`.
+    pub fn video(index: usize) -> Self {
+        Self { kind: MediaKind::Video, index }
+    }
+
+    /// The sound at `index`.
+    pub fn audio(index: usize) -> Self {
+        Self { kind: MediaKind::Audio, index }
+    }
+}
+
 /// A piece of a turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// Words, as they stand in the data.
     Text(String),
-    /// A medium, by its index in the sample's list of media.
-    Media(usize),
+    /// A medium.
+    Media(MediaRef),
 }
 
 /// What one speaker says before the next one does.
@@ -34,9 +72,26 @@ pub struct Turn {
     pub role: Role,
     /// What is said and shown, in order.
     pub parts: Vec<Part>,
+    /// Whether an assistant's words are learned, as they are unless the data say otherwise; nobody else's ever are.
+    #[serde(default = "supervised")]
+    pub supervised: bool,
+}
+
+fn supervised() -> bool {
+    true
 }
 
 impl Turn {
+    /// A turn as usual: learned if it is the assistant's.
+    pub fn new(role: Role, parts: Vec<Part>) -> Self {
+        Self { role, parts, supervised: true }
+    }
+
+    /// A turn of words alone.
+    pub fn said(role: Role, text: impl Into<String>) -> Self {
+        Self::new(role, vec![Part::Text(text.into())])
+    }
+
     /// The texts of the turn, trimmed and joined by a line break; media are left out.
     pub fn text(&self) -> String {
         let texts = self.parts.iter().filter_map(|part| match part {
@@ -46,10 +101,10 @@ impl Turn {
         texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
     }
 
-    /// Indices of the media of the turn, in order.
-    pub fn media(&self) -> Vec<usize> {
+    /// The media of the turn, in order.
+    pub fn media(&self) -> Vec<MediaRef> {
         let media = self.parts.iter().filter_map(|part| match part {
-            Part::Media(index) => Some(*index),
+            Part::Media(medium) => Some(*medium),
             Part::Text(_) => None,
         });
         media.collect()
@@ -66,9 +121,13 @@ pub struct Conversation {
 impl Conversation {
     /// A picture that the user shows (medium 0) and the caption that the assistant gives.
     pub fn caption(caption: impl Into<String>) -> Self {
-        let shown = Turn { role: Role::User, parts: vec![Part::Media(0)] };
-        let said = Turn { role: Role::Assistant, parts: vec![Part::Text(caption.into())] };
-        Self { turns: vec![shown, said] }
+        Self::described(MediaRef::image(0), caption)
+    }
+
+    /// A medium that the user shows and what the assistant says of it.
+    pub fn described(medium: MediaRef, description: impl Into<String>) -> Self {
+        let shown = Turn::new(Role::User, vec![Part::Media(medium)]);
+        Self { turns: vec![shown, Turn::said(Role::Assistant, description)] }
     }
 }
 
@@ -78,16 +137,14 @@ mod tests {
 
     #[test]
     fn text_of_a_turn_is_trimmed_and_leaves_media_out() {
-        let turn = Turn {
-            role: Role::User,
-            parts: vec![
-                Part::Text(" what ".into()),
-                Part::Media(1),
-                Part::Text("\n".into()),
-                Part::Text("is it?".into()),
-            ],
-        };
+        let parts = vec![
+            Part::Text(" what ".into()),
+            Part::Media(MediaRef::video(1)),
+            Part::Text("\n".into()),
+            Part::Text("is it?".into()),
+        ];
+        let turn = Turn::new(Role::User, parts);
         assert_eq!(turn.text(), "what\nis it?");
-        assert_eq!(turn.media(), vec![1]);
+        assert_eq!(turn.media(), [MediaRef::video(1)]);
     }
 }

@@ -63,7 +63,7 @@ pub fn encode(segments: &[Segment], tokenizer: &TextTokenizer, media_tokens: &[u
                 rest = &tail[run.len() - 1..];
                 push_texts(&mut encoded, &run, tokenizer)?;
             }
-            Piece::Media(index) => push_medium(&mut encoded, *index, tokenizer, media_tokens)?,
+            Piece::Media(medium) => push_medium(&mut encoded, medium.index, tokenizer, media_tokens)?,
             Piece::Bos => {
                 if let Some(id) = tokenizer.bos_id() {
                     encoded.push(id, first.supervised);
@@ -125,7 +125,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Conversation, Template};
+    use crate::{Conversation, MediaRef, Template};
 
     fn tokenizer() -> TextTokenizer {
         let captions = ["a red boat on the lake .", "a red dog", "a dog on a boat"];
@@ -235,7 +235,7 @@ mod tests {
             let tokenizer = tokenizer();
             for template in [Template::Plain, Template::Article] {
                 let full = encoded(template, &caption);
-                let prompt = template.render_prompt("", 1);
+                let prompt = template.render_prompt("", &[MediaRef::image(0)]);
                 let prompt = encode(&prompt, &tokenizer, &[3]).expect("ids");
                 // What the model sees at generation is what stood before the answer in training …
                 prop_assert_eq!(&full.input_ids[..prompt.input_ids.len()], &prompt.input_ids[..]);
@@ -251,7 +251,7 @@ mod tests {
         fn media_are_never_learned_and_spans_hold_them_all(lens in proptest::collection::vec(0_usize..5, 1..4)) {
             let mut segments = vec![Segment { piece: Piece::Bos, supervised: true }];
             for index in 0..lens.len() {
-                segments.push(Segment { piece: Piece::Media(index), supervised: true });
+                segments.push(Segment { piece: Piece::Media(MediaRef::image(index)), supervised: true });
                 segments.push(Segment { piece: Piece::Text("a dog".into()), supervised: true });
             }
             let encoded = encode(&segments, &tokenizer(), &lens).expect("ids");

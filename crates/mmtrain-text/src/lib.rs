@@ -21,7 +21,7 @@ pub mod template;
 pub mod tokenizer;
 pub mod train;
 
-pub use conversation::{Conversation, Part, Role, Turn};
+pub use conversation::{Conversation, MediaKind, MediaRef, Part, Role, Turn};
 pub use encode::{Encoded, IGNORE_INDEX, MediaSpan, encode};
 pub use error::TextError;
 pub use template::{Piece, Segment, Template};

@@ -17,15 +17,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Conversation, Role, TextError, Turn};
+use crate::{Conversation, MediaRef, Role, TextError, Turn};
 
 /// The smallest unit of a rendered conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     /// Words; special tokens in them are not recognised.
     Text(String),
-    /// The placeholders of a medium, by its index in the sample's list of media.
-    Media(usize),
+    /// The placeholders of a medium.
+    Media(MediaRef),
     /// Begin-of-text, where the tokenizer has one.
     Bos,
     /// End of what the model says.
@@ -77,17 +77,16 @@ impl Template {
         Ok(segments)
     }
 
-    /// What stands before the answer, for generation; media 0 to `num_media - 1` are shown.
+    /// What stands before the answer, for generation; `media` are shown.
     ///
     /// `plain` lets the model go on from `prompt`, because in its training the answer follows the
     /// picture directly. `article` takes `prompt` as the instruction.
-    pub fn render_prompt(self, prompt: &str, num_media: usize) -> Vec<Segment> {
-        let media: Vec<usize> = (0..num_media).collect();
-        self.prompt_segments(prompt.trim(), &media, true)
+    pub fn render_prompt(self, prompt: &str, media: &[MediaRef]) -> Vec<Segment> {
+        self.prompt_segments(prompt.trim(), media, true)
     }
 
-    fn prompt_segments(self, prompt: &str, media: &[usize], generating: bool) -> Vec<Segment> {
-        let pictures = media.iter().map(|&index| given(Piece::Media(index)));
+    fn prompt_segments(self, prompt: &str, media: &[MediaRef], generating: bool) -> Vec<Segment> {
+        let pictures = media.iter().map(|&medium| given(Piece::Media(medium)));
         let mut segments = vec![given(Piece::Bos)];
         match self {
             Self::Plain => {
@@ -190,7 +189,7 @@ mod tests {
         let shown = segments.iter().map(|segment| {
             let piece = match &segment.piece {
                 Piece::Text(text) => text.clone(),
-                Piece::Media(index) => format!("<{index}>"),
+                Piece::Media(medium) => format!("<{}>", medium.index),
                 Piece::Bos => "BOS".into(),
                 Piece::Eos => "EOS".into(),
             };
@@ -200,11 +199,11 @@ mod tests {
     }
 
     fn turn(role: Role, parts: Vec<Part>) -> Turn {
-        Turn { role, parts }
+        Turn::new(role, parts)
     }
 
     fn asked(question: &str) -> Conversation {
-        let question = vec![Part::Media(0), Part::Text(question.into())];
+        let question = vec![Part::Media(MediaRef::image(0)), Part::Text(question.into())];
         let answer = vec![Part::Text("a cat .\n".into())];
         Conversation { turns: vec![turn(Role::User, question), turn(Role::Assistant, answer)] }
     }
@@ -230,7 +229,7 @@ mod tests {
 
     #[test]
     fn prompts_stop_where_the_model_speaks() {
-        let show = |template: Template, prompt| show(&template.render_prompt(prompt, 1));
+        let show = |template: Template, prompt| show(&template.render_prompt(prompt, &[MediaRef::image(0)]));
         assert_eq!(show(Template::Plain, ""), "BOS<0>");
         assert_eq!(show(Template::Plain, "a photo of"), "BOS<0>a photo of");
         assert_eq!(show(Template::Article, ""), "BOSInput: <0>\nResponse:");

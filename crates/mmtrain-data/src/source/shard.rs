@@ -30,6 +30,7 @@ use super::fingerprint::{Depth, ShardPrint};
 use super::group::{Grouped, Piece};
 use super::window::Window;
 use super::{ShardProblem, shards, tar};
+use crate::sample::Reject;
 
 /// Extensions of pictures, of which a sample has one. What is in the file is decided by its magic bytes.
 const IMAGE: &[&str] = &["jpg", "jpeg", "png", "webp", "gif", "bmp"];
@@ -56,19 +57,6 @@ pub(crate) struct Shard {
     fault: Option<Reject>,
     /// Where the shard is kept open: the file, once it has been opened.
     file: Option<OnceLock<File>>,
-}
-
-/// Why a sample, or a part of a shard, cannot be used; its name is added by the source.
-#[derive(Debug)]
-pub(crate) struct Reject {
-    pub(crate) reason: &'static str,
-    pub(crate) detail: String,
-}
-
-impl Reject {
-    fn new(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
-    }
 }
 
 impl Shard {

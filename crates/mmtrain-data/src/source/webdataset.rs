@@ -13,7 +13,7 @@ use super::fingerprint::{self, Depth};
 use super::shard::Shard;
 use super::{ShardProblem, Source, shards};
 use crate::DataError;
-use crate::sample::{RawSample, SampleId, SourceError};
+use crate::sample::{RawMedium, RawSample, SampleId, SourceError};
 
 /// Up to this many shards stay open; beyond it a shard is opened for each sample.
 const MAX_OPEN_SHARDS: usize = 256;
@@ -72,7 +72,9 @@ impl Dataset<RawSample, SourceError> for WebDataset {
         let (shard, place) = self.locate(index);
         let id = self.id(index);
         match shard.read(place) {
-            Ok((conversation, image, truth)) => Ok(RawSample { id, conversation, media: vec![image], truth }),
+            Ok((conversation, image, truth)) => {
+                Ok(RawSample { id, conversation, feedback: None, media: vec![RawMedium::image(image)], truth })
+            }
             Err(reject) => Err(SourceError::reject(id, reject.reason, reject.detail)),
         }
     }
@@ -152,7 +154,7 @@ mod tests {
 
         let sample = data.get(0).expect("a sample");
         assert_eq!(sample.conversation, Conversation::caption("a dog"));
-        assert_eq!((sample.media, sample.truth), (vec![image], None));
+        assert_eq!((sample.media, sample.truth), (vec![RawMedium::image(image)], None));
         let truth = data.get(2).expect("a sample").truth;
         assert_eq!(truth, Some(serde_json::json!({"a": [1]})));
     }
@@ -208,7 +210,7 @@ mod tests {
         let members: [(&str, &[u8]); 4] =
             [("0.jpg", b"x"), ("0.seg.png", b"y"), ("0.depth.png", b"z"), ("0.txt", b"a")];
         let shards = Shards::new().shard("t-train-0.tar", &members);
-        assert_eq!(open(&shards).get(0).expect("a sample").media, [b"x"]);
+        assert_eq!(open(&shards).get(0).expect("a sample").media, [RawMedium::image(b"x".to_vec())]);
     }
 
     #[test]

@@ -219,7 +219,7 @@ fn sample_json(source: &dyn Source, index: usize, preparer: &Preparer) -> Value 
         .turns
         .iter()
         .map(|turn| json!({ "role": format!("{:?}", turn.role).to_lowercase(), "text": turn.text() }));
-    let media = raw.media.iter().map(|bytes| {
+    let media = raw.media.iter().filter_map(|medium| medium.bytes()).map(|bytes| {
         let size = mmtrain_media::probe(bytes, &preparer.limits).ok();
         let layout = preparer.layout(bytes).ok();
         json!({

@@ -363,7 +363,8 @@ pub(crate) fn shown(preparer: &Preparer, held_out: &Mixture, count: usize) -> Ve
         let (source, index) = held_out.locate(None, 0, position);
         let Ok(raw) = source.get(index) else { continue };
         let Ok(prepared) = preparer.prepare(&raw) else { continue };
-        samples.push((prepared, raw.media.into_iter().next().unwrap_or_default()));
+        let picture = raw.media.first().and_then(|medium| medium.bytes());
+        samples.push((prepared, picture.map(<[u8]>::to_vec).unwrap_or_default()));
     }
     samples
 }
