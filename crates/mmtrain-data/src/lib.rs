@@ -11,6 +11,8 @@
 //! - [`sample`]: what a source yields, and what is left out.
 //! - [`medium`]: a picture, clip or sound that is ready for the encoder.
 //! - [`source`]: the trait of sources; `WebDataset` tars read by offset.
+//! - [`table`]: sources of rows: files of rows ([`rows`], of [`cell`]s), what a row says ([`mod@format`]), where its media
+//!   lie ([`store`]).
 //! - [`order`]: the seekable permutation of an epoch.
 //! - [`mixture`]: several sources with weights as one epoch.
 //! - [`prepare`]: raw sample to token ids, labels and pixels.
@@ -26,6 +28,16 @@ pub mod sample;
 pub mod medium;
 
 pub mod source;
+
+pub mod cell;
+
+pub mod rows;
+
+pub mod format;
+
+pub mod store;
+
+pub mod table;
 
 pub mod order;
 
@@ -64,3 +76,4 @@ pub use prepare::{Prepared, Preparer};
 pub use sample::{Feedback, MediaContent, RawMedium, RawSample, Reject, SampleId, Skip, SourceError};
 pub use source::{ShardProblem, Source, WebDataset};
 pub use stats::{DataStats, stats};
+pub use table::Table;

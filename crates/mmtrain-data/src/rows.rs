@@ -1,0 +1,39 @@
+//! Files of rows, by index: what is kept in memory is where the rows stand.
+
+use crate::ShardProblem;
+use crate::cell::Cell;
+use crate::sample::Reject;
+
+/// Rows of one or several files, one after the other.
+pub trait Rows: Send + Sync {
+    /// How many.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The row at `index`, read from its file.
+    fn row(&self, index: usize) -> Result<Cell, Reject>;
+
+    /// File and key of the row at `index`, without reading it.
+    fn place(&self, index: usize) -> RowPlace<'_>;
+
+    /// Changes when rows are added, removed or changed; in hexadecimal.
+    fn fingerprint(&self) -> &str;
+
+    /// What is wrong with the files, beyond single rows.
+    fn problems(&self) -> &[ShardProblem] {
+        &[]
+    }
+}
+
+/// Where a row stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowPlace<'a> {
+    /// Name of the file.
+    pub file: &'a str,
+    /// Number of the row in it, from 0.
+    pub row: usize,
+}
