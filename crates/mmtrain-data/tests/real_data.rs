@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mmtrain_data::{Cursor, LoaderConfig, Mixture, Pass, Preparer, Source, StepLoader, WebDataset, check, stats};
 use mmtrain_media::{Alpha, ImageProcessor, MediaLimits, MediaTokens, Processor};
-use mmtrain_synth::{SynthOptions, write_cc3m};
+use mmtrain_synth::{Like, SynthOptions, write_dataset};
 use mmtrain_text::{Template, TextTokenizer};
 
 fn photos() -> PathBuf {
@@ -47,7 +47,7 @@ fn photographs_are_all_usable() {
 fn an_epoch_of_synthetic_scenes_holds_each_once_with_its_truth() {
     let dir = tempfile::tempdir().expect("a directory");
     let options = SynthOptions { size: 32, validation_samples: 5, shard_size: 7, ..SynthOptions::new(18, 3) };
-    write_cc3m(dir.path(), &options).expect("scenes");
+    write_dataset(Like::Cc3m, dir.path(), &options).expect("scenes");
 
     let held_out = open(dir.path(), "validation");
     let source = open(dir.path(), "train");

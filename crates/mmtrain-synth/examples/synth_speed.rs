@@ -6,16 +6,16 @@
 
 use std::time::Instant;
 
-use mmtrain_synth::{Split, SynthOptions, scene_image, write_cc3m};
+use mmtrain_synth::{Like, Split, SynthOptions, scene_image, write_dataset};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let samples = std::env::args().nth(1).map_or(Ok(12_000), |s| s.parse())?;
     let root = tempfile::tempdir()?;
     let start = Instant::now();
-    let report = write_cc3m(&root.path().join("set"), &SynthOptions::new(samples, 1))?;
+    let report = write_dataset(Like::Cc3m, &root.path().join("set"), &SynthOptions::new(samples, 1))?;
     let secs = start.elapsed().as_secs_f64();
     let made = report.train_samples + report.validation_samples;
-    println!("write_cc3m: {made} samples, {} bytes, {:.0} samples/s", report.bytes, made as f64 / secs);
+    println!("write_dataset: {made} samples, {} bytes, {:.0} samples/s", report.bytes, made as f64 / secs);
     let start = Instant::now();
     for index in 0..2_000 {
         std::hint::black_box(scene_image(1, Split::Train, index, 64));

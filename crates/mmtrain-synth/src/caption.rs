@@ -12,7 +12,8 @@
 use crate::rng::Stream;
 use crate::{ObjectTruth, Position, SceneTruth, Size};
 
-const COUNTS: [&str; 10] = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+/// Words for small numbers, from none.
+pub(crate) const COUNTS: [&str; 10] = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
 
 /// Writes a caption that states the whole truth.
 pub(crate) fn caption(rng: &mut Stream, truth: &SceneTruth) -> String {

@@ -73,6 +73,9 @@ pub enum SynthError {
     /// A description could not be written as JSON.
     #[error("failed to write json")]
     Json(#[from] serde_json::Error),
+    /// A Parquet file could not be written.
+    #[error("failed to write Parquet")]
+    Parquet(#[from] parquet::errors::ParquetError),
     /// The file system said no; the message names the path.
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -1,35 +1,42 @@
 //! Procedurally made miniature datasets in the true formats.
 //!
 //! A scene is one or two coloured shapes on a 3x3 grid over a textured background; its caption states
-//! every attribute of every object, so that a caption can be scored attribute by attribute. The files
-//! are those of the real set, byte layout included, so that whatever reads the miniature reads the real
-//! one. Everything is a pure function of integers: the same seed writes the same bytes.
+//! every attribute of every object, so that a caption can be scored attribute by attribute, and whatever is
+//! asked about it has an answer that can be checked. The files are those of the real set, layout and
+//! spellings included, so that whatever reads the miniature reads the real one. Everything is a pure
+//! function of integers: the same seed writes the same bytes.
 //!
 //! ```text
-//! SceneKey{seed, split, index} ─ Scene::sample ─▶ Scene ─┬─ raster ─▶ pixels ─▶ JPEG ─┐
-//!                                                         └─ caption ─▶ text ───────────┴─▶ tar shard
+//! SceneKey{seed, split, index} ─ Scene::sample ─▶ Scene ─┬─ raster ─▶ pixels ─▶ JPEG ─────┐
+//!                                                         ├─ caption ─▶ text ──────────────┼─▶ format ─▶ files
+//!                                                         └─ talk ─▶ questions, answers ───┘
 //! ```
 //!
-//! - [`write_cc3m`]: `WebDataset` shards in the layout of CC3M; [`write_cc3m_until`] can be stopped.
+//! - [`write_dataset`]: one of the formats of [`Like`]; [`write_dataset_until`] can be stopped.
 //! - [`scene_image`]: one picture with its truth and caption, for tests and demos.
 //! - [`score`]: how many attributes a caption states rightly.
+//! - [`Truth`]: whether an answer is right, and which objects a description invents.
 //! - [`HELD_OUT`]: the combinations that training never shows.
 
 mod background;
 mod caption;
-mod cc3m;
+mod dataset;
 mod error;
+mod format;
 mod held_out;
 mod options;
+mod output;
 mod parse;
+mod picture;
 mod raster;
 mod rng;
 mod scene;
 mod score;
 mod staging;
+mod talk;
 mod vocabulary;
 
-pub use cc3m::{write_cc3m, write_cc3m_until};
+pub use dataset::{write_dataset, write_dataset_until};
 pub use error::SynthError;
 pub use held_out::{HELD_OUT, is_held_out};
 pub use options::{Like, SynthOptions, SynthReport};
@@ -37,4 +44,7 @@ pub use parse::{ParsedCaption, ParsedObject, parse_caption};
 pub use raster::scene_image;
 pub use scene::{ObjectTruth, Relation, RelationTruth, SceneKey, SceneTruth, Split};
 pub use score::{AttributeScore, score};
+pub use talk::pair::PairError;
+pub use talk::text_tasks::TextTruth;
+pub use talk::truth::{Mentions, Truth};
 pub use vocabulary::{Color, Position, Shape, Size};

@@ -5,25 +5,29 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::vocabulary::attribute;
 use crate::{Split, SynthError};
 
-/// A format of a real dataset that can be imitated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Like {
-    /// CC3M as `WebDataset` shards (`pixparse/cc3m-wds`).
-    Cc3m,
+attribute! {
+    /// A format of a real dataset that can be imitated.
+    Like {
+        /// CC3M as `WebDataset` shards (`pixparse/cc3m-wds`).
+        Cc3m = "cc3m",
+        /// `ShareGPT4V`: long descriptions as conversations.
+        ShareGpt4v = "sharegpt4v",
+        /// `LLaVA`-Instruct-150K: questions and answers.
+        LlavaInstruct = "llava-instruct",
+        /// RLHF-V: preference pairs in one Parquet file.
+        RlhfV = "rlhf-v",
+        /// RLAIF-V: preference pairs in several Parquet files.
+        RlaifV = "rlaif-v",
+    }
 }
 
 impl Like {
-    /// Every format, in the order of the help text.
-    pub const ALL: &[Self] = &[Self::Cc3m];
-
-    /// The name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cc3m => "cc3m",
-        }
+    /// Whether it has clips, so that ffmpeg is needed to make it.
+    pub fn is_video(self) -> bool {
+        false
     }
 }
 
@@ -51,12 +55,36 @@ pub struct SynthOptions {
     pub objects: (u32, u32),
     /// Held-out scenes.
     pub validation_samples: usize,
-    /// Scenes per tar file.
+    /// Scenes per tar file, rows per Parquet file.
     pub shard_size: usize,
+    /// Frames of a clip.
+    #[serde(default = "default_frames")]
+    pub frames: u32,
+    /// Frames of a clip that are shown in a second.
+    #[serde(default = "default_fps")]
+    pub fps: u32,
+    /// Shortest and longest sound, in seconds.
+    #[serde(default = "default_seconds")]
+    pub seconds: (u32, u32),
+}
+
+// The manifests of older data sets have no clips and sounds.
+
+fn default_frames() -> u32 {
+    16
+}
+
+fn default_fps() -> u32 {
+    8
+}
+
+fn default_seconds() -> (u32, u32) {
+    (1, 4)
 }
 
 impl SynthOptions {
-    /// 64-pixel scenes of one or two objects, a twentieth (64 to 1000) on top for validation, 1000 a shard.
+    /// 64-pixel scenes of one or two objects, clips of two seconds, sounds of one to four; a twentieth (64 to 1000)
+    /// on top for validation, 1000 a shard.
     pub fn new(samples: usize, seed: u64) -> Self {
         Self {
             samples,
@@ -65,12 +93,15 @@ impl SynthOptions {
             objects: (1, 2),
             validation_samples: (samples / 20).clamp(64, 1000),
             shard_size: 1000,
+            frames: default_frames(),
+            fps: default_fps(),
+            seconds: default_seconds(),
         }
     }
 
     /// Checks every range.
-    pub fn validate(&self) -> Result<(), SynthError> {
-        let (min, max) = self.objects;
+    pub fn validate(&self, like: Like) -> Result<(), SynthError> {
+        let ((min, max), (short, long)) = (self.objects, self.seconds);
         check("samples", &self.samples, self.samples >= 1, "at least 1")?;
         check("size", &self.size, (32..=1024).contains(&self.size), "32 to 1024 pixels")?;
         check("objects", &format!("{min}..{max}"), 1 <= min && min <= max && max <= 9, "1 to 9, smaller first")?;
@@ -78,7 +109,13 @@ impl SynthOptions {
         // names have four digits for the shard
         let most = self.shard_size * 10_000;
         check("samples", &self.samples, self.samples <= most, "at most 10000 shards")?;
-        check("validation_samples", &self.validation_samples, self.validation_samples <= most, "at most 10000 shards")
+        check("validation_samples", &self.validation_samples, self.validation_samples <= most, "at most 10000 shards")?;
+        check("frames", &self.frames, (8..=512).contains(&self.frames), "8 to 512")?;
+        check("fps", &self.fps, (1..=60).contains(&self.fps), "1 to 60")?;
+        let seconds = format!("{short}..{long}");
+        check("seconds", &seconds, 1 <= short && short <= long && long <= 30, "1 to 30, shorter first")?;
+        // H.264 in 4:2:0 has half the colours a side
+        check("size", &self.size, !like.is_video() || self.size.is_multiple_of(2), "even for clips")
     }
 
     pub(crate) fn samples_of(&self, split: Split) -> usize {
@@ -97,6 +134,9 @@ impl SynthOptions {
             ("objects", format!("{:?}", there.objects), format!("{:?}", self.objects)),
             ("validation_samples", there.validation_samples.to_string(), self.validation_samples.to_string()),
             ("shard_size", there.shard_size.to_string(), self.shard_size.to_string()),
+            ("frames", there.frames.to_string(), self.frames.to_string()),
+            ("fps", there.fps.to_string(), self.fps.to_string()),
+            ("seconds", format!("{:?}", there.seconds), format!("{:?}", self.seconds)),
         ];
         let differing = pairs.into_iter().filter(|(_, theirs, ours)| theirs != ours);
         differing.map(|(name, theirs, ours)| format!("{name} is {theirs}, asked for {ours}")).collect()
@@ -118,9 +158,9 @@ pub struct SynthReport {
     pub train_samples: usize,
     /// Held-out scenes.
     pub validation_samples: usize,
-    /// Tar files.
-    pub shards: usize,
-    /// Size of the tar files together.
+    /// Files, those with media among them.
+    pub files: usize,
+    /// Size of the files together.
     pub bytes: u64,
 }
 
@@ -132,7 +172,10 @@ mod tests {
     fn an_unknown_format_lists_what_exists() {
         assert_eq!("cc3m".parse::<Like>().ok(), Some(Like::Cc3m));
         let error = "coco".parse::<Like>().expect_err("not made here");
-        assert_eq!(error.to_string(), "unknown format `coco`, can make: cc3m");
+        assert_eq!(
+            error.to_string(),
+            "unknown format `coco`, can make: cc3m, sharegpt4v, llava-instruct, rlhf-v, rlaif-v"
+        );
     }
 
     #[test]
@@ -144,7 +187,7 @@ mod tests {
     #[test]
     fn options_out_of_range_are_named() {
         let good = SynthOptions::new(10, 0);
-        good.validate().expect("defaults are valid");
+        good.validate(Like::Cc3m).expect("defaults are valid");
         for (bad, name) in [
             (SynthOptions { samples: 0, ..good.clone() }, "`samples` is 0"),
             (SynthOptions { size: 8, ..good.clone() }, "`size` is 8"),
@@ -153,7 +196,7 @@ mod tests {
             (SynthOptions { shard_size: 0, ..good.clone() }, "`shard_size` is 0"),
             (SynthOptions { samples: 20_000, shard_size: 1, ..good.clone() }, "`samples` is 20000"),
         ] {
-            let error = bad.validate().expect_err("out of range").to_string();
+            let error = bad.validate(Like::Cc3m).expect_err("out of range").to_string();
             assert!(error.starts_with(name), "{error}");
         }
     }

@@ -5,6 +5,7 @@
 //! objects ("the star is above the circle") describes none. An attribute stated with two different
 //! values in one clause counts as not stated, so naming everything earns nothing.
 
+use crate::caption::COUNTS;
 use crate::{Color, Position, Shape, Size};
 
 /// What a caption says.
@@ -71,9 +72,9 @@ fn stated_count(clause: &[String]) -> Option<usize> {
     })
 }
 
-fn number(word: &str) -> Option<usize> {
-    const WORDS: [&str; 10] = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
-    WORDS.iter().position(|w| *w == word).or_else(|| word.parse().ok())
+/// A number in words or digits.
+pub(crate) fn number(word: &str) -> Option<usize> {
+    COUNTS.iter().position(|w| *w == word).or_else(|| word.parse().ok())
 }
 
 /// "left of the circle" relates two objects, "left of the picture" is a place.
@@ -164,7 +165,7 @@ fn size(word: &str) -> Option<Size> {
 }
 
 /// A row word and a column word; one alone means the middle of the other axis.
-fn position(words: &[String]) -> Option<Position> {
+pub(crate) fn position(words: &[String]) -> Option<Position> {
     let has = |names: &[&str]| words.iter().any(|word| names.contains(&word.as_str()));
     let row = axis(has(&["top", "upper"]), has(&["bottom", "lower"]))?;
     let column = axis(has(&["left"]), has(&["right"]))?;

@@ -15,9 +15,11 @@ pub(crate) enum Domain {
     Background = 2,
     Objects = 3,
     Caption = 4,
+    Talk = 5,
 }
 
-/// A stream of numbers for one purpose of one scene.
+/// A stream of numbers for one purpose of one scene. A clone draws the same numbers again.
+#[derive(Clone)]
 pub(crate) struct Stream(ChaCha8Rng);
 
 impl Stream {

@@ -16,6 +16,9 @@ pub enum Split {
 }
 
 impl Split {
+    /// Both, in the order they are made.
+    pub(crate) const ALL: [Self; 2] = [Self::Train, Self::Validation];
+
     /// The word in file names.
     pub fn name(self) -> &'static str {
         match self {
@@ -118,6 +121,9 @@ pub struct SceneTruth {
     pub objects: Vec<ObjectTruth>,
     /// One true relation, for scenes of two objects.
     pub relation: Option<RelationTruth>,
+    /// Side of the picture in pixels, where conversations ask for boxes as shares of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub side: Option<u32>,
 }
 
 /// Every so many validation scenes one is sure to have a held-out object; the others have one by chance.
@@ -141,7 +147,7 @@ impl SceneTruth {
             Split::Validation => {}
         }
         let relation = (count == 2).then(|| sample_relation(&mut rng, &objects));
-        Self { objects, relation }
+        Self { objects, relation, side: None }
     }
 
     /// Whether training never shows one of the objects.

@@ -148,6 +148,7 @@ mod tests {
                 object(Size::Small, Color::Blue, Shape::Star, Position::Bottom),
             ],
             relation: None,
+            side: None,
         }
     }
 

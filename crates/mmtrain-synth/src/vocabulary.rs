@@ -1,7 +1,5 @@
 //! The attributes an object can have, and the one word for each that captions use first.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// Declares an attribute: its values, their serialised names and `ALL`.
@@ -25,13 +23,15 @@ macro_rules! attribute {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.name())
             }
         }
     };
 }
+
+pub(crate) use attribute;
 
 attribute! {
     /// Outline of an object; all four stay distinct at eight pixels.

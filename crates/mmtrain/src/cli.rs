@@ -282,7 +282,7 @@ pub(crate) struct DataArgs {
 /// Arguments of `data synth`.
 #[derive(Debug, Args)]
 pub(crate) struct SynthArgs {
-    /// The format to imitate.
+    /// The format to imitate: cc3m, sharegpt4v, llava-instruct, …; another word lists all.
     #[arg(long, default_value = "cc3m")]
     pub(crate) like: String,
     /// Directory to make.
@@ -298,8 +298,17 @@ pub(crate) struct SynthArgs {
     #[arg(long, default_value_t = 64)]
     pub(crate) size: u32,
     /// Fewest and most objects in a scene, as in 1..2.
-    #[arg(long, default_value = "1..2", value_name = "MIN..MAX", value_parser = object_range)]
+    #[arg(long, default_value = "1..2", value_name = "MIN..MAX", value_parser = range)]
     pub(crate) objects: (u32, u32),
+    /// Frames of a clip; 16 otherwise.
+    #[arg(long, value_name = "N")]
+    pub(crate) frames: Option<u32>,
+    /// Frames of a clip in a second; 8 otherwise.
+    #[arg(long, value_name = "N")]
+    pub(crate) fps: Option<u32>,
+    /// Shortest and longest sound in seconds; 1..4 otherwise.
+    #[arg(long, value_name = "MIN..MAX", value_parser = range)]
+    pub(crate) seconds: Option<(u32, u32)>,
     /// Held-out samples; a twentieth of the samples otherwise, 64 to 1000.
     #[arg(long, value_name = "N")]
     pub(crate) validation_samples: Option<usize>,
@@ -308,7 +317,7 @@ pub(crate) struct SynthArgs {
     pub(crate) json: bool,
 }
 
-fn object_range(text: &str) -> Result<(u32, u32), String> {
+fn range(text: &str) -> Result<(u32, u32), String> {
     let number = |part: &str| part.trim().parse::<u32>().map_err(|_| format!("`{part}` is no number"));
     match text.split_once("..") {
         Some((min, max)) => Ok((number(min)?, number(max)?)),

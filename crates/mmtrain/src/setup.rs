@@ -16,7 +16,7 @@ use mmtrain_model::config::{
 };
 use mmtrain_model::params::Part;
 use mmtrain_model::weights::Checkpoint;
-use mmtrain_synth::{Like, SynthOptions, write_cc3m_until};
+use mmtrain_synth::{Like, SynthOptions, write_dataset_until};
 use mmtrain_text::{Template, TextTokenizer};
 use mmtrain_train::Stop;
 
@@ -57,13 +57,13 @@ pub(crate) fn open_data(config: &RunConfig, stop: &Stop) -> anyhow::Result<RunDa
 }
 
 fn make_synth(out: &Path, synth: &SynthConfig, stop: &Stop) -> anyhow::Result<()> {
-    let Like::Cc3m = synth.like.parse::<Like>()?;
+    let like: Like = synth.like.parse()?;
     let options = SynthOptions {
         size: synth.size,
         objects: (synth.min_objects, synth.max_objects),
         ..SynthOptions::new(synth.samples, synth.seed)
     };
-    let report = write_cc3m_until(&|| stop.requested(), out, &options)?;
+    let report = write_dataset_until(&|| stop.requested(), like, out, &options)?;
     if report.created {
         note(&format!("made {} + {} samples in `{}`", report.train_samples, report.validation_samples, out.display()));
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use mmtrain_config::{Request, RunConfig, SourceConfig, dataset_preset, load};
 use mmtrain_data::{CheckReport, Mixture, Preparer, Source, check, stats};
-use mmtrain_synth::{Like, SynthOptions, write_cc3m_until};
+use mmtrain_synth::{Like, SynthOptions, write_dataset_until};
 use mmtrain_text::TextTokenizer;
 use serde_json::{Value, json};
 
@@ -51,21 +51,29 @@ pub(crate) fn source_of(data: &str, split: Option<&str>) -> SourceConfig {
 }
 
 fn synth(args: &SynthArgs) -> anyhow::Result<ExitCode> {
-    let Like::Cc3m = args.like.parse::<Like>()?;
+    let like: Like = args.like.parse()?;
     let defaults = SynthOptions::new(args.samples, args.seed);
     let validation_samples = args.validation_samples.unwrap_or(defaults.validation_samples);
-    let options = SynthOptions { size: args.size, objects: args.objects, validation_samples, ..defaults };
+    let options = SynthOptions {
+        size: args.size,
+        objects: args.objects,
+        validation_samples,
+        frames: args.frames.unwrap_or(defaults.frames),
+        fps: args.fps.unwrap_or(defaults.fps),
+        seconds: args.seconds.unwrap_or(defaults.seconds),
+        ..defaults
+    };
     let stop = stop_on_signals()?;
-    let report = write_cc3m_until(&|| stop.requested(), &args.out, &options)?;
+    let report = write_dataset_until(&|| stop.requested(), like, &args.out, &options)?;
     if args.json {
         print_json(&report)?;
     } else {
         let verb = if report.created { "made" } else { "already there:" };
         print(&format!(
-            "{verb} {} samples and {} held out, {} shards, {:.1} MiB in `{}`",
+            "{verb} {} samples and {} held out, {} files, {:.1} MiB in `{}`",
             report.train_samples,
             report.validation_samples,
-            report.shards,
+            report.files,
             report.bytes as f64 / f64::from(1 << 20),
             report.out.display()
         ))?;

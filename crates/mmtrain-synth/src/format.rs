@@ -1,0 +1,22 @@
+//! The formats, one module per real data set or pair of like ones.
+
+mod cc3m;
+mod llava_instruct;
+mod llava_rows;
+mod parquet_file;
+mod preference;
+mod sharegpt4v;
+
+use crate::output::Output;
+use crate::{Like, SynthError};
+
+/// Writes the files of a data set like `like`.
+pub(crate) fn write(like: Like, output: &Output<'_>) -> Result<(), SynthError> {
+    match like {
+        Like::Cc3m => cc3m::write(output),
+        Like::ShareGpt4v => sharegpt4v::write(output),
+        Like::LlavaInstruct => llava_instruct::write(output),
+        Like::RlhfV => preference::write(output, preference::Set::RlhfV),
+        Like::RlaifV => preference::write(output, preference::Set::RlaifV),
+    }
+}

@@ -1,0 +1,56 @@
+//! Which questions a conversation asks, and how.
+
+use super::question::{Question, Topic};
+use crate::rng::Stream;
+
+/// What `LLaVA`'s mix appends to questions that are answered in a word.
+pub(crate) const SHORT_ANSWER: &str = "\nAnswer the question using a single word or phrase.";
+
+/// A question as it is asked, and the right answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Turn {
+    pub(crate) question: String,
+    pub(crate) answer: String,
+}
+
+/// How answers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// A word or a short phrase, as the question asks for.
+    Short,
+    /// A sentence.
+    Long,
+}
+
+/// `count` turns, each of another topic; fewer where there are not as many topics.
+///
+/// Things that are there and things that are not are asked for equally often.
+pub(crate) fn ask(rng: &mut Stream, all: &[Question], count: usize, style: Style) -> Vec<Turn> {
+    let mut topics: Vec<Topic> = Vec::new();
+    for question in all {
+        if !topics.contains(&question.topic) {
+            topics.push(question.topic);
+        }
+    }
+    let mut turns = Vec::new();
+    while turns.len() < count && !topics.is_empty() {
+        let topic = topics.swap_remove(rng.below(topics.len()));
+        let question = draw(rng, all, topic);
+        turns.push(turn(rng, question, style));
+    }
+    turns
+}
+
+/// One of the questions on `topic`, of which there is one at least.
+pub(crate) fn draw<'a>(rng: &mut Stream, all: &'a [Question], topic: Topic) -> &'a Question {
+    let fitting: Vec<_> = all.iter().filter(|question| question.topic == topic).collect();
+    rng.pick(&fitting)
+}
+
+fn turn(rng: &mut Stream, question: &Question, style: Style) -> Turn {
+    let wording = &question.wordings[rng.below(question.wordings.len())];
+    match style {
+        Style::Short => Turn { question: format!("{wording}{SHORT_ANSWER}"), answer: question.short.clone() },
+        Style::Long => Turn { question: wording.clone(), answer: question.long.clone() },
+    }
+}

@@ -1,0 +1,125 @@
+//! What a right answer says, and how an answer is read.
+//!
+//! Answers are free text of a model: a word, a phrase or a sentence. An answer that names the right thing
+//! and another one of the same kind counts as wrong, so naming everything earns nothing.
+
+use crate::parse::{number, position};
+use crate::{Position, SceneTruth, score};
+
+/// Intersection over union from which a box counts as found, as usual for `RefCOCO`.
+const IOU: f64 = 0.5;
+
+/// What a right answer says.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Expected {
+    /// `options[right]` and no other; an option is a list of phrases that mean the same.
+    Choice { options: Vec<Vec<String>>, right: usize },
+    /// This number and no other, in digits or words.
+    Number(usize),
+    /// This cell of the grid.
+    Position(Position),
+    /// `[left, top, right, bottom]` as shares of the picture's sides.
+    Box([f64; 4]),
+    /// A description of everything in the scene, and of nothing else.
+    Description(SceneTruth),
+    /// These words, in this order.
+    Text(String),
+}
+
+impl Expected {
+    /// A choice among values that each have one name.
+    pub(crate) fn one_of<'a>(names: impl IntoIterator<Item = &'a str>, right: usize) -> Self {
+        Self::Choice { options: names.into_iter().map(|name| vec![name.to_owned()]).collect(), right }
+    }
+
+    pub(crate) fn yes_or_no(yes: bool) -> Self {
+        let options = [vec!["yes"], vec!["no", "not"]].map(|words| words.into_iter().map(str::to_owned).collect());
+        Self::Choice { options: options.into(), right: usize::from(!yes) }
+    }
+
+    /// Whether `answer` says it.
+    pub(crate) fn is_met_by(&self, answer: &str) -> bool {
+        match self {
+            Self::Choice { options, right } => named(options, answer) == [*right],
+            Self::Number(count) => numbers(answer) == [*count],
+            Self::Position(cell) => position(&words(answer)) == Some(*cell),
+            Self::Box(bounds) => read_box(answer).is_some_and(|found| iou(*bounds, found) >= IOU),
+            Self::Description(scene) => score(answer, scene).is_perfect(),
+            Self::Text(text) => words(answer) == words(text),
+        }
+    }
+}
+
+/// Lower-case words without punctuation.
+pub(crate) fn words(text: &str) -> Vec<String> {
+    let lower = text.to_lowercase();
+    lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// Which options the answer names, by number.
+fn named(options: &[Vec<String>], answer: &str) -> Vec<usize> {
+    let said = words(answer);
+    let says = |phrase: &String| {
+        let phrase = words(phrase);
+        said.windows(phrase.len()).any(|window| window == phrase)
+    };
+    (0..options.len()).filter(|&i| options[i].iter().any(says)).collect()
+}
+
+/// Different numbers in the answer, in the order they come.
+fn numbers(answer: &str) -> Vec<usize> {
+    let mut found: Vec<_> = words(answer).iter().filter_map(|word| number(word)).collect();
+    found.dedup();
+    found
+}
+
+/// Four numbers between the first brackets.
+fn read_box(answer: &str) -> Option<[f64; 4]> {
+    let (_, rest) = answer.split_once('[')?;
+    let (inside, _) = rest.split_once(']')?;
+    let values: Vec<f64> = inside.split(',').map(|part| part.trim().parse().ok()).collect::<Option<_>>()?;
+    values.try_into().ok()
+}
+
+/// Intersection over union of two boxes `[left, top, right, bottom]`; 0 for boxes without area.
+fn iou(a: [f64; 4], b: [f64; 4]) -> f64 {
+    let area = |[left, top, right, bottom]: [f64; 4]| (right - left).max(0.0) * (bottom - top).max(0.0);
+    let common = area([a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);
+    let union = area(a) + area(b) - common;
+    if union > 0.0 { common / union } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn naming_everything_is_wrong() {
+        let color = Expected::one_of(["red", "green", "blue"], 0);
+        assert!(color.is_met_by("Red.") && color.is_met_by("The circle is red."));
+        assert!(!color.is_met_by("red or green") && !color.is_met_by("reddish") && !color.is_met_by(""));
+    }
+
+    #[test]
+    fn numbers_are_read_in_words_and_digits() {
+        let two = Expected::Number(2);
+        assert!(two.is_met_by("2") && two.is_met_by("There are two circles.") && two.is_met_by("Two, exactly 2."));
+        assert!(!two.is_met_by("two or three") && !two.is_met_by("22") && !two.is_met_by("some"));
+        assert!(Expected::Number(0).is_met_by("There are no circles."));
+    }
+
+    #[test]
+    fn yes_and_no_are_told_apart() {
+        let no = Expected::yes_or_no(false);
+        assert!(no.is_met_by("No, there is no star.") && !no.is_met_by("Yes.") && !no.is_met_by("yes and no"));
+        assert!(Expected::yes_or_no(true).is_met_by("Yes, there is a star."));
+    }
+
+    #[test]
+    fn a_box_is_found_when_half_of_the_union_is_common() {
+        let bounds = Expected::Box([0.0, 0.0, 0.4, 0.4]);
+        assert!(bounds.is_met_by("[0.0, 0.0, 0.4, 0.4]") && bounds.is_met_by("It is at [0, 0.1, 0.4, 0.4]."));
+        assert!(!bounds.is_met_by("[0.3, 0.0, 0.7, 0.4]") && !bounds.is_met_by("[0.0, 0.0, 0.4]"));
+        assert!(!bounds.is_met_by("[0.4, 0.4, 0.0, 0.0]") && !bounds.is_met_by("[NaN, 0, 0, 0]"));
+    }
+}

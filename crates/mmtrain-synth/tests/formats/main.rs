@@ -1,0 +1,7 @@
+//! Every format, read back with plain readers.
+
+mod cc3m;
+mod dataset;
+mod llava;
+mod preference;
+mod support;
