@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use mmtrain_data::{Cursor, LoaderConfig, Mixture, Preparer, StepLoader, WebDataset};
 use mmtrain_media::{Alpha, ImageProcessor, MediaLimits, MediaTokens, Processor};
-use mmtrain_text::{Template, TextTokenizer};
+use mmtrain_text::{Format, TextTokenizer};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -60,7 +60,7 @@ fn preparer(size: u32) -> Result<Preparer, Failure> {
     let captions = (0..100).map(|i| format!("a picture of number {i} ."));
     Ok(Preparer {
         tokenizer: Arc::new(TextTokenizer::train_bpe(captions, 512)?),
-        template: Template::Plain,
+        template: Format::Plain.into(),
         processor: Processor::Square(ImageProcessor::siglip(size)),
         media_tokens: MediaTokens::PerTile(196),
         max_seq: 512,

@@ -102,7 +102,7 @@ mod tests {
         let border = input_ids.len() - learned;
         let label = |(at, &id): (usize, &u32)| if at < border { IGNORE_INDEX } else { id as i32 };
         let labels = input_ids.iter().enumerate().map(label).collect();
-        let span = |(index, &start): (usize, &usize)| mmtrain_text::MediaSpan { index, start, len: 2 };
+        let span = |(index, &start): (usize, &usize)| mmtrain_text::MediaSpans::run(index, start, 2);
         let media = starts.iter().enumerate().map(span).collect();
         let id = SampleId { source: "s".into(), shard: "a".into(), key: index.to_string(), index };
         let picture = |&start: &usize| {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use burn_dataset::Dataset;
 use mmtrain_media::{Alpha, ImageProcessor, MediaLimits, MediaTokens, Processor};
-use mmtrain_text::{Template, TextTokenizer};
+use mmtrain_text::{Format, TextTokenizer};
 
 use crate::source::{Source, WebDataset};
 use crate::{Mixture, Preparer, RawSample, SampleId, ShardProblem, SourceError};
@@ -92,7 +92,7 @@ pub(crate) fn tokenizer() -> TextTokenizer {
 pub(crate) fn preparer() -> Preparer {
     Preparer {
         tokenizer: Arc::new(tokenizer()),
-        template: Template::Plain,
+        template: Format::Plain.into(),
         processor: Processor::Square(ImageProcessor::siglip(4)),
         media_tokens: MediaTokens::PerTile(4),
         max_seq: 64,

@@ -68,7 +68,7 @@ pub use check::{CheckReport, check};
 pub use collate::{HostBatch, HostMedium, collate};
 pub use error::DataError;
 pub use loader::{LoaderConfig, StepBatch, StepLoader};
-pub use medium::Medium;
+pub use medium::{Medium, placeholders};
 pub use mixture::Mixture;
 pub use order::{Cursor, permute};
 pub use pass::Pass;

@@ -1,6 +1,7 @@
 //! A picture, clip or sound that is ready for the encoder.
 
-use mmtrain_media::MediaValues;
+use mmtrain_media::{MediaLayout, MediaTokens, MediaValues};
+use mmtrain_text::Placeholders;
 
 /// A medium and its placeholders.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,5 +31,35 @@ impl Medium {
     /// The position behind its last placeholder.
     pub fn end(&self) -> usize {
         self.spans.last().map_or(0, |&(start, len)| start + len)
+    }
+}
+
+/// How the placeholders of a medium stand in the text.
+pub fn placeholders(layout: &MediaLayout, tokens: MediaTokens) -> Placeholders {
+    let count = layout.tokens(tokens);
+    match layout {
+        MediaLayout::Split(split) if !matches!(tokens, MediaTokens::Marker | MediaTokens::PerMedium(_)) => {
+            let (rows, cols) = (split.rows as usize, split.cols as usize);
+            Placeholders::Tiles { rows, cols, per_tile: count / split.tiles() }
+        }
+        _ => Placeholders::Run(count),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mmtrain_media::{Size, SplitLayout, TokenGrid};
+
+    use super::*;
+
+    #[test]
+    fn a_split_picture_has_its_placeholders_tile_by_tile() {
+        let square = Size::square(8);
+        let split = MediaLayout::Split(SplitLayout { side: 8, rows: 2, cols: 3, enlarged: square, canvas: square });
+        let grid = MediaTokens::Grid(TokenGrid::patches(4));
+        assert_eq!(placeholders(&split, grid), Placeholders::Tiles { rows: 2, cols: 3, per_tile: 4 });
+        assert_eq!(placeholders(&split, MediaTokens::Marker), Placeholders::Run(1));
+        assert_eq!(placeholders(&split, MediaTokens::PerMedium(5)), Placeholders::Run(5));
+        assert_eq!(placeholders(&MediaLayout::Square { side: 8 }, grid), Placeholders::Run(4));
     }
 }

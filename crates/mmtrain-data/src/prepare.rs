@@ -13,7 +13,7 @@ use std::sync::Arc;
 use mmtrain_media::{Alpha, MediaError, MediaLayout, MediaLimits, MediaTokens, Processor, Size, decode, probe};
 use mmtrain_text::{Encoded, MediaKind, Template, TextTokenizer, encode};
 
-use crate::medium::Medium;
+use crate::medium::{Medium, placeholders};
 use crate::sample::{RawSample, SampleId, Skip};
 use crate::source::Source;
 
@@ -71,7 +71,7 @@ impl Preparer {
         let pictures = pictures(raw)?;
         let media = encoded.media.iter().map(|span| {
             let image = decode(pictures[span.index], &self.limits, self.alpha)?;
-            Ok(Medium::new(vec![(span.start, span.len)], self.processor.process(&image)?))
+            Ok(Medium::new(span.spans.clone(), self.processor.process(&image)?))
         });
         let media = media.collect::<Result<Vec<_>, MediaError>>().map_err(|error| media_skip(&raw.id, &error))?;
         Ok(Prepared { id: raw.id.clone(), encoded, media, truth: raw.truth.clone() })
@@ -81,10 +81,10 @@ impl Preparer {
     pub fn encode(&self, raw: &RawSample) -> Result<Encoded, Skip> {
         let layouts = pictures(raw)?.into_iter().map(|bytes| self.layout(bytes));
         let layouts = layouts.collect::<Result<Vec<_>, _>>().map_err(|error| media_skip(&raw.id, &error))?;
-        let media_tokens = layouts.iter().map(|layout| layout.tokens(self.media_tokens)).collect::<Vec<_>>();
+        let media = layouts.iter().map(|layout| placeholders(layout, self.media_tokens)).collect::<Vec<_>>();
         let segments = self.template.render(&raw.conversation);
         let encoded = segments
-            .and_then(|segments| encode(&segments, &self.tokenizer, &media_tokens))
+            .and_then(|segments| encode(&segments, &self.tokenizer, &media))
             .map_err(|error| skip(&raw.id, error.reason(), error.to_string()))?;
         let len = encoded.input_ids.len();
         if len > self.max_seq {
@@ -165,7 +165,7 @@ mod tests {
     fn a_good_sample_has_one_picture_per_span() {
         let prepared = preparer().prepare(&raw("a dog", jpeg(12, 8, 1))).expect("prepared");
         assert_eq!((prepared.encoded.media.len(), prepared.media.len()), (1, 1));
-        assert_eq!(prepared.encoded.media[0].len, 4);
+        assert_eq!(prepared.encoded.media[0].placeholders(), 4);
         assert_eq!(prepared.media[0].input.values.len(), 3 * 4 * 4);
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mmtrain_data::{Cursor, LoaderConfig, Mixture, Pass, Preparer, Source, StepLoader, WebDataset, check, stats};
 use mmtrain_media::{Alpha, ImageProcessor, MediaLimits, MediaTokens, Processor};
 use mmtrain_synth::{Like, SynthOptions, write_dataset};
-use mmtrain_text::{Template, TextTokenizer};
+use mmtrain_text::{Format, TextTokenizer};
 
 fn photos() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/photos")
@@ -22,7 +22,7 @@ fn preparer(source: &dyn Source, size: u32) -> Arc<Preparer> {
         (0..source.len()).map(|index| source.get(index).expect("a sample").conversation.turns[1].text()).collect();
     Arc::new(Preparer {
         tokenizer: Arc::new(TextTokenizer::train_bpe(captions.into_iter(), 512).expect("a tokenizer")),
-        template: Template::Article,
+        template: Format::Article.into(),
         processor: Processor::Square(ImageProcessor::siglip(size)),
         media_tokens: MediaTokens::PerTile(16),
         max_seq: 256,

@@ -161,18 +161,18 @@ mod tests {
     use mmtrain_data::{Medium, Preparer};
     use mmtrain_media::{Alpha, ImageProcessor, MediaLayout, MediaLimits, MediaTokens, MediaValues, Processor};
     use mmtrain_synth::{Split, scene_image};
-    use mmtrain_text::{Conversation, Template, encode};
+    use mmtrain_text::{Conversation, Format, encode};
 
     use super::*;
     use crate::SamplingConfig;
     use crate::fixtures::model;
 
-    fn preparer(template: Template) -> Preparer {
+    fn preparer(format: Format) -> Preparer {
         let captions = (0..200).map(|index| scene_image(1, Split::Train, index, 16).2);
         let tokenizer = TextTokenizer::train_bpe(captions.collect::<Vec<_>>().into_iter(), 320).expect("a tokenizer");
         Preparer {
             tokenizer: Arc::new(tokenizer),
-            template,
+            template: format.into(),
             processor: Processor::Square(ImageProcessor::siglip(4)),
             media_tokens: MediaTokens::PerTile(4),
             max_seq: 64,
@@ -184,10 +184,10 @@ mod tests {
     fn sample(preparer: &Preparer, index: u64, with_scene: bool) -> Prepared {
         let (_, truth, caption) = scene_image(1, Split::Train, index, 16);
         let segments = preparer.template.render(&Conversation::caption(&caption)).expect("segments");
-        let encoded = encode(&segments, &preparer.tokenizer, &[4]).expect("ids");
+        let encoded = encode(&segments, &preparer.tokenizer, &[4.into()]).expect("ids");
         let values = (0..48).map(|i| ((i + index) % 7) as f32 / 7.0).collect();
         let input = MediaValues { values, layout: MediaLayout::Square { side: 4 } };
-        let media = encoded.media.iter().map(|span| Medium::new(vec![(span.start, span.len)], input.clone()));
+        let media = encoded.media.iter().map(|span| Medium::new(span.spans.clone(), input.clone()));
         let media = media.collect();
         let id = SampleId { source: "s".into(), shard: "a.tar".into(), key: index.to_string(), index: index as usize };
         let truth = with_scene.then(|| serde_json::json!({ "scene": truth }));
@@ -200,7 +200,7 @@ mod tests {
 
     /// A sample with the caption that a model might have given it.
     fn judged(index: u64, with_scene: bool, generated: impl Fn(&str) -> String) -> Example {
-        let preparer = preparer(Template::Plain);
+        let preparer = preparer(Format::Plain);
         let sample = sample(&preparer, index, with_scene);
         let target = preparer.tokenizer.decode(&target_ids(&sample)).expect("text");
         example(&sample, &target, &generated(&target)).expect("judged")
@@ -208,12 +208,13 @@ mod tests {
 
     #[test]
     fn a_samples_prompt_is_what_a_user_would_give_and_the_rest_is_its_target() {
-        for template in Template::ALL {
-            let preparer = preparer(template);
+        for format in [Format::Plain, Format::Article, Format::VicunaV1, Format::Alpaca, Format::Instructblip] {
+            let preparer = preparer(format);
             let sample = sample(&preparer, 3, false);
-            let asked = Prompt::render(&preparer.tokenizer, template, "", preparer.media_tokens, inputs(&sample));
+            let asked =
+                Prompt::render(&preparer.tokenizer, &preparer.template, "", preparer.media_tokens, &inputs(&sample));
             let asked = asked.expect("a prompt");
-            assert_eq!(Prompt::of_sample(&sample), asked, "{template}");
+            assert_eq!(Prompt::of_sample(&sample), asked, "{format:?}");
             let caption = scene_image(1, Split::Train, 3, 16).2;
             let target = preparer.tokenizer.decode(&target_ids(&sample)).expect("text");
             assert!(same_words(&target, &caption), "{target}");
@@ -244,7 +245,7 @@ mod tests {
         let scenes = (0..).map(|index| scene_image(1, Split::Validation, index, 16));
         let (_, truth, caption) =
             scenes.into_iter().find(|(_, truth, _)| truth.is_held_out() == unseen).expect("endless");
-        let sample = sample(&preparer(Template::Plain), 0, false);
+        let sample = sample(&preparer(Format::Plain), 0, false);
         let sample = Prepared { truth: Some(serde_json::json!({ "scene": truth })), ..sample };
         example(&sample, &caption, &generated(&caption)).expect("judged")
     }
@@ -284,7 +285,7 @@ mod tests {
     #[test]
     fn a_foreign_scene_is_left_alone_and_a_broken_one_is_an_error() {
         let with = |scene: Value| {
-            let sample = sample(&preparer(Template::Plain), 0, false);
+            let sample = sample(&preparer(Format::Plain), 0, false);
             example(&Prepared { truth: Some(serde_json::json!({ "scene": scene })), ..sample }, "a", "a")
         };
         assert_eq!(with("a beach".into()).expect("judged").score, None);
@@ -294,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_model_is_asked_for_every_sample_whatever_the_batch_size() {
-        let preparer = preparer(Template::Article);
+        let preparer = preparer(Format::Article);
         let (model, tokenizer) = (model(preparer.tokenizer.vocab_size(), 1), &preparer.tokenizer);
         let samples = (0..5).map(|index| sample(&preparer, index, index != 2)).collect::<Vec<_>>();
         let stop_ids = vec![tokenizer.eos_id().expect("an end token")];

@@ -1,9 +1,9 @@
 //! What the model goes on from: a user's words and pictures, or what stood before a sample's answer.
 
-use mmtrain_data::{Medium, Prepared};
+use mmtrain_data::{Medium, Prepared, placeholders};
 use mmtrain_media::{MediaTokens, MediaValues};
 use mmtrain_model::config::VlmConfig;
-use mmtrain_text::{IGNORE_INDEX, MediaRef, Template, TextTokenizer, encode};
+use mmtrain_text::{Conversation, IGNORE_INDEX, MediaRef, Part, Role, Template, TextTokenizer, Turn, encode};
 
 use crate::error::GenerateError;
 
@@ -17,21 +17,33 @@ pub struct Prompt {
 }
 
 impl Prompt {
-    /// Words and media written down as the template says; a medium takes the tokens that `tokens` gives its layout.
+    /// A user's words and pictures, written down as the template says; a picture takes the tokens that `tokens` gives its
+    /// layout.
     pub fn render(
         tokenizer: &TextTokenizer,
-        template: Template,
+        template: &Template,
         text: &str,
         tokens: MediaTokens,
-        inputs: Vec<MediaValues>,
+        inputs: &[MediaValues],
     ) -> Result<Self, GenerateError> {
-        let shown = (0..inputs.len()).map(MediaRef::image).collect::<Vec<_>>();
-        let segments = template.render_prompt(text, &shown);
-        let counts = inputs.iter().map(|input| input.layout.tokens(tokens)).collect::<Vec<_>>();
+        let shown = (0..inputs.len()).map(|index| Part::Media(MediaRef::image(index)));
+        let asked = Turn::new(Role::User, shown.chain([Part::Text(text.to_owned())]).collect());
+        Self::of_conversation(tokenizer, template, &Conversation { turns: vec![asked] }, tokens, inputs)
+    }
+
+    /// A conversation whose last turn waits for an answer; its media are indices into `inputs`.
+    pub fn of_conversation(
+        tokenizer: &TextTokenizer,
+        template: &Template,
+        conversation: &Conversation,
+        tokens: MediaTokens,
+        inputs: &[MediaValues],
+    ) -> Result<Self, GenerateError> {
+        let segments = template.render_prompt(conversation)?;
+        let counts = inputs.iter().map(|input| placeholders(&input.layout, tokens)).collect::<Vec<_>>();
         let encoded = encode(&segments, tokenizer, &counts)?;
-        let spans = encoded.media.iter().map(|span| vec![(span.start, span.len)]);
-        let media = spans.zip(inputs).map(|(spans, input)| Medium::new(spans, input)).collect();
-        Ok(Self { input_ids: encoded.input_ids, media })
+        let media = encoded.media.into_iter().map(|medium| Medium::new(medium.spans, inputs[medium.index].clone()));
+        Ok(Self { input_ids: encoded.input_ids, media: media.collect() })
     }
 
     /// What stands before the first learned token of a sample, token by token as in training.

@@ -5,21 +5,13 @@
 //! whole text for every kind of tokenizer (`SentencePiece` ones put a blank before each text they are
 //! given). A token that reaches over a border belongs to the segment that holds its last byte.
 
-use crate::{Piece, Segment, TextError, TextTokenizer};
+use std::borrow::Cow;
+
+use crate::placeholders::Mark;
+use crate::{MediaRef, MediaSpans, Piece, Placeholders, Segment, TextError, TextTokenizer};
 
 /// Position without loss; the value `transformers` uses.
 pub const IGNORE_INDEX: i32 = -100;
-
-/// Where a medium's placeholders stand in `input_ids`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MediaSpan {
-    /// Index in the sample's list of media.
-    pub index: usize,
-    /// First placeholder.
-    pub start: usize,
-    /// How many placeholders.
-    pub len: usize,
-}
 
 /// A tokenized conversation.
 ///
@@ -33,8 +25,8 @@ pub struct Encoded {
     pub input_ids: Vec<u32>,
     /// Token id where learned, [`IGNORE_INDEX`] elsewhere.
     pub labels: Vec<i32>,
-    /// Placeholder runs, in order of position.
-    pub media: Vec<MediaSpan>,
+    /// Placeholders of each medium, in order of position.
+    pub media: Vec<MediaSpans>,
 }
 
 impl Encoded {
@@ -51,73 +43,104 @@ impl Encoded {
     }
 }
 
-/// Tokenizes `segments`; medium `i` becomes `media_tokens[i]` placeholders, which are never learned.
-pub fn encode(segments: &[Segment], tokenizer: &TextTokenizer, media_tokens: &[usize]) -> Result<Encoded, TextError> {
-    let mut encoded = Encoded::default();
-    let mut rest = segments;
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        match &first.piece {
-            Piece::Text(_) => {
-                let run = text_run(first, tail);
-                rest = &tail[run.len() - 1..];
-                push_texts(&mut encoded, &run, tokenizer)?;
-            }
-            Piece::Media(medium) => push_medium(&mut encoded, medium.index, tokenizer, media_tokens)?,
-            Piece::Bos => {
-                if let Some(id) = tokenizer.bos_id() {
-                    encoded.push(id, first.supervised);
-                }
-            }
-            Piece::Eos => encoded.push(tokenizer.eos_id()?, first.supervised),
+/// Tokenizes `segments`; medium `i` becomes the placeholders `media[i]`, which are never learned.
+pub fn encode(segments: &[Segment], tokenizer: &TextTokenizer, media: &[Placeholders]) -> Result<Encoded, TextError> {
+    let mut writer = Writer { tokenizer, encoded: Encoded::default(), waiting: Vec::new(), at_start: true };
+    for Segment { piece, supervised } in segments {
+        match piece {
+            Piece::Text(text) => writer.text(text, *supervised),
+            Piece::Media(medium) => writer.medium(*medium, media)?,
+            Piece::Bos => writer.bos(*supervised)?,
+            Piece::Eos => writer.token(tokenizer.eos_id()?, *supervised)?,
+            Piece::Special(name) => writer.token(tokenizer.special_id(name)?, *supervised)?,
         }
     }
-    Ok(encoded)
+    writer.flush()?;
+    Ok(writer.encoded)
 }
 
-/// `first` and the texts that follow it directly: text and whether it is learned.
-fn text_run<'a>(first: &'a Segment, tail: &'a [Segment]) -> Vec<(&'a str, bool)> {
-    let run = std::iter::once(first).chain(tail);
-    run.map_while(|segment| match &segment.piece {
-        Piece::Text(text) => Some((text.as_str(), segment.supervised)),
-        _ => None,
-    })
-    .collect()
+/// Collects texts until a token comes that stands for itself, then tokenizes them together.
+struct Writer<'a> {
+    tokenizer: &'a TextTokenizer,
+    encoded: Encoded,
+    /// Texts side by side and whether each is learned.
+    waiting: Vec<(Cow<'a, str>, bool)>,
+    /// Whether nothing but begin-of-text stands before the texts; some tokenizers mark the start of a text.
+    at_start: bool,
 }
 
-fn push_texts(encoded: &mut Encoded, run: &[(&str, bool)], tokenizer: &TextTokenizer) -> Result<(), TextError> {
-    let whole: String = run.iter().map(|(text, _)| *text).collect();
-    let encoding = tokenizer.encode_with_offsets(&whole)?;
-    for (&id, &(_, end)) in encoding.get_ids().iter().zip(encoding.get_offsets()) {
-        encoded.push(id, is_supervised(run, end.saturating_sub(1)));
+impl<'a> Writer<'a> {
+    fn text(&mut self, text: impl Into<Cow<'a, str>>, supervised: bool) {
+        self.waiting.push((text.into(), supervised));
     }
-    Ok(())
+
+    fn token(&mut self, id: u32, supervised: bool) -> Result<(), TextError> {
+        self.flush()?;
+        self.encoded.push(id, supervised);
+        self.at_start = false;
+        Ok(())
+    }
+
+    fn bos(&mut self, supervised: bool) -> Result<(), TextError> {
+        self.flush()?;
+        if let Some(id) = self.tokenizer.bos_id() {
+            self.encoded.push(id, supervised);
+        }
+        self.at_start = true;
+        Ok(())
+    }
+
+    fn medium(&mut self, medium: MediaRef, media: &[Placeholders]) -> Result<(), TextError> {
+        let index = medium.index;
+        let placeholders = media.get(index).ok_or(TextError::MediaIndex { index, available: media.len() })?;
+        let id = self.tokenizer.placeholder_id(medium.kind)?;
+        let mut spans = Vec::new();
+        for mark in placeholders.marks(medium.kind, self.tokenizer) {
+            match mark {
+                Mark::Marker(name) => match self.tokenizer.token_to_id(&name) {
+                    Some(id) => self.token(id, false)?,
+                    None => self.text(name, false),
+                },
+                Mark::Text(text) => self.text(text, false),
+                Mark::Run(len) => spans.push((self.run(id, len)?, len)),
+            }
+        }
+        self.encoded.media.push(MediaSpans { index, spans });
+        Ok(())
+    }
+
+    /// Writes placeholders; returns where the first stands.
+    fn run(&mut self, id: u32, len: usize) -> Result<usize, TextError> {
+        self.flush()?;
+        let start = self.encoded.input_ids.len();
+        (0..len).for_each(|_| self.encoded.push(id, false));
+        self.at_start = false;
+        Ok(start)
+    }
+
+    fn flush(&mut self) -> Result<(), TextError> {
+        let whole = match self.waiting.as_slice() {
+            [] => return Ok(()),
+            [(text, _)] => text.clone(),
+            texts => Cow::Owned(texts.iter().map(|(text, _)| text.as_ref()).collect()),
+        };
+        let encoding = self.tokenizer.encode_with_offsets(&whole, self.at_start)?;
+        for (&id, &(_, end)) in encoding.get_ids().iter().zip(encoding.get_offsets()) {
+            self.encoded.push(id, is_supervised(&self.waiting, end.saturating_sub(1)));
+        }
+        self.waiting.clear();
+        Ok(())
+    }
 }
 
 /// Whether the segment that holds byte `at` of the joined texts is learned.
-fn is_supervised(run: &[(&str, bool)], at: usize) -> bool {
+fn is_supervised(texts: &[(Cow<'_, str>, bool)], at: usize) -> bool {
     let mut end = 0;
-    let holder = run.iter().find(|(text, _)| {
+    let holder = texts.iter().find(|(text, _)| {
         end += text.len();
         at < end
     });
-    holder.or(run.last()).is_some_and(|(_, learned)| *learned)
-}
-
-fn push_medium(
-    encoded: &mut Encoded,
-    index: usize,
-    tokenizer: &TextTokenizer,
-    media_tokens: &[usize],
-) -> Result<(), TextError> {
-    let &len = media_tokens.get(index).ok_or(TextError::MediaIndex { index, available: media_tokens.len() })?;
-    let id = tokenizer.image_id()?;
-    let start = encoded.input_ids.len();
-    for _ in 0..len {
-        encoded.push(id, false);
-    }
-    encoded.media.push(MediaSpan { index, start, len });
-    Ok(())
+    holder.or(texts.last()).is_some_and(|(_, learned)| *learned)
 }
 
 #[cfg(test)]
@@ -125,7 +148,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Conversation, MediaRef, Template};
+    use crate::{Conversation, Format, Template};
 
     fn tokenizer() -> TextTokenizer {
         let captions = ["a red boat on the lake .", "a red dog", "a dog on a boat"];
@@ -133,10 +156,10 @@ mod tests {
         TextTokenizer::train_bpe(captions, 320).expect("a tokenizer")
     }
 
-    fn encoded(template: Template, caption: &str) -> Encoded {
+    fn encoded(format: Format, caption: &str) -> Encoded {
         let conversation = Conversation::caption(caption);
-        let segments = template.render(&conversation).expect("segments");
-        encode(&segments, &tokenizer(), &[3]).expect("ids")
+        let segments = Template::from(format).render(&conversation).expect("segments");
+        encode(&segments, &tokenizer(), &[3.into()]).expect("ids")
     }
 
     fn learned(encoded: &Encoded) -> Vec<u32> {
@@ -147,12 +170,12 @@ mod tests {
     #[test]
     fn plain_is_begin_picture_caption_end() {
         let text = tokenizer().encode("a red boat").expect("ids");
-        let encoded = encoded(Template::Plain, " a red boat \n");
+        let encoded = encoded(Format::Plain, " a red boat \n");
         let ids = [vec![1, 3, 3, 3], text.clone(), vec![2]].concat();
         let labels = [vec![IGNORE_INDEX; 4], as_labels(&text), vec![2]].concat();
         assert_eq!(encoded.input_ids, ids);
         assert_eq!(encoded.labels, labels);
-        let span = MediaSpan { index: 0, start: 1, len: 3 };
+        let span = MediaSpans::run(0, 1, 3);
         assert_eq!(encoded.media, vec![span]);
         assert_eq!(encoded.supervised_tokens(), text.len() + 1);
     }
@@ -164,7 +187,7 @@ mod tests {
     #[test]
     fn article_learns_the_caption_and_the_end() {
         let tokenizer = tokenizer();
-        let encoded = encoded(Template::Article, "a red boat");
+        let encoded = encoded(Format::Article, "a red boat");
         let before = tokenizer.encode("Input: ").expect("ids");
         let after = tokenizer.encode("\nResponse: a red boat").expect("ids");
         let ids = [vec![1], before, vec![3, 3, 3], after, vec![2]].concat();
@@ -202,8 +225,8 @@ mod tests {
 
     #[test]
     fn tokenizers_that_mark_the_start_of_a_text_see_no_start_at_a_border() {
-        let segments = Template::Article.render(&Conversation::caption("a dog .")).expect("segments");
-        let encoded = encode(&segments, &metaspace(), &[2]).expect("ids");
+        let segments = Template::from(Format::Article).render(&Conversation::caption("a dog .")).expect("segments");
+        let encoded = encode(&segments, &metaspace(), &[2.into()]).expect("ids");
         assert_eq!(encoded.input_ids, [1, 4, 5, 3, 3, 6, 7, 8, 9, 2]);
         assert_eq!(learned(&encoded), [7, 8, 9, 2]);
     }
@@ -216,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_medium_that_the_sample_lacks_is_an_error() {
-        let segments = Template::Plain.render(&Conversation::caption("a")).expect("segments");
+        let segments = Template::from(Format::Plain).render(&Conversation::caption("a")).expect("segments");
         let error = encode(&segments, &tokenizer(), &[]).expect_err("no media");
         assert_eq!(error.reason(), "media_mismatch");
     }
@@ -233,10 +256,11 @@ mod tests {
         #[test]
         fn piecewise_equals_whole(caption in caption()) {
             let tokenizer = tokenizer();
-            for template in [Template::Plain, Template::Article] {
-                let full = encoded(template, &caption);
-                let prompt = template.render_prompt("", &[MediaRef::image(0)]);
-                let prompt = encode(&prompt, &tokenizer, &[3]).expect("ids");
+            for format in [Format::Plain, Format::Article] {
+                let full = encoded(format, &caption);
+                let shown = Conversation { turns: Conversation::caption("").turns[..1].to_vec() };
+                let prompt = Template::from(format).render_prompt(&shown).expect("segments");
+                let prompt = encode(&prompt, &tokenizer, &[3.into()]).expect("ids");
                 // What the model sees at generation is what stood before the answer in training …
                 prop_assert_eq!(&full.input_ids[..prompt.input_ids.len()], &prompt.input_ids[..]);
                 // … and exactly the rest is learned.
@@ -254,12 +278,13 @@ mod tests {
                 segments.push(Segment { piece: Piece::Media(MediaRef::image(index)), supervised: true });
                 segments.push(Segment { piece: Piece::Text("a dog".into()), supervised: true });
             }
-            let encoded = encode(&segments, &tokenizer(), &lens).expect("ids");
+            let media = lens.iter().map(|&len| len.into()).collect::<Vec<_>>();
+            let encoded = encode(&segments, &tokenizer(), &media).expect("ids");
             let image = tokenizer().image_id().expect("an id");
-            let spans: usize = encoded.media.iter().map(|span| span.len).sum();
+            let spans: usize = encoded.media.iter().map(MediaSpans::placeholders).sum();
             prop_assert_eq!(encoded.input_ids.iter().filter(|&&id| id == image).count(), spans);
-            for span in &encoded.media {
-                let range = span.start..span.start + span.len;
+            for (start, len) in encoded.media.iter().flat_map(|medium| medium.spans.clone()) {
+                let range = start..start + len;
                 prop_assert!(encoded.input_ids[range.clone()].iter().all(|&id| id == image));
                 prop_assert!(encoded.labels[range].iter().all(|&l| l == IGNORE_INDEX));
             }

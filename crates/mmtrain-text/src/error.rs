@@ -36,6 +36,13 @@ pub enum TextError {
         tried: Vec<String>,
     },
 
+    /// A token that the template places by its name is not in the vocabulary.
+    #[error("the tokenizer has no token `{token}`, which the template writes")]
+    NoSpecialToken {
+        /// Its name.
+        token: String,
+    },
+
     /// The tokenizer library refused the text.
     #[error("text cannot be tokenized: {detail}")]
     Tokenize {
@@ -63,11 +70,18 @@ pub enum TextError {
     #[error("template `{template}` wants {expected}, the conversation has {found}")]
     Turns {
         /// Name of the template.
-        template: &'static str,
+        template: String,
         /// The shape that it renders.
         expected: &'static str,
         /// The shape that came.
         found: String,
+    },
+
+    /// A system prompt for a template that has no place for one.
+    #[error("template `{template}` has no place for a system prompt")]
+    NoSystem {
+        /// Name of the template.
+        template: String,
     },
 
     /// There is nothing to learn in the assistant's turn.
@@ -107,11 +121,12 @@ impl TextError {
             Self::Read(_) => "tokenizer_unreadable",
             Self::NoTokenizer { .. } => "tokenizer_missing",
             Self::Parse { .. } => "tokenizer_invalid",
-            Self::MissingToken { .. } => "token_missing",
+            Self::MissingToken { .. } | Self::NoSpecialToken { .. } => "token_missing",
             Self::Tokenize { .. } => "untokenizable",
             Self::ReservedToken { .. } => "reserved_token_in_text",
             Self::TextTooLong { .. } => "text_too_long",
             Self::Turns { .. } => "turns_mismatch",
+            Self::NoSystem { .. } => "no_place_for_system",
             Self::EmptyAnswer => "empty_caption",
             Self::MediaIndex { .. } => "media_mismatch",
             Self::VocabTooSmall { .. } => "vocab_too_small",
@@ -136,6 +151,9 @@ impl TextError {
             ),
             Self::MissingToken { .. } => {
                 Some("name the token in `tokenizer_config.json` beside `tokenizer.json`".into())
+            }
+            Self::NoSpecialToken { .. } => {
+                Some("the template belongs to other tokenizers; a tokenizer that is trained can be given the token".into())
             }
             Self::VocabTooSmall { least, .. } => {
                 Some(format!("ask for {least} tokens or more; 512 to 4096 suit captions"))

@@ -5,8 +5,10 @@
 //! ```
 //!
 //! - [`conversation`]: who said what, and where the media are.
-//! - [`template`]: the conversation as segments, each marked as learned or not.
-//! - [`mod@encode`]: segments to ids and labels; media placeholders expand to the connector's token count.
+//! - [`segment`]: pieces of a rendered conversation, each marked as learned or not.
+//! - [`template`]: the conversation as segments.
+//! - [`placeholders`]: how many placeholders a medium has, and the markers around them.
+//! - [`mod@encode`]: segments to ids and labels.
 //! - [`tokenizer`]: Hugging Face `tokenizer.json`, with special tokens that data text can never reach.
 //! - [`special`]: which ids begin, end, pad and stand for a picture.
 //! - [`train`]: the small byte-level BPE of the quickstart.
@@ -16,13 +18,17 @@
 pub mod conversation;
 pub mod encode;
 pub mod error;
+pub mod placeholders;
+pub mod segment;
 pub mod special;
 pub mod template;
 pub mod tokenizer;
 pub mod train;
 
 pub use conversation::{Conversation, MediaKind, MediaRef, Part, Role, Turn};
-pub use encode::{Encoded, IGNORE_INDEX, MediaSpan, encode};
+pub use encode::{Encoded, IGNORE_INDEX, encode};
 pub use error::TextError;
-pub use template::{Piece, Segment, Template};
+pub use placeholders::{MediaSpans, Placeholders};
+pub use segment::{Piece, Segment};
+pub use template::{Format, Placement, Template};
 pub use tokenizer::TextTokenizer;

@@ -1,4 +1,4 @@
-//! Which ids begin, end and pad a text, and which one stands for a picture.
+//! Which ids begin, end and pad a text, and which ones stand for media.
 //!
 //! `tokenizer.json` lists special tokens but not what they are for. That stands in
 //! `tokenizer_config.json` or `special_tokens_map.json`; where it does not, the names in common use
@@ -15,6 +15,10 @@ pub const EOS_NAMES: &[&str] = &["</s>", "<|im_end|>", "<|eot_id|>", "<|endoftex
 pub const PAD_NAMES: &[&str] = &["<pad>", "[PAD]", "<|finetune_right_pad_id|>"];
 /// Image placeholder names in common use, in the order in which they are tried.
 pub const IMAGE_NAMES: &[&str] = &["<image>", "<|image_pad|>", "<image_soft_token>", "<|image|>"];
+/// Placeholder names of clips in common use, in the order in which they are tried.
+pub const VIDEO_NAMES: &[&str] = &["<video>", "<|video_pad|>"];
+/// Placeholder names of sounds in common use, in the order in which they are tried.
+pub const AUDIO_NAMES: &[&str] = &["<|AUDIO|>", "<audio>"];
 
 pub(crate) const EOS_ROLE: &str = "end-of-text";
 pub(crate) const IMAGE_ROLE: &str = "image placeholder";
@@ -30,6 +34,10 @@ pub struct SpecialIds {
     pub pad: Option<u32>,
     /// Stands for one token of a picture.
     pub image: Option<u32>,
+    /// Stands for one token of a clip, where pictures have another.
+    pub video: Option<u32>,
+    /// Stands for one token of a sound, where pictures have another.
+    pub audio: Option<u32>,
 }
 
 impl SpecialIds {
@@ -46,14 +54,16 @@ impl SpecialIds {
             eos: find("eos_token", EOS_NAMES),
             pad: find("pad_token", PAD_NAMES),
             image: find("image_token", IMAGE_NAMES),
+            video: find("video_token", VIDEO_NAMES),
+            audio: find("audio_token", AUDIO_NAMES),
         }
     }
 
-    /// Ids that plain text must never turn into: begin, end and picture.
+    /// Ids that plain text must never turn into: begin, end and placeholders.
     ///
     /// Padding is not among them, because some checkpoints pad with the unknown token.
-    pub(crate) fn is_reserved(&self, id: u32) -> bool {
-        [self.bos, self.eos, self.image].contains(&Some(id))
+    pub(crate) fn reserved(&self) -> [Option<u32>; 5] {
+        [self.bos, self.eos, self.image, self.video, self.audio]
     }
 }
 
@@ -89,7 +99,7 @@ mod tests {
 
     #[test]
     fn names_in_common_use_are_found_without_a_config() {
-        let expected = SpecialIds { bos: Some(1), eos: Some(2), pad: Some(0), image: Some(3) };
+        let expected = SpecialIds { bos: Some(1), eos: Some(2), pad: Some(0), image: Some(3), ..SpecialIds::default() };
         assert_eq!(find(&[]), expected);
     }
 

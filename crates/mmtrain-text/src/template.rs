@@ -4,131 +4,196 @@
 //! |---|---|
 //! | `plain` | `BOS <image> [caption EOS]` |
 //! | `article` | `BOS Input: <image>\nResponse:[ caption EOS]`, with `Instruction: …\n` in front where the user says something |
+//! | `vicuna_v1` | `BOS system USER: question ASSISTANT:[ answer EOS]USER: …` |
+//! | `llama2` | `BOS[INST] <<SYS>>\nsystem\n<</SYS>>\n\nquestion [/INST][ answer EOS]BOS[INST] …` |
+//! | `llama3` | `BOS<\|start_header_id\|>user<\|end_header_id\|>\n\nquestion<\|eot_id\|>…assistant<\|end_header_id\|>\n\n[answer<\|eot_id\|>]` |
+//! | `chatml` | `<\|im_start\|>user\nquestion<\|im_end\|>\n<\|im_start\|>assistant\n[answer<\|im_end\|>]\n` |
+//! | `qwen2_vl` | as `chatml`, media between their own markers |
+//! | `alpaca` | `BOS system\n\n### Instruction:\nquestion\n\n### Response:\n[answer EOS]\n\n### Instruction: …` |
+//! | `instructblip` | `<image> BOS question[ answer EOS]` |
+//!
+//! Learned is what the assistant says and the token that ends it, nothing else: not the line break behind `ChatML`'s
+//! `<|im_end|>`, no header, no medium. Words are trimmed at both ends of a turn. A turn with `supervised = false` is shown
+//! and not learned.
 //!
 //! `plain` is `LLaVA`'s pretraining template (`preprocess_plain` in `llava/train/train.py`): what the
 //! user says is thrown away. Deviation: `LLaVA` ends the caption with a line break and no end token; here
 //! the end token is learned, so that generation knows when to stop.
 //!
-//! In `article` the blank after `Response:` belongs to the answer. Byte-level tokenizers put a blank in
-//! front of a word into the word's token, so the prompt `Response:` is what stood there in training.
+//! In `article`, `vicuna_v1`, `llama2` and `instructblip` the blank before the answer belongs to the answer. Byte-level
+//! tokenizers put a blank in front of a word into the word's token, so the prompt `Response:` is what stood there in
+//! training.
 
+mod chat;
+mod content;
+mod dialogue;
+mod single;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use crate::{Conversation, Role, Segment, TextError, Turn};
 
-use crate::{Conversation, MediaRef, Role, TextError, Turn};
-
-/// The smallest unit of a rendered conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
-    /// Words; special tokens in them are not recognised.
-    Text(String),
-    /// The placeholders of a medium.
-    Media(MediaRef),
-    /// Begin-of-text, where the tokenizer has one.
-    Bos,
-    /// End of what the model says.
-    Eos,
-}
-
-/// A piece of the rendered conversation, and whether the model is trained to say it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Segment {
-    /// What stands there.
-    pub piece: Piece,
-    /// Whether it is learned; media never are.
-    pub supervised: bool,
-}
+pub use content::Placement;
 
 /// How a conversation is written down for the model.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Template {
+#[derive(Debug, Clone)]
+pub struct Template {
+    format: Format,
+    system: Option<String>,
+    placement: Placement,
+}
+
+/// A template that is known by its name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Format {
     /// Picture, then caption.
     #[default]
     Plain,
     /// `Input: <image>`, then `Response: {caption}`.
     Article,
+    /// `USER: … ASSISTANT: …`, of Vicuna and `LLaVA` 1.5.
+    VicunaV1,
+    /// `[INST] … [/INST] …`.
+    Llama2,
+    /// Headers and `<|eot_id|>`.
+    Llama3,
+    /// `<|im_start|>`, `<|im_end|>` and a line break, as Qwen writes it.
+    Chatml,
+    /// `ChatML` with the media markers of `Qwen2-VL` and Qwen2-Audio.
+    Qwen2Vl,
+    /// `### Instruction:`, `### Response:`.
+    Alpaca,
+    /// Media, instruction, answer.
+    Instructblip,
 }
 
-impl Template {
-    /// Every template.
-    pub const ALL: [Self; 2] = [Self::Plain, Self::Article];
+impl Format {
+    /// Every one.
+    pub const ALL: [Self; 9] = [
+        Self::Plain,
+        Self::Article,
+        Self::VicunaV1,
+        Self::Llama2,
+        Self::Llama3,
+        Self::Chatml,
+        Self::Qwen2Vl,
+        Self::Alpaca,
+        Self::Instructblip,
+    ];
 
     /// The name in configurations.
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::Article => "article",
+            Self::VicunaV1 => "vicuna_v1",
+            Self::Llama2 => "llama2",
+            Self::Llama3 => "llama3",
+            Self::Chatml => "chatml",
+            Self::Qwen2Vl => "qwen2_vl",
+            Self::Alpaca => "alpaca",
+            Self::Instructblip => "instructblip",
         }
     }
 
-    /// The training text of a conversation of one question and one answer.
-    pub fn render(self, conversation: &Conversation) -> Result<Vec<Segment>, TextError> {
-        let (user, assistant) = self.exchange(conversation)?;
-        let answer = assistant.text();
-        if answer.is_empty() {
-            return Err(TextError::EmptyAnswer);
+    /// The special tokens that it places by name; a tokenizer that is trained for it is given them.
+    pub fn special_tokens(self) -> &'static [&'static str] {
+        match self {
+            Self::Llama3 => &["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
+            Self::Chatml => &["<|im_start|>", "<|im_end|>"],
+            Self::Qwen2Vl => &["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"],
+            _ => &[],
         }
-        let mut segments = self.prompt_segments(&user.text(), &user.media(), false);
-        segments.push(learned(Piece::Text(self.answer_text(&answer))));
-        segments.push(learned(Piece::Eos));
+    }
+
+    /// Standing orders where the conversation gives none.
+    fn default_system(self) -> Option<&'static str> {
+        match self {
+            Self::VicunaV1 => Some(
+                "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, \
+                 detailed, and polite answers to the user's questions.",
+            ),
+            Self::Chatml | Self::Qwen2Vl => Some("You are a helpful assistant."),
+            Self::Alpaca => Some(
+                "Below is an instruction that describes a task. Write a response that appropriately completes the \
+                 request.",
+            ),
+            _ => None,
+        }
+    }
+
+    /// Whether there is a place for standing orders.
+    fn takes_system(self) -> bool {
+        !matches!(self, Self::Plain | Self::Article | Self::Instructblip)
+    }
+}
+
+impl From<Format> for Template {
+    fn from(format: Format) -> Self {
+        Self { format, system: None, placement: Placement::default() }
+    }
+}
+
+impl Template {
+    /// The name in configurations.
+    pub fn name(&self) -> &str {
+        self.format.name()
+    }
+
+    /// Puts `system` in front of conversations without a system turn, in place of the template's own words; an empty one
+    /// leaves them without.
+    pub fn with_system(self, system: impl Into<String>) -> Result<Self, TextError> {
+        if !self.format.takes_system() {
+            return Err(TextError::NoSystem { template: self.name().to_owned() });
+        }
+        Ok(Self { system: Some(system.into()), ..self })
+    }
+
+    /// Puts media where `placement` says.
+    pub fn with_placement(self, placement: Placement) -> Self {
+        Self { placement, ..self }
+    }
+
+    /// The training text.
+    pub fn render(&self, conversation: &Conversation) -> Result<Vec<Segment>, TextError> {
+        self.write(&self.with_orders(conversation), false)
+    }
+
+    /// What stands before the answer to the last turn, for generation. Nothing of it is learned.
+    ///
+    /// `plain` lets the model go on from what the user says last, because in its training the answer follows the picture
+    /// directly. `article` takes it as the instruction.
+    pub fn render_prompt(&self, conversation: &Conversation) -> Result<Vec<Segment>, TextError> {
+        let mut segments = self.write(&self.with_orders(conversation), true)?;
+        segments.iter_mut().for_each(|segment| segment.supervised = false);
         Ok(segments)
     }
 
-    /// What stands before the answer, for generation; `media` are shown.
-    ///
-    /// `plain` lets the model go on from `prompt`, because in its training the answer follows the
-    /// picture directly. `article` takes `prompt` as the instruction.
-    pub fn render_prompt(self, prompt: &str, media: &[MediaRef]) -> Vec<Segment> {
-        self.prompt_segments(prompt.trim(), media, true)
-    }
-
-    fn prompt_segments(self, prompt: &str, media: &[MediaRef], generating: bool) -> Vec<Segment> {
-        let pictures = media.iter().map(|&medium| given(Piece::Media(medium)));
-        let mut segments = vec![given(Piece::Bos)];
-        match self {
-            Self::Plain => {
-                segments.extend(pictures);
-                if generating && !prompt.is_empty() {
-                    segments.push(text(prompt));
-                }
+    fn write(&self, conversation: &Conversation, open: bool) -> Result<Vec<Segment>, TextError> {
+        match self.format {
+            Format::Plain | Format::Article | Format::Instructblip => single::write(self.format, conversation, open),
+            Format::VicunaV1 | Format::Llama2 | Format::Alpaca => {
+                dialogue::write(self.format, self.placement, conversation, open)
             }
-            Self::Article => {
-                if !prompt.is_empty() {
-                    segments.push(text(&format!("Instruction: {prompt}\n")));
-                }
-                segments.push(text("Input: "));
-                segments.extend(pictures);
-                segments.push(text("\nResponse:"));
+            Format::Llama3 | Format::Chatml | Format::Qwen2Vl => {
+                chat::write(self.format, self.placement, conversation, open)
             }
-        }
-        segments
-    }
-
-    fn answer_text(self, answer: &str) -> String {
-        match self {
-            Self::Plain => answer.to_owned(),
-            Self::Article => format!(" {answer}"),
         }
     }
 
-    /// The question and the answer, where the conversation is nothing else.
-    fn exchange(self, conversation: &Conversation) -> Result<(&Turn, &Turn), TextError> {
-        let mismatch = || TextError::Turns {
-            template: self.name(),
-            expected: "one user turn and one assistant turn of text",
-            found: outline(conversation),
-        };
-        match conversation.turns.as_slice() {
-            [user, assistant]
-                if user.role == Role::User && assistant.role == Role::Assistant && assistant.media().is_empty() =>
-            {
-                Ok((user, assistant))
-            }
-            _ => Err(mismatch()),
+    /// The conversation with the standing orders that it lacks.
+    fn with_orders<'a>(&self, conversation: &'a Conversation) -> Cow<'a, Conversation> {
+        let first = conversation.turns.first();
+        let orders = self.system.as_deref().or(self.format.default_system()).unwrap_or_default();
+        if orders.is_empty() || first.is_none_or(|turn| turn.role == Role::System) {
+            return Cow::Borrowed(conversation);
         }
+        let turns = std::iter::once(Turn::said(Role::System, orders)).chain(conversation.turns.iter().cloned());
+        Cow::Owned(Conversation { turns: turns.collect() })
     }
 }
 
@@ -138,7 +203,7 @@ impl fmt::Display for Template {
     }
 }
 
-impl FromStr for Template {
+impl FromStr for Format {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
@@ -150,14 +215,15 @@ impl FromStr for Template {
     }
 }
 
+/// The error for a conversation of another shape than `expected`.
+fn mismatch(format: Format, expected: &'static str, conversation: &Conversation) -> TextError {
+    TextError::Turns { template: format.name().to_owned(), expected, found: outline(conversation) }
+}
+
 /// The speakers of a conversation, for error messages: `user, assistant, user`.
 fn outline(conversation: &Conversation) -> String {
     let roles = conversation.turns.iter().map(|turn| {
-        let role = match turn.role {
-            Role::System => "system",
-            Role::User => "user",
-            Role::Assistant => "assistant",
-        };
+        let role = turn.role.name();
         match turn.media().len() {
             0 => role.to_owned(),
             n => format!("{role} with {n} media"),
@@ -165,101 +231,4 @@ fn outline(conversation: &Conversation) -> String {
     });
     let roles: Vec<String> = roles.collect();
     if roles.is_empty() { "no turns".to_owned() } else { roles.join(", ") }
-}
-
-fn text(content: &str) -> Segment {
-    given(Piece::Text(content.to_owned()))
-}
-
-fn given(piece: Piece) -> Segment {
-    Segment { piece, supervised: false }
-}
-
-fn learned(piece: Piece) -> Segment {
-    Segment { piece, supervised: true }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Part;
-
-    /// Segments as a line: learned ones in brackets.
-    fn show(segments: &[Segment]) -> String {
-        let shown = segments.iter().map(|segment| {
-            let piece = match &segment.piece {
-                Piece::Text(text) => text.clone(),
-                Piece::Media(medium) => format!("<{}>", medium.index),
-                Piece::Bos => "BOS".into(),
-                Piece::Eos => "EOS".into(),
-            };
-            if segment.supervised { format!("[{piece}]") } else { piece }
-        });
-        shown.collect()
-    }
-
-    fn turn(role: Role, parts: Vec<Part>) -> Turn {
-        Turn::new(role, parts)
-    }
-
-    fn asked(question: &str) -> Conversation {
-        let question = vec![Part::Media(MediaRef::image(0)), Part::Text(question.into())];
-        let answer = vec![Part::Text("a cat .\n".into())];
-        Conversation { turns: vec![turn(Role::User, question), turn(Role::Assistant, answer)] }
-    }
-
-    #[track_caller]
-    fn check(template: Template, conversation: &Conversation, expected: &str) {
-        let segments = template.render(conversation).expect("segments");
-        assert_eq!(show(&segments), expected);
-    }
-
-    #[test]
-    fn plain_throws_the_question_away() {
-        check(Template::Plain, &asked("What?"), "BOS<0>[a cat .][EOS]");
-    }
-
-    #[test]
-    fn article_without_and_with_an_instruction() {
-        let expected = "BOSInput: <0>\nResponse:[ a cat .][EOS]";
-        check(Template::Article, &Conversation::caption("a cat ."), expected);
-        let expected = "BOSInstruction: What?\nInput: <0>\nResponse:[ a cat .][EOS]";
-        check(Template::Article, &asked(" What? "), expected);
-    }
-
-    #[test]
-    fn prompts_stop_where_the_model_speaks() {
-        let show = |template: Template, prompt| show(&template.render_prompt(prompt, &[MediaRef::image(0)]));
-        assert_eq!(show(Template::Plain, ""), "BOS<0>");
-        assert_eq!(show(Template::Plain, "a photo of"), "BOS<0>a photo of");
-        assert_eq!(show(Template::Article, ""), "BOSInput: <0>\nResponse:");
-        let expected = "BOSInstruction: What?\nInput: <0>\nResponse:";
-        assert_eq!(show(Template::Article, "What?"), expected);
-    }
-
-    #[test]
-    fn other_shapes_are_refused_with_both_sides_named() {
-        let mut conversation = asked("What?");
-        conversation.turns.swap(0, 1);
-        let error = Template::Plain.render(&conversation).expect_err("swapped");
-        assert_eq!(
-            error.to_string(),
-            "template `plain` wants one user turn and one assistant turn of text, the conversation has assistant, user with 1 media"
-        );
-        assert!(Template::Article.render(&Conversation::default()).is_err());
-    }
-
-    #[test]
-    fn an_answer_of_blanks_is_empty() {
-        let error = Template::Plain.render(&Conversation::caption(" \n"));
-        assert_eq!(error.expect_err("empty").reason(), "empty_caption");
-    }
-
-    #[test]
-    fn names_parse_back() {
-        for template in Template::ALL {
-            assert_eq!(template.to_string().parse(), Ok(template));
-        }
-        assert!("chat".parse::<Template>().is_err_and(|error| error.contains("plain")));
-    }
 }

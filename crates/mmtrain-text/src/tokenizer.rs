@@ -10,10 +10,12 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 use tokenizers::{AddedToken, Encoding, Tokenizer};
 
-use crate::TextError;
 use crate::special::{EOS_NAMES, EOS_ROLE, IMAGE_NAMES, IMAGE_ROLE, SpecialIds};
+use crate::{MediaKind, TextError};
 
 /// The longest text that is tokenized, in bytes; some pre-tokenizers are slower than linear.
 pub const MAX_TEXT_BYTES: usize = 1 << 20;
@@ -30,6 +32,8 @@ const OTHER_FILES: &[&str] = &["tokenizer.model", "vocab.json", "merges.txt", "v
 #[derive(Debug, Clone)]
 pub struct TextTokenizer {
     inner: Tokenizer,
+    /// For texts behind a special token, where that makes a difference.
+    within: Option<Tokenizer>,
     special: SpecialIds,
     /// `tokenizer_config.json` as it was read, so that a run hands on what it got.
     config: Option<Value>,
@@ -63,7 +67,8 @@ impl TextTokenizer {
         inner.set_encode_special_tokens(true);
         let configs: Vec<Value> = config.iter().cloned().chain(map).collect();
         let special = SpecialIds::find(&inner, &configs);
-        let mut tokenizer = Self { vocab_size: vocab_size(&inner), inner, special, config };
+        let within = marks_only_the_start(&inner);
+        let mut tokenizer = Self { vocab_size: vocab_size(&inner), inner, within, special, config };
         tokenizer.reserve_special_tokens()?;
         Ok(tokenizer)
     }
@@ -71,8 +76,7 @@ impl TextTokenizer {
     /// Marks begin, end and image tokens as special where `tokenizer.json` does not, because only
     /// special tokens are kept from matching inside data text. Their ids stay.
     fn reserve_special_tokens(&mut self) -> Result<(), TextError> {
-        let ids = [self.special.bos, self.special.eos, self.special.image];
-        for id in ids.into_iter().flatten() {
+        for id in self.special.reserved().into_iter().flatten() {
             let Some(token) = self.inner.id_to_token(id) else {
                 continue;
             };
@@ -85,22 +89,27 @@ impl TextTokenizer {
 
     fn add_special(&mut self, token: String) -> Result<(), TextError> {
         let added = AddedToken::from(token, true);
-        self.inner.add_special_tokens([added]).map_err(tokenize_error)?;
+        for tokenizer in std::iter::once(&mut self.inner).chain(&mut self.within) {
+            tokenizer.add_special_tokens([added.clone()]).map_err(tokenize_error)?;
+        }
         Ok(())
     }
 
     /// The ids of a plain text: nothing is added, and special tokens in it are not recognised.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        Ok(self.encode_with_offsets(text)?.get_ids().to_vec())
+        Ok(self.encode_with_offsets(text, true)?.get_ids().to_vec())
     }
 
-    /// As [`encode`](Self::encode), with the byte range of each token in `text`.
-    pub(crate) fn encode_with_offsets(&self, text: &str) -> Result<Encoding, TextError> {
+    /// As [`encode`](Self::encode), with the byte range of each token in `text`; what is not `at_start` stands behind a
+    /// special token.
+    pub(crate) fn encode_with_offsets(&self, text: &str, at_start: bool) -> Result<Encoding, TextError> {
         if text.len() > MAX_TEXT_BYTES {
             return Err(TextError::TextTooLong { bytes: text.len(), max: MAX_TEXT_BYTES });
         }
-        let encoding = self.inner.encode(text, false).map_err(tokenize_error)?;
-        let reserved = encoding.get_ids().iter().position(|&id| self.special.is_reserved(id));
+        let tokenizer = self.within.as_ref().filter(|_| !at_start).unwrap_or(&self.inner);
+        let encoding = tokenizer.encode(text, false).map_err(tokenize_error)?;
+        let reserved = self.special.reserved();
+        let reserved = encoding.get_ids().iter().position(|&id| reserved.contains(&Some(id)));
         match reserved {
             Some(at) => Err(TextError::ReservedToken { token: encoding.get_tokens()[at].clone() }),
             None => Ok(encoding),
@@ -146,6 +155,21 @@ impl TextTokenizer {
     /// The placeholder of one picture token.
     pub fn image_id(&self) -> Result<u32, TextError> {
         required(self.special.image, IMAGE_ROLE, IMAGE_NAMES)
+    }
+
+    /// The placeholder of one token of a medium: that of its kind, or that of pictures where there is no other.
+    pub fn placeholder_id(&self, kind: MediaKind) -> Result<u32, TextError> {
+        let own = match kind {
+            MediaKind::Image => None,
+            MediaKind::Video => self.special.video,
+            MediaKind::Audio => self.special.audio,
+        };
+        own.map_or_else(|| self.image_id(), Ok)
+    }
+
+    /// The id of a token that a template places by its name.
+    pub(crate) fn special_id(&self, name: &str) -> Result<u32, TextError> {
+        self.token_to_id(name).ok_or_else(|| TextError::NoSpecialToken { token: name.to_owned() })
     }
 
     /// Adds `<image>` as a special token where the tokenizer has no image placeholder, for
@@ -202,6 +226,32 @@ impl TextTokenizer {
 
 fn parse(bytes: &[u8], what: &str) -> Result<Tokenizer, TextError> {
     Tokenizer::from_bytes(bytes).map_err(|error| TextError::Parse { what: what.to_owned(), detail: error.to_string() })
+}
+
+/// The tokenizer that marks no start, where `tokenizer` marks that of the first text only (Llama's of newer files).
+///
+/// `transformers` tokenizes special tokens and texts in one go, so that a text behind a special token is not the first.
+fn marks_only_the_start(tokenizer: &Tokenizer) -> Option<Tokenizer> {
+    let mut within = tokenizer.clone();
+    let mut pre_tokenizer = within.get_pre_tokenizer()?.clone();
+    let changed = match &mut pre_tokenizer {
+        PreTokenizerWrapper::Sequence(parts) => {
+            parts.as_mut().iter_mut().fold(false, |any, part| mark_none(part) | any)
+        }
+        single => mark_none(single),
+    };
+    within.with_pre_tokenizer(Some(pre_tokenizer));
+    changed.then_some(within)
+}
+
+fn mark_none(part: &mut PreTokenizerWrapper) -> bool {
+    match part {
+        PreTokenizerWrapper::Metaspace(metaspace) if metaspace.prepend_scheme == PrependScheme::First => {
+            metaspace.prepend_scheme = PrependScheme::Never;
+            true
+        }
+        _ => false,
+    }
 }
 
 fn read_json(file: &Path) -> Result<Option<Value>, TextError> {

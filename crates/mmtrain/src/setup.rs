@@ -17,7 +17,7 @@ use mmtrain_model::config::{
 use mmtrain_model::params::Part;
 use mmtrain_model::weights::Checkpoint;
 use mmtrain_synth::{Like, SynthOptions, write_dataset_until};
-use mmtrain_text::{Template, TextTokenizer};
+use mmtrain_text::{Format, Template, TextTokenizer};
 use mmtrain_train::Stop;
 
 use crate::commands::note;
@@ -300,8 +300,8 @@ pub(crate) fn preparer(
 /// The template of a configuration.
 pub(crate) fn template(kind: TemplateKind) -> Template {
     match kind {
-        TemplateKind::Plain => Template::Plain,
-        TemplateKind::Article => Template::Article,
+        TemplateKind::Plain => Format::Plain.into(),
+        TemplateKind::Article => Format::Article.into(),
     }
 }
 

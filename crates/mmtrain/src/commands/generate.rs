@@ -21,8 +21,8 @@ pub(crate) fn run(context: &Context, args: &GenerateArgs) -> anyhow::Result<Exit
     let loaded = model_dir::load(&args.model, args.weights, context.quiet, &device.device)?;
     let preparer = &loaded.preparer;
     let pictures = args.image.iter().map(|file| picture(file, preparer)).collect::<anyhow::Result<Vec<_>>>()?;
-    let (tokenizer, template) = (&preparer.tokenizer, preparer.template);
-    let prompt = Prompt::render(tokenizer, template, &args.prompt, preparer.media_tokens, pictures)?;
+    let (tokenizer, template) = (&preparer.tokenizer, &preparer.template);
+    let prompt = Prompt::render(tokenizer, template, &args.prompt, preparer.media_tokens, &pictures)?;
     let sampling =
         SamplingConfig { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p, seed: args.seed };
     let stop_ids = preparer.tokenizer.eos_id().into_iter().collect();

@@ -1,0 +1,94 @@
+//! Templates of questions and answers in turn: `vicuna_v1`, `llama2`, `alpaca`.
+//!
+//! Texts follow `llava/conversation.py` and `LLaMA-Factory`'s `template.py`.
+
+use super::content::{Markup, Placement, Writer, is_learned};
+use super::{Format, mismatch};
+use crate::{Conversation, Piece, Role, Segment, TextError, Turn};
+
+/// The conversation, or with `open` what stands before the answer to its last question.
+pub(super) fn write(
+    format: Format,
+    placement: Placement,
+    conversation: &Conversation,
+    open: bool,
+) -> Result<Vec<Segment>, TextError> {
+    let (system, exchanges) = take_apart(format, conversation, open)?;
+    let mut writer = Writer::new(Markup::LineBreak, placement);
+    for (at, (user, assistant)) in exchanges.into_iter().enumerate() {
+        let system = system.filter(|_| at == 0);
+        question(&mut writer, format, at, system, user)?;
+        if let Some(assistant) = assistant {
+            answer(&mut writer, format, assistant)?;
+        }
+    }
+    Ok(writer.finish())
+}
+
+fn question(
+    writer: &mut Writer,
+    format: Format,
+    at: usize,
+    system: Option<&Turn>,
+    user: &Turn,
+) -> Result<(), TextError> {
+    if at == 0 || format == Format::Llama2 {
+        writer.piece(Piece::Bos, false);
+    }
+    let (before_system, after_system, before, after) = match format {
+        Format::Llama2 => ("[INST] <<SYS>>\n", "\n<</SYS>>\n\n", "[INST] ", " [/INST]"),
+        Format::Alpaca => ("", "\n\n### Instruction:\n", "### Instruction:\n", "\n\n### Response:\n"),
+        _ => ("", " USER: ", "USER: ", " ASSISTANT:"),
+    };
+    if at > 0 && format == Format::Alpaca {
+        writer.given("\n\n");
+    }
+    match system {
+        Some(system) => {
+            writer.turn(system, before_system)?;
+            writer.given(after_system);
+        }
+        None => writer.given(before),
+    }
+    writer.turn(user, "")?;
+    writer.given(after);
+    Ok(())
+}
+
+fn answer(writer: &mut Writer, format: Format, assistant: &Turn) -> Result<(), TextError> {
+    let supervised = is_learned(assistant);
+    writer.turn(assistant, if format == Format::Alpaca { "" } else { " " })?;
+    if format == Format::Llama2 {
+        writer.text(" ", supervised);
+    }
+    writer.piece(Piece::Eos, supervised);
+    Ok(())
+}
+
+type Exchange<'a> = (&'a Turn, Option<&'a Turn>);
+
+/// Standing orders, if any, and pairs of question and answer; with `open` the last question has no answer yet.
+fn take_apart(
+    format: Format,
+    conversation: &Conversation,
+    open: bool,
+) -> Result<(Option<&Turn>, Vec<Exchange<'_>>), TextError> {
+    let (system, turns) = match conversation.turns.split_first() {
+        Some((first, rest)) if first.role == Role::System => (Some(first), rest),
+        _ => (None, conversation.turns.as_slice()),
+    };
+    let in_turn = turns.iter().zip([Role::User, Role::Assistant].into_iter().cycle());
+    let in_turn = in_turn.map(|(turn, expected)| turn.role == expected).all(|fits| fits);
+    if !in_turn || turns.is_empty() || (turns.len() % 2 == 1) != open {
+        return Err(mismatch(format, expected(open), conversation));
+    }
+    Ok((system, turns.chunks(2).map(|pair| (&pair[0], pair.get(1))).collect()))
+}
+
+fn expected(open: bool) -> &'static str {
+    if open {
+        "user and assistant in turn, the user first and last, at most one system turn before them"
+    } else {
+        "user and assistant in turn, the user first, the assistant last, at most one system turn before them"
+    }
+}
