@@ -48,10 +48,15 @@ fn kind_of(bytes: &[u8], limits: &MediaLimits) -> Result<ImageKind, MediaError> 
 
 /// A panic in a parser is an error of this picture.
 fn guarded<T>(kind: ImageKind, work: impl FnOnce() -> Result<T, MediaError>) -> Result<T, MediaError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+    caught(work).unwrap_or_else(|detail| Err(MediaError::DecoderPanic { kind, detail }))
+}
+
+/// What `work` returns, or the message of its panic.
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let words = panic.downcast_ref::<String>().map(String::as_str);
         let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(MediaError::DecoderPanic { kind, detail: words.unwrap_or("no message").to_owned() })
+        words.unwrap_or("no message").to_owned()
     })
 }
 

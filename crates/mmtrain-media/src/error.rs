@@ -1,5 +1,6 @@
-//! Why a picture could not be used.
+//! Why a medium could not be used.
 
+use crate::audio::AudioError;
 use crate::limits::MAX_SIDE;
 use crate::{ImageKind, Size};
 
@@ -98,6 +99,9 @@ pub enum MediaError {
         /// Why.
         detail: String,
     },
+    /// A sound whose bytes could not be decoded.
+    #[error(transparent)]
+    Sound(Box<AudioError>),
     /// A `preprocessor_config.json` that is not JSON or lacks what is needed.
     #[error("image processor: {detail}")]
     Processor {
@@ -120,6 +124,7 @@ impl MediaError {
             Self::UnusableSize { .. } => "unusable_size",
             Self::Video { .. } => "bad_video",
             Self::Audio { .. } => "bad_audio",
+            Self::Sound(error) => error.reason(),
             Self::Processor { .. } => "bad_processor_config",
         }
     }
@@ -143,6 +148,7 @@ impl MediaError {
             Self::UnsupportedVariant { .. } | Self::UnsupportedColor { .. } => {
                 Some("convert the picture to 8-bit RGB JPEG or PNG".into())
             }
+            Self::Sound(error) => error.hint(),
             _ => None,
         }
     }

@@ -1,4 +1,5 @@
-//! Image bytes to pixels: sniffing, limits, decoding, resizing, normalising; samples to log-mel features.
+//! Image bytes to pixels: sniffing, limits, decoding, resizing, normalising; sound bytes to samples to log-mel features;
+//! which frames of a video are seen.
 //!
 //! One place owns every decode, so that hostile or broken files are an error of that sample and never
 //! of the run: the container is found by magic bytes, the size is read from the header and checked
@@ -7,6 +8,8 @@
 //! ```text
 //! bytes ─ sniff ─▶ ImageKind ─ probe ─▶ Size ─ Processor::layout ─▶ MediaLayout ─▶ tokens, before any pixel is decoded
 //!                                       └─ decode ─▶ Rgb8 ─ Processor::process ─▶ MediaValues { f32 values, MediaLayout }
+//! bytes ─ audio_length ─▶ SoundLength ─ SoundProcessor::layout ─▶ SoundLayout ─▶ tokens
+//!       └─ decode_audio ─▶ Sound ─ SoundProcessor::process ─▶ MediaValues
 //! ```
 //!
 //! - [`sniff`], [`probe`], [`decode`]: JPEG, PNG, WebP, GIF, BMP; every colour kind becomes RGB.
@@ -15,10 +18,15 @@
 //!   ([`ImageProcessor`]: CLIP, `SigLIP`, `DINOv2`, `LLaVA`), or tiles or patches ([`AnyRes`], [`Idefics3`], [`Mllama`],
 //!   [`Qwen2Vl`]).
 //! - [`MediaLayout`]: tiles, grid and token count of a picture, from its size.
-//! - [`LogMel`]: samples to Whisper's features.
+//! - [`sniff_medium`]: whether bytes are a picture, a sound, a video or a web page.
+//! - [`decode_audio`]: WAV, FLAC, MP3 and Ogg Vorbis to one channel, within [`AudioLimits`]; [`Sound::resampled`].
+//! - [`SoundProcessor`]: what an audio encoder wants to hear; [`LogMel`]: samples to Whisper's features.
+//! - [`FrameSampling`]: which frames of a video published models see.
 //! - [`MediaError`]: with [`MediaError::reason`], a short stable name under which failures are counted.
 
 mod sniff;
+
+mod medium;
 
 mod limits;
 
@@ -60,6 +68,12 @@ mod mel;
 
 mod log_mel;
 
+mod audio;
+
+mod sound;
+
+mod sampling;
+
 mod hf;
 
 mod error;
@@ -68,6 +82,7 @@ mod error;
 mod fixtures;
 
 pub use anyres::{AnyRes, AnyResLayout};
+pub use audio::{AudioError, AudioInfo, AudioLimits, Sound, SoundLength, audio_length, decode_audio, probe_audio};
 pub use decode::{decode, probe};
 pub use error::MediaError;
 pub use family::{MediaValues, Processor};
@@ -77,11 +92,14 @@ pub use idefics3::{Idefics3, SplitLayout, Splitting};
 pub use layout::{FeatureRows, MediaLayout, MediaTokens, SoundLayout, TokenGrid};
 pub use limits::MediaLimits;
 pub use log_mel::{AudioFeatures, LogMel};
+pub use medium::{AudioKind, MediumKind, VideoKind, sniff_medium};
 pub use mllama::{CanvasLayout, Mllama};
 pub use normalise::Normalise;
 pub use pixels::Rgb8;
 pub use processor::{Fit, ImageProcessor};
 pub use qwen2_vl::{GridLayout, PixelRange, Qwen2Vl};
 pub use resize::{resize, resize_bicubic};
+pub use sampling::{FrameRounding, FrameSampling, SmartFrames, WantedFrames};
 pub use size::Size;
 pub use sniff::{ImageKind, sniff};
+pub use sound::SoundProcessor;

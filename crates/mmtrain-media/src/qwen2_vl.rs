@@ -143,6 +143,16 @@ impl Qwen2Vl {
 }
 
 impl PixelRange {
+    /// Of a frame in a clip of `frames`, which share `total` pixels: each may have its part of them for every frame of
+    /// a patch, but no more than the range says, and in any case 5 % more than its least (`fetch_video` of
+    /// `qwen_vl_utils`).
+    #[must_use]
+    pub fn of_clip(self, frames: u64, total: u64) -> Self {
+        let share = total.saturating_mul(2) / frames.max(1);
+        let least = (self.min as f64 * 1.05) as u64;
+        Self { min: self.min, max: self.max.min(share).max(least) }
+    }
+
     fn check(self) -> Result<(), MediaError> {
         let Self { min, max } = self;
         if min == 0 || min > max || max > MAX_PADDED_PIXELS {
@@ -254,6 +264,49 @@ mod tests {
         let range = PixelRange { min: 1, max: 1 << 20 };
         let side = |side| smart_resize(Size::square(side), 28, range).expect("usable").width;
         assert_eq!([42, 70, 98, 126].map(side), [56, 56, 112, 112]);
+    }
+
+    /// `(height, width)` to what they become, as `transformers` 4.49 and 5 and `qwen_vl_utils` have it.
+    ///
+    /// Pictures with a side below 28 pixels are an error in 4.49 only; of those with one below 14, which no range
+    /// enlarges, `qwen_vl_utils` makes more pixels. Ours is the rule of 5, on which the fixtures stand.
+    #[test]
+    fn sizes_become_multiples_of_28_within_the_range() {
+        let model = PixelRange { min: 3136, max: 12_845_056 };
+        let advised = PixelRange { min: 256 * 784, max: 1280 * 784 };
+        let sides = |range, (height, width)| {
+            let size = smart_resize(Size::new(width, height), 28, range).expect("usable");
+            (size.height, size.width, size.pixels() / 784)
+        };
+        for (size, by_model, by_advice) in [
+            ((28, 28), (56, 56, 4), (448, 448, 256)),
+            ((42, 42), (56, 56, 4), (448, 448, 256)),
+            ((70, 70), (56, 56, 4), (448, 448, 256)),
+            ((98, 98), (112, 112, 16), (448, 448, 256)),
+            ((14, 14), (56, 56, 4), (448, 448, 256)),
+            ((224, 224), (224, 224, 64), (448, 448, 256)),
+            ((336, 336), (336, 336, 144), (448, 448, 256)),
+            ((333, 500), (336, 504, 216), (392, 560, 280)),
+            ((480, 640), (476, 644, 391), (476, 644, 391)),
+            ((1080, 1920), (1092, 1932, 2691), (728, 1316, 1222)),
+            ((4000, 6000), (2912, 4368, 16_224), (812, 1204, 1247)),
+            ((28, 5600), (28, 5600, 200), (56, 6356, 454)),
+        ] {
+            assert_eq!((sides(model, size), sides(advised, size)), (by_model, by_advice), "{size:?}");
+        }
+        assert_eq!(sides(model, (20, 300)), (28, 308, 11));
+        assert!(smart_resize(Size::new(5601, 28), 28, model).is_err());
+    }
+
+    #[test]
+    fn frames_of_a_long_clip_share_its_pixels() {
+        let (frame, total) = (PixelRange { min: 128 * 784, max: 768 * 784 }, 24_576 * 784);
+        let most = |frames| frame.of_clip(frames, total).max;
+        assert_eq!(most(2), 768 * 784);
+        assert_eq!(most(64), 768 * 784);
+        assert_eq!(most(128), 384 * 784);
+        assert_eq!(most(768), 105_369);
+        assert_eq!(frame.of_clip(768, u64::MAX).max, 768 * 784);
     }
 
     #[test]

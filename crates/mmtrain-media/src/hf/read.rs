@@ -184,7 +184,7 @@ impl Reader {
 
     /// Without settings of its own for videos, those for pictures hold, as `AutoVideoProcessor` does it.
     fn qwen2_vl(&self, videos: Option<&Settings>) -> Result<Processor, MediaError> {
-        let count = |key, default| Ok(self.settings.count(key)?.unwrap_or(default));
+        let count = |key, default| Ok::<_, MediaError>(self.settings.count(key)?.unwrap_or(default));
         let images = pixel_range(&self.settings, QWEN2_VL_IMAGES)?;
         let processor = Qwen2Vl {
             patch_size: count("patch_size", 14)?,
@@ -207,7 +207,7 @@ fn pixel_range(settings: &Settings, default: PixelRange) -> Result<PixelRange, M
         Some(Sides::Range { least, most }) => (least.into(), most.into()),
         Some(_) => return Err(MediaError::processor("`size` must have `shortest_edge` and `longest_edge`, in pixels")),
     };
-    let or = |key, default| Ok(settings.count(key)?.map_or(default, u64::from));
+    let or = |key, default| Ok::<_, MediaError>(settings.count(key)?.map_or(default, u64::from));
     Ok(PixelRange { min: or("min_pixels", least)?, max: or("max_pixels", most)? })
 }
 
