@@ -3,7 +3,7 @@
 #
 # Goes to the root of the repository, puts build output outside of it, and sees to it that a C compiler (the tokenizer's
 # regular expressions, blake3) and the toolchain of rust-toolchain.toml are there. Downloads crates and nothing else,
-# unless rustup has to install that toolchain, or apt-get a C compiler (as root only).
+# unless rustup has to install that toolchain, or apt-get a C compiler (as root only); need_ffmpeg is for those who call it.
 
 fail() {
     printf 'error: %s\nhint: %s\n' "$1" "$2" >&2
@@ -33,6 +33,15 @@ need_c_compiler() {
     else
         fail "no C compiler (${CC:-cc})" "install one, such as with 'sudo apt-get install build-essential', or name it in CC"
     fi
+}
+
+# It decodes videos. Without it their tests say SKIPPED and pass, so that this is no reason to stop.
+need_ffmpeg() {
+    command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -qq && apt-get install -y -qq --no-install-recommends ffmpeg && return
+    fi
+    printf "hint: no ffmpeg, the tests of videos are left out; install it, such as with 'sudo apt-get install ffmpeg'\n" >&2
 }
 
 # rustup follows rust-toolchain.toml; without rustup, the compiler that is there has to be new enough.

@@ -4,9 +4,10 @@
 #   scripts/test.sh [ARGUMENTS OF THE TEST RUNNER, such as a name to filter by]
 #
 # One optimized profile for everything, so that the tree is compiled once. typos, shellcheck and cargo-nextest are used
-# where they are installed.
+# where they are installed; ffmpeg is installed if that can be done (as root), for the tests of videos.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+need_ffmpeg
 
 times=()
 step() {

@@ -2,6 +2,7 @@
 
 use crate::audio::AudioError;
 use crate::limits::MAX_SIDE;
+use crate::video::VideoError;
 use crate::{ImageKind, Size};
 
 /// Failure to turn bytes into pixels, or to read a processor description.
@@ -102,6 +103,9 @@ pub enum MediaError {
     /// A sound whose bytes could not be decoded.
     #[error(transparent)]
     Sound(Box<AudioError>),
+    /// A video that could not be decoded, or a machine that has nothing to do it with.
+    #[error(transparent)]
+    Clip(Box<VideoError>),
     /// A `preprocessor_config.json` that is not JSON or lacks what is needed.
     #[error("image processor: {detail}")]
     Processor {
@@ -125,8 +129,15 @@ impl MediaError {
             Self::Video { .. } => "bad_video",
             Self::Audio { .. } => "bad_audio",
             Self::Sound(error) => error.reason(),
+            Self::Clip(error) => error.reason(),
             Self::Processor { .. } => "bad_processor_config",
         }
+    }
+
+    /// Whether the machine lacks something (`ffmpeg`), so that no medium of the kind could be used: an error of the run,
+    /// not of the sample.
+    pub fn is_of_the_machine(&self) -> bool {
+        matches!(self, Self::Clip(error) if matches!(**error, VideoError::NoFfmpeg { .. }))
     }
 
     /// What to do about it, where there is something to do.
@@ -149,6 +160,7 @@ impl MediaError {
                 Some("convert the picture to 8-bit RGB JPEG or PNG".into())
             }
             Self::Sound(error) => error.hint(),
+            Self::Clip(error) => error.hint(),
             _ => None,
         }
     }

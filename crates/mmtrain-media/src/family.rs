@@ -77,9 +77,20 @@ impl Processor {
         layout.checked(image)
     }
 
-    /// What a clip of `frames` pictures of this size becomes, where the family has an input of its own for clips.
+    /// What a clip of `frames` pictures of this size becomes: a grid through time where the family has an input of its own
+    /// for clips, the squares of its frames where it makes one of each picture.
     pub fn video_layout(&self, image: Size, frames: usize) -> Result<MediaLayout, MediaError> {
-        MediaLayout::from(self.videos()?.video_layout(image, frames)?).checked(image)
+        let layout = match self {
+            Self::Qwen2Vl(processor) => processor.video_layout(image, frames)?.into(),
+            Self::Square(processor) => processor.video_layout(image, frames)?,
+            _ => {
+                let family = self.name();
+                return Err(MediaError::video(format!(
+                    "{family} has no input for clips; process the frames one by one"
+                )));
+            }
+        };
+        layout.checked(image)
     }
 
     /// The encoder's input for a picture.
@@ -98,25 +109,21 @@ impl Processor {
         }
     }
 
-    /// The encoder's input for a clip, where the family has one of its own; other families see single frames.
+    /// The encoder's input for a clip; frames are of one size.
     pub fn process_video(&self, frames: &[Rgb8]) -> Result<MediaValues, MediaError> {
-        let processor = self.videos()?;
         let first = frames.first().ok_or_else(|| MediaError::video("a clip has at least one frame"))?.size();
         if let Some(other) = frames.iter().find(|frame| frame.size() != first) {
             return Err(MediaError::video(format!("frames of {first} and of {} pixels in one clip", other.size())));
         }
-        let pictures: Vec<&Rgb8> = frames.iter().collect();
-        MediaValues::new(first, &processor.video_layout(first, frames.len())?, |l| processor.values(&pictures, l))
-    }
-
-    /// The processor, if it has an input of its own for clips.
-    fn videos(&self) -> Result<&Qwen2Vl, MediaError> {
-        match self {
-            Self::Qwen2Vl(processor) => Ok(processor),
-            _ => {
-                Err(MediaError::video(format!("{} has no input for clips; process the frames one by one", self.name())))
+        let layout = self.video_layout(first, frames.len())?;
+        let values = match (self, &layout) {
+            (Self::Qwen2Vl(processor), MediaLayout::Grid(grid)) => {
+                processor.values(&frames.iter().collect::<Vec<_>>(), grid)
             }
-        }
+            (Self::Square(processor), _) => frames.iter().flat_map(|frame| processor.process(frame)).collect(),
+            _ => unreachable!("`video_layout` refuses the other families"),
+        };
+        Ok(MediaValues { values, layout })
     }
 
     /// How levels become values.

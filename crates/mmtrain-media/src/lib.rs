@@ -1,5 +1,5 @@
 //! Image bytes to pixels: sniffing, limits, decoding, resizing, normalising; sound bytes to samples to log-mel features;
-//! which frames of a video are seen.
+//! videos to clips.
 //!
 //! One place owns every decode, so that hostile or broken files are an error of that sample and never
 //! of the run: the container is found by magic bytes, the size is read from the header and checked
@@ -10,6 +10,8 @@
 //!                                       └─ decode ─▶ Rgb8 ─ Processor::process ─▶ MediaValues { f32 values, MediaLayout }
 //! bytes ─ audio_length ─▶ SoundLength ─ SoundProcessor::layout ─▶ SoundLayout ─▶ tokens
 //!       └─ decode_audio ─▶ Sound ─ SoundProcessor::process ─▶ MediaValues
+//! file  ─ Ffmpeg::probe ─▶ VideoInfo ─ ClipRule::plan ─▶ ClipPlan { indices, MediaLayout } ─▶ tokens
+//!       └─ Ffmpeg::decode_frames ─▶ [Rgb8] ─ Processor::process_video ─▶ MediaValues
 //! ```
 //!
 //! - [`sniff`], [`probe`], [`decode`]: JPEG, PNG, WebP, GIF, BMP; every colour kind becomes RGB.
@@ -21,7 +23,9 @@
 //! - [`sniff_medium`]: whether bytes are a picture, a sound, a video or a web page.
 //! - [`decode_audio`]: WAV, FLAC, MP3 and Ogg Vorbis to one channel, within [`AudioLimits`]; [`Sound::resampled`].
 //! - [`SoundProcessor`]: what an audio encoder wants to hear; [`LogMel`]: samples to Whisper's features.
-//! - [`FrameSampling`]: which frames of a video published models see.
+//! - [`Ffmpeg`]: videos in a child process, within [`VideoLimits`]: frames by number, the sound.
+//! - [`FrameSampling`]: which frames of a video published models see; [`ClipRule`]: and what they become.
+//! - [`FrameCache`]: decoded frames on disk.
 //! - [`MediaError`]: with [`MediaError::reason`], a short stable name under which failures are counted.
 
 mod sniff;
@@ -74,6 +78,12 @@ mod sound;
 
 mod sampling;
 
+mod video;
+
+mod clip;
+
+mod cache;
+
 mod hf;
 
 mod error;
@@ -83,6 +93,8 @@ mod fixtures;
 
 pub use anyres::{AnyRes, AnyResLayout};
 pub use audio::{AudioError, AudioInfo, AudioLimits, Sound, SoundLength, audio_length, decode_audio, probe_audio};
+pub use cache::{FrameCache, FrameKey, VideoIdentity};
+pub use clip::{ClipPlan, ClipRule};
 pub use decode::{decode, probe};
 pub use error::MediaError;
 pub use family::{MediaValues, Processor};
@@ -103,3 +115,4 @@ pub use sampling::{FrameRounding, FrameSampling, SmartFrames, WantedFrames};
 pub use size::Size;
 pub use sniff::{ImageKind, sniff};
 pub use sound::SoundProcessor;
+pub use video::{AudioTrack, Ffmpeg, FrameSize, VideoError, VideoFile, VideoInfo, VideoLimits};

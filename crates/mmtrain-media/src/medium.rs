@@ -115,6 +115,26 @@ pub(crate) fn without_id3(bytes: &[u8]) -> &[u8] {
     bytes.get(10 + size + footer..).unwrap_or_default()
 }
 
+/// What stands before the tags at the end of an MP3: an `APEv2` tag, whose pictures may look like frames, and an `ID3v1` tag.
+pub(crate) fn without_end_tags(bytes: &[u8]) -> &[u8] {
+    let end = bytes.len();
+    let bytes = match end.checked_sub(128) {
+        Some(tag) if bytes[tag..].starts_with(b"TAG") => &bytes[..tag],
+        _ => bytes,
+    };
+    let footer = bytes.len().checked_sub(32).map(|at| bytes.split_at(at));
+    let Some((before, [b'A', b'P', b'E', b'T', b'A', b'G', b'E', b'X', _, _, _, _, a, b, c, d, ..])) = footer else {
+        return bytes;
+    };
+    // items and footer; a header of 32 bytes is not counted
+    let size = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+    let start = bytes.len().saturating_sub(size);
+    match start.checked_sub(32) {
+        Some(header) if bytes[header..].starts_with(b"APETAGEX") => &bytes[..header],
+        _ => &bytes[..start.min(before.len())],
+    }
+}
+
 /// The header of an MPEG audio frame of layer III, none of its fields reserved.
 fn is_layer_three(bytes: &[u8]) -> bool {
     let [0xFF, b, c, ..] = *bytes else { return false };

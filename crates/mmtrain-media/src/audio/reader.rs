@@ -14,7 +14,7 @@ use symphonia::default::{formats, get_codecs};
 
 use super::{AudioError, AudioInfo, AudioLimits};
 use crate::AudioKind;
-use crate::medium::without_id3;
+use crate::medium::{without_end_tags, without_id3};
 
 /// A sound whose header is read and within the limits.
 pub(super) struct Reader<'a> {
@@ -107,7 +107,7 @@ fn demuxer(kind: AudioKind, bytes: &[u8]) -> Result<Box<dyn FormatReader + '_>, 
         AudioKind::Ogg => formats::OggReader::try_new(stream(bytes), options).map(|r| Box::new(r) as _),
         // From a source that cannot seek it makes no estimate of the length, by which it would cut the end.
         AudioKind::Mp3 => {
-            let source = ReadOnlySource::new(Cursor::new(without_id3(bytes)));
+            let source = ReadOnlySource::new(Cursor::new(without_end_tags(without_id3(bytes))));
             let stream = MediaSourceStream::new(Box::new(source), MediaSourceStreamOptions::default());
             formats::MpaReader::try_new(stream, options).map(|r| Box::new(r) as _)
         }

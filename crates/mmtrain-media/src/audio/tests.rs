@@ -103,6 +103,24 @@ fn lossy_codecs_decode_as_libsndfile_does() {
     }
 }
 
+/// A picture among the tags holds what looks like a frame.
+#[test]
+fn tags_at_the_end_are_no_sound() {
+    let bytes = sound_bytes("no_xing.mp3");
+    let frame = &bytes[..bytes.len() / 20];
+    let preamble = |flags: u8| {
+        let size = (frame.len() as u32 + 32).to_le_bytes();
+        [&b"APETAGEX\xD0\x07\0\0"[..], &size, &[1, 0, 0, 0, 0, 0, 0, flags], &[0; 8]].concat()
+    };
+    let id3v1 = [&b"TAG"[..], &[b' '; 125]].concat();
+    let expected = open(&bytes).expect("a sound");
+    for tags in
+        [id3v1.clone(), [frame, &preamble(0x80)].concat(), [&preamble(0xA0), frame, &preamble(0x80), &id3v1].concat()]
+    {
+        assert_eq!(open(&[&bytes[..], &tags].concat()).expect("a sound"), expected);
+    }
+}
+
 #[test]
 fn an_mp3_without_a_stated_length_is_decoded_to_its_end() {
     let bytes = sound_bytes("no_xing.mp3");
