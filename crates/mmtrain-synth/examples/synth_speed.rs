@@ -1,4 +1,4 @@
-//! Prints how many samples per second are made.
+//! Prints how many samples per second are made, of each format.
 //!
 //! `cargo run --release -p mmtrain-synth --example synth_speed [SAMPLES]`
 
@@ -9,13 +9,22 @@ use std::time::Instant;
 use mmtrain_synth::{Like, Split, SynthOptions, scene_image, write_dataset};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let samples = std::env::args().nth(1).map_or(Ok(12_000), |s| s.parse())?;
+    let samples = std::env::args().nth(1).map_or(Ok(2_000), |s| s.parse())?;
     let root = tempfile::tempdir()?;
-    let start = Instant::now();
-    let report = write_dataset(Like::Cc3m, &root.path().join("set"), &SynthOptions::new(samples, 1))?;
-    let secs = start.elapsed().as_secs_f64();
-    let made = report.train_samples + report.validation_samples;
-    println!("write_dataset: {made} samples, {} bytes, {:.0} samples/s", report.bytes, made as f64 / secs);
+    for &like in Like::ALL {
+        let start = Instant::now();
+        match write_dataset(like, &root.path().join(like.name()), &SynthOptions::new(samples, 1)) {
+            Ok(report) => {
+                let made = report.train_samples + report.validation_samples;
+                let speed = made as f64 / start.elapsed().as_secs_f64();
+                println!(
+                    "{like}: {made} samples, {} files, {} bytes, {speed:.0} samples/s",
+                    report.files, report.bytes
+                );
+            }
+            Err(error) => println!("{like}: {error}"),
+        }
+    }
     let start = Instant::now();
     for index in 0..2_000 {
         std::hint::black_box(scene_image(1, Split::Train, index, 64));

@@ -70,6 +70,15 @@ pub enum SynthError {
         #[source]
         source: image::ImageError,
     },
+    /// Clips cannot be made without ffmpeg.
+    #[error("there is no `ffmpeg`, which writes the clips")]
+    NoFfmpeg,
+    /// The clip could not be written.
+    #[error("ffmpeg failed: {detail}")]
+    Ffmpeg {
+        /// The last line of what it said.
+        detail: String,
+    },
     /// A description could not be written as JSON.
     #[error("failed to write json")]
     Json(#[from] serde_json::Error),
@@ -89,6 +98,7 @@ impl SynthError {
             Self::OtherOptions { path, .. } | Self::Damaged { path, .. } => {
                 Some(format!("delete `{}` to make it anew, or choose another directory", path.display()))
             }
+            Self::NoFfmpeg => Some("install it, as in `apt-get install ffmpeg`, and see that it is on the PATH".into()),
             Self::Busy { .. } => Some("wait until it is done; the same options then need no work".into()),
             Self::Stopped { .. } => Some("the same command makes it from the beginning".into()),
             Self::Io(error) if error.kind() == io::ErrorKind::StorageFull => {

@@ -1,11 +1,16 @@
 //! The formats, one module per real data set or pair of like ones.
 
 mod cc3m;
+mod clotho;
+mod ids;
 mod llava_instruct;
 mod llava_rows;
+mod msr_vtt;
 mod parquet_file;
 mod preference;
 mod sharegpt4v;
+mod video_chatgpt;
+mod wavcaps;
 
 use crate::output::Output;
 use crate::{Like, SynthError};
@@ -16,6 +21,10 @@ pub(crate) fn write(like: Like, output: &Output<'_>) -> Result<(), SynthError> {
         Like::Cc3m => cc3m::write(output),
         Like::ShareGpt4v => sharegpt4v::write(output),
         Like::LlavaInstruct => llava_instruct::write(output),
+        Like::MsrVtt => msr_vtt::write(output),
+        Like::VideoChatGpt => video_chatgpt::write(output),
+        Like::WavCaps => wavcaps::write(output),
+        Like::Clotho => clotho::write(output),
         Like::RlhfV => preference::write(output, preference::Set::RlhfV),
         Like::RlaifV => preference::write(output, preference::Set::RlaifV),
     }

@@ -17,6 +17,14 @@ attribute! {
         ShareGpt4v = "sharegpt4v",
         /// `LLaVA`-Instruct-150K: questions and answers.
         LlavaInstruct = "llava-instruct",
+        /// MSR-VTT: clips with twenty captions each.
+        MsrVtt = "msr-vtt",
+        /// Video-ChatGPT: questions about clips.
+        VideoChatGpt = "video-chatgpt",
+        /// `WavCaps`: captioned sounds, FLAC of 32 kHz.
+        WavCaps = "wavcaps",
+        /// Clotho: sounds with five captions each, WAV of 44.1 kHz.
+        Clotho = "clotho",
         /// RLHF-V: preference pairs in one Parquet file.
         RlhfV = "rlhf-v",
         /// RLAIF-V: preference pairs in several Parquet files.
@@ -27,7 +35,7 @@ attribute! {
 impl Like {
     /// Whether it has clips, so that ffmpeg is needed to make it.
     pub fn is_video(self) -> bool {
-        false
+        matches!(self, Self::MsrVtt | Self::VideoChatGpt)
     }
 }
 
@@ -174,7 +182,7 @@ mod tests {
         let error = "coco".parse::<Like>().expect_err("not made here");
         assert_eq!(
             error.to_string(),
-            "unknown format `coco`, can make: cc3m, sharegpt4v, llava-instruct, rlhf-v, rlaif-v"
+            "unknown format `coco`, can make: cc3m, sharegpt4v, llava-instruct, msr-vtt, video-chatgpt, wavcaps, clotho, rlhf-v, rlaif-v"
         );
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use fs_err as fs;
@@ -80,19 +80,35 @@ impl<'a> Output<'a> {
 
     /// Begins a file, and makes the directories it lies in.
     pub(crate) fn create(&self, name: &str) -> Result<OutputFile, SynthError> {
+        let writer = BufWriter::new(File::create(self.place(name)?)?);
+        Ok(OutputFile { name: name.to_owned(), writer, bytes: 0 })
+    }
+
+    /// Where another program shall write `name`; the directories it lies in are made.
+    pub(crate) fn place(&self, name: &str) -> Result<PathBuf, SynthError> {
         let path = self.root.join(name);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
-        Ok(OutputFile { name: name.to_owned(), writer: BufWriter::new(File::create(path)?), bytes: 0 })
+        Ok(path)
+    }
+
+    /// Takes a file that another program wrote into the list.
+    pub(crate) fn adopt(&self, name: &str) -> Result<(), SynthError> {
+        let bytes = fs::metadata(self.root.join(name))?.len();
+        self.list(name.to_owned(), bytes);
+        Ok(())
     }
 
     /// Ends a file and takes it into the list.
     pub(crate) fn finish(&self, mut file: OutputFile) -> Result<(), SynthError> {
         file.flush()?;
-        let mut files = self.files.lock().expect("no thread panics while it holds the list");
-        files.insert(file.name, file.bytes);
+        self.list(file.name, file.bytes);
         Ok(())
+    }
+
+    fn list(&self, name: String, bytes: u64) {
+        self.files.lock().expect("no thread panics while it holds the list").insert(name, bytes);
     }
 
     /// All finished files by name.

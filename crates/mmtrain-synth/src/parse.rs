@@ -51,7 +51,7 @@ pub fn parse_caption(caption: &str) -> ParsedCaption {
 }
 
 /// Lower-case words between punctuation and "and".
-fn clauses(caption: &str) -> Vec<Vec<String>> {
+pub(crate) fn clauses(caption: &str) -> Vec<Vec<String>> {
     let lower = caption.to_lowercase();
     lower
         .split([';', ',', '.', ':', '!', '?', '\n'])
@@ -139,7 +139,7 @@ fn only<T: PartialEq>(words: &[String], read: fn(&str) -> Option<T>) -> Option<T
     values.all(|value| value == first).then_some(first)
 }
 
-fn shape(word: &str) -> Option<Shape> {
+pub(crate) fn shape(word: &str) -> Option<Shape> {
     match word.strip_suffix('s').unwrap_or(word) {
         "circle" | "disc" | "disk" => Some(Shape::Circle),
         "square" => Some(Shape::Square),
@@ -149,14 +149,14 @@ fn shape(word: &str) -> Option<Shape> {
     }
 }
 
-fn color(word: &str) -> Option<Color> {
+pub(crate) fn color(word: &str) -> Option<Color> {
     match word {
         "violet" => Some(Color::Purple),
         word => Color::ALL.iter().copied().find(|color| color.name() == word),
     }
 }
 
-fn size(word: &str) -> Option<Size> {
+pub(crate) fn size(word: &str) -> Option<Size> {
     match word {
         "small" | "little" | "tiny" => Some(Size::Small),
         "large" | "big" | "huge" => Some(Size::Large),

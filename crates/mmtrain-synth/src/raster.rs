@@ -35,12 +35,17 @@ pub(crate) fn render(key: &SceneKey, size: u32) -> (Vec<u8>, SceneTruth, String)
         drawn.draw(&mut pixels, size, object.bounds);
     }
     let caption = caption(&mut Stream::new(key, Domain::Caption), &truth);
-    let bytes = pixels.iter().map(|v| (v * 255.0 + 0.5).clamp(0.0, 255.0) as u8).collect();
-    (bytes, truth, caption)
+    (to_bytes(&pixels), truth, caption)
+}
+
+/// Values of 0 to 1 as bytes.
+pub(crate) fn to_bytes(pixels: &[f32]) -> Vec<u8> {
+    pixels.iter().map(|v| (v * 255.0 + 0.5).clamp(0.0, 255.0) as u8).collect()
 }
 
 /// An object with its jitter; lengths are shares of the picture's side.
-struct Drawn {
+#[derive(Clone)]
+pub(crate) struct Drawn {
     shape: Shape,
     x: f32,
     y: f32,
@@ -51,7 +56,7 @@ struct Drawn {
 }
 
 impl Drawn {
-    fn sample(rng: &mut Stream, object: &ObjectTruth) -> Self {
+    pub(crate) fn sample(rng: &mut Stream, object: &ObjectTruth) -> Self {
         let radius = match object.size {
             Size::Small => rng.between(0.078, 0.084),
             Size::Large => rng.between(0.134, 0.140),
@@ -69,15 +74,26 @@ impl Drawn {
         }
     }
 
+    /// The same object further right and further down.
+    pub(crate) fn moved(&self, right: f32, down: f32) -> Self {
+        Self { x: self.x + right, y: self.y + down, ..self.clone() }
+    }
+
+    /// The same object turned clockwise by so many small steps, of which this is the cosine and the sine.
+    pub(crate) fn turned(&self, (step_cos, step_sin): (f32, f32), steps: u32) -> Self {
+        let turn = |(cos, sin): (f32, f32)| (cos * step_cos - sin * step_sin, sin * step_cos + cos * step_sin);
+        Self { tilt: (0..steps).fold(self.tilt, |tilt, _| turn(tilt)), ..self.clone() }
+    }
+
     /// Pixels that the outline can touch.
-    fn bounds(&self, size: u32) -> [u32; 4] {
+    pub(crate) fn bounds(&self, size: u32) -> [u32; 4] {
         let (size, reach) = (size as f32, self.radius * REACH);
         let low = |centre: f32| ((centre - reach) * size).max(0.0) as u32;
         let high = |centre: f32| ((centre + reach) * size).min(size - 1.0) as u32 + 1;
         [low(self.x), low(self.y), high(self.x), high(self.y)]
     }
 
-    fn draw(&self, pixels: &mut [f32], size: u32, [left, top, right, bottom]: [u32; 4]) {
+    pub(crate) fn draw(&self, pixels: &mut [f32], size: u32, [left, top, right, bottom]: [u32; 4]) {
         for y in top..bottom {
             for x in left..right {
                 let coverage = self.coverage(x, y, size);

@@ -16,6 +16,10 @@ pub(crate) enum Domain {
     Objects = 3,
     Caption = 4,
     Talk = 5,
+    Sound = 6,
+    Wave = 7,
+    Clip = 8,
+    Motion = 9,
 }
 
 /// A stream of numbers for one purpose of one scene. A clone draws the same numbers again.

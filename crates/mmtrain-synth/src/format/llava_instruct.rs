@@ -4,6 +4,7 @@
 //! `coco/train2017`, as the rows name them bare: `000000000001.jpg`. Of eight rows six have a picture of
 //! their own, one asks more about the picture of the row before it and shares its id, one has no picture.
 
+use super::ids::number_in_all;
 use super::llava_rows::{Id, Row, messages, with_image};
 use crate::output::{JsonArray, Output};
 use crate::picture::Picture;
@@ -69,7 +70,7 @@ fn picture_row(
 ) -> Result<Row, SynthError> {
     let size = output.options.size;
     let picture = Picture::make(&output.key(split, number), size)?;
-    let id = picture_id(output, split, number);
+    let id = number_in_all(output, split, number) + 1;
     let image = format!("{id:012}.jpg");
     if first_row {
         output.write(&format!("coco/train2017/{image}"), &picture.jpg)?;
@@ -85,14 +86,6 @@ fn picture_row(
         scene: Some(scene),
         text: None,
     })
-}
-
-/// Counted from one; those that are held out come after the others.
-fn picture_id(output: &Output<'_>, split: Split, number: usize) -> usize {
-    match split {
-        Split::Train => number + 1,
-        Split::Validation => output.options.samples + number + 1,
-    }
 }
 
 /// One description, or two to four questions, half of them answered in a word.

@@ -15,6 +15,7 @@ use std::io::Write;
 use serde::Serialize;
 use serde_json::json;
 
+use super::ids::number_in_all;
 use super::parquet_file::{Kind, Leaf, ParquetFile};
 use crate::output::{Output, OutputFile};
 use crate::picture::Picture;
@@ -84,17 +85,13 @@ fn write_split(output: &Output<'_>, set: Set, split: Split, truths: &mut OutputF
 }
 
 fn make_row(output: &Output<'_>, set: Set, split: Split, row: usize) -> Result<Row, SynthError> {
-    let first = match split {
-        Split::Train => 0,
-        Split::Validation => output.options.samples,
-    };
     let picture_number = if set == Set::RlaifV { row / ROWS_OF_A_PICTURE } else { row };
     let size = output.options.size;
     let picture = Picture::make(&output.key(split, picture_number), size)?;
     let scene = picture.truth_with_side(size);
     let pair = pair(&mut Stream::new(&output.key(split, row), Domain::Talk), &scene);
     let image_path = format!("synth/{}/{picture_number:09}.jpg", split.name());
-    Ok(Row { idx: first + row, jpg: picture.jpg, image_path, scene, pair })
+    Ok(Row { idx: number_in_all(output, split, row), jpg: picture.jpg, image_path, scene, pair })
 }
 
 fn write_truths(truths: &mut OutputFile, set: Set, rows: &[Row]) -> Result<(), SynthError> {

@@ -3,6 +3,7 @@
 //! `sharegpt4v_instruct_gpt4-vision_cap100k.json`, `…_validation.json` (held out) and pictures under the
 //! roots that the real rows name: COCO, `LLaVA`'s pretraining set, SAM and `WikiArt`.
 
+use super::ids::number_in_all;
 use super::llava_rows::{Id, Row, messages, with_image};
 use crate::output::{JsonArray, Output};
 use crate::picture::Picture;
@@ -27,11 +28,7 @@ pub(crate) fn write(output: &Output<'_>) -> Result<(), SynthError> {
 fn make_row(output: &Output<'_>, split: Split, row: usize) -> Result<Row, SynthError> {
     let (key, size) = (output.key(split, row), output.options.size);
     let picture = Picture::make(&key, size)?;
-    let number = match split {
-        Split::Train => row + 1,
-        Split::Validation => output.options.samples + row + 1,
-    };
-    let (id, image) = name(number);
+    let (id, image) = name(number_in_all(output, split, row) + 1);
     output.write(&image, &picture.jpg)?;
     let scene = picture.truth_with_side(size);
     let mut rng = Stream::new(&key, Domain::Talk);

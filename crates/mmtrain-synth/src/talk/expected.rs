@@ -3,6 +3,8 @@
 //! Answers are free text of a model: a word, a phrase or a sentence. An answer that names the right thing
 //! and another one of the same kind counts as wrong, so naming everything earns nothing.
 
+use super::clip_caption::score_clip;
+use crate::clip::ClipTruth;
 use crate::parse::{number, position};
 use crate::{Position, SceneTruth, score};
 
@@ -22,6 +24,8 @@ pub(crate) enum Expected {
     Box([f64; 4]),
     /// A description of everything in the scene, and of nothing else.
     Description(SceneTruth),
+    /// A description of everything in the clip, and of nothing else.
+    ClipDescription(ClipTruth),
     /// These words, in this order.
     Text(String),
 }
@@ -45,6 +49,10 @@ impl Expected {
             Self::Position(cell) => position(&words(answer)) == Some(*cell),
             Self::Box(bounds) => read_box(answer).is_some_and(|found| iou(*bounds, found) >= IOU),
             Self::Description(scene) => score(answer, scene).is_perfect(),
+            Self::ClipDescription(clip) => {
+                let (right, total) = score_clip(answer, clip);
+                right == total
+            }
             Self::Text(text) => words(answer) == words(text),
         }
     }

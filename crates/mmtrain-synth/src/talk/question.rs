@@ -21,6 +21,16 @@ pub(crate) enum Topic {
     Present,
     /// Something that is not.
     Absent,
+    /// Which way something moves, turns or glides.
+    Direction,
+    /// Whether something moves or turns.
+    Action,
+    /// What comes first or last.
+    Order,
+    /// High or low.
+    Pitch,
+    /// Smooth or buzzing.
+    Timbre,
 }
 
 /// A question that can be asked about something, with what is right and what is not.
@@ -37,4 +47,51 @@ pub(crate) struct Question {
     pub(crate) long: String,
     /// False answers in the form of `long`.
     pub(crate) wrong: Vec<String>,
+}
+
+impl Question {
+    /// One of `options`; `sentence` says any of them.
+    pub(crate) fn choice(
+        topic: Topic,
+        wordings: [String; 2],
+        options: &[&str],
+        right: usize,
+        sentence: impl Fn(&str) -> String,
+    ) -> Self {
+        let others = options.iter().enumerate().filter(|&(i, _)| i != right);
+        Self {
+            topic,
+            wordings: wordings.into(),
+            expected: Expected::one_of(options.iter().copied(), right),
+            short: options[right].to_owned(),
+            long: sentence(options[right]),
+            wrong: others.map(|(_, option)| sentence(option)).collect(),
+        }
+    }
+
+    /// A number up to nine; one more and one fewer are the wrong answers.
+    pub(crate) fn count(wordings: [String; 2], number: usize, sentence: impl Fn(usize) -> String) -> Self {
+        let near = [number.checked_sub(1), Some(number + 1)];
+        Self {
+            topic: if number == 0 { Topic::CountNone } else { Topic::Count },
+            wordings: wordings.into(),
+            expected: Expected::Number(number),
+            short: number.to_string(),
+            long: sentence(number),
+            wrong: near.into_iter().flatten().filter(|wrong| (1..=9).contains(wrong)).map(sentence).collect(),
+        }
+    }
+
+    /// Whether something is there; `yes` and `no` are the sentences.
+    pub(crate) fn existence(wordings: [String; 2], there: bool, yes: String, no: String) -> Self {
+        let (long, wrong) = if there { (yes, no) } else { (no, yes) };
+        Self {
+            topic: if there { Topic::Present } else { Topic::Absent },
+            wordings: wordings.into(),
+            expected: Expected::yes_or_no(there),
+            short: if there { "Yes" } else { "No" }.to_owned(),
+            long,
+            wrong: vec![wrong],
+        }
+    }
 }

@@ -14,7 +14,7 @@ pub(crate) fn scene_questions(truth: &SceneTruth) -> Vec<Question> {
     let pairs = indices.clone().flat_map(|a| indices.clone().map(move |b| (a, b)));
     all.extend(pairs.filter(|(a, b)| a != b).flat_map(|(a, b)| about_two(objects, a, b)));
     all.extend(counts(objects));
-    all.extend(existence(objects));
+    all.extend(existence("image", |color, shape| objects.iter().any(|o| (o.color, o.shape) == (color, shape))));
     all
 }
 
@@ -33,40 +33,22 @@ fn about_one(truth: &SceneTruth, index: usize) -> impl Iterator<Item = Question>
     found.into_iter().flatten()
 }
 
-fn color(name: &str, color: Color) -> Question {
-    let sentence = |color: &str| format!("The {name} is {color}.");
-    Question {
-        topic: Topic::Color,
-        wordings: vec![format!("What color is the {name}?"), format!("What is the color of the {name}?")],
-        expected: Expected::one_of(names(Color::ALL, Color::name), color as usize),
-        short: color.to_string(),
-        long: sentence(color.name()),
-        wrong: others(Color::ALL, color).map(|color| sentence(color.name())).collect(),
-    }
+pub(super) fn color(name: &str, color: Color) -> Question {
+    let wordings = [format!("What color is the {name}?"), format!("What is the color of the {name}?")];
+    let names = names(Color::ALL, Color::name);
+    Question::choice(Topic::Color, wordings, &names, color as usize, |color| format!("The {name} is {color}."))
 }
 
-fn shape(name: &str, shape: Shape) -> Question {
-    let sentence = |shape: &str| format!("The {name} is a {shape}.");
-    Question {
-        topic: Topic::Shape,
-        wordings: vec![format!("What shape is the {name}?"), format!("What is the shape of the {name}?")],
-        expected: Expected::one_of(names(Shape::ALL, Shape::name), shape as usize),
-        short: shape.to_string(),
-        long: sentence(shape.name()),
-        wrong: others(Shape::ALL, shape).map(|shape| sentence(shape.name())).collect(),
-    }
+pub(super) fn shape(name: &str, shape: Shape) -> Question {
+    let wordings = [format!("What shape is the {name}?"), format!("What is the shape of the {name}?")];
+    let names = names(Shape::ALL, Shape::name);
+    Question::choice(Topic::Shape, wordings, &names, shape as usize, |shape| format!("The {name} is a {shape}."))
 }
 
 fn size(name: &str, size: Size) -> Question {
-    let sentence = |size: &str| format!("The {name} is {size}.");
-    Question {
-        topic: Topic::Size,
-        wordings: vec![format!("Is the {name} small or large?"), format!("What size is the {name}, small or large?")],
-        expected: Expected::one_of(names(Size::ALL, Size::name), size as usize),
-        short: size.to_string(),
-        long: sentence(size.name()),
-        wrong: others(Size::ALL, size).map(|size| sentence(size.name())).collect(),
-    }
+    let wordings = [format!("Is the {name} small or large?"), format!("What size is the {name}, small or large?")];
+    let names = names(Size::ALL, Size::name);
+    Question::choice(Topic::Size, wordings, &names, size as usize, |size| format!("The {name} is {size}."))
 }
 
 fn position(name: &str, position: Position) -> Question {
@@ -80,7 +62,7 @@ fn position(name: &str, position: Position) -> Question {
         expected: Expected::Position(position),
         short: position.to_string(),
         long: sentence(position),
-        wrong: others(Position::ALL, position).map(sentence).collect(),
+        wrong: Position::ALL.iter().copied().filter(|other| *other != position).map(sentence).collect(),
     }
 }
 
@@ -105,108 +87,68 @@ fn bounds(name: &str, object: &ObjectTruth, side: u32) -> Option<Question> {
 fn about_two(objects: &[ObjectTruth], a: usize, b: usize) -> Vec<Question> {
     let name = |index| refer(objects, index, Some(Attribute::Position));
     let (Some(one), Some(other)) = (name(a), name(b)) else { return Vec::new() };
-    let relations =
-        [(Topic::Sideways, Relation::LeftOf, Relation::RightOf), (Topic::Upright, Relation::Above, Relation::Below)];
     let holds = |relation: Relation| relation.holds(objects[a].position, objects[b].position);
-    let asked = relations
-        .into_iter()
-        .filter(|&(_, low, high)| holds(low) || holds(high))
-        .map(|(topic, low, _)| relation(topic, &one, &other, holds(low)));
-    asked.collect()
+    let mut asked = Vec::new();
+    if holds(Relation::LeftOf) || holds(Relation::RightOf) {
+        asked.push(sideways(&one, &other, holds(Relation::LeftOf)));
+    }
+    if holds(Relation::Above) || holds(Relation::Below) {
+        asked.push(upright(&one, &other, holds(Relation::Above)));
+    }
+    asked
 }
 
-/// `low`: left or above holds, else right or below.
-fn relation(topic: Topic, one: &str, other: &str, low: bool) -> Question {
-    let (words, wordings) = if topic == Topic::Sideways {
-        let wordings = [
-            format!("Is the {one} to the left or to the right of the {other}?"),
-            format!("On which side of the {other} is the {one}, left or right?"),
-        ];
-        (["left", "right"], wordings)
-    } else {
-        let wordings = [
-            format!("Is the {one} above or below the {other}?"),
-            format!("Does the {one} lie above or below the {other}?"),
-        ];
-        (["above", "below"], wordings)
-    };
-    let sentence = |word: &str| match topic {
-        Topic::Sideways => format!("The {one} is to the {word} of the {other}."),
-        _ => format!("The {one} is {word} the {other}."),
-    };
-    let right = usize::from(!low);
-    Question {
-        topic,
-        wordings: wordings.into(),
-        expected: Expected::one_of(words, right),
-        short: words[right].to_owned(),
-        long: sentence(words[right]),
-        wrong: vec![sentence(words[1 - right])],
-    }
+fn sideways(one: &str, other: &str, left: bool) -> Question {
+    let wordings = [
+        format!("Is the {one} to the left or to the right of the {other}?"),
+        format!("On which side of the {other} is the {one}, left or right?"),
+    ];
+    let sentence = |word: &str| format!("The {one} is to the {word} of the {other}.");
+    Question::choice(Topic::Sideways, wordings, &["left", "right"], usize::from(!left), sentence)
+}
+
+fn upright(one: &str, other: &str, above: bool) -> Question {
+    let wordings = [
+        format!("Is the {one} above or below the {other}?"),
+        format!("Does the {one} lie above or below the {other}?"),
+    ];
+    let sentence = |word: &str| format!("The {one} is {word} the {other}.");
+    Question::choice(Topic::Upright, wordings, &["above", "below"], usize::from(!above), sentence)
 }
 
 /// How many there are: in all, of each shape, of each colour.
 fn counts(objects: &[ObjectTruth]) -> Vec<Question> {
-    let mut all = vec![count("object", objects.len())];
-    let shapes = Shape::ALL.iter().map(|shape| (shape.name().to_owned(), of(objects, |o| o.shape == *shape)));
-    let colors = Color::ALL.iter().map(|color| (format!("{color} object"), of(objects, |o| o.color == *color)));
-    all.extend(shapes.chain(colors).map(|(noun, number)| count(&noun, number)));
+    let number = |is: &dyn Fn(&ObjectTruth) -> bool| objects.iter().filter(|object| is(object)).count();
+    let mut all = vec![count("image", "object", objects.len())];
+    all.extend(Shape::ALL.iter().map(|shape| count("image", shape.name(), number(&|o| o.shape == *shape))));
+    let colors = Color::ALL.iter();
+    all.extend(colors.map(|color| count("image", &format!("{color} object"), number(&|o| o.color == *color))));
     all
 }
 
-fn of(objects: &[ObjectTruth], is: impl Fn(&ObjectTruth) -> bool) -> usize {
-    objects.iter().filter(|object| is(object)).count()
+/// How many `noun`s there are in `medium`.
+pub(super) fn count(medium: &str, noun: &str, number: usize) -> Question {
+    let wordings = [format!("How many {noun}s are in the {medium}?"), format!("How many {noun}s can you see?")];
+    Question::count(wordings, number, |number| match number {
+        1 => format!("There is one {noun} in the {medium}."),
+        _ => format!("There are {} {noun}s in the {medium}.", COUNTS[number]),
+    })
 }
 
-fn count(noun: &str, number: usize) -> Question {
-    let sentence = |number: usize| match number {
-        1 => format!("There is one {noun} in the image."),
-        _ => format!("There are {} {noun}s in the image.", COUNTS[number]),
-    };
-    let near = [number.checked_sub(1), Some(number + 1).filter(|&more| more < COUNTS.len())];
-    Question {
-        topic: if number == 0 { Topic::CountNone } else { Topic::Count },
-        wordings: vec![format!("How many {noun}s are in the image?"), format!("How many {noun}s can you see?")],
-        expected: Expected::Number(number),
-        short: number.to_string(),
-        long: sentence(number),
-        wrong: near.into_iter().flatten().filter(|&wrong| wrong > 0).map(sentence).collect(),
-    }
-}
-
-/// Whether there is a thing of each colour and shape.
-fn existence(objects: &[ObjectTruth]) -> Vec<Question> {
+/// Whether there is a thing of each colour and shape in `medium`.
+pub(super) fn existence(medium: &str, there: impl Fn(Color, Shape) -> bool) -> Vec<Question> {
     let kinds = Color::ALL.iter().flat_map(|&color| Shape::ALL.iter().map(move |&shape| (color, shape)));
     let asked = kinds.map(|(color, shape)| {
-        let there = objects.iter().any(|object| (object.color, object.shape) == (color, shape));
-        exists(&format!("{color} {shape}"), there)
+        let name = format!("{color} {shape}");
+        let thing = with_article(&name);
+        let wordings = [format!("Is there {thing} in the {medium}?"), format!("Does the {medium} show {thing}?")];
+        let (yes, no) =
+            (format!("Yes, there is {thing} in the {medium}."), format!("No, there is no {name} in the {medium}."));
+        Question::existence(wordings, there(color, shape), yes, no)
     });
     asked.collect()
 }
 
-fn exists(name: &str, there: bool) -> Question {
-    let (yes, no) = (
-        format!("Yes, there is {} in the image.", with_article(name)),
-        format!("No, there is no {name} in the image."),
-    );
-    let (long, wrong) = if there { (yes, no) } else { (no, yes) };
-    Question {
-        topic: if there { Topic::Present } else { Topic::Absent },
-        wordings: vec![
-            format!("Is there {} in the image?", with_article(name)),
-            format!("Does the image show {}?", with_article(name)),
-        ],
-        expected: Expected::yes_or_no(there),
-        short: if there { "Yes" } else { "No" }.to_owned(),
-        long,
-        wrong: vec![wrong],
-    }
-}
-
-fn names<T: Copy>(all: &'static [T], name: fn(T) -> &'static str) -> impl Iterator<Item = &'static str> {
-    all.iter().map(move |&value| name(value))
-}
-
-fn others<T: Copy + PartialEq>(all: &'static [T], right: T) -> impl Iterator<Item = T> {
-    all.iter().copied().filter(move |value| *value != right)
+fn names<T: Copy>(all: &'static [T], name: fn(T) -> &'static str) -> Vec<&'static str> {
+    all.iter().map(|&value| name(value)).collect()
 }

@@ -3,27 +3,44 @@
 use serde_json::Value;
 
 use super::ask::SHORT_ANSWER;
+use super::clip_caption::{VIDEO_REQUESTS, score_clip};
+use super::clip_questions::clip_questions;
 use super::describe::REQUESTS;
 use super::expected::Expected;
+use super::question::Question;
 use super::scene_questions::scene_questions;
+use super::sound_caption::score_sound;
+use super::sound_questions::sound_questions;
 use super::text_tasks::TextTruth;
-use crate::{ObjectTruth, ParsedObject, SceneTruth, parse_caption};
+use crate::clip::ClipTruth;
+use crate::sound::SoundTruth;
+use crate::{Color, ParsedObject, SceneTruth, Shape, parse_caption, score};
 
 /// What is true of a sample.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Truth {
     /// Of a picture; key `scene` of a row.
     Scene(SceneTruth),
+    /// Of a clip; key `clip` of a row.
+    Clip(ClipTruth),
+    /// Of a sound; key `sound` of a row.
+    Sound(SoundTruth),
     /// Of questions without a medium; key `text` of a row.
     Text(Vec<TextTruth>),
 }
 
 impl Truth {
-    /// Reads it from the row of a sample, or from the JSON beside it; none where the row has no truth.
+    /// Reads it from the row of a sample, the JSON beside it, or its line of `truth.jsonl`; none where there is no
+    /// truth.
     pub fn of_row(row: &Value) -> Option<Self> {
-        let scene = || serde_json::from_value(row.get("scene")?.clone()).ok().map(Self::Scene);
-        let text = || serde_json::from_value(row.get("text")?.clone()).ok().map(Self::Text);
-        scene().or_else(text)
+        fn read<T: serde::de::DeserializeOwned>(row: &Value, key: &str) -> Option<T> {
+            serde_json::from_value(row.get(key)?.clone()).ok()
+        }
+        let scene = || read(row, "scene").map(Self::Scene);
+        let clip = || read(row, "clip").map(Self::Clip);
+        let sound = || read(row, "sound").map(Self::Sound);
+        let text = || read(row, "text").map(Self::Text);
+        scene().or_else(clip).or_else(sound).or_else(text)
     }
 
     /// Whether `answer` is right; none where `question` is not one that is asked about such a sample.
@@ -35,16 +52,47 @@ impl Truth {
         self.expected(plain(question)).map(|expected| expected.is_met_by(answer))
     }
 
+    /// Every question that can be asked about the sample, descriptions aside, and its answer as a sentence.
+    pub fn questions(&self) -> Vec<Asked> {
+        if let Self::Text(tasks) = self {
+            let asked = tasks.iter().map(|task| (task.question.clone(), task.answer.clone()));
+            return asked.map(|(question, answer)| Asked { question, answer }).collect();
+        }
+        let all = self.known_questions().into_iter();
+        all.map(|mut known| Asked { question: known.wordings.swap_remove(0), answer: known.long }).collect()
+    }
+
+    /// (right, total) of what a caption states; none for a sample without a medium.
+    pub fn score_caption(&self, caption: &str) -> Option<(u32, u32)> {
+        match self {
+            Self::Scene(scene) => Some(score(caption, scene).total()),
+            Self::Clip(clip) => Some(score_clip(caption, clip)),
+            Self::Sound(sound) => Some(score_sound(caption, sound)),
+            Self::Text(_) => None,
+        }
+    }
+
+    fn known_questions(&self) -> Vec<Question> {
+        match self {
+            Self::Scene(scene) => scene_questions(scene),
+            Self::Clip(clip) => clip_questions(clip),
+            Self::Sound(sound) => sound_questions(sound),
+            Self::Text(_) => Vec::new(),
+        }
+    }
+
     fn expected(&self, question: &str) -> Option<Expected> {
         match self {
             Self::Scene(scene) if REQUESTS.contains(&question) => Some(Expected::Description(scene.clone())),
-            Self::Scene(scene) => {
-                let all = scene_questions(scene);
-                all.into_iter().find(|known| known.wordings.iter().any(|w| w == question)).map(|known| known.expected)
-            }
+            Self::Clip(clip) if VIDEO_REQUESTS.contains(&question) => Some(Expected::ClipDescription(clip.clone())),
             Self::Text(tasks) => {
                 let task = tasks.iter().find(|task| task.question == question)?;
                 Some(Expected::Text(task.answer.clone()))
+            }
+            _ => {
+                let mut all = self.known_questions().into_iter();
+                let known = all.find(|known| known.wordings.iter().any(|wording| wording == question))?;
+                Some(known.expected)
             }
         }
     }
@@ -52,10 +100,26 @@ impl Truth {
     /// What a description names; none for a sample without objects.
     pub fn mentions(&self, description: &str) -> Option<Mentions> {
         match self {
-            Self::Scene(scene) => Some(Mentions::count(description, &scene.objects)),
-            Self::Text(_) => None,
+            Self::Scene(scene) => {
+                let there: Vec<_> = scene.objects.iter().map(|object| (object.color, object.shape)).collect();
+                Some(Mentions::count(description, &there))
+            }
+            Self::Clip(clip) => {
+                let there: Vec<_> = clip.objects.iter().map(|object| (object.color, object.shape)).collect();
+                Some(Mentions::count(description, &there))
+            }
+            Self::Sound(_) | Self::Text(_) => None,
         }
     }
+}
+
+/// A question and its right answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// As a user would ask it, without a placeholder for the medium.
+    pub question: String,
+    /// A sentence.
+    pub answer: String,
 }
 
 /// Objects that a description names. The share of invented ones over all descriptions, and the share of
@@ -69,12 +133,13 @@ pub struct Mentions {
 }
 
 impl Mentions {
-    fn count(description: &str, objects: &[ObjectTruth]) -> Self {
+    fn count(description: &str, there: &[(Color, Shape)]) -> Self {
         let named: Vec<_> = parse_caption(description).objects.into_iter().filter(|o| o.shape.is_some()).collect();
-        let fits = |said: &ParsedObject, object: &ObjectTruth| {
-            said.shape == Some(object.shape) && said.color.is_none_or(|color| color == object.color)
+        let is_there = |said: &ParsedObject| {
+            let mut fitting = there.iter().filter(|(_, shape)| said.shape == Some(*shape));
+            fitting.any(|(color, _)| said.color.is_none_or(|said| said == *color))
         };
-        let invented = named.iter().copied().filter(|said| !objects.iter().any(|object| fits(said, object))).collect();
+        let invented = named.iter().copied().filter(|said| !is_there(said)).collect();
         Self { named: named.len(), invented }
     }
 }

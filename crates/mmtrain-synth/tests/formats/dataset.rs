@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fs_err as fs;
 use mmtrain_synth::{Like, SynthError, SynthOptions, SynthReport, write_dataset, write_dataset_until};
 
-use crate::support::{Outcome, contents, make, small};
+use crate::support::{Outcome, contents, has_ffmpeg, make, small};
 
 #[test]
 fn the_same_options_write_the_same_bytes_with_one_thread_and_many() -> Outcome<()> {
-    for &like in Like::ALL {
+    for like in Like::ALL.iter().copied().filter(|like| !like.is_video() || has_ffmpeg()) {
+        // each clip costs a process
+        let small = || SynthOptions { samples: if like.is_video() { 6 } else { 25 }, ..small() };
         let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
         let (many, one) = (make(like, &small())?, one_thread.install(|| make(like, &small()).expect("a data set")));
         let (many, one) = (contents(many.path())?, contents(one.path())?);

@@ -4,4 +4,6 @@ mod cc3m;
 mod dataset;
 mod llava;
 mod preference;
+mod sound;
 mod support;
+mod video;

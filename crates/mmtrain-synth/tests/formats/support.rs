@@ -46,3 +46,8 @@ fn collect(directory: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>
 pub(crate) fn rows(path: &Path) -> Outcome<Vec<Value>> {
     Ok(serde_json::from_slice(&fs::read(path)?)?)
 }
+
+/// Whether clips can be made here.
+pub(crate) fn has_ffmpeg() -> bool {
+    std::process::Command::new("ffmpeg").arg("-version").output().is_ok_and(|answer| answer.status.success())
+}
