@@ -2,10 +2,10 @@
 //!
 //! | part | captions | sounds (FLAC, 32 kHz) |
 //! |---|---|---|
-//! | `AudioSet_SL` | `json_files/AudioSet_SL/as_final.json` | `Audio/AudioSet_SL/Y….flac` |
-//! | `BBC_Sound_Effects` | `json_files/BBC_Sound_Effects/bbc_final.json` | `Audio/BBC_Sound_Effects/07000001.flac` |
-//! | `FreeSound` | `json_files/FreeSound/fsd_final.json` | `Audio/FreeSound/100002.flac` |
-//! | `SoundBible` | `json_files/SoundBible/sb_final.json` | `Audio/SoundBible/3.flac` |
+//! | `AudioSet_SL` | `json_files/AudioSet_SL/as_final.json` | `audio/AudioSet_SL/Y….flac` |
+//! | `BBC_Sound_Effects` | `json_files/BBC_Sound_Effects/bbc_final.json` | `audio/BBC_Sound_Effects/07000001.flac` |
+//! | `FreeSound` | `json_files/FreeSound/fsd_final.json` | `audio/FreeSound/100002.flac` |
+//! | `SoundBible` | `json_files/SoundBible/sb_final.json` | `audio/SoundBible/3.flac` |
 //!
 //! What is held out is in `…_final_validation.json` beside them. Rows have the keys of their part and `sound`,
 //! the truth; `audio` is the literal `wav_path`, as in the real files.
@@ -64,7 +64,7 @@ fn make_row(output: &Output<'_>, split: Split, row: usize) -> Result<(Part, Valu
     let number = number_in_all(output, split, row);
     let part = PARTS[row % PARTS.len()];
     let id = part.id(number);
-    let file = format!("Audio/{}/{}.flac", part.name(), id.trim_end_matches(".wav"));
+    let file = format!("audio/{}/{}.flac", part.name(), id.trim_end_matches(".wav"));
     output.write(&file, &flac(&samples(&key, &truth, RATE), RATE))?;
     let caption = sound_caption(&mut Stream::new(&key, Domain::Talk), &truth);
     let mut row = part.row(&id, &caption, &duration(&truth));

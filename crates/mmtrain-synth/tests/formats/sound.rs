@@ -84,7 +84,7 @@ fn wavcaps_has_the_four_parts_with_their_keys() -> Outcome<()> {
         for row in rows {
             assert_eq!(row.as_object().expect("an object").keys().collect::<Vec<_>>(), keys);
             let (id, truth) = (row["id"].as_str().expect("ids are texts"), sound_of(row));
-            let file = root.path().join(format!("Audio/{part}/{}.flac", id.trim_end_matches(".wav")));
+            let file = root.path().join(format!("audio/{part}/{}.flac", id.trim_end_matches(".wav")));
             let (rate, samples) = read_flac(&fs::read(file)?)?;
             assert_eq!((rate, row["audio"].as_str()), (32_000, Some("wav_path")));
             lasts(samples.len(), rate, &truth);
