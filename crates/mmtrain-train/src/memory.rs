@@ -3,7 +3,7 @@
 use fs_err as fs;
 use mmtrain_config::Recompute;
 use mmtrain_model::Vlm;
-use mmtrain_model::config::{EncoderConfig, TextConfig, VlmConfig};
+use mmtrain_model::config::{CrossAttentionConfig, EncoderConfig, TextConfig, VlmConfig};
 use mmtrain_model::params::Part;
 use serde::{Deserialize, Serialize};
 
@@ -94,9 +94,9 @@ pub fn keep_plan(
         Recompute::All => KeepPlan { encoder: 0, decoder: 0 },
         Recompute::Auto => {
             let ranks = shape.ranks as u64;
-            let decoder_block = decoder_block_bytes(&config.text, shape).saturating_mul(ranks);
-            let decoder = all.decoder.min((budget / decoder_block.max(1)) as usize);
-            let left = budget - decoder as u64 * decoder_block;
+            let kept = |blocks| decoder_graph_bytes(config, shape, blocks).saturating_mul(ranks);
+            let decoder = (1..=all.decoder).take_while(|&blocks| kept(blocks) <= budget).last().unwrap_or(0);
+            let left = budget - kept(decoder);
             let encoder_block = encoder_block_bytes(&config.encoder, shape).saturating_mul(ranks);
             let encoder = if trained.encoder { all.encoder.min((left / encoder_block.max(1)) as usize) } else { 0 };
             KeepPlan { encoder, decoder }
@@ -110,9 +110,8 @@ pub fn estimate(model: &Vlm, trained: Trained, shape: MicroShape, keep: KeepPlan
     let all = sum(Part::ALL.iter().map(elements));
     let tuned = sum(Part::ALL.iter().filter(|&&part| trained.part(part)).map(elements));
     let (config, ranks) = (&model.config, shape.ranks as u64);
-    let inputs = product([shape.batch, shape.seq, config.text.hidden_size, config.text.num_hidden_layers]);
-    let inputs = inputs.saturating_add(encoder_input_elements(&config.encoder, shape));
-    let decoder_graphs = (keep.decoder.max(1) as u64).saturating_mul(decoder_block_bytes(&config.text, shape));
+    let inputs = decoder_input_elements(config, shape).saturating_add(encoder_input_elements(&config.encoder, shape));
+    let decoder_graphs = decoder_graph_bytes(config, shape, keep.decoder).max(largest_stretch_bytes(config, shape));
     let encoder_kept = keep.encoder.max(usize::from(trained.encoder)) as u64;
     let encoder_graphs = encoder_kept.saturating_mul(encoder_block_bytes(&config.encoder, shape));
     let activations = sum([inputs.saturating_mul(F32), decoder_graphs, encoder_graphs]);
@@ -134,6 +133,45 @@ fn sum(numbers: impl IntoIterator<Item = u64>) -> u64 {
 /// As [`sum`].
 fn product<const N: usize>(numbers: [usize; N]) -> u64 {
     numbers.into_iter().fold(1, |product, number| product.saturating_mul(number as u64))
+}
+
+/// What goes into the decoder's blocks and into the layers between them, and what those read.
+fn decoder_input_elements(config: &VlmConfig, shape: MicroShape) -> u64 {
+    let (hidden, layers) =
+        (config.text.hidden_size, config.cross_attention().map_or(0, CrossAttentionConfig::num_layers));
+    let stretches = config.text.num_hidden_layers + layers;
+    let memory = config.cross_attention().map_or(0, |cross| product([shape.images, keys(config, cross), hidden]));
+    product([shape.batch, shape.seq, hidden, stretches]).saturating_add(memory)
+}
+
+/// The tapes of the first `blocks` blocks of the decoder, and of the layers before each of them.
+fn decoder_graph_bytes(config: &VlmConfig, shape: MicroShape, blocks: usize) -> u64 {
+    let layers = config.cross_attention().map_or(0, |cross| {
+        let kept = cross.before_blocks.iter().filter(|&&before| before < blocks).count() as u64;
+        kept.saturating_mul(reading_layer_bytes(config, cross, shape))
+    });
+    (blocks as u64).saturating_mul(decoder_block_bytes(&config.text, shape)).saturating_add(layers)
+}
+
+/// The largest tape of one stretch, which is there in the backward pass even where none is kept.
+fn largest_stretch_bytes(config: &VlmConfig, shape: MicroShape) -> u64 {
+    let layer = config.cross_attention().map_or(0, |cross| reading_layer_bytes(config, cross, shape));
+    decoder_block_bytes(&config.text, shape).max(layer)
+}
+
+/// What the tape of one cross-attention layer holds: as a block of the decoder, with 6 tensors of the keys' width for each
+/// key, and 4 score matrices over the keys of a row.
+fn reading_layer_bytes(config: &VlmConfig, cross: &CrossAttentionConfig, shape: MicroShape) -> u64 {
+    let keys = keys(config, cross);
+    let widths = 14 * cross.hidden_size + 5 * cross.intermediate_size;
+    let of_keys = product([6, shape.images, keys, cross.num_attention_heads, cross.head_dim]);
+    let scores = product([4, shape.images, keys, cross.num_attention_heads, shape.seq]);
+    sum([product([shape.batch, shape.seq, widths]), of_keys, scores]).saturating_mul(F32)
+}
+
+/// Keys that a typical medium has in a memory.
+fn keys(config: &VlmConfig, cross: &CrossAttentionConfig) -> usize {
+    cross.resampler.as_ref().map_or_else(|| config.encoder.typical_tokens(), |resampler| resampler.num_latents)
 }
 
 /// What the tape of one decoder block holds: about 14 tensors of the stream's width, 5 of the MLP's
