@@ -176,17 +176,38 @@ impl<'a> Client<'a> {
     fn trouble(&self, error: &ureq::Error) -> Trouble {
         match error {
             ureq::Error::Timeout(_) => Trouble::Passing("no answer in time".to_owned()),
-            ureq::Error::HostNotFound => Trouble::Passing("the name of the server is not known".to_owned()),
-            ureq::Error::ConnectionFailed => Trouble::Passing("no connection".to_owned()),
+            ureq::Error::HostNotFound => self.no_connection("nobody knows its name"),
+            ureq::Error::ConnectionFailed => self.no_connection("it does not answer"),
             ureq::Error::Io(error) if error.kind() == ErrorKind::InvalidData => {
                 Trouble::Final(self.asked().untrusted(&error.to_string()))
             }
-            ureq::Error::Io(error) => Trouble::Passing(error.kind().to_string()),
+            ureq::Error::Io(error) => self.io_trouble(error),
             ureq::Error::Rustls(error) => Trouble::Final(self.asked().untrusted(&error.to_string())),
             ureq::Error::InvalidProxyUrl | ureq::Error::ConnectProxyFailed(_) => {
                 Trouble::Final(self.asked().gave_up("no way through the proxy (`HTTPS_PROXY`)"))
             }
             _ => Trouble::Passing("the request failed".to_owned()),
+        }
+    }
+
+    fn no_connection(&self, why: &str) -> Trouble {
+        Trouble::Passing(format!("no connection to `{}`: {why}", self.hub.host))
+    }
+
+    /// Failures of the system's own: before there is a connection, or in the middle of one.
+    fn io_trouble(&self, error: &std::io::Error) -> Trouble {
+        match error.kind() {
+            ErrorKind::ConnectionRefused => self.no_connection("it refuses connections"),
+            ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::NetworkDown => {
+                self.no_connection("the network does not reach it")
+            }
+            kind @ (ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::TimedOut) => Trouble::Passing(kind.to_string()),
+            // What resolvers say has no kind of its own; it names no address.
+            _ => self.no_connection(&error.to_string()),
         }
     }
 }

@@ -74,8 +74,8 @@ impl Asked<'_> {
     pub(crate) fn gave_up(self, what: &str) -> Refusal {
         Refusal::missing(
             format!("no `{}` from `{}`: {what}", self.name, self.host),
-            "check the connection (`HTTPS_PROXY`, `HF_ENDPOINT`); the same command goes on where this one stopped, and with \
-             `HF_HUB_OFFLINE=1` only the cache is looked at",
+            "check the connection; `HTTPS_PROXY` names a proxy, `HF_ENDPOINT` another server; the same command goes on where this \
+             one stopped, and with `HF_HUB_OFFLINE=1` only the cache is looked at",
         )
     }
 
