@@ -338,13 +338,13 @@ fn weights_and_tokenizers_that_do_not_fit() {
         "other/config.json",
         config.replace("\"intermediate_size\": 32", "\"intermediate_size\": 48").as_bytes(),
     );
-    place.fails("generate --model other --image run/samples/0.jpg", 2, &["another shape", "file [", "hint:"]);
+    place.fails("generate --model other --image run/samples/0.jpg", 4, &["another shape", "file [", "hint:"]);
     place.write("other/config.json", config.replace("\"num_hidden_layers\": 1", "\"num_hidden_layers\": 2").as_bytes());
-    place.fails("generate --model other --image run/samples/0.jpg", 3, &["lacks", "layers.1", "hint:"]);
+    place.fails("generate --model other --image run/samples/0.jpg", 4, &["lacks", "layers.1", "hint:"]);
     place.write("other/config.json", config.as_bytes());
     let weights = place.read("other/model.safetensors");
     place.write("other/model.safetensors", &weights[..weights.len() - 100]);
-    place.fails("generate --model other --image run/samples/0.jpg", 3, &["model.safetensors", "promises"]);
+    place.fails("generate --model other --image run/samples/0.jpg", 4, &["model.safetensors", "promises"]);
     fs_err::remove_file(place.path("other/model.safetensors")).expect("removed");
     place.fails("generate --model other --image run/samples/0.jpg", 3, &["no weights", "hint:"]);
 }

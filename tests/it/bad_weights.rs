@@ -158,12 +158,15 @@ fn pickles_are_refused_wherever_they_stand_with_a_way_to_convert_them() {
         let init = "pretrain --config tiny.toml -q --run-dir second --init hf --set train.steps=1";
         place.fails(init, 3, &[&words[..], &[pickle]].concat());
         place.fails(&format!("{init} --dry-run"), 3, &[&words[..], &[pickle]].concat());
+        for command in ["inspect hf", "inspect hf --json", "parity hf", "export --model hf --out out"] {
+            place.fails(command, 3, &[&words[..], &[pickle]].concat());
+        }
         fs_err::rename(place.path("hf").join(pickle), place.path("hf/model.safetensors")).expect("renamed");
     }
     assert!(!place.path("second").exists());
     let index = json!({ "weight_map": { "a": "pytorch_model-00001-of-00002.bin" } });
     place.write("hf/model.safetensors.index.json", index.to_string().as_bytes());
-    place.fails(GENERATE, 3, &["pytorch_model-00001-of-00002.bin", "is no safetensors file"]);
+    place.fails(GENERATE, 4, &["pytorch_model-00001-of-00002.bin", "is no safetensors file"]);
 }
 
 #[test]
@@ -190,8 +193,93 @@ fn quantised_weights_are_named() {
         (name.as_str(), TensorView::new(dtype, view.shape().to_vec(), data).expect("of this size"))
     });
     place.write("hf/model.safetensors", &serialize(quantised, None).expect("written"));
-    place.fails(GENERATE, 3, &["not supported", "q_proj.weight: F8_E4M3", "quantised", "hint:"]);
+    place.fails(GENERATE, 4, &["not supported", "q_proj.weight: F8_E4M3", "quantised", "hint:"]);
     let inspected = place.run("inspect hf");
-    assert_eq!(inspected.code, 1, "{}", inspected.stderr);
+    assert_eq!(inspected.code, 4, "{}", inspected.stderr);
     assert!(inspected.stdout.contains("of a number type that is not supported: "), "{}", inspected.stdout);
+}
+
+#[test]
+fn a_language_model_in_pickles_is_converted_as_one() {
+    let place = Place::new();
+    place.write("hf/config.json", br#"{ "model_type": "llama" }"#);
+    place.write("hf/pytorch_model.bin", b"pickle");
+    for command in ["inspect hf", "parity hf"] {
+        place.fails(command, 3, &["`pytorch_model.bin` only", "AutoModelForCausalLM", "save_pretrained"]);
+    }
+}
+
+/// 4 where a checkpoint is not what its configuration says, whichever command looks at it.
+#[test]
+fn tensors_that_are_missing_or_of_another_shape_have_one_exit_code() {
+    let place = with_model();
+    let config = String::from_utf8(place.read("hf/config.json")).expect("UTF-8");
+    let io = "--io hf/model.safetensors";
+    for (from, to, words) in [
+        ("\"num_hidden_layers\": 1", "\"num_hidden_layers\": 2", "layers.1"),
+        ("\"intermediate_size\": 32", "\"intermediate_size\": 48", "another shape"),
+    ] {
+        place.write("hf/config.json", config.replace(from, to).as_bytes());
+        for command in [GENERATE, &format!("parity hf {io}"), "export --model hf --out out"] {
+            place.fails(command, 4, &[words, "hint:"]);
+        }
+        assert_eq!(place.run("inspect hf").code, 4);
+    }
+    place.write("hf/config.json", config.as_bytes());
+    let bytes = place.read("hf/model.safetensors");
+    place.write("hf/model.safetensors", &bytes[..bytes.len() - 100]);
+    for command in [GENERATE, &format!("parity hf {io}"), "export --model hf --out out", "inspect hf"] {
+        place.fails(command, 4, &["model.safetensors", "promises", "hint:"]);
+    }
+}
+
+/// What a person may do to a `config.json`, and which words say so.
+#[test]
+fn a_configuration_that_cannot_be_read_is_named_with_its_key() {
+    let place = with_model();
+    let config: Value = serde_json::from_slice(&place.read("hf/config.json")).expect("JSON");
+    let commands = [GENERATE, "inspect hf", "parity hf", "export --model hf --out out"];
+    let refused = |text: &str, words: &[&str]| {
+        place.write("hf/config.json", text.as_bytes());
+        for command in commands {
+            place.fails(command, 2, &[words, &["`hf/config.json`: ", "hint:"]].concat());
+        }
+    };
+    refused("{ \"model_type\": ", &["not JSON", "fetch"]);
+    refused("[]", &["not a JSON object"]);
+    for (part, key, value, words) in [
+        ("text_config", "rms_norm_eps", json!("1e-5"), "the string \"1e-5\", expected a number"),
+        ("text_config", "rope_parameters", json!("default"), "the string \"default\", expected an object"),
+        ("vision_config", "layer_norm_eps", json!(true), "true, expected a number"),
+        ("vision_config", "num_channels", json!([3]), "the list [3], expected a positive integer"),
+        ("vision_config", "hidden_act", json!("mish"), "\"mish\" is not supported (quick_gelu, "),
+        ("text_config", "model_type", json!("phi3"), "\"phi3\" is no decoder this build knows (llama, mistral, "),
+    ] {
+        let mut changed = config.clone();
+        changed[part][key] = value;
+        // Inspection and parity refuse before they look at weights.
+        refused(&changed.to_string(), &[&format!("`{part}`: "), key, words]);
+    }
+    let mut other = config.clone();
+    other["model_type"] = json!("bert");
+    refused(&other.to_string(), &["\"bert\" is not supported", "qwen2_5_vl", "mistral", "whisper"]);
+    fs_err::remove_file(place.path("hf/config.json")).expect("removed");
+    place.fails("parity hf", 2, &["hf/config.json", "there is none", "hint:"]);
+    place.fails("parity nowhere", 3, &["nowhere", "hint:"]);
+}
+
+#[test]
+fn a_tokenizer_with_more_tokens_than_the_embedding_has_rows_is_refused_with_both_numbers() {
+    let place = with_model();
+    let mut tokenizer: Value = serde_json::from_slice(&place.read("hf/tokenizer.json")).expect("JSON");
+    let config: Value = serde_json::from_slice(&place.read("hf/config.json")).expect("JSON");
+    let rows = config["text_config"]["vocab_size"].as_u64().expect("a number");
+    let added = tokenizer["added_tokens"].as_array_mut().expect("a list");
+    let mut token = added[0].clone();
+    token["id"] = json!(rows);
+    token["content"] = json!("<|of another model|>");
+    added.push(token);
+    place.write("hf/tokenizer.json", tokenizer.to_string().as_bytes());
+    let tokens = format!("the tokenizer has {} tokens", rows + 1);
+    place.fails(GENERATE, 2, &[&tokens, &format!("embedding {rows} rows"), "hint:"]);
 }

@@ -39,7 +39,7 @@ fn blip(case: &'static str) -> Family {
 fn idefics(case: &'static str) -> Family {
     let preprocessor = json!({ "image_processor_type": "Idefics3ImageProcessor", "size": { "longest_edge": 40 },
                                "max_image_size": { "longest_edge": 20 }, "do_image_splitting": true });
-    Family { case, image: (70, 80), preprocessor, connector: LINEAR, exported: "idefics3" }
+    Family { case, image: (70, 80), preprocessor, connector: LINEAR, exported: case }
 }
 
 fn llava_next() -> Family {
@@ -60,7 +60,7 @@ fn fixture(case: &str) -> PathBuf {
 }
 
 /// Words of the synthetic captions, filled up with others to as many as the model knows.
-fn tokenizer((image, count): (usize, usize)) -> Value {
+pub(crate) fn tokenizer((image, count): (usize, usize)) -> Value {
     let special = ["<pad>", "<s>", "</s>", "<unk>"];
     let words = "a the and of on in is are small large red green blue yellow square circle triangle left right above below \
                  there picture background . ,";
@@ -115,6 +115,8 @@ fn trains_and_returns(family: &Family) {
     place.ok("export --model whole --out exported");
     let config: Value = serde_json::from_slice(&place.read("exported/config.json")).expect("JSON");
     assert_eq!(config["model_type"], family.exported);
+    let published: Value = serde_json::from_slice(&place.read("hf/config.json")).expect("JSON");
+    assert_eq!(config["architectures"], published["architectures"], "{}", family.case);
     place.ok("inspect exported");
     let names = |dir: &str| tensor_names(&place.path(dir).join("model.safetensors"));
     // A block that no feature needs is not in the model, nor in what is exported.
@@ -170,7 +172,7 @@ fn idefics3_trains_and_returns() {
 }
 
 #[test]
-fn smolvlm_trains_and_returns_as_idefics3() {
+fn smolvlm_trains_and_returns_as_itself() {
     trains_and_returns(&idefics("smolvlm"));
 }
 
@@ -192,4 +194,48 @@ fn an_export_does_not_write_over_anything() {
     place.fails("export --model run --out exported", 2, &["`exported` is there already", "hint:"]);
     let left = fs_err::read_dir(place.path(".")).expect("listed").flatten();
     assert!(left.into_iter().all(|entry| !entry.file_name().to_string_lossy().starts_with(".tmp")));
+}
+
+/// A language model by itself is nothing to export: transformers loads it as it is.
+#[test]
+fn a_bare_language_model_or_tower_is_said_to_be_one() {
+    let place = Place::new();
+    for (case, words) in [
+        ("qwen2", ["is a language model by itself (`qwen2`)", "`model.decoder.weights`"]),
+        ("siglip_vision", ["is an encoder by itself (`siglip_vision_model`)", "`model.encoder.weights`"]),
+    ] {
+        let dir = fixture(case).display().to_string();
+        place.fails(&format!("export --model {dir} --out exported"), 2, &words);
+        place.fails(&format!("generate --model {dir} --prompt x"), 2, &words);
+        place.fails(&format!("pretrain --config tiny.toml --init {dir} --run-dir run"), 2, &words);
+    }
+    assert!(!place.path("exported").exists() && !place.path("run").exists());
+}
+
+#[test]
+fn an_export_without_a_tokenizer_keeps_the_ids_of_its_configuration() {
+    let place = Place::new();
+    let mut config: Value =
+        serde_json::from_slice(&fs_err::read(fixture("llava").join("config.json")).expect("a fixture")).expect("JSON");
+    config["text_config"]["bos_token_id"] = json!(3);
+    config["text_config"]["eos_token_id"] = json!([4, 5]);
+    config["text_config"]["pad_token_id"] = Value::Null;
+    config["pad_token_id"] = json!(6);
+    place.write("hf/config.json", config.to_string().as_bytes());
+    place.write("hf/model.safetensors", &fs_err::read(fixture("llava").join("model.safetensors")).expect("a fixture"));
+    place.ok("export --model hf --out exported");
+    let exported: Value = serde_json::from_slice(&place.read("exported/config.json")).expect("JSON");
+    let ids = ["bos_token_id", "eos_token_id", "pad_token_id"].map(|key| exported["text_config"][key].clone());
+    assert_eq!(ids, [json!(3), json!([4, 5]), json!(6)]);
+}
+
+#[test]
+fn what_a_killed_export_left_is_removed_by_the_next() {
+    let place = Place::new();
+    place.ok("pretrain --config tiny.toml --run-dir run -q --set train.steps=1");
+    // As a process leaves it that ends without a word.
+    place.write(".tmp-exported-4194305/model.safetensors", b"half of it");
+    let done = place.ok("export --model run --out exported");
+    assert!(done.stderr.contains("removed `") && done.stderr.contains(".tmp-exported-4194305"), "{}", done.stderr);
+    assert!(!place.entries(".").iter().any(|name| name.starts_with(".tmp")), "{:?}", place.entries("."));
 }

@@ -276,7 +276,14 @@ fn refusals_say_what_to_do() {
 fn a_server_that_is_not_there_is_named() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     let bench = Bench { variables: vec![("HF_ENDPOINT", format!("http://{port}"))], ..Bench::new(tiny()) };
-    bench.fails("fetch hf:org/tiny", 3, &["`127.0.0.1`", "HTTPS_PROXY"]);
+    let words = ["no connection to `127.0.0.1`: it refuses connections", "hint:", "HTTPS_PROXY", "HF_HUB_OFFLINE"];
+    bench.fails("fetch hf:org/tiny", 3, &words);
+    // A name that there never is (RFC 2606), with or without a network.
+    let lost = Bench { variables: vec![("HF_ENDPOINT", "https://hub.invalid".to_owned())], ..bench };
+    let done = lost.run("fetch hf:org/tiny");
+    assert!(done.code == 3 && done.stderr.contains("no connection to `hub.invalid`"), "{}", done.stderr);
+    assert!(!done.stderr.contains("uncategorized") && done.stderr.contains("HF_ENDPOINT"), "{}", done.stderr);
+    let bench = lost;
     let other = Bench { variables: vec![("HF_ENDPOINT", "ftp://x".to_owned())], ..bench };
     other.fails("fetch hf:org/tiny", 2, &["`HF_ENDPOINT`"]);
     let bare = Bench::new(tiny()).with("SSL_CERT_FILE", "tiny.toml");
@@ -404,4 +411,27 @@ fn every_missing_model_is_named_with_its_command() {
     bench.fails("pretrain --config hub.toml --dry-run", 3, &words);
     bench.place.write("hub.toml", text.replace("hf:org/llava", "hf:llava").as_bytes());
     bench.fails("pretrain --config hub.toml --dry-run", 2, &["`model.connector.weights`", "`hf:llava`"]);
+}
+
+#[test]
+fn a_model_of_the_cache_is_named_on_the_command_line_as_in_a_configuration() {
+    let mut habits = Habits::default();
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity/llava");
+    habits.files = ["config.json", "model.safetensors", "io.safetensors"]
+        .map(|name| Stored {
+            name,
+            bytes: fs::read(dir.join(name)).expect("a fixture"),
+            large: name.ends_with("safetensors"),
+        })
+        .into();
+    let bench = Bench::new(habits);
+    let init = "pretrain --config tiny.toml --init hf:org/tiny --run-dir run -q --set train.steps=1";
+    bench.fails(init, 3, &["`hf:org/tiny` is not in the cache", "`mmtrain fetch hf:org/tiny`"]);
+    bench.fails("generate --model hf:org/tiny --prompt x", 3, &["`mmtrain fetch hf:org/tiny`"]);
+    bench.ok("fetch hf:org/tiny");
+    bench.ok("inspect hf:org/tiny");
+    bench.ok("export --model hf:org/tiny --out exported");
+    bench.ok("parity hf:org/tiny");
+    bench.ok(&format!("{init} --dry-run"));
+    bench.fails("inspect hf:org", 2, &["`hf:org` is no model of the hub"]);
 }

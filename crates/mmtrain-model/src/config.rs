@@ -27,8 +27,8 @@ pub use connector::{
 pub use encoder::{EncoderConfig, FusedConfig, VideoFeatures, VitConfig};
 pub(crate) use hf::read_published;
 pub use hf::{
-    HubClass, MODEL_TYPES, read_audio, read_encoder, read_mllama_vision, read_qwen_vl_vision, read_text, read_vision,
-    read_vlm,
+    ENCODER_TYPES, HubClass, MODEL_TYPES, ModelKind, read_audio, read_encoder, read_kind, read_mllama_vision,
+    read_qwen_vl_vision, read_text, read_vision, read_vlm, read_vlm_sizes,
 };
 pub use mllama::MllamaVisionConfig;
 pub use qwen_vl::{QwenVlFamily, QwenVlVisionConfig, WindowConfig};

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// A `config.json` that does not describe a supported model.
-    #[error("{path}: {message}")]
+    #[error("`{}`: {message}", path.display())]
     Config {
-        /// File or directory that was read.
-        path: String,
+        /// The file.
+        path: PathBuf,
         /// What is wrong with it.
         message: String,
+        /// What to do.
+        hint: String,
     },
     /// Weights that are not there.
     #[error("no weights in `{path}`: expected `model.safetensors` or `model.safetensors.index.json`")]
@@ -116,8 +118,8 @@ impl ModelError {
             Self::Placeholders { .. } => Some(
                 "the prompt was expanded for other pictures, or the patch and merge sizes are another model's".into(),
             ),
-            Self::Device { hint, .. } | Self::Input { hint, .. } => Some(hint.clone()),
-            Self::Config { .. } | Self::Io(_) => None,
+            Self::Config { hint, .. } | Self::Device { hint, .. } | Self::Input { hint, .. } => Some(hint.clone()),
+            Self::Io(_) => None,
         }
     }
 }

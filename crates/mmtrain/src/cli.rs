@@ -60,7 +60,7 @@ pub(crate) struct TrainArgs {
     /// Dataset by name or directory; replaces data.sources.
     #[arg(long, value_name = "NAME|DIR")]
     pub(crate) data: Vec<String>,
-    /// Start from the weights of a run, a checkpoint or a Hugging Face directory.
+    /// Start from the weights of a run, a checkpoint or a Hugging Face directory; hf:ORG/NAME is looked up in the cache.
     #[arg(long, value_name = "RUN|CKPT|HF_DIR")]
     pub(crate) init: Option<PathBuf>,
     /// Directory of this run.

@@ -79,17 +79,15 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
 
 fn model_code(error: &ModelError) -> u8 {
     match error {
-        ModelError::Config { .. }
-        | ModelError::Shape { .. }
-        | ModelError::Placeholders { .. }
-        | ModelError::Device { .. } => 2,
-        ModelError::NoWeights { .. }
-        | ModelError::Safetensors { .. }
+        ModelError::Config { .. } | ModelError::Placeholders { .. } | ModelError::Device { .. } => 2,
+        ModelError::NoWeights { .. } | ModelError::Input { .. } => 3,
+        // A checkpoint that is there and is not the model's, or damaged.
+        ModelError::Safetensors { .. }
         | ModelError::Missing { .. }
+        | ModelError::Shape { .. }
         | ModelError::NumberType { .. }
         | ModelError::NotFinite { .. }
-        | ModelError::Input { .. }
-        | ModelError::Io(_) => 3,
+        | ModelError::Io(_) => 4,
     }
 }
 

@@ -119,12 +119,12 @@ fn only_pickle(path: &Path, pickle: &str) -> String {
     format!("`{}` has its weights in `{pickle}` only, and no `model.safetensors`", path.display())
 }
 
-/// Refuses the directory of a whole model whose weights are pickles, and says how to convert them.
-pub(crate) fn refuse_pickles(dir: &Path) -> Result<(), Refusal> {
+/// Refuses a directory whose weights are pickles, and says how to convert them: those of a part, or of a whole model.
+pub(crate) fn refuse_pickles(part: Option<Part>, dir: &Path) -> Result<(), Refusal> {
     match pickle_in(dir).filter(|_| !Checkpoint::is_in(dir)) {
         None => Ok(()),
         Some(pickle) => {
-            Err(Refusal::missing(only_pickle(dir, &pickle), format!("{NO_PICKLES}; {}", conversion(None, dir))))
+            Err(Refusal::missing(only_pickle(dir, &pickle), format!("{NO_PICKLES}; {}", conversion(part, dir))))
         }
     }
 }

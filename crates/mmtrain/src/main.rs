@@ -6,6 +6,7 @@ mod cli;
 mod commands;
 mod fail;
 mod fetch;
+mod holdings;
 mod inputs;
 mod model_dir;
 mod number_type;

@@ -3,28 +3,24 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use burn::tensor::{DType, Device, Tensor};
-use fs_err as fs;
-use mmtrain_config::{DataConfig, RunConfig, parse_resolved};
+use mmtrain_config::{DataConfig, RunConfig};
 use mmtrain_data::Preparer;
 use mmtrain_model::Vlm;
-use mmtrain_model::config::read_vlm;
+use mmtrain_model::config::{ModelKind, read_kind, read_vlm};
 use mmtrain_model::params::{ParamInfo, Part};
 use mmtrain_model::weights::{Checkpoint, LoadDtype};
 use mmtrain_text::TextTokenizer;
-use mmtrain_train::checkpoint::{FrozenPart, TrainState, find_newest, verify};
+use mmtrain_train::checkpoint::{find_newest, verify};
 
 use crate::commands::note;
 use crate::fail::Refusal;
-use crate::inputs::refuse_pickles;
+use crate::fetch::localize::in_cache;
+use crate::holdings::{MAX_CHAIN, endless, frozen_part, frozen_parts, holdings, open, place, run_config};
 use crate::number_type::{Sizes, WeightsChoice, in_training};
 use crate::run_dir::RunInfo;
 use crate::setup;
 use crate::weights::{PartWeights, Share};
-
-/// How many runs may lie between a frozen part and its weights: each can have begun from the one before.
-const MAX_CHAIN: usize = 16;
 
 /// A model that can be used.
 pub(crate) struct LoadedModel {
@@ -36,6 +32,7 @@ pub(crate) struct LoadedModel {
 
 /// Finds the directory with the weights: the newest good checkpoint of a run, or the directory itself.
 pub(crate) fn locate(path: &Path) -> anyhow::Result<PathBuf> {
+    let path = &in_cache(path)?;
     if !path.is_dir() {
         return Err(Refusal::missing(
             format!("no model at `{}`", path.display()),
@@ -69,9 +66,28 @@ pub(crate) fn locate(path: &Path) -> anyhow::Result<PathBuf> {
     }
 }
 
+/// Refuses a language model or an encoder by itself, where encoder, connector and decoder are needed.
+pub(crate) fn require_whole(dir: &Path) -> anyhow::Result<()> {
+    let (model_type, kind) = read_kind(dir)?;
+    let (what, part) = match kind {
+        ModelKind::Whole => return Ok(()),
+        ModelKind::Decoder => ("a language model", Part::Decoder),
+        ModelKind::Encoder => ("an encoder", Part::Encoder),
+    };
+    Err(Refusal::usage(
+        format!("`{}` is {what} by itself (`{model_type}`): there is no encoder, connector and decoder", dir.display()),
+        format!(
+            "train a model with it (`{}`), and name that run or checkpoint; transformers loads this directory as it is",
+            Share::Whole.key(part)
+        ),
+    )
+    .into())
+}
+
 /// Loads a model with its tokenizer, template and image processing.
 pub(crate) fn load(path: &Path, weights: WeightsChoice, quiet: bool, device: &Device) -> anyhow::Result<LoadedModel> {
     let dir = locate(path)?;
+    require_whole(&dir)?;
     let model = Vlm::zeros(&read_vlm(&dir)?, device);
     let (dtype, line) = weights.decide(sizes(&model, &dir)?, device)?;
     if let Some(line) = line.filter(|_| !quiet) {
@@ -81,6 +97,7 @@ pub(crate) fn load(path: &Path, weights: WeightsChoice, quiet: bool, device: &De
     let mut tokenizer = TextTokenizer::load(&dir)?;
     tokenizer.use_image_token(model.config.image_token_id as u32)?;
     check_placeholder(&tokenizer, &model, &dir)?;
+    setup::check_vocab(&tokenizer, &model.config)?;
     let data = data_settings(&dir, &model)?;
     let processor = setup::processor_in(&dir, &model.config.encoder)?;
     let template = setup::template(data.template);
@@ -129,7 +146,7 @@ fn sizes(model: &Vlm, dir: &Path) -> anyhow::Result<Sizes> {
     for part in Part::ALL {
         let infos = model.infos(part);
         sizes.wide = sizes.wide.saturating_add(wide(&infos));
-        sizes.stored = sizes.stored.saturating_add(stored(model, part, &infos, dir, MAX_CHAIN)?);
+        sizes.stored = sizes.stored.saturating_add(stored(model, part, dir)?);
     }
     Ok(sizes)
 }
@@ -140,34 +157,13 @@ fn wide(infos: &[ParamInfo]) -> u64 {
 }
 
 /// Bytes of parameters as the files hold them that a directory leads to.
-fn stored(model: &Vlm, part: Part, infos: &[ParamInfo], dir: &Path, chain: usize) -> anyhow::Result<u64> {
-    let Some(frozen) = frozen_parts(dir)?.into_iter().find(|frozen| frozen.part == part) else {
-        let checkpoint = open(dir)?;
-        checkpoint.check(infos)?;
-        return Ok(checkpoint.bytes(infos, LoadDtype::AsStored));
-    };
-    let places = PartWeights::of_frozen(&frozen);
-    if places.own.is_none() {
-        return Ok(wide(infos));
-    }
-    let bytes = places.places().into_iter().map(|(share, recorded)| {
-        if chain == 0 {
-            return Err(endless(part, recorded).into());
-        }
-        stored(model, part, &share.infos(model, part), &place(dir, part, share, recorded)?, chain - 1)
+fn stored(model: &Vlm, part: Part, dir: &Path) -> anyhow::Result<u64> {
+    let bytes = holdings(model, part, dir)?.into_iter().map(|holding| {
+        let Some(checkpoint) = holding.open()? else { return Ok(wide(&holding.infos)) };
+        checkpoint.check(&holding.infos)?;
+        Ok(checkpoint.bytes(&holding.infos, LoadDtype::AsStored))
     });
     bytes.sum()
-}
-
-fn endless(part: Part, weights: &Path) -> Refusal {
-    let message = format!("the {} of `{}` leads from run to run without end", part.name(), weights.display());
-    Refusal::missing(message, "a `state.json` on the way is damaged")
-}
-
-/// Opens the weights of a directory, or says how its pickles become some that can be read.
-fn open(dir: &Path) -> anyhow::Result<Checkpoint> {
-    refuse_pickles(dir)?;
-    Ok(Checkpoint::open(dir)?)
 }
 
 /// Names that are shown of tensors that nobody needs.
@@ -204,16 +200,10 @@ pub(crate) fn load_frozen(dir: &Path, config: &RunConfig, device: &Device) -> an
 /// Compares names and shapes of a directory's tensors with the model's, without reading one. Parts that lie elsewhere are
 /// looked for there.
 pub(crate) fn check_headers(model: &Vlm, dir: &Path) -> anyhow::Result<()> {
-    let frozen = frozen_parts(dir)?;
     for part in Part::ALL {
-        let Some(frozen) = frozen.iter().find(|frozen| frozen.part == part) else {
-            open(dir)?.check(&model.infos(part))?;
-            continue;
-        };
-        for (share, recorded) in PartWeights::of_frozen(frozen).places() {
-            let at = place(dir, part, share, recorded)?;
-            if !frozen_parts(&at)?.iter().any(|frozen| frozen.part == part) {
-                open(&at)?.check(&share.infos(model, part))?;
+        for holding in holdings(model, part, dir)? {
+            if let Some(checkpoint) = holding.open()? {
+                checkpoint.check(&holding.infos)?;
             }
         }
     }
@@ -222,7 +212,7 @@ pub(crate) fn check_headers(model: &Vlm, dir: &Path) -> anyhow::Result<()> {
 
 /// One part of a checkpoint: its own tensors, or those of the place that its state names.
 fn fill(model: Vlm, part: Part, dir: &Path, dtype: LoadDtype, chain: usize) -> anyhow::Result<Vlm> {
-    let Some(frozen) = frozen_parts(dir)?.into_iter().find(|frozen| frozen.part == part) else {
+    let Some(frozen) = frozen_part(dir, part)? else {
         return Ok(model.loaded_as(part, &open(dir)?, dtype)?);
     };
     let places = PartWeights::of_frozen(&frozen);
@@ -237,26 +227,6 @@ fn fill(model: Vlm, part: Part, dir: &Path, dtype: LoadDtype, chain: usize) -> a
     )?;
     check_hash(&filled, part, &frozen.hash)?;
     Ok(filled)
-}
-
-fn frozen_parts(dir: &Path) -> anyhow::Result<Vec<FrozenPart>> {
-    let path = dir.join("state.json");
-    if !path.is_file() {
-        return Ok(Vec::new());
-    }
-    let state: TrainState =
-        serde_json::from_str(&fs::read_to_string(&path)?).with_context(|| format!("`{}`", path.display()))?;
-    Ok(state.frozen)
-}
-
-/// The recorded directory, or, where everything was moved together, the one that the configuration names.
-fn place(dir: &Path, part: Part, share: Share, recorded: &Path) -> anyhow::Result<PathBuf> {
-    if recorded.is_dir() {
-        return Ok(recorded.to_owned());
-    }
-    let configured = run_config(dir)?.map(|config| PartWeights::of_config(&config, part));
-    let configured = configured.as_ref().and_then(|places| places.at(share)).filter(|path| path.is_dir());
-    Ok(configured.unwrap_or(recorded).to_owned())
 }
 
 /// Refuses weights that are not those with which the run was made.
@@ -286,15 +256,6 @@ pub(crate) fn part_hash(model: &Vlm, part: Part) -> String {
         }
     }
     hasher.finalize().to_hex().to_string()
-}
-
-fn run_config(dir: &Path) -> anyhow::Result<Option<RunConfig>> {
-    let path = dir.join("config.toml");
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let text = fs::read_to_string(&path)?;
-    Ok(Some(parse_resolved(&text, &path.display().to_string())?.config))
 }
 
 fn run_seed(dir: &Path) -> anyhow::Result<u64> {

@@ -40,7 +40,10 @@ impl<'a> Origin<'a> {
     /// Refuses weights for `--init` that are not of the model which the configuration describes and the run records.
     pub(crate) fn check(&self, config: &RunConfig) -> anyhow::Result<()> {
         match self {
-            Self::Init(dir) => check_connector(config, &read_vlm(dir)?, dir),
+            Self::Init(dir) => {
+                model_dir::require_whole(dir)?;
+                check_connector(config, &read_vlm(dir)?, dir)
+            }
             Self::Checkpoint(_) | Self::Config => Ok(()),
         }
     }

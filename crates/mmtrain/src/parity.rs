@@ -26,7 +26,6 @@ mod tower;
 
 use std::path::Path;
 
-use anyhow::Context;
 use burn::prelude::*;
 use mmtrain_model::weights::LoadDtype;
 
@@ -66,6 +65,10 @@ pub(crate) fn run_as(
     atol: Option<f32>,
     dtype: LoadDtype,
 ) -> anyhow::Result<ParityReport> {
+    if !dir.is_dir() {
+        let message = format!("no checkpoint at `{}`", dir.display());
+        return Err(Refusal::missing(message, "expected a directory with `config.json` and safetensors").into());
+    }
     let subject = Subject::load(dir, dtype)?;
     let recorded = Recorded::open(&io.map_or_else(|| dir.join("io.safetensors"), Path::to_owned))?;
     let tolerance = match atol {
@@ -113,7 +116,11 @@ fn recorded_tolerance(dir: &Path) -> anyhow::Result<Option<f32>> {
     if !path.is_file() {
         return Ok(None);
     }
-    let meta: toml::Table = fs_err::read_to_string(&path)?.parse().with_context(|| format!("`{}`", path.display()))?;
+    let meta = fs_err::read_to_string(&path)?.parse::<toml::Table>();
+    let meta = meta.map_err(|error| {
+        let message = format!("`{}` is not TOML: {}", path.display(), error.message());
+        Refusal::usage(message, "mend it, or remove it and pass `--atol`")
+    })?;
     match meta.get("max_abs") {
         None => Ok(None),
         Some(value) => match value.as_float() {

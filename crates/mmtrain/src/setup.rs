@@ -203,10 +203,10 @@ fn fused(first: EncoderSizes, own: &EncoderConfig, second: &SecondTower) -> anyh
 pub(crate) fn check_vocab(tokenizer: &TextTokenizer, config: &VlmConfig) -> anyhow::Result<()> {
     let needed = tokenizer.vocab_size();
     let spare = usize::from(tokenizer.image_id()? as usize + 1 == needed);
-    if needed - spare > config.text.vocab_size {
+    if needed - spare > config.text.num_embeddings() {
         return Err(Refusal::usage(
-            format!("the tokenizer has {needed} tokens, the decoder's embedding {} rows", config.text.vocab_size),
-            "`model.tokenizer.path` belongs to another model",
+            format!("the tokenizer has {needed} tokens, the decoder's embedding {} rows", config.text.num_embeddings()),
+            "the tokenizer (beside the weights, or `model.tokenizer.path`) belongs to another model",
         )
         .into());
     }
@@ -267,7 +267,7 @@ fn family_processor(encoder: &EncoderSizes) -> anyhow::Result<Processor> {
     let (clip, siglip) = (ImageProcessor::clip(side), ImageProcessor::siglip(side));
     Ok(Processor::Square(match vit.vision.family {
         VisionFamily::Clip => clip,
-        VisionFamily::Siglip | VisionFamily::Idefics3 => siglip,
+        VisionFamily::Siglip | VisionFamily::Idefics3 | VisionFamily::SmolVlm => siglip,
         VisionFamily::Dinov2 { .. } => ImageProcessor { mean: IMAGENET_MEAN, std: IMAGENET_STD, ..clip },
         VisionFamily::Blip2 => ImageProcessor { fit: Fit::Exact, ..clip },
     }))

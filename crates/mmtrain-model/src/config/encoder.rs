@@ -69,7 +69,7 @@ impl VitConfig {
     /// What is usual for a tower: normed features of BLIP-2's and Idefics3's, class tokens dropped where a connector
     /// would not know them.
     pub fn new(vision: VisionConfig, feature_layer: i32) -> Self {
-        let normed = matches!(vision.family, VisionFamily::Blip2 | VisionFamily::Idefics3);
+        let normed = vision.family == VisionFamily::Blip2 || vision.family.has_buckets();
         // BLIP-2's queries see the class token; transformers' "default" drops the first token, class token or not.
         let drops = vision.has_class_token() && vision.family != VisionFamily::Blip2;
         let feature_select = if drops { FeatureSelect::Default } else { FeatureSelect::Full };

@@ -35,8 +35,24 @@ impl VisionConfig {
 impl VlmConfig {
     /// Whether these parts can be built, and belong together.
     pub fn check(&self) -> Result<(), String> {
+        self.check_sizes()?;
+        self.check_fit()
+    }
+
+    /// Whether each of these parts can be built.
+    pub fn check_sizes(&self) -> Result<(), String> {
         self.encoder.check()?;
         self.text.check().map_err(|message| format!("`text_config`: {message}"))?;
+        match &self.connector {
+            ConnectorConfig::QFormer(q_former) => {
+                q_former.check().map_err(|message| format!("`qformer_config`: {message}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the parts, each possible by itself, belong together.
+    pub fn check_fit(&self) -> Result<(), String> {
         self.check_placeholders()?;
         match (&self.connector, &self.encoder) {
             (ConnectorConfig::Merger, EncoderConfig::QwenVl(qwen)) => {
@@ -45,12 +61,9 @@ impl VlmConfig {
                 if theirs == ours { Ok(()) } else { Err(message) }
             }
             (ConnectorConfig::Merger, _) => Err("the connector is Qwen2-VL's merger, the encoder another tower".into()),
-            (ConnectorConfig::QFormer(q_former), _) => {
-                q_former.check().map_err(|message| format!("`qformer_config`: {message}"))
-            }
             (ConnectorConfig::Mlp(mlp), encoder) => check_shuffle(mlp.pixel_shuffle, encoder),
             (ConnectorConfig::CrossAttention(cross), _) => cross.check(&self.text),
-            (ConnectorConfig::Perceiver(_), _) => Ok(()),
+            (ConnectorConfig::QFormer(_) | ConnectorConfig::Perceiver(_), _) => Ok(()),
         }
     }
 }

@@ -21,8 +21,10 @@ pub enum VisionFamily {
     },
     /// BLIP-2's EVA: class token, one matrix for query, key and value.
     Blip2,
-    /// SigLIP as Idefics3 and SmolVLM run it: padded frames, positions in buckets.
+    /// SigLIP as Idefics3 runs it: padded frames, positions in buckets.
     Idefics3,
+    /// The same, of a SmolVLM.
+    SmolVlm,
 }
 
 /// An image tower.
@@ -61,7 +63,7 @@ impl VisionConfig {
 
     /// Whether a learned class token stands before the patches.
     pub fn has_class_token(&self) -> bool {
-        !matches!(self.family, VisionFamily::Siglip | VisionFamily::Idefics3)
+        !matches!(self.family, VisionFamily::Siglip) && !self.family.has_buckets()
     }
 
     /// Tokens before the patches: a class token and registers.
@@ -82,7 +84,7 @@ impl VisionConfig {
     /// Whether the tower takes images of any size as it is; the others do when asked to, in `transformers`
     /// by `interpolate_pos_encoding`.
     pub fn takes_any_size(&self) -> bool {
-        matches!(self.family, VisionFamily::Dinov2 { .. } | VisionFamily::Idefics3)
+        matches!(self.family, VisionFamily::Dinov2 { .. }) || self.family.has_buckets()
     }
 
     /// Width inside the MLP. Of a gated one two thirds, rounded up to a multiple of 8, so that it has
@@ -111,9 +113,14 @@ impl VisionFamily {
     pub fn default_act(self) -> Activation {
         match self {
             Self::Clip => Activation::QuickGelu,
-            Self::Siglip | Self::Idefics3 => Activation::GeluTanh,
+            Self::Siglip | Self::Idefics3 | Self::SmolVlm => Activation::GeluTanh,
             Self::Dinov2 { .. } | Self::Blip2 => Activation::Gelu,
         }
+    }
+
+    /// Whether tiles are padded frames, whose positions are in buckets.
+    pub fn has_buckets(self) -> bool {
+        matches!(self, Self::Idefics3 | Self::SmolVlm)
     }
 
     /// Whether the MLP is SwiGLU.

@@ -159,7 +159,7 @@ impl Placing {
     fn new(config: &VisionConfig) -> Self {
         let side = config.grid();
         match config.family {
-            VisionFamily::Idefics3 => Self::Buckets { side },
+            VisionFamily::Idefics3 | VisionFamily::SmolVlm => Self::Buckets { side },
             VisionFamily::Dinov2 { registers: 1.., .. } => Self::Resampled { side, kernel: Kernel::Antialiased },
             _ => Self::Resampled { side, kernel: Kernel::Bicubic },
         }

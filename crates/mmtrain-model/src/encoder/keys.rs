@@ -32,7 +32,7 @@ pub fn hub_path(family: VisionFamily, path: &str) -> String {
     let table = match family {
         VisionFamily::Dinov2 { .. } => DINOV2,
         VisionFamily::Blip2 => BLIP2,
-        VisionFamily::Clip | VisionFamily::Siglip | VisionFamily::Idefics3 => &[],
+        VisionFamily::Clip | VisionFamily::Siglip | VisionFamily::Idefics3 | VisionFamily::SmolVlm => &[],
     };
     table.iter().fold(path.to_owned(), |path, (ours, theirs)| path.replace(ours, theirs))
 }

@@ -65,7 +65,7 @@ impl Names {
             },
             HubClass::Qwen2Vl | HubClass::Qwen2_5Vl => "visual.",
             HubClass::Blip2 | HubClass::InstructBlip | HubClass::Mllama => "vision_model.",
-            HubClass::Idefics3 => "model.vision_model.",
+            HubClass::Idefics3 | HubClass::SmolVlm => "model.vision_model.",
             HubClass::Qwen2Audio => "audio_tower.",
         };
         format!("{prefix}{inner}")
@@ -80,7 +80,9 @@ impl Names {
                 // The norm of the embeddings keeps its name, those of the layers are `LayerNorm`.
                 path.replace(".layer_norm.", ".LayerNorm.")
             }
-            HubClass::Idefics3 => path.replace("linear_1.", "model.connector.modality_projection.proj."),
+            HubClass::Idefics3 | HubClass::SmolVlm => {
+                path.replace("linear_1.", "model.connector.modality_projection.proj.")
+            }
             HubClass::Qwen2Audio => path.replace("linear_1.", "multi_modal_projector.linear."),
             HubClass::Mllama => self.mllama_connector(path),
         }
@@ -105,7 +107,7 @@ impl Names {
         };
         match self.class {
             HubClass::Qwen2Vl | HubClass::Qwen2_5Vl => path,
-            HubClass::Idefics3 => match path.strip_prefix("model.") {
+            HubClass::Idefics3 | HubClass::SmolVlm => match path.strip_prefix("model.") {
                 Some(inner) => format!("model.text_model.{inner}"),
                 None => path,
             },

@@ -1,18 +1,22 @@
 //! `mmtrain export`: a trained model as transformers loads it.
 
-use std::path::{Path, PathBuf};
+mod in_place;
+mod special;
+
+use std::path::Path;
 use std::process::ExitCode;
 
 use burn::prelude::Device;
 use fs_err as fs;
 use mmtrain_model::weights::{Export, ExportedFile, StoredType};
-use mmtrain_text::TextTokenizer;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{note, print_json};
 use crate::cli::{ExportArgs, ExportFormat, ExportType};
 use crate::fail::Refusal;
-use crate::model_dir::{load_wide, locate};
+use crate::model_dir::{load_wide, locate, require_whole};
+use in_place::in_place;
+use special::name_special_tokens;
 
 /// What stands beside the weights and is the same in both layouts.
 const COMPANIONS: [&str; 13] = [
@@ -35,6 +39,7 @@ const COMPANIONS: [&str; 13] = [
 pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     let ExportFormat::Hf = args.format;
     let dir = locate(&args.model)?;
+    require_whole(&dir)?;
     if args.out.exists() {
         return Err(Refusal::usage(
             format!("`{}` is there already", args.out.display()),
@@ -71,44 +76,6 @@ fn write(export: &Export<'_>, stored: StoredType, from: &Path, out: &Path) -> an
         }
     }
     Ok(export.write(out, stored)?)
-}
-
-/// Tells the language model's class the ids that its defaults would say otherwise.
-fn name_special_tokens(config: &mut Value, from: &Path) {
-    let tokenizer = TextTokenizer::load(from).ok();
-    let ids = [
-        ("bos_token_id", tokenizer.as_ref().and_then(TextTokenizer::bos_id)),
-        ("eos_token_id", tokenizer.as_ref().and_then(|tokenizer| tokenizer.eos_id().ok())),
-        ("pad_token_id", tokenizer.as_ref().and_then(TextTokenizer::pad_id)),
-    ];
-    let text = if config.get("text_config").is_some() { &mut config["text_config"] } else { config };
-    for (key, id) in ids {
-        // Only padding may be nothing: classes have defaults that lie behind a small vocabulary.
-        if id.is_some() || key == "pad_token_id" {
-            text[key] = json!(id);
-        }
-    }
-}
-
-/// Writes beside the place and renames: an export is whole or not there.
-fn in_place<T>(out: &Path, write: impl FnOnce(&Path) -> anyhow::Result<T>) -> anyhow::Result<T> {
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.map_or_else(|| PathBuf::from("."), Path::to_owned);
-    let name = out.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    if name.is_empty() {
-        return Err(Refusal::usage(format!("`{}` names no directory", out.display()), "give one to `--out`").into());
-    }
-    fs::create_dir_all(&parent)?;
-    let temporary = parent.join(format!(".tmp-{name}-{}", std::process::id()));
-    fs::create_dir(&temporary)?;
-    let written = write(&temporary).and_then(|written| {
-        fs::rename(&temporary, out)?;
-        Ok(written)
-    });
-    if written.is_err() {
-        let _ = fs::remove_dir_all(&temporary);
-    }
-    written
 }
 
 fn report(args: &ExportArgs, export: &Export<'_>, files: &[ExportedFile]) -> anyhow::Result<()> {

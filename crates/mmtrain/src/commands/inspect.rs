@@ -1,16 +1,19 @@
 //! `mmtrain inspect`: what a checkpoint holds, without loading it.
 //!
-//! Sizes come from `config.json`, number types and coverage from the headers of the weights. No tensor is
-//! allocated, so a model of any size can be looked at.
+//! Sizes come from `config.json`, number types and coverage from the headers of the weights, of parts that a run left
+//! where they came from as of its own. No tensor is allocated, so a model of any size can be looked at.
+
+mod text;
+mod tree;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use burn::prelude::Device;
 use mmtrain_config::{Request, Tuning, load};
 use mmtrain_model::Vlm;
-use mmtrain_model::config::{MODEL_TYPES, TextFamily, read_encoder, read_text, read_vlm};
+use mmtrain_model::config::{ModelKind, read_encoder, read_kind, read_text, read_vlm_sizes};
 use mmtrain_model::decoder::Decoder;
 use mmtrain_model::encoder::Encoder;
 use mmtrain_model::params::{ParamInfo, Part, infos};
@@ -20,13 +23,23 @@ use serde::Serialize;
 
 use super::{config_dirs, print, print_json};
 use crate::cli::InspectArgs;
+use crate::holdings::{Holding, frozen_part, holdings};
+use crate::inputs::refuse_pickles;
 use crate::model_dir::locate;
+use tree::{Branch, tree};
+
+/// Exit code where the weights do not cover the model.
+const INCOMPLETE: u8 = 4;
 
 /// What the command says.
 #[derive(Debug, Serialize)]
 struct Inspection {
     model_type: String,
+    /// Why the parts, as the configuration describes them, cannot be used together.
+    misfit: Option<String>,
     parameters: u64,
+    /// Parameters that a configuration would train, where one was given.
+    trained: Option<u64>,
     parts: Vec<PartReport>,
     /// None where the directory holds no weights.
     weights: Option<Coverage>,
@@ -41,180 +54,177 @@ struct PartReport {
     dtypes: BTreeMap<String, u64>,
     /// How a configuration would train it, where one was given.
     tuning: Option<String>,
+    /// Where it lies, if not here.
+    reference: Option<Reference>,
     tree: Vec<Branch>,
 }
 
-/// A module, or a run of equal ones.
+/// A frozen part, which a run leaves where it came from.
 #[derive(Debug, Serialize)]
-struct Branch {
-    path: String,
-    /// How many equal siblings it stands for.
-    count: usize,
-    parameters: u64,
+struct Reference {
+    /// The directories that hold it, at the end of all references.
+    weights: Vec<PathBuf>,
+    /// Whether it, or one of its towers, is made anew from the run's seed.
+    from_seed: bool,
+    /// blake3 over its names and values, as the run recorded it.
+    hash: String,
 }
 
-/// The weights beside the configuration.
-#[derive(Debug, Serialize)]
+/// Whether the weights are those of the configuration.
+#[derive(Debug, Default, Serialize)]
 struct Coverage {
+    /// In the directory itself.
     tensors: usize,
     missing: Vec<String>,
     other_shape: Vec<String>,
     not_float: Vec<String>,
+    /// Tensors of the directory itself that are of no part.
     unused: Vec<String>,
 }
 
-/// Runs the command; exit code 1 when the weights do not cover the model.
+/// What the directory describes.
+struct Survey {
+    model_type: String,
+    /// All parts of a whole model, or the only one of a language model or an encoder.
+    parts: Vec<PartHoldings>,
+    misfit: Option<String>,
+}
+
+/// A part, and what holds it.
+struct PartHoldings {
+    part: Part,
+    infos: Vec<ParamInfo>,
+    held: Vec<Holding>,
+}
+
+/// Runs the command.
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     let dir = locate(&args.dir)?;
-    let (model_type, infos) = survey(&dir)?;
-    let checkpoint = if Checkpoint::is_in(&dir) { Some(Checkpoint::open(&dir)?) } else { None };
+    let Survey { model_type, parts, misfit } = survey(&dir)?;
     let tunings = tunings(args)?;
-    let parts = Part::ALL.iter().filter_map(|&part| {
-        let infos = infos.iter().filter(|info| info.part == part).collect::<Vec<_>>();
-        (!infos.is_empty()).then(|| PartReport {
-            part: part.name(),
-            parameters: sum(&infos),
-            dtypes: dtypes(&infos, checkpoint.as_ref()),
-            tuning: tunings.get(&part).cloned(),
-            tree: tree(&infos, args.depth),
-        })
-    });
+    let has_weights = Checkpoint::is_in(&dir);
+    let reports = parts.iter().map(|part| report(part, &dir, tunings.get(&part.part), args.depth));
     let inspection = Inspection {
         model_type,
-        parameters: infos.iter().map(|info| info.elements() as u64).sum(),
-        parts: parts.collect(),
-        weights: checkpoint.as_ref().map(|checkpoint| coverage(checkpoint, &infos)),
+        misfit,
+        parameters: parts.iter().map(|part| sum(&part.infos)).sum(),
+        trained: args.config.as_ref().map(|_| trained(&parts, &tunings)),
+        parts: reports.collect::<Result<_, _>>()?,
+        weights: if has_weights { Some(coverage(&parts, &dir)?) } else { None },
     };
     if args.json {
         print_json(&inspection)?;
     } else {
-        print(&text(&inspection))?;
+        print(&inspection.to_string())?;
     }
-    Ok(if inspection.weights.as_ref().is_none_or(Coverage::is_complete) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(1)
-    })
+    let is_complete = inspection.weights.as_ref().is_none_or(Coverage::is_complete);
+    Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
 }
 
-/// `model_type` and every parameter: of a whole model, a language model or a tower.
-fn survey(dir: &Path) -> anyhow::Result<(String, Vec<ParamInfo>)> {
+fn survey(dir: &Path) -> anyhow::Result<Survey> {
     let device = Device::flex();
-    let text = fs_err::read_to_string(dir.join("config.json"))?;
-    let json: serde_json::Value = serde_json::from_str(&text)?;
-    let kind = json["model_type"].as_str().unwrap_or("none").to_owned();
-    if MODEL_TYPES.contains(&kind.as_str()) || json.get("text_config").is_some() {
-        let model = Vlm::zeros(&read_vlm(dir)?, &device);
-        return Ok((kind, Part::ALL.iter().flat_map(|&part| model.infos(part)).collect()));
-    }
-    if TextFamily::from_model_type(&kind).is_some() {
-        return Ok((kind, infos(&Decoder::new(&read_text(dir)?, &device), Part::Decoder)));
-    }
-    Ok((kind, infos(&Encoder::new(&read_encoder(dir, -1)?, &device), Part::Encoder)))
+    let (model_type, kind) = read_kind(dir)?;
+    let alone = |part, infos: Vec<ParamInfo>| {
+        refuse_pickles(Some(part), dir)?;
+        let held = vec![Holding { infos: infos.clone(), dir: Some(dir.to_owned()) }];
+        anyhow::Ok((vec![PartHoldings { part, infos, held }], None))
+    };
+    let (parts, misfit) = match kind {
+        ModelKind::Whole => {
+            refuse_pickles(None, dir)?;
+            let (config, misfit) = read_vlm_sizes(dir)?;
+            let model = Vlm::zeros(&config, &device);
+            let of = |part| Ok(PartHoldings { part, infos: model.infos(part), held: holdings(&model, part, dir)? });
+            (Part::ALL.into_iter().map(of).collect::<anyhow::Result<Vec<_>>>()?, misfit)
+        }
+        ModelKind::Decoder => alone(Part::Decoder, infos(&Decoder::new(&read_text(dir)?, &device), Part::Decoder))?,
+        ModelKind::Encoder => {
+            alone(Part::Encoder, infos(&Encoder::new(&read_encoder(dir, -1)?, &device), Part::Encoder))?
+        }
+    };
+    Ok(Survey { model_type, parts: parts.into_iter().filter(|part| !part.infos.is_empty()).collect(), misfit })
 }
 
-/// How each part would be trained.
-fn tunings(args: &InspectArgs) -> anyhow::Result<BTreeMap<Part, String>> {
+/// How each part would be trained; none without a configuration.
+fn tunings(args: &InspectArgs) -> anyhow::Result<BTreeMap<Part, Tuning>> {
     let Some(config) = &args.config else { return Ok(BTreeMap::new()) };
     let dirs = config_dirs();
     let request = Request { config: Some(config), sets: &args.sets, search: &dirs, ..Request::default() };
     let config = load(&request)?.config;
-    let tuning = |part| match &part_config(&config, part).tuning {
-        Tuning::Full(full) => format!("full, lr {:e}", full.lr),
-        Tuning::Frozen => "frozen".to_owned(),
-    };
-    Ok(Part::ALL.iter().map(|&part| (part, tuning(part))).collect())
+    Ok(Part::ALL.iter().map(|&part| (part, part_config(&config, part).tuning.clone())).collect())
 }
 
-fn sum(infos: &[&ParamInfo]) -> u64 {
+fn trained(parts: &[PartHoldings], tunings: &BTreeMap<Part, Tuning>) -> u64 {
+    let is_trained = |part: &&PartHoldings| matches!(tunings.get(&part.part), Some(Tuning::Full(_)));
+    parts.iter().filter(is_trained).map(|part| sum(&part.infos)).sum()
+}
+
+fn report(part: &PartHoldings, dir: &Path, tuning: Option<&Tuning>, depth: usize) -> anyhow::Result<PartReport> {
+    Ok(PartReport {
+        part: part.part.name(),
+        parameters: sum(&part.infos),
+        dtypes: dtypes(&part.held)?,
+        tuning: tuning.map(|tuning| match tuning {
+            Tuning::Full(full) => format!("full, lr {:e}", full.lr),
+            Tuning::Frozen => "frozen".to_owned(),
+        }),
+        reference: reference(part, dir)?,
+        tree: tree(&part.infos, depth),
+    })
+}
+
+fn reference(part: &PartHoldings, dir: &Path) -> anyhow::Result<Option<Reference>> {
+    let frozen = frozen_part(dir, part.part)?;
+    Ok(frozen.map(|frozen| Reference {
+        weights: part.held.iter().filter_map(|holding| holding.dir.clone()).collect(),
+        from_seed: part.held.iter().any(|holding| holding.dir.is_none()),
+        hash: frozen.hash,
+    }))
+}
+
+fn sum(infos: &[ParamInfo]) -> u64 {
     infos.iter().map(|info| info.elements() as u64).sum()
 }
 
-fn dtypes(infos: &[&ParamInfo], checkpoint: Option<&Checkpoint>) -> BTreeMap<String, u64> {
+/// Of the files that are there; what is made from a seed is f32.
+fn dtypes(held: &[Holding]) -> anyhow::Result<BTreeMap<String, u64>> {
     let mut found = BTreeMap::new();
-    for info in infos {
-        let dtype = checkpoint.and_then(|checkpoint| checkpoint.dtype(&checkpoint.key_of(info)?));
-        if let Some(dtype) = dtype {
-            *found.entry(dtype).or_default() += info.elements() as u64;
+    for holding in held {
+        let has_none = holding.dir.as_ref().is_some_and(|dir| !Checkpoint::is_in(dir));
+        let checkpoint = if has_none { None } else { holding.open()? };
+        for info in &holding.infos {
+            let dtype = match &checkpoint {
+                Some(checkpoint) => checkpoint.key_of(info).and_then(|key| checkpoint.dtype(&key)),
+                None => holding.dir.is_none().then(|| "F32".to_owned()),
+            };
+            if let Some(dtype) = dtype {
+                *found.entry(dtype).or_default() += info.elements() as u64;
+            }
         }
     }
-    found
+    Ok(found)
 }
 
-fn coverage(checkpoint: &Checkpoint, infos: &[ParamInfo]) -> Coverage {
-    let found = checkpoint.coverage(infos);
-    Coverage {
-        tensors: checkpoint.names().count(),
-        missing: found.missing,
-        other_shape: found.other_shape,
-        not_float: found.not_float,
-        unused: checkpoint.unused(infos),
+/// Of all parts, wherever they lie.
+fn coverage(parts: &[PartHoldings], dir: &Path) -> anyhow::Result<Coverage> {
+    let own = Checkpoint::open(dir)?;
+    let mut coverage = Coverage { tensors: own.names().count(), ..Coverage::default() };
+    for holding in parts.iter().flat_map(|part| &part.held) {
+        if let Some(checkpoint) = holding.open()? {
+            let found = checkpoint.coverage(&holding.infos);
+            coverage.missing.extend(found.missing);
+            coverage.other_shape.extend(found.other_shape);
+            coverage.not_float.extend(found.not_float);
+        }
     }
+    let here = parts.iter().flat_map(|part| &part.held).filter(|holding| holding.dir.as_deref() == Some(dir));
+    let here = here.flat_map(|holding| holding.infos.clone()).collect::<Vec<_>>();
+    coverage.unused = own.unused(&here);
+    Ok(coverage)
 }
 
 impl Coverage {
     fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.other_shape.is_empty() && self.not_float.is_empty()
     }
-}
-
-/// Modules down to `depth` levels below the part; equal numbered siblings become one branch.
-fn tree(infos: &[&ParamInfo], depth: usize) -> Vec<Branch> {
-    let mut sums: Vec<(String, u64)> = Vec::new();
-    for info in infos {
-        let path = info.name.strip_prefix(info.part.prefix()).unwrap_or(&info.name);
-        let words = path.split('.').collect::<Vec<_>>();
-        let shown = words[..depth.clamp(1, words.len())].join(".");
-        match sums.last_mut().filter(|(last, _)| *last == shown) {
-            Some((_, sum)) => *sum += info.elements() as u64,
-            None => sums.push((shown, info.elements() as u64)),
-        }
-    }
-    let mut branches: Vec<Branch> = Vec::new();
-    for (path, parameters) in sums {
-        let path = starred(&path);
-        match branches.last_mut().filter(|last| last.path == path && last.parameters == parameters) {
-            Some(last) => last.count += 1,
-            None => branches.push(Branch { path, count: 1, parameters }),
-        }
-    }
-    branches
-}
-
-/// `layers.7` as `layers.*`.
-fn starred(path: &str) -> String {
-    let word =
-        |word: &str| if word.bytes().all(|byte| byte.is_ascii_digit()) { "*".to_owned() } else { word.to_owned() };
-    path.split('.').map(word).collect::<Vec<_>>().join(".")
-}
-
-fn text(inspection: &Inspection) -> String {
-    let mut lines = vec![format!("{}: {} parameters", inspection.model_type, inspection.parameters)];
-    for part in &inspection.parts {
-        let dtypes = part.dtypes.iter().map(|(dtype, count)| format!("{dtype} {count}")).collect::<Vec<_>>().join(", ");
-        let tuning = part.tuning.as_deref().unwrap_or_default();
-        let notes =
-            [dtypes.as_str(), tuning].into_iter().filter(|note| !note.is_empty()).collect::<Vec<_>>().join("; ");
-        lines.push(format!("{:<44} {:>14}  {notes}", part.part, part.parameters).trim_end().to_owned());
-        lines.extend(part.tree.iter().map(|branch| {
-            let path =
-                if branch.count > 1 { format!("{} ({} x)", branch.path, branch.count) } else { branch.path.clone() };
-            format!("  {path:<42} {:>14}", branch.parameters)
-        }));
-    }
-    match &inspection.weights {
-        None => lines.push("no weights here, sizes are those of config.json".to_owned()),
-        Some(coverage) => {
-            lines.push(format!("weights: {} tensors", coverage.tensors));
-            for (what, names) in [
-                ("missing", &coverage.missing),
-                ("of another shape", &coverage.other_shape),
-                ("of a number type that is not supported", &coverage.not_float),
-                ("unused", &coverage.unused),
-            ] {
-                lines.extend(names.iter().map(|name| format!("  {what}: {name}")));
-            }
-        }
-    }
-    lines.join("\n")
 }

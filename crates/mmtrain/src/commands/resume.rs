@@ -13,7 +13,7 @@ use mmtrain_train::checkpoint::Found;
 use super::{config_dirs, note};
 use crate::cli::TrainArgs;
 use crate::fail::Refusal;
-use crate::fetch::localize::localize;
+use crate::fetch::localize::{in_cache, localize};
 use crate::run_dir::{RunInfo, newest};
 
 /// The run to go on with. `--resume` alone means the newest, or the one that `--run-dir` names.
@@ -125,11 +125,13 @@ fn with_ranks(mut resolved: Resolved, ranks: usize) -> Resolved {
 /// Another `--init` than the one it began from is refused; the same one may be repeated, so that one command line starts a
 /// run and goes on with it.
 pub(crate) fn init(args: &TrainArgs, resume: Option<&Path>, found: Option<&Found>) -> anyhow::Result<Option<PathBuf>> {
-    let Some(dir) = resume else { return Ok(args.init.clone()) };
+    // A run records the directory in the cache, which has the commit in its name.
+    let asked = args.init.as_deref().map(in_cache).transpose()?;
+    let Some(dir) = resume else { return Ok(asked) };
     let info = RunInfo::read(dir);
     let has_begun = info.is_some() || found.is_some();
     let began = info.and_then(|info| info.init);
-    match &args.init {
+    match &asked {
         Some(init) if has_begun && !began.as_deref().is_some_and(|began| same_place(began, init)) => {
             Err(other_init(dir, init, began.as_deref()).into())
         }

@@ -1,6 +1,6 @@
 //! `hf:ORG/NAME` in a configuration: replaced by the directory in the cache.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mmtrain_config::RunConfig;
 
@@ -22,6 +22,17 @@ pub(crate) fn localize(config: &mut RunConfig) -> anyhow::Result<()> {
         }
     }
     if missing.is_empty() { Ok(()) } else { Err(not_there(&cache, &missing).into()) }
+}
+
+/// The directory that a path of the command line stands for: a model of the hub by its place in the cache, any other is
+/// itself.
+pub(crate) fn in_cache(path: &Path) -> Result<PathBuf, Refusal> {
+    let Some(name) = HubName::in_path(path).transpose()? else { return Ok(path.to_owned()) };
+    let cache = Cache::from_env();
+    cache.snapshot(&name).ok_or_else(|| {
+        let message = format!("no model: `{name}` is not in the cache, `{}`", cache.root.display());
+        Refusal::missing(message, format!("`{}`", name.command()))
+    })
 }
 
 fn weights(config: &mut RunConfig) -> impl Iterator<Item = (&'static str, &mut PathBuf)> {

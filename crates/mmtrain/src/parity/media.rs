@@ -7,9 +7,7 @@ use std::ops::Range;
 
 use mmtrain_data::{HostMedium, Medium};
 use mmtrain_media::{AnyRes, CanvasLayout, Filter, GridLayout, MediaLayout, MediaValues, Normalise, Size, SoundLayout};
-use mmtrain_model::config::{
-    EncoderConfig, MllamaVisionConfig, QwenVlVisionConfig, VisionFamily, VitConfig, VlmConfig,
-};
+use mmtrain_model::config::{EncoderConfig, MllamaVisionConfig, QwenVlVisionConfig, VitConfig, VlmConfig};
 
 use super::recorded::{IdTable, Recorded};
 
@@ -142,7 +140,7 @@ fn instructed(recorded: &Recorded, mut images: VecDeque<Medium>) -> anyhow::Resu
 fn tiles(vit: &VitConfig, recorded: &Recorded) -> anyhow::Result<VecDeque<MediaValues>> {
     let side = vit.vision.image_size;
     let stored = recorded.need(recorded.input("pixel_values")?, "pixel_values", "an image tower")?;
-    let has_padding = stored.shape.len() == 5 && vit.vision.family == VisionFamily::Idefics3;
+    let has_padding = stored.shape.len() == 5 && vit.vision.family.has_buckets();
     let (&[.., 3, height, width], true) = (stored.shape.as_slice(), stored.shape.len() == 4 || has_padding) else {
         let message = format!("holds `in.pixel_values` of shape {:?}, this encoder takes [_, 3, _, _]", stored.shape);
         return Err(recorded.bad(&message).into());

@@ -3,16 +3,16 @@
 use std::path::Path;
 
 use burn::prelude::Device;
+use mmtrain_model::Vlm;
 use mmtrain_model::config::{
-    Activation, ConnectorConfig, EncoderConfig, MODEL_TYPES, MlpConfig, TextConfig, TextFamily, VisionConfig,
-    VisionFamily, VitConfig, VlmConfig, read_text,
+    Activation, ConnectorConfig, EncoderConfig, MlpConfig, ModelKind, TextConfig, VisionConfig, VisionFamily,
+    VitConfig, VlmConfig, read_kind, read_text,
 };
 use mmtrain_model::params::Part;
 use mmtrain_model::weights::{Checkpoint, LoadDtype};
-use mmtrain_model::{ModelError, Vlm};
-use serde_json::Value;
 
-use super::tower::{TOWERS, Tower};
+use super::tower::Tower;
+use crate::inputs::refuse_pickles;
 
 /// A loaded model.
 pub(super) enum Subject {
@@ -34,23 +34,23 @@ pub(super) struct Model {
 impl Subject {
     /// Reads `config.json` and the weights. Towers alone are f32 always.
     pub(super) fn load(dir: &Path, dtype: LoadDtype) -> anyhow::Result<Self> {
-        let kind = model_type(dir)?;
+        let (name, kind) = read_kind(dir)?;
         let device = Device::flex();
-        if let Some(tower) = Tower::load(dir, &kind, &device)? {
-            return Ok(Self::Tower(Box::new(tower)));
-        }
-        match kind.as_str() {
-            decoder if TextFamily::from_model_type(decoder).is_some() => {
+        let part = match kind {
+            ModelKind::Whole => None,
+            ModelKind::Decoder => Some(Part::Decoder),
+            ModelKind::Encoder => Some(Part::Encoder),
+        };
+        refuse_pickles(part, dir)?;
+        let vlm = match kind {
+            ModelKind::Encoder => return Ok(Self::Tower(Box::new(Tower::load(dir, &name, &device)?))),
+            ModelKind::Decoder => {
                 let vlm = Vlm::zeros(&with_stand_in_tower(read_text(dir)?), &device);
-                let vlm = vlm.loaded_as(Part::Decoder, &Checkpoint::open(dir)?, dtype)?;
-                Ok(Self::Model(Box::new(Model { vlm, has_tower: false, kind })))
+                vlm.loaded_as(Part::Decoder, &Checkpoint::open(dir)?, dtype)?
             }
-            whole if MODEL_TYPES.contains(&whole) => {
-                let vlm = Vlm::from_pretrained_as(dir, dtype, &device)?;
-                Ok(Self::Model(Box::new(Model { vlm, has_tower: true, kind })))
-            }
-            other => Err(unsupported(dir, &format!("`model_type` \"{other}\" is not supported")).into()),
-        }
+            ModelKind::Whole => Vlm::from_pretrained_as(dir, dtype, &device)?,
+        };
+        Ok(Self::Model(Box::new(Model { vlm, has_tower: kind == ModelKind::Whole, kind: name })))
     }
 
     /// Whether an output is of a part that is left out on purpose: SigLIP's attention pooling head,
@@ -65,20 +65,6 @@ impl Subject {
             Self::Tower(tower) => tower.kind(),
             Self::Model(model) => &model.kind,
         }
-    }
-}
-
-fn model_type(dir: &Path) -> anyhow::Result<String> {
-    let text = fs_err::read_to_string(dir.join("config.json"))?;
-    let json: Value = serde_json::from_str(&text).map_err(|error| unsupported(dir, &format!("not JSON: {error}")))?;
-    let model_type = json.get("model_type").and_then(Value::as_str);
-    Ok(model_type.ok_or_else(|| unsupported(dir, "no `model_type`"))?.to_owned())
-}
-
-fn unsupported(dir: &Path, message: &str) -> ModelError {
-    ModelError::Config {
-        path: dir.join("config.json").display().to_string(),
-        message: format!("{message} (llama, mistral, qwen2, qwen3, {}, {})", MODEL_TYPES.join(", "), TOWERS.join(", ")),
     }
 }
 

@@ -29,22 +29,6 @@ use mllama::MllamaTower;
 use qwen_vl::QwenVlTower;
 use vit::VitTower;
 
-/// Each `model_type` of a bare tower.
-pub(super) const TOWERS: [&str; 12] = [
-    "clip_vision_model",
-    "siglip_vision_model",
-    "dinov2",
-    "dinov2_with_registers",
-    "blip_2_vision_model",
-    "idefics3_vision",
-    "smolvlm_vision",
-    "mllama_vision_model",
-    "qwen2_vl_vision",
-    "qwen2_5_vl_vision",
-    "whisper",
-    "qwen2_audio_encoder",
-];
-
 /// What is recorded of a tower, before its inputs are looked at.
 const OUTPUTS: [&str; 5] = ["last", "hs_m2", "pool", "merged", "loss"];
 
@@ -63,18 +47,15 @@ enum Net {
 }
 
 impl Tower {
-    /// Reads configuration and weights, all blocks; none if `kind` is not a tower's `model_type`.
-    pub(super) fn load(dir: &Path, kind: &str, device: &Device) -> Result<Option<Self>, ModelError> {
-        if !TOWERS.contains(&kind) {
-            return Ok(None);
-        }
+    /// Reads configuration and weights, all blocks; `kind` is the `model_type`.
+    pub(super) fn load(dir: &Path, kind: &str, device: &Device) -> Result<Self, ModelError> {
         let net = match kind {
             "mllama_vision_model" => Net::Mllama(MllamaTower::load(dir, device)?),
             "qwen2_vl_vision" | "qwen2_5_vl_vision" => Net::QwenVl(QwenVlTower::load(dir, device)?),
             "whisper" | "qwen2_audio_encoder" => Net::Audio(AudioTower::load(dir, device)?),
             _ => Net::Vit(VitTower::load(dir, device)?),
         };
-        Ok(Some(Self { kind: kind.to_owned(), net }))
+        Ok(Self { kind: kind.to_owned(), net })
     }
 
     /// The `model_type`.

@@ -20,7 +20,7 @@ const WHISPER: Defaults = Defaults { mels: 80, hidden: 384, mlp: 1536, layers: 4
 const QWEN2_AUDIO: Defaults = Defaults { mels: 128, hidden: 1280, mlp: 5120, layers: 32, heads: 20 };
 
 pub(super) fn parse_audio(json: &Value) -> Result<AudioConfig, String> {
-    let (family, defaults) = match str_or(json, "model_type", "") {
+    let (family, defaults) = match str_or(json, "model_type", "")? {
         "whisper" => (AudioFamily::Whisper, WHISPER),
         "qwen2_audio_encoder" => (AudioFamily::Qwen2Audio, QWEN2_AUDIO),
         other => {

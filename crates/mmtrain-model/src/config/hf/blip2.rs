@@ -2,28 +2,35 @@
 
 use serde_json::{Value, json};
 
-use super::keys::{activation, f64_or, str_or, usize_or};
+use super::keys::{activation, f64_or, object, str_or, string, usize_or, with, within};
 use super::llava::image_token_id;
-use super::text::text_of;
+use super::text::text_part;
 use super::vision::parse_vision;
 use super::whole::HubClass;
 use crate::config::{
-    Activation, ConnectorConfig, EncoderConfig, InstructionConfig, QFormerConfig, VitConfig, VlmConfig,
+    Activation, ConnectorConfig, EncoderConfig, InstructionConfig, QFormerConfig, TextFamily, VisionConfig, VitConfig,
+    VlmConfig,
 };
 
+/// The tower, whatever it calls itself.
+pub(super) fn vision_of(json: &Value) -> Result<VisionConfig, String> {
+    let part = object(json, "vision_config")?.unwrap_or(&Value::Null);
+    within("vision_config", parse_vision(&with(part, "model_type", "blip_2_vision_model")))
+}
+
 pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
-    let mut vision = json.get("vision_config").cloned().unwrap_or_else(|| json!({}));
-    let q_former = json.get("qformer_config").cloned().unwrap_or_else(|| json!({}));
-    if let Some(object) = vision.as_object_mut() {
-        object.insert("model_type".into(), "blip_2_vision_model".into());
+    let q_former = object(json, "qformer_config")?.unwrap_or(&Value::Null);
+    let text = object(json, "text_config")?.unwrap_or(&Value::Null);
+    if string(text, "model_type")?.is_none() {
+        let known = TextFamily::ALL.map(TextFamily::model_type).join(", ");
+        return Err(format!(
+            "`text_config` without a `model_type` is an OPT, which this build does not know ({known})"
+        ));
     }
-    let text = json.get("text_config").ok_or("no `text_config`: not a vision-language model")?;
-    if text.get("model_type").is_none() {
-        return Err("`text_config` without a `model_type` is an OPT, which this build does not know".to_owned());
-    }
-    let is_instructed = str_or(json, "model_type", "blip-2") == "instructblip";
-    let vision = parse_vision(&vision)?;
-    let width = usize_or(&q_former, "encoder_hidden_size", 1408)?;
+    let num_queries = usize_or(json, "num_query_tokens", 32)?;
+    let is_instructed = str_or(json, "model_type", "blip-2")? == "instructblip";
+    let vision = vision_of(json)?;
+    let width = within("qformer_config", usize_or(q_former, "encoder_hidden_size", 1408))?;
     if width != vision.hidden_size {
         let tower = vision.hidden_size;
         return Err(format!("`qformer_config.encoder_hidden_size` is {width}, the tower is {tower} wide"));
@@ -31,9 +38,12 @@ pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
     Ok(VlmConfig {
         // The queries see the normed features of the whole tower, class token included.
         encoder: EncoderConfig::Vit(VitConfig::new(vision, -1)),
-        connector: ConnectorConfig::QFormer(parse_q_former(json, &q_former, is_instructed)?),
-        text: text_of(json)?,
-        image_token_id: image_token_id(json)?,
+        connector: ConnectorConfig::QFormer(within(
+            "qformer_config",
+            parse_q_former(q_former, num_queries, is_instructed),
+        )?),
+        text: text_part(json, &Value::Null)?,
+        image_token_id: image_token_id(json)?.ok_or("neither `image_token_index` nor `image_token_id`")?,
         video_token_id: None,
         image_grid_pinpoints: None,
         vision_bounds: None,
@@ -41,20 +51,20 @@ pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
 }
 
 /// `Blip2QFormerConfig`, `InstructBlipQFormerConfig`
-fn parse_q_former(json: &Value, q_former: &Value, is_instructed: bool) -> Result<QFormerConfig, String> {
+fn parse_q_former(q_former: &Value, num_queries: usize, is_instructed: bool) -> Result<QFormerConfig, String> {
     let instruction = InstructionConfig {
         vocab_size: usize_or(q_former, "vocab_size", 30_522)?,
         max_position_embeddings: usize_or(q_former, "max_position_embeddings", 512)?,
     };
     Ok(QFormerConfig {
-        num_queries: usize_or(json, "num_query_tokens", 32)?,
+        num_queries,
         hidden_size: usize_or(q_former, "hidden_size", 768)?,
         intermediate_size: usize_or(q_former, "intermediate_size", 3072)?,
         num_hidden_layers: usize_or(q_former, "num_hidden_layers", 12)?,
         num_attention_heads: usize_or(q_former, "num_attention_heads", 12)?,
         cross_attention_frequency: usize_or(q_former, "cross_attention_frequency", 2)?,
         hidden_act: activation(q_former, "hidden_act", Activation::Gelu)?,
-        layer_norm_eps: f64_or(q_former, "layer_norm_eps", 1e-12),
+        layer_norm_eps: f64_or(q_former, "layer_norm_eps", 1e-12)?,
         instruction: is_instructed.then_some(instruction),
     })
 }

@@ -2,23 +2,29 @@
 
 use serde_json::{Value, json};
 
-use super::keys::{flag, usize_or};
-use super::text::text_of;
+use super::keys::{count, flag, object, str_or, usize_or, with, within};
+use super::text::text_part;
 use super::vision::parse_vision;
 use super::whole::HubClass;
-use crate::config::{Activation, ConnectorConfig, EncoderConfig, MlpConfig, VitConfig, VlmConfig};
+use crate::config::{Activation, ConnectorConfig, EncoderConfig, MlpConfig, VisionConfig, VitConfig, VlmConfig};
 
+/// `image_token_id` where a file says nothing.
+const IMAGE_TOKEN: usize = 128_257;
+
+/// The tower, whatever it calls itself: that of the class.
+pub(super) fn vision_of(json: &Value) -> Result<VisionConfig, String> {
+    let kind = if str_or(json, "model_type", "")? == "smolvlm" { "smolvlm_vision" } else { "idefics3_vision" };
+    let part = object(json, "vision_config")?.unwrap_or(&Value::Null);
+    within("vision_config", parse_vision(&with(part, "model_type", kind)))
+}
+
+/// The classes are one model; which of them it was is kept in the tower.
 pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
-    let mut vision = json.get("vision_config").cloned().unwrap_or_else(|| json!({}));
-    if let Some(object) = vision.as_object_mut() {
-        object.insert("model_type".into(), "idefics3_vision".into());
-    }
-    json.get("text_config").ok_or("no `text_config`: not a vision-language model")?;
-    let mut text = text_of(json)?;
+    let mut text = text_part(json, &json!({ "rms_norm_eps": 1e-5 }))?;
     // Only the flag at the top counts for these classes.
     text.tie_word_embeddings = flag(json, "tie_word_embeddings")?.unwrap_or(false);
     Ok(VlmConfig {
-        encoder: EncoderConfig::Vit(VitConfig::new(parse_vision(&vision)?, -1)),
+        encoder: EncoderConfig::Vit(VitConfig::new(vision_of(json)?, -1)),
         connector: ConnectorConfig::Mlp(MlpConfig {
             depth: 1,
             pixel_shuffle: usize_or(json, "scale_factor", 2)?,
@@ -26,7 +32,7 @@ pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
             bias: false,
         }),
         text,
-        image_token_id: usize_or(json, "image_token_id", 128_257)?,
+        image_token_id: count(json, "image_token_id")?.unwrap_or(IMAGE_TOKEN),
         video_token_id: None,
         image_grid_pinpoints: None,
         vision_bounds: None,

@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::keys::usize_or;
+use super::keys::{count, list, object, usize_or, within};
 use super::mllama::parse_mllama_vision;
 use super::text::text_as;
 use super::whole::HubClass;
-use crate::config::{ConnectorConfig, CrossAttentionConfig, EncoderConfig, TextConfig, Unseen, VlmConfig};
+use crate::config::{
+    ConnectorConfig, CrossAttentionConfig, EncoderConfig, MllamaVisionConfig, TextConfig, Unseen, VlmConfig,
+};
 
 /// Rows of the embedding table behind the vocabulary (`MllamaTextModel`).
 const EXTRA_EMBEDDINGS: usize = 8;
@@ -27,25 +29,30 @@ fn text_defaults() -> Value {
     })
 }
 
+/// `image_token_index` where a file says nothing.
+const IMAGE_TOKEN: usize = 128_256;
+
 /// `cross_attention_layers` where a file says nothing.
 const CROSS_ATTENTION_LAYERS: [usize; 8] = [3, 8, 13, 18, 23, 28, 33, 38];
 
+/// The tower.
+pub(super) fn vision_of(json: &Value) -> Result<MllamaVisionConfig, String> {
+    within("vision_config", parse_mllama_vision(object(json, "vision_config")?.unwrap_or(&Value::Null)))
+}
+
 pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
-    let vision = json.get("vision_config").ok_or("no `vision_config`: not a vision-language model")?;
-    let part = json.get("text_config").ok_or("no `text_config`: not a vision-language model")?;
-    let both = usize_or(part, "num_hidden_layers", 40)?;
-    let layers = cross_attention_layers(part)?;
+    let (both, layers) = within("text_config", layers(object(json, "text_config")?.unwrap_or(&Value::Null)))?;
     let before_blocks = CrossAttentionConfig::from_mllama(&layers, both)?;
     let text = text_as(json, &text_defaults())?;
     let blocks = both - layers.len();
     let text = TextConfig { num_hidden_layers: blocks, extra_embeddings: EXTRA_EMBEDDINGS, ..text };
     Ok(VlmConfig {
-        encoder: EncoderConfig::Mllama(parse_mllama_vision(vision)?),
+        encoder: EncoderConfig::Mllama(vision_of(json)?),
         connector: ConnectorConfig::CrossAttention(CrossAttentionConfig {
             unseen: Unseen::MllamaAll,
             ..CrossAttentionConfig::beside(&text, before_blocks)
         }),
-        image_token_id: usize_or(json, "image_token_index", text.vocab_size)?,
+        image_token_id: count(json, "image_token_index")?.unwrap_or(IMAGE_TOKEN),
         text,
         video_token_id: None,
         image_grid_pinpoints: None,
@@ -53,12 +60,10 @@ pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
     })
 }
 
-fn cross_attention_layers(text: &Value) -> Result<Vec<usize>, String> {
-    match text.get("cross_attention_layers") {
-        None | Some(Value::Null) => Ok(CROSS_ATTENTION_LAYERS.to_vec()),
-        Some(list) => serde_json::from_value(list.clone())
-            .map_err(|error| format!("`cross_attention_layers` is {list}, expected numbers of layers: {error}")),
-    }
+/// How many layers of both kinds there are, and which of them read the pictures.
+fn layers(text: &Value) -> Result<(usize, Vec<usize>), String> {
+    let reading = list(text, "cross_attention_layers", "numbers of layers")?;
+    Ok((usize_or(text, "num_hidden_layers", 40)?, reading.unwrap_or(CROSS_ATTENTION_LAYERS.to_vec())))
 }
 
 pub(super) fn write(config: &VlmConfig, class: HubClass) -> Value {

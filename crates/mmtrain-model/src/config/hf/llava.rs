@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::keys::{activation, str_or};
+use super::keys::{activation, count, flag, given, list, object, str_or, with_default, within};
 use super::own;
-use super::text::text_of;
+use super::text::text_part;
 use super::vision::parse_vision;
 use super::whole::HubClass;
 use crate::config::{
@@ -15,18 +15,38 @@ use crate::config::{
 /// Canvases of `configuration_llava_next.py`.
 const PINPOINTS: [[usize; 2]; 5] = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]];
 
+/// The tower of `configuration_llava.py` where there is no `vision_config`: CLIP-L for 336 pixels.
+fn vision_default() -> Value {
+    json!({ "model_type": "clip_vision_model", "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
+            "num_attention_heads": 16, "image_size": 336, "patch_size": 14 })
+}
+
+/// `image_token_index` where a file says nothing.
+const IMAGE_TOKEN: usize = 32_000;
+
+/// The tower; one that does not say what it is, is CLIP's.
+pub(super) fn vision_of(json: &Value) -> Result<VisionConfig, String> {
+    let part = object(json, "vision_config")?.map(|part| with_default(part, "model_type", "clip_vision_model"));
+    within("vision_config", parse_vision(&part.unwrap_or_else(vision_default)))
+}
+
+/// A file without a `model_type` has to have both parts to be taken for one.
 pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
-    let vision = json.get("vision_config").ok_or("no `vision_config`: not a vision-language model")?;
-    json.get("text_config").ok_or("no `text_config`: not a vision-language model")?;
-    let vision = parse_vision(vision)?;
-    let is_next = str_or(json, "model_type", "llava") == "llava_next";
+    if given(json, "model_type").is_none() {
+        for part in ["vision_config", "text_config"] {
+            object(json, part)?
+                .ok_or_else(|| format!("neither `model_type` nor `{part}`: not a vision-language model"))?;
+        }
+    }
+    let vision = vision_of(json)?;
+    let is_next = str_or(json, "model_type", "llava")? == "llava_next";
     let pinpoints = pinpoints(json)?;
     Ok(VlmConfig {
-        image_token_id: image_token_id(json)?,
+        image_token_id: image_token_id(json)?.unwrap_or(IMAGE_TOKEN),
         video_token_id: None,
         vision_bounds: None,
         connector: parse_connector(json)?,
-        text: text_of(json)?,
+        text: text_part(json, &Value::Null)?,
         image_grid_pinpoints: if is_next { pinpoints.or(Some(PINPOINTS.to_vec())) } else { pinpoints },
         encoder: EncoderConfig::Vit(VitConfig {
             feature_layer: feature_layer(json, &vision)?,
@@ -39,27 +59,19 @@ pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
 }
 
 /// The id that stands for a feature of a picture.
-pub(super) fn image_token_id(json: &Value) -> Result<usize, String> {
-    let keys = ["image_token_index", "image_token_id"];
-    let id = keys.iter().find_map(|key| json.get(*key)).and_then(Value::as_u64);
-    id.map(|id| id as usize).ok_or_else(|| "neither `image_token_index` nor `image_token_id`".to_owned())
+pub(super) fn image_token_id(json: &Value) -> Result<Option<usize>, String> {
+    Ok(count(json, "image_token_index")?.or(count(json, "image_token_id")?))
 }
 
 /// LLaVA-NeXT's canvases, if there are any.
 pub(super) fn pinpoints(json: &Value) -> Result<Option<Vec<[usize; 2]>>, String> {
-    match json.get("image_grid_pinpoints") {
-        None | Some(Value::Null) => Ok(None),
-        Some(list) => {
-            let list = serde_json::from_value(list.clone()).map_err(|error| format!("`image_grid_pinpoints`: {error}"));
-            list.map(Some)
-        }
-    }
+    list(json, "image_grid_pinpoints", "pairs of pixels")
 }
 
 /// Which tokens the connector sees. LLaVA's class drops one token under "default", mmtrain all that are no patches.
 fn feature_select(json: &Value, vision: &VisionConfig) -> Result<FeatureSelect, String> {
-    match str_or(json, "vision_feature_select_strategy", "default") {
-        "default" if vision.registers() > 0 && str_or(json, "model_type", "llava") != own::MODEL_TYPE => {
+    match str_or(json, "vision_feature_select_strategy", "default")? {
+        "default" if vision.registers() > 0 && str_or(json, "model_type", "llava")? != own::MODEL_TYPE => {
             Err("`vision_feature_select_strategy` \"default\" keeps the register tokens of this tower: say \"full\""
                 .into())
         }
@@ -77,17 +89,14 @@ fn parse_connector(json: &Value) -> Result<ConnectorConfig, String> {
             depth: 2,
             pixel_shuffle: 1,
             act: activation(json, "projector_hidden_act", Activation::Gelu)?,
-            bias: json.get("multimodal_projector_bias").and_then(Value::as_bool).unwrap_or(true),
+            bias: flag(json, "multimodal_projector_bias")?.unwrap_or(true),
         })),
     }
 }
 
 /// A hidden state that the tower has: 0 to its number of blocks, or counted from the end.
 fn feature_layer(json: &Value, vision: &VisionConfig) -> Result<i32, String> {
-    let value = match json.get("vision_feature_layer") {
-        None | Some(Value::Null) => return Ok(-2),
-        Some(value) => value,
-    };
+    let Some(value) = given(json, "vision_feature_layer") else { return Ok(-2) };
     let layer = value.as_i64().ok_or_else(|| format!("`vision_feature_layer` {value} is not one integer"))?;
     let blocks = vision.num_hidden_layers as i64;
     if (-blocks - 1..=blocks).contains(&layer) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::keys::{activation, divides, f64_or, str_or, usize_or};
+use super::keys::{activation, divides, f64_or, list, str_or, three_channels, usize_or};
 use crate::config::{Activation, MllamaVisionConfig};
 
 /// What `configuration_mllama.py` has where a file says nothing.
@@ -10,13 +10,11 @@ const SAVED_LAYERS: [usize; 5] = [3, 7, 15, 23, 30];
 const ASPECT_RATIOS: [[usize; 2]; 8] = [[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1], [4, 1]];
 
 pub(super) fn parse_mllama_vision(json: &Value) -> Result<MllamaVisionConfig, String> {
-    let kind = str_or(json, "model_type", "mllama_vision_model");
+    let kind = str_or(json, "model_type", "mllama_vision_model")?;
     if kind != "mllama_vision_model" {
         return Err(format!("`model_type` \"{kind}\" is not Mllama's tower (mllama_vision_model)"));
     }
-    if usize_or(json, "num_channels", 3)? != 3 {
-        return Err("`num_channels` is not 3".to_owned());
-    }
+    three_channels(json, "num_channels")?;
     let config = MllamaVisionConfig {
         hidden_size: usize_or(json, "hidden_size", 1280)?,
         intermediate_size: usize_or(json, "intermediate_size", 5120)?,
@@ -25,10 +23,10 @@ pub(super) fn parse_mllama_vision(json: &Value) -> Result<MllamaVisionConfig, St
         num_attention_heads: usize_or(json, "attention_heads", 16)?,
         image_size: usize_or(json, "image_size", 448)?,
         patch_size: usize_or(json, "patch_size", 14)?,
-        norm_eps: f64_or(json, "norm_eps", 1e-5),
+        norm_eps: f64_or(json, "norm_eps", 1e-5)?,
         max_num_tiles: usize_or(json, "max_num_tiles", 4)?,
-        saved_layers: list(json, "intermediate_layers_indices", &SAVED_LAYERS)?,
-        aspect_ratios: list(json, "supported_aspect_ratios", &ASPECT_RATIOS)?,
+        saved_layers: list(json, "intermediate_layers_indices", "numbers of blocks")?.unwrap_or(SAVED_LAYERS.to_vec()),
+        aspect_ratios: list(json, "supported_aspect_ratios", "pairs of integers")?.unwrap_or(ASPECT_RATIOS.to_vec()),
         hidden_act: activation(json, "hidden_act", Activation::Gelu)?,
     };
     agree(json, &config)?;
@@ -54,13 +52,6 @@ fn agree(json: &Value, config: &MllamaVisionConfig) -> Result<(), String> {
     match usize_or(json, "vision_output_dim", output)? {
         stated if stated == output => Ok(()),
         stated => Err(format!("`vision_output_dim` is {stated}, states of {} blocks make {output}", 1 + saved.len())),
-    }
-}
-
-fn list<T: serde::de::DeserializeOwned + Clone>(json: &Value, key: &str, default: &[T]) -> Result<Vec<T>, String> {
-    match json.get(key) {
-        None | Some(Value::Null) => Ok(default.to_vec()),
-        Some(value) => serde_json::from_value(value.clone()).map_err(|error| format!("`{key}` is {value}: {error}")),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::keys::{count, given, list};
 use super::llava;
 use super::text::text_of;
 use crate::config::{TextConfig, VlmConfig};
@@ -30,20 +31,17 @@ pub(super) fn write(config: &VlmConfig) -> Value {
 pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
     let part = |key: &str| json.get(key).cloned().ok_or_else(|| format!("no `{key}`"));
     let bad = |key: &str, error: serde_json::Error| format!("`{key}`: {error}");
-    if json.get("mmtrain_encoder").is_none() {
+    if given(json, "mmtrain_encoder").is_none() {
         return llava::parse(json);
     }
     Ok(VlmConfig {
         encoder: serde_json::from_value(part("mmtrain_encoder")?).map_err(|error| bad("mmtrain_encoder", error))?,
         connector: serde_json::from_value(part("mmtrain_connector")?)
             .map_err(|error| bad("mmtrain_connector", error))?,
-        text: TextConfig {
-            extra_embeddings: json.get("extra_embeddings").and_then(Value::as_u64).unwrap_or(0) as usize,
-            ..text_of(json)?
-        },
-        image_token_id: llava::image_token_id(json)?,
-        video_token_id: json.get("video_token_id").and_then(Value::as_u64).map(|id| id as usize),
+        text: TextConfig { extra_embeddings: count(json, "extra_embeddings")?.unwrap_or(0), ..text_of(json)? },
+        image_token_id: llava::image_token_id(json)?.ok_or("no `image_token_id`")?,
+        video_token_id: count(json, "video_token_id")?,
         image_grid_pinpoints: llava::pinpoints(json)?,
-        vision_bounds: json.get("vision_bounds").and_then(|ids| serde_json::from_value(ids.clone()).ok()),
+        vision_bounds: list(json, "vision_bounds", "two ids")?,
     })
 }

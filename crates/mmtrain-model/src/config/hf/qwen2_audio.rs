@@ -3,22 +3,27 @@
 use serde_json::{Value, json};
 
 use super::audio::parse_audio;
-use super::keys::usize_or;
+use super::keys::{count, object, with, within};
 use super::text::text_as;
 use super::whole::HubClass;
-use crate::config::{Activation, ConnectorConfig, EncoderConfig, MlpConfig, VlmConfig};
+use crate::config::{Activation, AudioConfig, ConnectorConfig, EncoderConfig, MlpConfig, VlmConfig};
+
+/// `audio_token_index` where a file says nothing.
+const AUDIO_TOKEN: usize = 151_646;
+
+/// The encoder, whatever it calls itself.
+pub(super) fn audio_of(json: &Value) -> Result<AudioConfig, String> {
+    let part = object(json, "audio_config")?.unwrap_or(&Value::Null);
+    within("audio_config", parse_audio(&with(part, "model_type", "qwen2_audio_encoder")))
+}
 
 pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
-    let mut audio = json.get("audio_config").cloned().ok_or("no `audio_config`: not a Qwen2-Audio")?;
-    if let Some(object) = audio.as_object_mut() {
-        object.insert("model_type".into(), "qwen2_audio_encoder".into());
-    }
-    let id = ["audio_token_index", "audio_token_id"].into_iter().find(|key| json.get(*key).is_some());
+    let id = count(json, "audio_token_index")?.or(count(json, "audio_token_id")?);
     Ok(VlmConfig {
-        encoder: EncoderConfig::Audio(parse_audio(&audio)?),
+        encoder: EncoderConfig::Audio(audio_of(json)?),
         connector: ConnectorConfig::Mlp(MlpConfig { depth: 1, pixel_shuffle: 1, act: Activation::Gelu, bias: true }),
         text: text_as(json, &json!({ "model_type": "qwen2" }))?,
-        image_token_id: usize_or(json, id.unwrap_or("audio_token_index"), 151_646)?,
+        image_token_id: id.unwrap_or(AUDIO_TOKEN),
         video_token_id: None,
         image_grid_pinpoints: None,
         vision_bounds: None,

@@ -3,11 +3,11 @@
 
 use serde_json::{Value, json};
 
-use super::keys::usize_or;
+use super::keys::{count, given, object, with, within};
 use super::qwen_vl::parse_qwen_vl_vision;
 use super::text::text_as;
 use super::whole::HubClass;
-use crate::config::{ConnectorConfig, EncoderConfig, QwenVlFamily, VlmConfig};
+use crate::config::{ConnectorConfig, EncoderConfig, QwenVlFamily, QwenVlVisionConfig, VlmConfig};
 
 /// `Qwen2VLTextConfig` where a file says nothing.
 fn text_defaults() -> Value {
@@ -21,26 +21,33 @@ fn text_defaults() -> Value {
         "num_key_value_heads": 8,
         "max_position_embeddings": 32_768,
         "rms_norm_eps": 1e-5,
+        "rope_theta": 1e6,
+        "mrope_section": [16, 24, 24],
+        "max_window_layers": 80,
     })
 }
 
+/// Whether a file of transformers 4, whose tower may call itself as the whole, is that of a tower.
+pub(super) fn is_tower(json: &Value) -> bool {
+    ["depth", "embed_dim", "out_hidden_size", "spatial_merge_size"].iter().any(|key| given(json, key).is_some())
+}
+
+/// The tower. Files of transformers 4 do not name it, or call it as the whole.
+pub(super) fn vision_of(json: &Value) -> Result<QwenVlVisionConfig, String> {
+    let part = object(json, "vision_config")?.unwrap_or(&Value::Null);
+    within("vision_config", parse_qwen_vl_vision(&with(part, "model_type", json["model_type"].clone())))
+}
+
 pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
-    let mut vision = json.get("vision_config").cloned().ok_or("no `vision_config`: not a vision-language model")?;
-    // Files of transformers 4 do not name the tower, or call it as the whole.
-    if let Some(object) = vision.as_object_mut() {
-        object.insert("model_type".into(), json["model_type"].clone());
-    }
+    let id = |key, default| Ok::<_, String>(count(json, key)?.unwrap_or(default));
     Ok(VlmConfig {
-        encoder: EncoderConfig::QwenVl(parse_qwen_vl_vision(&vision)?),
+        encoder: EncoderConfig::QwenVl(vision_of(json)?),
         connector: ConnectorConfig::Merger,
         text: text_as(json, &text_defaults())?,
-        image_token_id: usize_or(json, "image_token_id", 151_655)?,
-        video_token_id: Some(usize_or(json, "video_token_id", 151_656)?),
+        image_token_id: id("image_token_id", 151_655)?,
+        video_token_id: Some(id("video_token_id", 151_656)?),
         image_grid_pinpoints: None,
-        vision_bounds: Some([
-            usize_or(json, "vision_start_token_id", 151_652)?,
-            usize_or(json, "vision_end_token_id", 151_653)?,
-        ]),
+        vision_bounds: Some([id("vision_start_token_id", 151_652)?, id("vision_end_token_id", 151_653)?]),
     })
 }
 

@@ -2,17 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::keys::{activation, divides, f64_or, str_or, usize_or};
+use super::keys::{activation, divides, f64_or, list, object, str_or, three_channels, usize_or};
 use crate::config::{Activation, QwenVlFamily, QwenVlVisionConfig, WindowConfig};
 
 /// Blocks of Qwen2.5-VL that see the whole frame, where a file says nothing.
 const WHOLE_FRAME_BLOCKS: [usize; 4] = [7, 15, 23, 31];
 
 pub(super) fn parse_qwen_vl_vision(json: &Value) -> Result<QwenVlVisionConfig, String> {
-    if usize_or(json, "in_channels", 3)? != 3 {
-        return Err("`in_channels` is not 3".to_owned());
-    }
-    let config = match str_or(json, "model_type", unnamed(json)) {
+    three_channels(json, "in_channels")?;
+    let config = match str_or(json, "model_type", unnamed(json))? {
         "qwen2_5_vl" | "qwen2_5_vl_vision" => qwen2_5(json)?,
         "qwen2_vl" | "qwen2_vl_vision" => qwen2(json)?,
         other => {
@@ -40,7 +38,7 @@ fn unnamed(json: &Value) -> &'static str {
 /// `configuration_qwen2_vl.py`
 fn qwen2(json: &Value) -> Result<QwenVlVisionConfig, String> {
     let hidden = usize_or(json, "embed_dim", 1280)?;
-    let inner = (hidden as f64 * f64_or(json, "mlp_ratio", 4.0)) as usize;
+    let inner = (hidden as f64 * f64_or(json, "mlp_ratio", 4.0)?) as usize;
     let widths = [hidden, inner, usize_or(json, "hidden_size", 3584)?];
     let config = with_widths(json, QwenVlFamily::Qwen2, widths, Activation::QuickGelu)?;
     divides("num_heads", config.num_attention_heads, "embed_dim", hidden)?;
@@ -69,7 +67,7 @@ fn with_widths(
     default_act: Activation,
 ) -> Result<QwenVlVisionConfig, String> {
     let [hidden_size, intermediate_size, out_hidden_size] = widths;
-    let theta = json.pointer("/rope_parameters/rope_theta").and_then(Value::as_f64);
+    let rope = object(json, "rope_parameters")?.unwrap_or(&Value::Null);
     Ok(QwenVlVisionConfig {
         family,
         hidden_size,
@@ -80,21 +78,17 @@ fn with_widths(
         patch_size: usize_or(json, "patch_size", 14)?,
         temporal_patch_size: usize_or(json, "temporal_patch_size", 2)?,
         spatial_merge_size: usize_or(json, "spatial_merge_size", 2)?,
-        rope_theta: theta.unwrap_or(1e4),
+        rope_theta: f64_or(rope, "rope_theta", 1e4)?,
         hidden_act: activation(json, "hidden_act", default_act)?,
     })
 }
 
 fn whole_frame_blocks(json: &Value) -> Result<Vec<usize>, String> {
-    match json.get("fullatt_block_indexes") {
-        None | Some(Value::Null) => Ok(WHOLE_FRAME_BLOCKS.to_vec()),
-        Some(list) => serde_json::from_value(list.clone())
-            .map_err(|error| format!("`fullatt_block_indexes` is {list}, expected numbers of blocks: {error}")),
-    }
+    Ok(list(json, "fullatt_block_indexes", "numbers of blocks")?.unwrap_or(WHOLE_FRAME_BLOCKS.to_vec()))
 }
 
 fn tokens_per_second(json: &Value) -> Result<f64, String> {
-    let tokens = f64_or(json, "tokens_per_second", 4.0);
+    let tokens = f64_or(json, "tokens_per_second", 4.0)?;
     let sane = tokens > 0.0 && tokens < 1e6;
     if sane { Ok(tokens) } else { Err(format!("`tokens_per_second` is {tokens}, expected a number above 0")) }
 }

@@ -5,38 +5,41 @@ mod window;
 
 use serde_json::{Map, Value};
 
-use super::keys::{activation, divides, f64_or, flag, usize_or};
+use super::keys::{activation, divides, f64_or, flag, object, string, usize_or, within};
 use crate::config::{TextConfig, TextFamily};
 
+/// A language model by itself, or that of a larger model.
 pub(super) fn text_of(json: &Value) -> Result<TextConfig, String> {
-    let tied = json.get("tie_word_embeddings").and_then(Value::as_bool);
-    match json.get("text_config") {
-        // The class of LLaVA takes Llama where the part does not say what it is.
-        Some(part) => parse_text(part, Some("llama"), tied),
-        None => parse_text(json, None, tied),
+    match object(json, "text_config")? {
+        Some(_) => text_part(json, &Value::Null),
+        None => parse_text(json, None, None),
     }
+}
+
+/// The language model of a class that may hold any; `default` is all of it where there is no `text_config`.
+pub(super) fn text_part(json: &Value, default: &Value) -> Result<TextConfig, String> {
+    let tied = flag(json, "tie_word_embeddings")?;
+    let part = object(json, "text_config")?.unwrap_or(default);
+    // The classes take Llama where the part does not say what it is.
+    within("text_config", parse_text(part, Some("llama"), tied))
 }
 
 /// The language model of a class that has defaults of its own: they stand where the file says nothing, and its
 /// `model_type` is that of `defaults`.
 pub(super) fn text_as(json: &Value, defaults: &Value) -> Result<TextConfig, String> {
-    let tied = json.get("tie_word_embeddings").and_then(Value::as_bool);
+    let tied = flag(json, "tie_word_embeddings")?;
     let mut part = defaults.clone();
-    let given = json.get("text_config").unwrap_or(json);
+    let given = object(json, "text_config")?.unwrap_or(json);
     if let (Some(part), Some(given)) = (part.as_object_mut(), given.as_object()) {
-        // Where transformers 5 has other rotary settings, those of the class count no more.
-        if given.contains_key("rope_parameters") {
-            part.remove("rope_theta");
-        }
         let said = given.iter().filter(|(key, value)| !value.is_null() && key.as_str() != "model_type");
         part.extend(said.map(|(key, value)| (key.clone(), value.clone())));
     }
-    parse_text(&part, None, tied)
+    within("text_config", parse_text(&part, None, tied))
 }
 
 /// Reads one model's keys; what is absent is the default of its class.
 fn parse_text(json: &Value, model_type: Option<&str>, tied_above: Option<bool>) -> Result<TextConfig, String> {
-    let family = family(json.get("model_type").and_then(Value::as_str).or(model_type))?;
+    let family = family(string(json, "model_type")?.or(model_type))?;
     let default = TextConfig::class_defaults(family);
     let hidden_size = usize_or(json, "hidden_size", default.hidden_size)?;
     let heads = usize_or(json, "num_attention_heads", default.num_attention_heads)?;
@@ -58,7 +61,7 @@ fn parse_text(json: &Value, model_type: Option<&str>, tied_above: Option<bool>) 
         rope_theta: rope.theta,
         rope_scaling: rope.scaling,
         mrope_section: rope.mrope_section,
-        rms_norm_eps: f64_or(json, "rms_norm_eps", default.rms_norm_eps),
+        rms_norm_eps: f64_or(json, "rms_norm_eps", default.rms_norm_eps)?,
         tie_word_embeddings: flag(json, "tie_word_embeddings")?.or(tied_above).unwrap_or(default.tie_word_embeddings),
         max_position_embeddings,
         ..default

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{activation, divides, f64_or, str_or, usize_or};
+use super::keys::{activation, divides, f64_or, flag, str_or, three_channels, usize_or};
 use crate::config::{VisionConfig, VisionFamily};
 
 /// Sizes of a configuration class, for what a file leaves out.
@@ -37,13 +37,16 @@ impl Defaults {
                 num_attention_heads: 16,
                 patch_size: 14,
             },
-            VisionFamily::Idefics3 => Self { hidden_size: 1152, num_attention_heads: 16, patch_size: 32, ..BASE },
+            VisionFamily::Idefics3 | VisionFamily::SmolVlm => {
+                Self { hidden_size: 1152, num_attention_heads: 16, patch_size: 32, ..BASE }
+            }
         }
     }
 }
 
 pub(super) fn parse_vision(json: &Value) -> Result<VisionConfig, String> {
     let family = family(json)?;
+    three_channels(json, "num_channels")?;
     let defaults = Defaults::of(family);
     let hidden_size = usize_or(json, "hidden_size", defaults.hidden_size)?;
     let config = VisionConfig {
@@ -57,7 +60,7 @@ pub(super) fn parse_vision(json: &Value) -> Result<VisionConfig, String> {
         num_attention_heads: usize_or(json, "num_attention_heads", defaults.num_attention_heads)?,
         image_size: usize_or(json, "image_size", 224)?,
         patch_size: usize_or(json, "patch_size", defaults.patch_size)?,
-        layer_norm_eps: f64_or(json, "layer_norm_eps", family.default_eps()),
+        layer_norm_eps: f64_or(json, "layer_norm_eps", family.default_eps())?,
         hidden_act: activation(json, "hidden_act", family.default_act())?,
     };
     divides("num_attention_heads", config.num_attention_heads, "hidden_size", config.hidden_size)?;
@@ -68,34 +71,31 @@ pub(super) fn parse_vision(json: &Value) -> Result<VisionConfig, String> {
 }
 
 fn family(json: &Value) -> Result<VisionFamily, String> {
-    let family = match str_or(json, "model_type", "") {
+    let gated_mlp = || Ok::<_, String>(flag(json, "use_swiglu_ffn")?.unwrap_or(false));
+    let family = match str_or(json, "model_type", "")? {
         "clip_vision_model" | "clip" => VisionFamily::Clip,
         "siglip_vision_model" | "siglip" => VisionFamily::Siglip,
-        "dinov2" => VisionFamily::Dinov2 { gated_mlp: flag(json, "use_swiglu_ffn", false), registers: 0 },
-        "dinov2_with_registers" => VisionFamily::Dinov2 {
-            gated_mlp: flag(json, "use_swiglu_ffn", false),
-            registers: usize_or(json, "num_register_tokens", 4)?,
-        },
+        "dinov2" => VisionFamily::Dinov2 { gated_mlp: gated_mlp()?, registers: 0 },
+        "dinov2_with_registers" => {
+            VisionFamily::Dinov2 { gated_mlp: gated_mlp()?, registers: usize_or(json, "num_register_tokens", 4)? }
+        }
         "blip_2_vision_model" | "instructblip_vision_model" => VisionFamily::Blip2,
-        "idefics3_vision" | "smolvlm_vision" | "idefics3" | "smolvlm" => VisionFamily::Idefics3,
+        "idefics3_vision" | "idefics3" => VisionFamily::Idefics3,
+        "smolvlm_vision" | "smolvlm" => VisionFamily::SmolVlm,
         other => {
             let known = "clip, siglip, dinov2, dinov2_with_registers, blip_2, idefics3, smolvlm";
             return Err(format!("`model_type` \"{other}\" is no image tower this build knows ({known})"));
         }
     };
-    if !flag(json, "qkv_bias", true) {
+    if flag(json, "qkv_bias")? == Some(false) {
         return Err("`qkv_bias` false is not supported: no published tower has it".to_owned());
     }
     Ok(family)
 }
 
-fn flag(json: &Value, key: &str, default: bool) -> bool {
-    json.get(key).and_then(Value::as_bool).unwrap_or(default)
-}
-
 /// DINOv2 states the MLP's width as a multiple of the tower's.
 fn mlp_ratio_times(hidden_size: usize, json: &Value) -> Result<usize, String> {
-    let ratio = f64_or(json, "mlp_ratio", 4.0);
+    let ratio = f64_or(json, "mlp_ratio", 4.0)?;
     let width = (hidden_size as f64 * ratio).floor();
     if (1.0..1e9).contains(&width) { Ok(width as usize) } else { Err(format!("`mlp_ratio` is {ratio}")) }
 }
@@ -127,6 +127,7 @@ impl VisionConfig {
             VisionFamily::Dinov2 { .. } => "dinov2_with_registers",
             VisionFamily::Blip2 => "blip_2_vision_model",
             VisionFamily::Idefics3 => "idefics3_vision",
+            VisionFamily::SmolVlm => "smolvlm_vision",
         };
         set("model_type", json!(name));
         match self.family {
@@ -161,7 +162,7 @@ mod tests {
     #[test]
     fn every_family_is_read_back_as_it_is_written() {
         let types = ["clip_vision_model", "siglip_vision_model", "dinov2", "dinov2_with_registers"];
-        for model_type in types.into_iter().chain(["blip_2_vision_model", "idefics3_vision"]) {
+        for model_type in types.into_iter().chain(["blip_2_vision_model", "idefics3_vision", "smolvlm_vision"]) {
             let config = parse_vision(&json!({ "model_type": model_type })).expect("class defaults");
             assert_eq!(config.to_hf()["model_type"], model_type);
             assert_eq!(parse_vision(&config.to_hf()).expect("parses"), config);

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::keys::string;
 use super::{blip2, idefics3, llama_vision, llava, own, qwen2_audio, qwen2_vl};
 use crate::config::{
     AudioFamily, ConnectorConfig, CrossAttentionConfig, EncoderConfig, MlpConfig, TextFamily, Unseen, VisionFamily,
@@ -25,8 +26,10 @@ pub enum HubClass {
     InstructBlip,
     /// `MllamaForConditionalGeneration`
     Mllama,
-    /// `Idefics3ForConditionalGeneration`; `SmolVLMForConditionalGeneration` is the same model.
+    /// `Idefics3ForConditionalGeneration`
     Idefics3,
+    /// `SmolVLMForConditionalGeneration`, which computes what Idefics3 does.
+    SmolVlm,
     /// `Qwen2AudioForConditionalGeneration`
     Qwen2Audio,
 }
@@ -43,6 +46,7 @@ impl HubClass {
             Self::InstructBlip => ("instructblip", "InstructBlipForConditionalGeneration"),
             Self::Mllama => ("mllama", "MllamaForConditionalGeneration"),
             Self::Idefics3 => ("idefics3", "Idefics3ForConditionalGeneration"),
+            Self::SmolVlm => ("smolvlm", "SmolVLMForConditionalGeneration"),
             Self::Qwen2Audio => ("qwen2_audio", "Qwen2AudioForConditionalGeneration"),
         }
     }
@@ -58,7 +62,7 @@ impl HubClass {
     }
 }
 
-/// `model_type`s of whole models that are read: those of [`HubClass`], SmolVLM's and mmtrain's own.
+/// `model_type`s of whole models that are read: those of [`HubClass`] and mmtrain's own.
 pub const MODEL_TYPES: [&str; 11] = [
     "llava",
     "llava_next",
@@ -74,7 +78,7 @@ pub const MODEL_TYPES: [&str; 11] = [
 ];
 
 pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
-    match json.get("model_type").and_then(Value::as_str) {
+    match string(json, "model_type")? {
         None | Some("llava" | "llava_next") => llava::parse(json),
         Some("qwen2_vl" | "qwen2_5_vl") => qwen2_vl::parse(json),
         Some("blip-2" | "instructblip") => blip2::parse(json),
@@ -117,13 +121,20 @@ impl VlmConfig {
 
     fn mlp_class(&self, vit: &VitConfig, mlp: &MlpConfig) -> Option<HubClass> {
         let family = vit.vision.family;
-        if mlp.is_llava() && !vit.normed && !matches!(family, VisionFamily::Blip2 | VisionFamily::Idefics3) {
+        if mlp.is_llava()
+            && !vit.normed
+            && !matches!(family, VisionFamily::Blip2 | VisionFamily::Idefics3 | VisionFamily::SmolVlm)
+        {
             let is_next = self.image_grid_pinpoints.is_some();
             return Some(if is_next { HubClass::LlavaNext } else { HubClass::Llava });
         }
-        let is_idefics = family == VisionFamily::Idefics3 && is_whole(vit) && vit.normed;
         let is_its_own = mlp.depth == 1 && !mlp.bias && self.text.family == TextFamily::Llama;
-        (is_idefics && is_its_own).then_some(HubClass::Idefics3)
+        match family {
+            _ if !(is_its_own && is_whole(vit) && vit.normed) => None,
+            VisionFamily::Idefics3 => Some(HubClass::Idefics3),
+            VisionFamily::SmolVlm => Some(HubClass::SmolVlm),
+            _ => None,
+        }
     }
 
     /// Layers as wide as the decoder's own, behind a projection.
@@ -159,7 +170,7 @@ impl VlmConfig {
             (HubClass::Qwen2Vl | HubClass::Qwen2_5Vl, _) => qwen2_vl::write(self, class),
             (HubClass::Blip2 | HubClass::InstructBlip, _) => blip2::write(self, class),
             (HubClass::Mllama, _) => llama_vision::write(self, class),
-            (HubClass::Idefics3, _) => idefics3::write(self, class),
+            (HubClass::Idefics3 | HubClass::SmolVlm, _) => idefics3::write(self, class),
             (HubClass::Qwen2Audio, _) => qwen2_audio::write(self, class),
         })
     }

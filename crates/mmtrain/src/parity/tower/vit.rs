@@ -57,7 +57,7 @@ impl VitTower {
         let pooled = match self.config.family {
             VisionFamily::Clip | VisionFamily::Dinov2 { .. } => norm.forward(class(state)),
             VisionFamily::Blip2 => norm.forward(norm.forward(class(state))),
-            VisionFamily::Siglip | VisionFamily::Idefics3 => return None,
+            VisionFamily::Siglip | VisionFamily::Idefics3 | VisionFamily::SmolVlm => return None,
         };
         Some(pooled.squeeze_dim(1))
     }

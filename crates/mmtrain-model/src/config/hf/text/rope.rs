@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::hf::keys::{f64_or, flag};
+use crate::config::hf::keys::{f64_or, flag, given, list, number, object, positive, string};
 use crate::config::{RopeScaling, TextConfig, YarnScaling};
 
 /// Contexts are stretched by less than this.
@@ -22,15 +22,11 @@ pub(super) struct Rope {
 }
 
 pub(super) fn parse(json: &Value, max_position_embeddings: usize) -> Result<Rope, String> {
-    let tables = ["rope_parameters", "rope_scaling"].iter().filter_map(|key| json.get(*key));
+    let (v5, v4) = (object(json, "rope_parameters")?, object(json, "rope_scaling")?);
     let empty = Value::Object(Map::new());
-    let table = Table {
-        json: tables.into_iter().find(|table| table.is_object()).unwrap_or(&empty),
-        above: json,
-        max_position_embeddings,
-    };
+    let table = Table { json: v5.or(v4).unwrap_or(&empty), above: json, max_position_embeddings };
     table.reject_partial()?;
-    let theta = f64_or(table.json, "rope_theta", f64_or(json, "rope_theta", 10_000.0));
+    let theta = f64_or(table.json, "rope_theta", f64_or(json, "rope_theta", 10_000.0)?)?;
     Ok(Rope { theta, scaling: table.scaling()?, mrope_section: table.mrope_section()? })
 }
 
@@ -43,12 +39,12 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
-    fn kind(&self) -> &str {
-        ["rope_type", "type"].iter().find_map(|key| self.json.get(*key)?.as_str()).unwrap_or("default")
+    fn kind(&self) -> Result<&str, String> {
+        Ok(string(self.json, "rope_type")?.or(string(self.json, "type")?).unwrap_or("default"))
     }
 
     fn scaling(&self) -> Result<RopeScaling, String> {
-        Ok(match self.kind() {
+        Ok(match self.kind()? {
             // Sections of frequencies are no stretch.
             "default" | "mrope" => RopeScaling::None,
             "linear" => RopeScaling::Linear { factor: self.factor()? },
@@ -60,74 +56,69 @@ impl Table<'_> {
     }
 
     fn llama3(&self) -> Result<RopeScaling, String> {
-        let (low_freq_factor, high_freq_factor) = (self.number("low_freq_factor")?, self.number("high_freq_factor")?);
+        let (low_freq_factor, high_freq_factor) = (self.need("low_freq_factor")?, self.need("high_freq_factor")?);
         if low_freq_factor <= 0.0 || high_freq_factor <= low_freq_factor {
             return Err(format!(
                 "rope scaling \"llama3\" has `low_freq_factor` {low_freq_factor} and `high_freq_factor` \
                  {high_freq_factor}, expected them to ascend from above 0"
             ));
         }
-        let (factor, original_max_position) = (self.factor()?, self.original());
+        let (factor, original_max_position) = (self.factor()?, self.original()?);
         Ok(RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position })
     }
 
     /// `_compute_yarn_parameters`; the factor on scores is made explicit.
     fn yarn(&self) -> Result<YarnScaling, String> {
-        let original = self.original();
-        let factor = match self.json.get("factor") {
-            None | Some(Value::Null) => self.max_position_embeddings as f64 / original as f64,
+        let original = self.original()?;
+        let factor = match given(self.json, "factor") {
+            None => self.max_position_embeddings as f64 / original as f64,
             Some(_) => self.factor()?,
         };
-        let positive = |key: &str| self.json.get(key).and_then(Value::as_f64).filter(|&number| number > 0.0);
+        let positive = |key: &str| Ok::<_, String>(number(self.json, key)?.filter(|&number| number > 0.0));
         let paper = YarnScaling::new(factor, original);
-        let inferred = match (positive("mscale"), positive("mscale_all_dim")) {
+        let inferred = match (positive("mscale")?, positive("mscale_all_dim")?) {
             (Some(above), Some(below)) => YarnScaling::mscale(factor, above) / YarnScaling::mscale(factor, below),
             _ => paper.attention_factor,
         };
         Ok(YarnScaling {
-            beta_fast: positive("beta_fast").unwrap_or(paper.beta_fast),
-            beta_slow: positive("beta_slow").unwrap_or(paper.beta_slow),
-            attention_factor: positive("attention_factor").unwrap_or(inferred),
+            beta_fast: positive("beta_fast")?.unwrap_or(paper.beta_fast),
+            beta_slow: positive("beta_slow")?.unwrap_or(paper.beta_slow),
+            attention_factor: positive("attention_factor")?.unwrap_or(inferred),
             truncate: flag(self.json, "truncate")?.unwrap_or(true),
             ..paper
         })
     }
 
     fn factor(&self) -> Result<f64, String> {
-        match self.number("factor")? {
+        match self.need("factor")? {
             factor if (1.0..=MAX_FACTOR).contains(&factor) => Ok(factor),
             factor => {
-                Err(format!("rope scaling \"{}\" has `factor` {factor}, expected 1 to {MAX_FACTOR}", self.kind()))
+                let kind = self.kind()?;
+                Err(format!("rope scaling \"{kind}\" has `factor` {factor}, expected 1 to {MAX_FACTOR}"))
             }
         }
     }
 
-    fn number(&self, key: &str) -> Result<f64, String> {
-        let number = self.json.get(key).and_then(Value::as_f64);
-        number.ok_or_else(|| format!("rope scaling \"{}\" lacks `{key}`", self.kind()))
+    fn need(&self, key: &str) -> Result<f64, String> {
+        let kind = self.kind()?;
+        number(self.json, key)?.ok_or_else(|| format!("rope scaling \"{kind}\" lacks `{key}`"))
     }
 
     /// Context length before the stretch; one outside of the table counts more, as `standardize_rope_params` has it.
-    fn original(&self) -> usize {
-        let places = [self.above, self.json].into_iter();
-        let found = places.filter_map(|json| json.get("original_max_position_embeddings")?.as_u64()).find(|&n| n > 0);
-        found.map_or(self.max_position_embeddings, |positions| positions as usize)
+    fn original(&self) -> Result<usize, String> {
+        const KEY: &str = "original_max_position_embeddings";
+        Ok(positive(self.above, KEY)?.or(positive(self.json, KEY)?).unwrap_or(self.max_position_embeddings))
     }
 
+    /// That of the table, or the class's own, which stands beside it.
     fn mrope_section(&self) -> Result<Option<[usize; 3]>, String> {
-        let Some(section) = self.json.get("mrope_section").filter(|section| !section.is_null()) else {
-            return Ok(None);
-        };
-        let parsed = serde_json::from_value::<[usize; 3]>(section.clone());
-        parsed.map(Some).map_err(|_| format!("`mrope_section` is {section}, expected three integers"))
+        let section = |json| list(json, "mrope_section", "three integers");
+        Ok(section(self.json)?.or(section(self.above)?))
     }
 
     fn reject_partial(&self) -> Result<(), String> {
-        let places = [self.json, self.above].into_iter();
-        match places
-            .filter_map(|json| json.get("partial_rotary_factor")?.as_f64())
-            .find(|&part| (part - 1.0).abs() > 0.0)
-        {
+        let part = |json| number(json, "partial_rotary_factor");
+        match [part(self.json)?, part(self.above)?].into_iter().flatten().find(|&part| (part - 1.0).abs() > 0.0) {
             Some(part) => Err(format!("`partial_rotary_factor` {part} is not supported (1)")),
             None => Ok(()),
         }

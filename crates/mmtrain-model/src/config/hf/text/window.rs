@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::hf::keys::{flag, usize_or};
+use crate::config::hf::keys::{count, flag, list, usize_or};
 use crate::config::{SlidingWindow, TextConfig, TextFamily};
 
 /// `sliding_window` of all classes that have one.
@@ -31,9 +31,9 @@ pub(super) fn parse(json: &Value, family: TextFamily, num_layers: usize) -> Resu
 }
 
 fn qwen_blocks(json: &Value, num_layers: usize) -> Result<Vec<bool>, String> {
-    let Some(types) = json.get("layer_types").and_then(Value::as_array) else {
+    let Some(types) = list::<Vec<Value>>(json, "layer_types", "a list with the type of each block")? else {
         // Zero is a number here: every block has the window.
-        let full = json.get("max_window_layers").and_then(Value::as_u64).map_or(DEFAULT_FULL_BLOCKS, |n| n as usize);
+        let full = count(json, "max_window_layers")?.unwrap_or(DEFAULT_FULL_BLOCKS);
         return Ok((0..num_layers).map(|block| block >= full).collect());
     };
     if types.len() != num_layers {

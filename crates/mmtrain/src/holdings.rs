@@ -1,0 +1,123 @@
+//! Where the tensors of a model lie: in its own directory, or by reference where its frozen parts came from.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use fs_err as fs;
+use mmtrain_config::{RunConfig, parse_resolved};
+use mmtrain_model::Vlm;
+use mmtrain_model::params::{ParamInfo, Part};
+use mmtrain_model::weights::Checkpoint;
+use mmtrain_train::checkpoint::{FrozenPart, TrainState};
+
+use crate::fail::Refusal;
+use crate::inputs::refuse_pickles;
+use crate::weights::{PartWeights, Share};
+
+/// How many runs may lie between a frozen part and its weights: each can have begun from the one before.
+pub(crate) const MAX_CHAIN: usize = 16;
+
+/// Tensors of one part, or of one of its towers, and where they are.
+pub(crate) struct Holding {
+    /// Under the names that they have there.
+    pub(crate) infos: Vec<ParamInfo>,
+    /// The directory with the files; none for what is made from the run's seed.
+    pub(crate) dir: Option<PathBuf>,
+}
+
+impl Holding {
+    /// Opens the files, if there are any.
+    pub(crate) fn open(&self) -> anyhow::Result<Option<Checkpoint>> {
+        self.dir.as_deref().map(open).transpose()
+    }
+}
+
+/// What holds one part of the model in a directory, along all runs between.
+pub(crate) fn holdings(model: &Vlm, part: Part, dir: &Path) -> anyhow::Result<Vec<Holding>> {
+    let mut found = Vec::new();
+    follow(model, part, model.infos(part), dir, MAX_CHAIN, &mut found)?;
+    Ok(found)
+}
+
+fn follow(
+    model: &Vlm,
+    part: Part,
+    infos: Vec<ParamInfo>,
+    dir: &Path,
+    chain: usize,
+    found: &mut Vec<Holding>,
+) -> anyhow::Result<()> {
+    let Some(frozen) = frozen_part(dir, part)? else {
+        found.push(Holding { infos, dir: Some(dir.to_owned()) });
+        return Ok(());
+    };
+    let places = PartWeights::of_frozen(&frozen);
+    let of = |share: Share| if share == Share::Whole { infos.clone() } else { share.infos(model, part) };
+    if places.own.is_none() {
+        let share = if places.second.is_some() { Share::First } else { Share::Whole };
+        found.push(Holding { infos: of(share), dir: None });
+    }
+    for (share, recorded) in places.places() {
+        let chain = chain.checked_sub(1).ok_or_else(|| endless(part, recorded))?;
+        follow(model, part, of(share), &place(dir, part, share, recorded)?, chain, found)?;
+    }
+    Ok(())
+}
+
+/// A part of a checkpoint that lies elsewhere.
+pub(crate) fn frozen_part(dir: &Path, part: Part) -> anyhow::Result<Option<FrozenPart>> {
+    Ok(frozen_parts(dir)?.into_iter().find(|frozen| frozen.part == part))
+}
+
+/// All of them.
+pub(crate) fn frozen_parts(dir: &Path) -> anyhow::Result<Vec<FrozenPart>> {
+    let path = dir.join("state.json");
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let state = serde_json::from_str::<TrainState>(&fs::read_to_string(&path)?);
+    let state = state.map_err(|error| {
+        Refusal::storage(format!("`{}`: {error}", path.display()), "use another checkpoint of the run")
+    })?;
+    Ok(state.frozen)
+}
+
+/// The recorded directory, or, where everything was moved together, the one that the configuration names.
+pub(crate) fn place(dir: &Path, part: Part, share: Share, recorded: &Path) -> anyhow::Result<PathBuf> {
+    if recorded.is_dir() {
+        return Ok(recorded.to_owned());
+    }
+    let configured = run_config(dir)?.map(|config| PartWeights::of_config(&config, part));
+    let configured = configured.as_ref().and_then(|places| places.at(share)).filter(|path| path.is_dir());
+    configured.map(Path::to_owned).ok_or_else(|| gone(part, dir, recorded).into())
+}
+
+fn gone(part: Part, dir: &Path, recorded: &Path) -> Refusal {
+    let (name, dir, recorded) = (part.name(), dir.display(), recorded.display());
+    Refusal::missing(
+        format!("the frozen {name} of `{dir}` was left where it came from, `{recorded}`, and is not there any more"),
+        format!("put the weights back there, or where the run's `{}` says", Share::Whole.key(part)),
+    )
+}
+
+/// For a chain of references that comes to no end.
+pub(crate) fn endless(part: Part, weights: &Path) -> Refusal {
+    let message = format!("the {} of `{}` leads from run to run without end", part.name(), weights.display());
+    Refusal::storage(message, "a `state.json` on the way is damaged")
+}
+
+/// Opens the weights of a directory, or says how its pickles become some that can be read.
+pub(crate) fn open(dir: &Path) -> anyhow::Result<Checkpoint> {
+    refuse_pickles(None, dir)?;
+    Ok(Checkpoint::open(dir)?)
+}
+
+/// The configuration of a run, beside its tensors.
+pub(crate) fn run_config(dir: &Path) -> anyhow::Result<Option<RunConfig>> {
+    let path = dir.join("config.toml");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path).with_context(|| format!("`{}`", path.display()))?;
+    Ok(Some(parse_resolved(&text, &path.display().to_string())?.config))
+}
