@@ -10,6 +10,9 @@ use crate::{Filter, Rgb8, Size};
 /// How `ffmpeg` turns its planes into RGB: the same bits on every machine.
 const TO_RGB: &str = "flags=bicubic+accurate_rnd+full_chroma_int+bitexact,format=rgb24";
 
+/// Frames that one child picks: a filter of more would be too long for a command line.
+const PICKED_AT_ONCE: usize = 1024;
+
 /// A size that frames are brought to as they come, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameSize {
@@ -41,7 +44,10 @@ impl Ffmpeg {
             return Ok(Vec::new());
         }
         self.limits.check_frames(wanted.len().max(indices.len()), resized.map_or(info.size, |resized| resized.size))?;
-        let frames = self.decode_ascending(file, info, &wanted, resized)?;
+        let mut frames = Vec::with_capacity(wanted.len());
+        for wanted in wanted.chunks(PICKED_AT_ONCE) {
+            frames.extend(self.decode_ascending(file, info, wanted, resized)?);
+        }
         if wanted == indices {
             return Ok(frames);
         }
@@ -57,7 +63,7 @@ impl Ffmpeg {
         wanted: &[u64],
         resized: Option<FrameSize>,
     ) -> Result<Vec<Rgb8>, VideoError> {
-        let filter = format!("select={},scale={}:{}:{TO_RGB}", any_of(wanted), info.size.width, info.size.height);
+        let filter = format!("select='{}',scale={}:{}:{TO_RGB}", any_of(wanted), info.size.width, info.size.height);
         let count = wanted.len().to_string();
         let [keep, all] = self.keep_frames;
         let output =
@@ -67,17 +73,31 @@ impl Ffmpeg {
         let ended = self.decode(file, &output, |bytes| frames.take(bytes))?;
         let whole = frames.whole;
         if whole.len() < wanted.len() {
-            let found = self.count_frames(file).unwrap_or(0);
-            return Err(VideoError::MissingFrames { claimed: info.frames, found, stderr: ended.stderr });
+            return Err(self.too_few(file, info.frames, ended.stderr));
         }
         if ended.success { Ok(whole) } else { Err(VideoError::corrupt(ended.stderr)) }
     }
+
+    /// Frames are missing if the file has fewer than it claims.
+    fn too_few(&self, file: &VideoFile, claimed: u64, stderr: String) -> VideoError {
+        match self.count_frames(file) {
+            Ok(found) if found >= claimed => VideoError::corrupt(stderr),
+            found => VideoError::MissingFrames { claimed, found: found.unwrap_or(0), stderr },
+        }
+    }
 }
 
-/// `'eq(n\,3)+eq(n\,7)'`
-fn any_of(indices: &[u64]) -> String {
-    let terms: Vec<String> = indices.iter().map(|index| format!("eq(n\\,{index})")).collect();
-    format!("'{}'", terms.join("+"))
+/// An expression of `n`, the number of a frame, that is not 0 for these. It halves what is left at each question: `ffmpeg`
+/// refuses a sum of hundreds of comparisons.
+fn any_of(ascending: &[u64]) -> String {
+    match ascending {
+        [] => "0".to_owned(),
+        [index] => format!("eq(n\\,{index})"),
+        _ => {
+            let (left, right) = ascending.split_at(ascending.len() / 2);
+            format!("if(lt(n\\,{})\\,{}\\,{})", right[0], any_of(left), any_of(right))
+        }
+    }
 }
 
 /// Bytes to pictures, as they come.

@@ -89,6 +89,23 @@ fn exactly_the_frames_come_that_are_asked_for() {
     assert_eq!(picked(ffmpeg, &path, &[]), [0_u64; 0]);
 }
 
+/// As many as Qwen2-VL takes, and more than one child picks; levels repeat after 100 frames.
+#[test]
+fn frames_may_be_asked_for_by_the_hundreds() {
+    let Some(ffmpeg) = ffmpeg() else { return };
+    let studio = Studio::new();
+    let source = NUMBERED.replace("2*N", "2*mod(N,100)").replace("64x48", "16x16");
+    let path = studio.film("long.mp4", &source, "-frames:v 1300 -c:v libx264 -qp 0 -preset ultrafast");
+    let file = open(&path).expect("a video");
+    let info = ffmpeg.probe(&file).expect("a header");
+    let patient = Ffmpeg { limits: VideoLimits { max_frames: 1200, ..*ffmpeg.limits() }, ..ffmpeg.clone() };
+    for count in [768, 1200] {
+        let indices: Vec<u64> = (0..count).map(|i| i * 1299 / (count - 1)).collect();
+        let frames = patient.decode_frames(&file, &info, &indices, None).expect("frames");
+        assert_eq!(numbers(&frames), indices.iter().map(|index| index % 100).collect::<Vec<_>>(), "{count}");
+    }
+}
+
 #[test]
 fn containers_and_codecs_give_the_same_frames() {
     let Some(ffmpeg) = ffmpeg() else { return };
