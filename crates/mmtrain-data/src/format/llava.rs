@@ -5,7 +5,7 @@
 //! dropped; so is a question behind the last answer, which is given and never learned. Two turns of one speaker in a row are
 //! rejected (`LLaVA` stops the run there), not merged. Ids may be anything or absent, since a sample is named by its place.
 
-use mmtrain_text::Turn;
+use mmtrain_text::{Conversation, MediaKind, Turn};
 
 use super::turns::{self, Opening};
 use super::{NamedMedium, Parsed, Placeholder, Shape, media, placeholder, truth};
@@ -30,6 +30,12 @@ impl Shape for Llava {
     }
 }
 
+/// What a row says of media that lie beside it, as `WebDataset`'s members do.
+pub(crate) fn conversation(row: &Cell, kinds: &[MediaKind]) -> Result<Conversation, Reject> {
+    let media: Vec<_> = kinds.iter().map(|&kind| media::named(kind, "")).collect();
+    Ok(Conversation { turns: turns_of(row, &media, Placeholder::Keep)? })
+}
+
 fn turns_of(row: &Cell, media: &[NamedMedium], rule: Placeholder) -> Result<Vec<Turn>, Reject> {
     let messages = turns::objects(row.get_any(&["conversations", "messages", "conversation"]));
     let said = messages.iter().map(turns::said).collect::<Result<Vec<_>, _>>()?;
@@ -51,8 +57,6 @@ pub(super) fn remove_noise(text: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use mmtrain_text::MediaKind;
-
     use super::super::media::named;
     use super::super::tests::{check_shape, reason_of};
     use super::*;

@@ -1,7 +1,8 @@
-//! One tar file: its index, and how a captioned picture is read from it.
+//! One tar file: its index, and how a captioned medium is read from it.
 //!
-//! A sample is made of one picture, one caption (`.txt`) and optionally a `.json`; everything else about
-//! it is a reason to leave it out:
+//! A sample is made of one picture, else one clip, else one sound, of one caption (`.txt`) and optionally of a `.json`.
+//! Without a caption, the `.json` may hold `conversations` as `LLaVA` has them. Everything else about it is a reason to
+//! leave it out:
 //!
 //! | reason | meaning |
 //! |---|---|
@@ -23,21 +24,26 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use mmtrain_text::Conversation;
+use mmtrain_text::{Conversation, MediaKind, MediaRef};
 use serde_json::Value;
 
 use super::fingerprint::{Depth, ShardPrint};
 use super::group::{Grouped, Piece};
 use super::window::Window;
 use super::{ShardProblem, shards, tar};
-use crate::sample::Reject;
+use crate::cell::Cell;
+use crate::format::llava;
+use crate::sample::{MediaContent, RawMedium, Reject};
 
 /// Extensions of pictures, of which a sample has one. What is in the file is decided by its magic bytes.
 const IMAGE: &[&str] = &["jpg", "jpeg", "png", "webp", "gif", "bmp"];
+const VIDEO: &[&str] = &["mp4", "webm", "mkv", "avi", "mov"];
+const AUDIO: &[&str] = &["flac", "wav", "mp3", "ogg", "m4a"];
 const CAPTION: &[&str] = &["txt"];
 const TRUTH: &[&str] = &["json"];
 
 const MAX_IMAGE_BYTES: u32 = 256 << 20;
+const MAX_CLIP_BYTES: u32 = 1 << 30;
 const MAX_TEXT_BYTES: u32 = 1 << 20;
 const MAX_TRUTH_BYTES: u32 = 16 << 20;
 
@@ -86,18 +92,43 @@ impl Shard {
         Some(ShardProblem { shard: self.name.clone(), reason, complete_samples, detail: detail.clone() })
     }
 
-    /// Caption, picture and JSON of the sample at `place`.
-    pub(crate) fn read(&self, place: usize) -> Result<(Conversation, Vec<u8>, Option<Value>), Reject> {
+    /// What is said, of what, and the JSON of the sample at `place`.
+    pub(crate) fn read(&self, place: usize) -> Result<(Conversation, Vec<RawMedium>, Option<Value>), Reject> {
         let members = self.grouped.members(place);
-        let caption = self.pick(members, CAPTION)?.ok_or_else(|| self.missing("missing_caption", members))?;
-        let image = self.pick(members, IMAGE)?.ok_or_else(|| self.missing("missing_image", members))?;
-        let truth = self.pick(members, TRUTH)?;
+        let medium = self.medium(members)?;
+        let json = self.pick(members, TRUTH)?.map(|member| self.payload(member, MAX_TRUTH_BYTES)).transpose()?;
+        let conversation = match (self.pick(members, CAPTION)?, medium, &json) {
+            (Some(caption), Some((kind, _)), _) => {
+                let caption = caption_text(self.payload(caption, MAX_TEXT_BYTES)?)?;
+                Conversation::described(MediaRef { kind, index: 0 }, caption)
+            }
+            (Some(_), None, _) => return Err(self.missing("missing_image", members)),
+            (None, medium, Some(json)) => {
+                let kinds = medium.iter().map(|(kind, _)| *kind).collect::<Vec<_>>();
+                talk(json, &kinds)?.ok_or_else(|| self.missing("missing_caption", members))?
+            }
+            (None, _, None) => return Err(self.missing("missing_caption", members)),
+        };
+        let truth = json.map(|bytes| parse_json(&bytes)).transpose()?;
+        let media = medium.map(|(kind, member)| self.raw_medium(kind, member)).transpose()?;
+        Ok((conversation, media.into_iter().collect(), truth))
+    }
 
-        let caption = caption_text(self.payload(caption, MAX_TEXT_BYTES)?)?;
-        let truth = truth.map(|member| self.payload(member, MAX_TRUTH_BYTES)).transpose()?;
-        let truth = truth.map(|bytes| parse_json(&bytes)).transpose()?;
-        let image = self.payload(image, MAX_IMAGE_BYTES)?;
-        Ok((Conversation::caption(caption), image, truth))
+    /// The picture, else the clip, else the sound.
+    fn medium(&self, members: &[Piece]) -> Result<Option<(MediaKind, Piece)>, Reject> {
+        const KINDS: [(MediaKind, &[&str]); 3] =
+            [(MediaKind::Image, IMAGE), (MediaKind::Video, VIDEO), (MediaKind::Audio, AUDIO)];
+        for (kind, extensions) in KINDS {
+            if let Some(member) = self.pick(members, extensions)? {
+                return Ok(Some((kind, member)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn raw_medium(&self, kind: MediaKind, member: Piece) -> Result<RawMedium, Reject> {
+        let max = if kind == MediaKind::Video { MAX_CLIP_BYTES } else { MAX_IMAGE_BYTES };
+        Ok(RawMedium { kind, content: MediaContent::Bytes(self.payload(member, max)?) })
     }
 
     /// The one member with one of `extensions`.
@@ -187,6 +218,15 @@ fn caption_text(bytes: Vec<u8>) -> Result<String, Reject> {
         return Err(Reject::new("empty_caption", "the caption is empty or blank"));
     }
     Ok(text.to_owned())
+}
+
+/// The `conversations` of a sample's JSON, with media of these kinds; nothing, where it has none.
+fn talk(json: &[u8], media: &[MediaKind]) -> Result<Option<Conversation>, Reject> {
+    let row = Cell::from_json(json).map_err(|error| Reject::new("bad_json", error.to_string()))?;
+    if row.get_any(&["conversations", "messages"]).is_null() {
+        return Ok(None);
+    }
+    llava::conversation(&row, media).map(Some)
 }
 
 fn parse_json(bytes: &[u8]) -> Result<Value, Reject> {

@@ -13,7 +13,7 @@ use super::fingerprint::{self, Depth};
 use super::shard::Shard;
 use super::{ShardProblem, Source, shards};
 use crate::DataError;
-use crate::sample::{RawMedium, RawSample, SampleId, SourceError};
+use crate::sample::{RawSample, SampleId, SourceError};
 
 /// Up to this many shards stay open; beyond it a shard is opened for each sample.
 const MAX_OPEN_SHARDS: usize = 256;
@@ -72,9 +72,7 @@ impl Dataset<RawSample, SourceError> for WebDataset {
         let (shard, place) = self.locate(index);
         let id = self.id(index);
         match shard.read(place) {
-            Ok((conversation, image, truth)) => {
-                Ok(RawSample { id, conversation, feedback: None, media: vec![RawMedium::image(image)], truth })
-            }
+            Ok((conversation, media, truth)) => Ok(RawSample { id, conversation, feedback: None, media, truth }),
             Err(reject) => Err(SourceError::reject(id, reject.reason, reject.detail)),
         }
     }
@@ -125,9 +123,10 @@ fn index_all(paths: &[PathBuf]) -> io::Result<Vec<Shard>> {
 
 #[cfg(test)]
 mod tests {
-    use mmtrain_text::Conversation;
+    use mmtrain_text::{Conversation, MediaKind, MediaRef, Part, Role, Turn};
 
     use super::*;
+    use crate::RawMedium;
     use crate::fixtures::{Shards, jpeg};
 
     fn open(shards: &Shards) -> WebDataset {
@@ -172,6 +171,32 @@ mod tests {
         assert_eq!(reason_of(&[("0.jpg", b"x"), ("0.txt", b"a"), ("0.json", b"{")]), "bad_json");
         let long = vec![b'a'; (1 << 20) + 1];
         assert_eq!(reason_of(&[("0.jpg", b"x"), ("0.txt", &long)]), "member_too_large");
+    }
+
+    #[test]
+    fn clips_and_sounds_are_captioned_and_json_may_hold_the_conversation() {
+        let talk: &[u8] = br#"{"id": 1, "conversations": [{"from": "human", "value": "What?\n<image>"}, {"from": "gpt", "value": "That."}]}"#;
+        let members: [(&str, &[u8]); 9] = [
+            ("0.mp4", b"clip"),
+            ("0.txt", b"a goal"),
+            ("1.flac", b"sound"),
+            ("1.txt", b"rain"),
+            ("2.jpg", b"picture"),
+            ("2.json", talk),
+            ("3.jpg", b"picture"),
+            ("3.mp3", b"passed over"),
+            ("3.txt", b"a dog"),
+        ];
+        let shards = Shards::new().shard("t-train-0.tar", &members);
+        let data = open(&shards);
+        let sample = |index: usize| data.get(index).expect("a sample");
+        assert_eq!(sample(0).conversation, Conversation::described(MediaRef::video(0), "a goal"));
+        assert_eq!(sample(1).media[0].kind, MediaKind::Audio);
+        let question = vec![Part::Text("What?\n".into()), Part::Media(MediaRef::image(0))];
+        let turns = vec![Turn::new(Role::User, question), Turn::said(Role::Assistant, "That.")];
+        assert_eq!(sample(2).conversation, Conversation { turns });
+        assert_eq!(sample(2).media, [RawMedium::image(b"picture".to_vec())]);
+        assert_eq!(sample(3).media, [RawMedium::image(b"picture".to_vec())]);
     }
 
     #[test]
