@@ -1,12 +1,13 @@
 //! Rows as LLaMA-Factory reads them: the layouts `alpaca`, `sharegpt` and `openai`, with the columns and tags of an entry of
-//! `dataset_info.json`, and those of its version 1.
+//! `dataset_info.json`.
 //!
 //! As in `data/converter.py`: a leading system message or the column `system` are standing orders; questions and answers
 //! must take turns, and end in an answer, or with `ranking` before one. The number of placeholders must be that of the media.
+//! Rows of its version 1 are [`messages`](super::messages), and [pairs](super::preference) of them.
 
 use mmtrain_text::{MediaKind, Role, Turn};
 
-use super::content::{self, Dialogue};
+use super::content::Dialogue;
 use super::dataset_info::{Columns, Entry, Formatting, Tags};
 use super::pair::pair;
 use super::{NamedMedium, Parsed, Placeholder, Shape, media, placeholder, truth, turns};
@@ -133,25 +134,6 @@ impl Tags {
     }
 }
 
-/// Version 1: `messages` of typed content with `loss_weight`, or `chosen_messages` and `rejected_messages`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct LlamaFactoryV1 {
-    /// Where media stand.
-    pub placeholder: Placeholder,
-}
-
-impl Shape for LlamaFactoryV1 {
-    fn parse(&self, row: &Cell, _: usize) -> Result<Parsed, Reject> {
-        let side = |key: &str| content::dialogue(row.get(key), media::of_row(row)?, self.placeholder);
-        if !row.get("chosen_messages").is_null() {
-            return Ok(Parsed { truth: truth(row), ..pair(side("chosen_messages")?, side("rejected_messages")?)? });
-        }
-        let (said, media) = side("messages")?;
-        turns::check(&said)?;
-        Ok(Parsed { media, truth: truth(row), ..Parsed::said(said) })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::dataset_info::entry;
@@ -229,20 +211,5 @@ mod tests {
         assert_eq!(reason(&["user", "gpt"]), "unknown_role");
         let images = r#"{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}], "images": ["1"]}"#;
         assert_eq!(reason_of(&shape(MESSAGES), images), "media_mismatch");
-    }
-
-    #[test]
-    fn version_1_has_values_and_loss_weights() {
-        let v1 = LlamaFactoryV1::default();
-        let said = |answer: &str| {
-            format!(
-                r#"[{{"role": "user", "content": [{{"type": "image_url", "value": "1.jpg"}}, {{"type": "text", "value": "q"}}],
-                "loss_weight": 0.0}}, {{"role": "assistant", "content": [{{"type": "text", "value": "{answer}"}}], "loss_weight": 1.0}}]"#
-            )
-        };
-        let row = format!(r#"{{"messages": {}}}"#, said("a"));
-        check_shape(&v1, &row, "U: [image 0]q | A: a", &[named(MediaKind::Image, "1.jpg")]);
-        let row = format!(r#"{{"chosen_messages": {}, "rejected_messages": {}}}"#, said("a"), said("b"));
-        check_pair(&v1, &cell(&row), 0, "U: [image 0]q | A: a", "U: [image 0]q | A: b");
     }
 }

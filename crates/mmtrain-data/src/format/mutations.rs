@@ -92,7 +92,6 @@ fn shapes() -> Vec<Box<dyn Shape>> {
         shapes.push(Box::new(preference::Preference { placeholder }));
         shapes.push(Box::new(scored::Scored { placeholder }));
         shapes.push(Box::new(llava_pairs::LlavaPairs { placeholder }));
-        shapes.push(Box::new(llama_factory::LlamaFactoryV1 { placeholder }));
         shapes.push(Box::new(ms_swift::MsSwift { placeholder }));
         shapes.push(Box::new(video_chatgpt::VideoChatGpt { placeholder }));
     }

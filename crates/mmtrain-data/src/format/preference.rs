@@ -2,7 +2,8 @@
 //! `label` of one answer (KTO).
 //!
 //! `RLAIF-V`, `MMPR` and 2U1's rows are the same with `question` or `prompt` in words; a row of `RLHF-V` has them as JSON in
-//! its column `text`. Without a prompt, `chosen` and `rejected` are whole conversations.
+//! its column `text`. Without a prompt, `chosen` and `rejected` are whole conversations, which LLaMA-Factory's version 1 calls
+//! `chosen_messages` and `rejected_messages`.
 
 use std::borrow::Cow;
 
@@ -43,7 +44,7 @@ impl Preference {
 
     /// The conversation that ends in the answer under `key`.
     fn side(self, row: &Cell, words: &Cell, key: &'static str) -> Result<Dialogue, Reject> {
-        let answer = words.get(key);
+        let answer = answer_of(words, key);
         if answer.is_null() {
             return Err(Reject::new("empty_answer", format!("no `{key}`")));
         }
@@ -66,6 +67,11 @@ fn words_of(row: &Cell) -> Result<Cow<'_, Cell>, Reject> {
     }
 }
 
+/// `chosen` or `rejected`, under either of their names.
+fn answer_of<'a>(words: &'a Cell, key: &str) -> &'a Cell {
+    words.get_any(&[key, &format!("{key}_messages")])
+}
+
 /// Whether an answer is a conversation from its beginning.
 fn is_whole(answer: &Cell) -> bool {
     let messages = turns::objects(answer);
@@ -75,7 +81,7 @@ fn is_whole(answer: &Cell) -> bool {
 /// Conversations that hold their prompt; of words, what both begin with is the prompt.
 fn whole(words: &Cell, key: &'static str) -> Result<Cell, Reject> {
     let (Cell::Text(chosen), Cell::Text(rejected)) = (words.get("chosen"), words.get("rejected")) else {
-        return Ok(as_messages(words.get(key), Role::Assistant));
+        return Ok(as_messages(answer_of(words, key), Role::Assistant));
     };
     let (prompt, answer) = words.get(key).as_str().unwrap_or_default().split_at(common_prefix(chosen, rejected));
     if prompt.trim().is_empty() {
@@ -168,6 +174,21 @@ mod tests {
             "U: The sky is | A:  blue.",
             "U: The sky is | A:  green.",
         );
+    }
+
+    #[test]
+    fn version_1_of_llama_factory_has_values_and_loss_weights() {
+        let said = |answer: &str| {
+            format!(
+                r#"[{{"role": "user", "content": [{{"type": "image_url", "value": "1.jpg"}}, {{"type": "text", "value": "q"}}],
+                "loss_weight": 0.0}}, {{"role": "assistant", "content": [{{"type": "text", "value": "{answer}"}}], "loss_weight": 1.0}}]"#
+            )
+        };
+        let row = format!(r#"{{"chosen_messages": {}, "rejected_messages": {}}}"#, said("a"), said("b"));
+        check(&row, "U: [image 0]q | A: a", "U: [image 0]q | A: b");
+        let row = format!(r#"{{"messages": {}}}"#, said("a").replace("1.0", "0.0"));
+        let messages = super::super::messages::Messages { placeholder: Placeholder::Keep };
+        super::super::tests::check_shape(&messages, &row, "U: [image 0]q | a: a", &[named(Image, "1.jpg")]);
     }
 
     #[test]
