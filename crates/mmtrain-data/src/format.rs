@@ -1,8 +1,8 @@
 //! The formats of datasets: which files they are, and what a row of them says.
 //!
-//! Shapes are pure: the same row says the same, nothing is read but the row. What rows of all formats have in common has
-//! is in `media` (columns of media), `turns` (roles and their order), `placeholder` (where media stand among words),
-//! `captions` (what is said of a medium) and `pair` (the better and the worse answer).
+//! Shapes are pure: the same row says the same, nothing is read but the row. What rows of several formats have in common is in
+//! `media` (columns of media), `turns` (roles and their order), `placeholder` (where media stand among words), `content` (typed
+//! items of messages), [`captions`] (what is said of a medium) and `pair` (the better and the worse answer).
 
 use mmtrain_text::{Conversation, MediaKind, Turn};
 use serde_json::Value;

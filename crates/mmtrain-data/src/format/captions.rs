@@ -74,9 +74,9 @@ fn captions(row: &Cell) -> Found<'_> {
     }
 }
 
-/// `caption_1`, `caption_2` and so on, as far as they go.
+/// `caption_1`, `caption_2` and so on, as far as they go, up to 64.
 fn numbered(row: &Cell) -> Found<'_> {
-    let numbered = (1..).map(|n| row.get(&format!("caption_{n}"))).take_while(|cell| !cell.is_null());
+    let numbered = (1..=64).map(|n| row.get(&format!("caption_{n}"))).take_while(|cell| !cell.is_null());
     let list: Vec<_> = numbered.collect();
     if list.is_empty() { Found::One(&Cell::Null) } else { Found::Several(list) }
 }

@@ -6,6 +6,7 @@
 
 use mmtrain_text::{MediaKind, MediaRef, Part, Role, Turn};
 
+use super::placeholder::Numbers;
 use super::turns::{self, Opening};
 use super::{MediaPlace, NamedMedium, Placeholder, media, placeholder};
 use crate::cell::Cell;
@@ -16,7 +17,7 @@ pub(super) type Dialogue = (Vec<Turn>, Vec<NamedMedium>);
 
 /// The turns of `messages`. Media of the row's columns stand where items or placeholders have them, or with the first question.
 pub(super) fn dialogue(messages: &Cell, columns: Vec<NamedMedium>, rule: Placeholder) -> Result<Dialogue, Reject> {
-    let mut reader = Reader { in_columns: columns.len(), media: columns, used: Vec::new() };
+    let mut reader = Reader { in_columns: columns.len(), media: columns, numbers: Numbers::default(), used: 0 };
     let read = turns::objects(messages).iter().map(|message| reader.turn(message)).collect::<Result<Vec<_>, _>>()?;
     let mut said = turns::without_loose_ends(read, Opening::Question);
     reader.place_columns(&mut said, rule)?;
@@ -28,8 +29,9 @@ struct Reader {
     /// Those of columns first.
     media: Vec<NamedMedium>,
     in_columns: usize,
-    /// Indices of columns' media that an item stands for.
-    used: Vec<usize>,
+    numbers: Numbers,
+    /// How many media of columns an item stands for.
+    used: usize,
 }
 
 impl Reader {
@@ -68,21 +70,21 @@ impl Reader {
 
     /// The first medium of the columns that no item stands for yet.
     fn next_of(&mut self, kind: MediaKind) -> Result<usize, Reject> {
-        let free = |index: &usize| self.media[*index].kind == kind && !self.used.contains(index);
-        let next = (0..self.in_columns).find(free).ok_or_else(|| {
-            let have = self.media[..self.in_columns].iter().filter(|medium| medium.kind == kind).count();
+        let columns = &self.media[..self.in_columns];
+        let next = self.numbers.next(kind, columns).ok_or_else(|| {
+            let have = columns.iter().filter(|medium| medium.kind == kind).count();
             Reject::new("media_mismatch", format!("more than the {have} media of the row ({kind:?}) are shown"))
         })?;
-        self.used.push(next);
+        self.used += 1;
         Ok(next)
     }
 
     /// Media of columns that items do not stand for stand where placeholders are.
     fn place_columns(&self, said: &mut [Turn], rule: Placeholder) -> Result<(), Reject> {
-        if self.used.is_empty() {
+        if self.used == 0 {
             placeholder::place_or_show(said, &self.media[..self.in_columns], rule)?;
-        } else if self.used.len() < self.in_columns {
-            let detail = format!("{} media in the row, {} are shown", self.in_columns, self.used.len());
+        } else if self.used < self.in_columns {
+            let detail = format!("{} media in the row, {} are shown", self.in_columns, self.used);
             return Err(Reject::new("media_mismatch", detail));
         }
         if rule == Placeholder::Front {

@@ -30,10 +30,14 @@ impl Shape for Llava {
     }
 }
 
-/// What a row says of media that lie beside it, as `WebDataset`'s members do.
-pub(crate) fn conversation(row: &Cell, kinds: &[MediaKind]) -> Result<Conversation, Reject> {
+/// What JSON says of media that lie beside it, as `WebDataset`'s members do; nothing, where it has no `conversations`.
+pub(crate) fn conversation(json: &[u8], kinds: &[MediaKind]) -> Result<Option<Conversation>, Reject> {
+    let row = Cell::from_json(json).map_err(|error| Reject::new("bad_json", error.to_string()))?;
+    if row.get_any(&["conversations", "messages"]).is_null() {
+        return Ok(None);
+    }
     let media: Vec<_> = kinds.iter().map(|&kind| media::named(kind, "")).collect();
-    Ok(Conversation { turns: turns_of(row, &media, Placeholder::Keep)? })
+    Ok(Some(Conversation { turns: turns_of(&row, &media, Placeholder::Keep)? }))
 }
 
 fn turns_of(row: &Cell, media: &[NamedMedium], rule: Placeholder) -> Result<Vec<Turn>, Reject> {

@@ -173,6 +173,29 @@ fn check_conversation(conversation: &Conversation, media: &[NamedMedium], row: &
 }
 
 #[test]
+fn large_rows_take_no_longer_than_their_size() {
+    let marks = "<image>".repeat(150_000);
+    let image =
+        format!(r#"[{{"from": "human", "value": "{marks}"}}, {{"from": "gpt", "value": "<img></img>{marks}"}}]"#);
+    let items = r#"{"type": "image"}, "#.repeat(50_000);
+    let names = r#""a.jpg", "#.repeat(50_000);
+    let rows = [
+        format!(r#"{{"image": "a", "conversations": {image}, "rejected_conversations": {image}}}"#),
+        format!(
+            r#"{{"images": [{names}"b.jpg"], "messages": [{{"role": "user", "content": [{items}"q"]}},
+            {{"role": "assistant", "content": "a"}}]}}"#
+        ),
+    ];
+    let started = std::time::Instant::now();
+    for row in rows.map(|row| cell(&row)) {
+        for shape in shapes() {
+            drop(shape.parse(&row, 0));
+        }
+    }
+    assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
+#[test]
 fn damaged_rows_make_good_samples_or_a_reason_in_every_shape() {
     let shapes = shapes();
     let (mut good, mut reasons) = (0, BTreeSet::new());

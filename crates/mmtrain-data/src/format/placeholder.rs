@@ -20,15 +20,15 @@ pub(super) fn place(turns: &mut [Turn], media: &[NamedMedium], rule: Placeholder
     }
     let mut split: Vec<Vec<Piece>> = turns.iter().map(split_turn).collect();
     if let Some(kind) = only_kind(media) {
-        adopt(&mut split, media, kind);
+        adopt(&mut split, kind);
     }
     if rule == Placeholder::Front {
         merge_surplus(&mut split, media);
     }
     check_counts(&split, media)?;
-    let mut numbers = Numbers::new(media);
+    let mut numbers = Numbers::default();
     for (turn, pieces) in turns.iter_mut().zip(split) {
-        turn.parts = pieces.into_iter().filter_map(|piece| numbers.part(piece)).collect();
+        turn.parts = pieces.into_iter().filter_map(|piece| numbers.part(piece, media)).collect();
         if rule == Placeholder::Front {
             put_in_front(turn);
         }
@@ -79,18 +79,19 @@ fn split_text(mut text: &str) -> Vec<Piece> {
 }
 
 fn first_mark(text: &str) -> Option<(usize, &'static str, MediaKind)> {
-    let found = MARKS.iter().filter_map(|&(mark, kind)| Some((text.find(mark)?, mark, kind)));
-    found.min_by_key(|(at, ..)| *at)
+    let mark_at = |at: usize| MARKS.iter().find(|(mark, _)| text[at..].starts_with(mark));
+    text.match_indices('<').find_map(|(at, _)| mark_at(at).map(|&(mark, kind)| (at, mark, kind)))
 }
 
+/// The kind of all media, where they are of one.
 fn only_kind(media: &[NamedMedium]) -> Option<MediaKind> {
     let first = media.first()?.kind;
     media.iter().all(|medium| medium.kind == first).then_some(first)
 }
 
 /// Placeholders of other kinds are of `kind`, the only one that the row has, if it has none of its own.
-fn adopt(turns: &mut [Vec<Piece>], media: &[NamedMedium], kind: MediaKind) {
-    if count(turns, kind) > 0 || media.is_empty() {
+fn adopt(turns: &mut [Vec<Piece>], kind: MediaKind) {
+    if count(turns, kind) > 0 {
         return;
     }
     for piece in turns.iter_mut().flatten() {
@@ -130,28 +131,27 @@ fn check_counts(turns: &[Vec<Piece>], media: &[NamedMedium]) -> Result<(), Rejec
     Ok(())
 }
 
-/// The media of each kind, to be given out in order.
-struct Numbers<'a> {
-    media: &'a [NamedMedium],
+/// Gives out the media of each kind in their order.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    /// Of each kind, where to look for the next one.
     next: [usize; MARKS.len()],
 }
 
-impl<'a> Numbers<'a> {
-    fn new(media: &'a [NamedMedium]) -> Self {
-        Self { media, next: [0; MARKS.len()] }
+impl Numbers {
+    /// Index of the next medium of a kind.
+    pub(super) fn next(&mut self, kind: MediaKind, media: &[NamedMedium]) -> Option<usize> {
+        let next = &mut self.next[kind as usize];
+        let index = *next + media.get(*next..)?.iter().position(|medium| medium.kind == kind)?;
+        *next = index + 1;
+        Some(index)
     }
 
-    fn part(&mut self, piece: Piece) -> Option<Part> {
+    fn part(&mut self, piece: Piece, media: &[NamedMedium]) -> Option<Part> {
         match piece {
             Piece::Text(text) => Some(Part::Text(text)),
             Piece::Media(medium) => Some(Part::Media(medium)),
-            Piece::Mark(kind) => {
-                let next = &mut self.next[kind as usize];
-                let rest = self.media.get(*next..)?;
-                let index = *next + rest.iter().position(|medium| medium.kind == kind)?;
-                *next = index + 1;
-                Some(Part::Media(MediaRef { kind, index }))
-            }
+            Piece::Mark(kind) => self.next(kind, media).map(|index| Part::Media(MediaRef { kind, index })),
         }
     }
 }

@@ -37,8 +37,9 @@ fn take_media(turn: &mut Turn, media: &mut Vec<NamedMedium>) -> Result<(), Rejec
     let mut rest = text.as_str();
     while let Some((at, (open, close, kind))) = first_mark(rest) {
         let behind = &rest[at + open.len()..];
-        let unclosed = || Reject::new("bad_media", format!("`{open}` without `{close}`"));
-        let (name, after) = behind.split_once(close).ok_or_else(unclosed)?;
+        let named_file = behind.split_once(close).filter(|(name, _)| !name.is_empty());
+        let unclosed = || Reject::new("bad_media", format!("`{open}` without a name and `{close}`"));
+        let (name, after) = named_file.ok_or_else(unclosed)?;
         parts.push(Part::Text(rest[..at].to_owned()));
         parts.push(Part::Media(MediaRef { kind, index: media.len() }));
         media.push(named(kind, name));
@@ -51,8 +52,8 @@ fn take_media(turn: &mut Turn, media: &mut Vec<NamedMedium>) -> Result<(), Rejec
 }
 
 fn first_mark(text: &str) -> Option<(usize, (&'static str, &'static str, MediaKind))> {
-    let found = MARKS.iter().filter_map(|mark| Some((text.find(mark.0)?, *mark)));
-    found.min_by_key(|(at, _)| *at)
+    let mark_at = |at: usize| MARKS.iter().find(|(open, ..)| text[at..].starts_with(open));
+    text.match_indices('<').find_map(|(at, _)| mark_at(at).map(|mark| (at, *mark)))
 }
 
 #[cfg(test)]
@@ -77,5 +78,6 @@ mod tests {
             {"from": "assistant", "value": "Rain."}]}"#;
         check_shape(&QwenVl, row, "U: Audio 1: [audio 0]\nWhat? | A: Rain.", &[named(MediaKind::Audio, "a.flac")]);
         assert_eq!(reason_of(&QwenVl, &row.replace("</audio>", "")), "bad_media");
+        assert_eq!(reason_of(&QwenVl, &row.replace("a.flac", "")), "bad_media");
     }
 }

@@ -7,6 +7,9 @@ use super::{Parsed, Placeholder, Shape, media, truth, turns};
 use crate::cell::Cell;
 use crate::sample::Reject;
 
+/// Real rows have four; of so many there are 2,016 pairs.
+const MAX_ANSWERS: usize = 64;
+
 /// Rows of `prompt` and `completions`.
 ///
 /// `VLFeedback` rates `response`s in three `annotations` of `Rating`s, which are text and not always numbers: the score is the
@@ -20,11 +23,16 @@ pub struct Scored {
 impl Shape for Scored {
     /// A row without a pair makes no sample.
     fn samples_in(&self, row: &Cell) -> Option<usize> {
-        Some(pairs(&answers(row)).len())
+        let answers = answers(row);
+        Some(if answers.len() > MAX_ANSWERS { 1 } else { pairs(&answers).len() })
     }
 
     fn parse(&self, row: &Cell, nth: usize) -> Result<Parsed, Reject> {
         let answers = answers(row);
+        if answers.len() > MAX_ANSWERS {
+            let detail = format!("{} answers, at most {MAX_ANSWERS} are paired", answers.len());
+            return Err(Reject::new("too_many_answers", detail));
+        }
         let pairs = pairs(&answers);
         let none =
             || Reject::new("unrated", format!("{} answers, no two of them with different scores", answers.len()));
@@ -131,6 +139,14 @@ mod tests {
         assert_eq!(KEEP.samples_in(&row), Some(3));
         check_pair(&KEEP, &row, 0, "U: [image 0]\nWhat? | A: best", "U: [image 0]\nWhat? | A: worst");
         check_pair(&KEEP, &row, 2, "U: [image 0]\nWhat? | A: middle", "U: [image 0]\nWhat? | A: worst");
+    }
+
+    #[test]
+    fn a_row_of_very_many_answers_is_rejected_once() {
+        let answers = (0..65).map(|n| format!(r#"{{"score": {n}, "response": "{n}"}}"#)).collect::<Vec<_>>().join(", ");
+        let row = cell(&format!(r#"{{"prompt": "q", "completions": [{answers}]}}"#));
+        assert_eq!(KEEP.samples_in(&row), Some(1));
+        assert_eq!(KEEP.parse(&row, 0).expect_err("too many").reason, "too_many_answers");
     }
 
     #[test]

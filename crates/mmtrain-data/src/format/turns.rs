@@ -46,18 +46,16 @@ pub(super) fn objects(cell: &Cell) -> Cow<'_, [Cell]> {
     }
     let len = columns.iter().map(|(_, column)| column.items().len()).max().unwrap_or(0);
     let row = |at: usize| {
-        let field = |(key, column): &(String, Cell)| {
-            let value = column.items().get(at).cloned().unwrap_or_default();
-            (key.clone(), value)
-        };
-        Cell::Struct(columns.iter().map(field).collect())
+        let field = |(key, column): &(String, Cell)| Some((key.clone(), column.items().get(at)?.clone()));
+        Cell::Struct(columns.iter().filter_map(field).collect())
     };
     Cow::Owned((0..len).map(row).collect())
 }
 
-/// Whether an object is one of lists.
+/// Whether an object is one of lists; one of very many is none that anybody writes.
 pub(super) fn has_columns(cell: &Cell) -> bool {
-    cell.fields().iter().any(|(_, column)| matches!(column, Cell::List(_)))
+    const MAX_COLUMNS: usize = 32;
+    cell.fields().len() <= MAX_COLUMNS && cell.fields().iter().any(|(_, column)| matches!(column, Cell::List(_)))
 }
 
 /// What a conversation may begin with.

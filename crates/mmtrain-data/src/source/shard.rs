@@ -31,9 +31,10 @@ use super::fingerprint::{Depth, ShardPrint};
 use super::group::{Grouped, Piece};
 use super::window::Window;
 use super::{ShardProblem, shards, tar};
-use crate::cell::Cell;
-use crate::format::llava;
-use crate::sample::{MediaContent, RawMedium, Reject};
+use crate::sample::Reject;
+
+/// A medium and the bytes of its file.
+type Payload = (MediaKind, Vec<u8>);
 
 /// Extensions of pictures, of which a sample has one. What is in the file is decided by its magic bytes.
 const IMAGE: &[&str] = &["jpg", "jpeg", "png", "webp", "gif", "bmp"];
@@ -93,7 +94,7 @@ impl Shard {
     }
 
     /// What is said, of what, and the JSON of the sample at `place`.
-    pub(crate) fn read(&self, place: usize) -> Result<(Conversation, Vec<RawMedium>, Option<Value>), Reject> {
+    pub(crate) fn read(&self, place: usize) -> Result<(Conversation, Option<Payload>, Option<Value>), Reject> {
         let members = self.grouped.members(place);
         let medium = self.medium(members)?;
         let json = self.pick(members, TRUTH)?.map(|member| self.payload(member, MAX_TRUTH_BYTES)).transpose()?;
@@ -105,13 +106,14 @@ impl Shard {
             (Some(_), None, _) => return Err(self.missing("missing_image", members)),
             (None, medium, Some(json)) => {
                 let kinds = medium.iter().map(|(kind, _)| *kind).collect::<Vec<_>>();
-                talk(json, &kinds)?.ok_or_else(|| self.missing("missing_caption", members))?
+                crate::format::llava::conversation(json, &kinds)?
+                    .ok_or_else(|| self.missing("missing_caption", members))?
             }
             (None, _, None) => return Err(self.missing("missing_caption", members)),
         };
         let truth = json.map(|bytes| parse_json(&bytes)).transpose()?;
-        let media = medium.map(|(kind, member)| self.raw_medium(kind, member)).transpose()?;
-        Ok((conversation, media.into_iter().collect(), truth))
+        let medium = medium.map(|(kind, member)| Ok((kind, self.payload(member, max_bytes(kind))?))).transpose()?;
+        Ok((conversation, medium, truth))
     }
 
     /// The picture, else the clip, else the sound.
@@ -124,11 +126,6 @@ impl Shard {
             }
         }
         Ok(None)
-    }
-
-    fn raw_medium(&self, kind: MediaKind, member: Piece) -> Result<RawMedium, Reject> {
-        let max = if kind == MediaKind::Video { MAX_CLIP_BYTES } else { MAX_IMAGE_BYTES };
-        Ok(RawMedium { kind, content: MediaContent::Bytes(self.payload(member, max)?) })
     }
 
     /// The one member with one of `extensions`.
@@ -220,13 +217,11 @@ fn caption_text(bytes: Vec<u8>) -> Result<String, Reject> {
     Ok(text.to_owned())
 }
 
-/// The `conversations` of a sample's JSON, with media of these kinds; nothing, where it has none.
-fn talk(json: &[u8], media: &[MediaKind]) -> Result<Option<Conversation>, Reject> {
-    let row = Cell::from_json(json).map_err(|error| Reject::new("bad_json", error.to_string()))?;
-    if row.get_any(&["conversations", "messages"]).is_null() {
-        return Ok(None);
+fn max_bytes(kind: MediaKind) -> u32 {
+    match kind {
+        MediaKind::Image | MediaKind::Audio => MAX_IMAGE_BYTES,
+        MediaKind::Video => MAX_CLIP_BYTES,
     }
-    llava::conversation(&row, media).map(Some)
 }
 
 fn parse_json(bytes: &[u8]) -> Result<Value, Reject> {

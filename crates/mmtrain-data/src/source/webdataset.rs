@@ -13,7 +13,7 @@ use super::fingerprint::{self, Depth};
 use super::shard::Shard;
 use super::{ShardProblem, Source, shards};
 use crate::DataError;
-use crate::sample::{RawSample, SampleId, SourceError};
+use crate::sample::{MediaContent, RawMedium, RawSample, SampleId, SourceError};
 
 /// Up to this many shards stay open; beyond it a shard is opened for each sample.
 const MAX_OPEN_SHARDS: usize = 256;
@@ -72,7 +72,10 @@ impl Dataset<RawSample, SourceError> for WebDataset {
         let (shard, place) = self.locate(index);
         let id = self.id(index);
         match shard.read(place) {
-            Ok((conversation, media, truth)) => Ok(RawSample { id, conversation, feedback: None, media, truth }),
+            Ok((conversation, medium, truth)) => {
+                let medium = medium.map(|(kind, bytes)| RawMedium { kind, content: MediaContent::Bytes(bytes) });
+                Ok(RawSample { id, conversation, feedback: None, media: medium.into_iter().collect(), truth })
+            }
             Err(reject) => Err(SourceError::reject(id, reject.reason, reject.detail)),
         }
     }
@@ -126,7 +129,6 @@ mod tests {
     use mmtrain_text::{Conversation, MediaKind, MediaRef, Part, Role, Turn};
 
     use super::*;
-    use crate::RawMedium;
     use crate::fixtures::{Shards, jpeg};
 
     fn open(shards: &Shards) -> WebDataset {
