@@ -3,13 +3,15 @@
 //! Dims: `batch`, `heads`, `kv_heads`, `queries`, `keys`, `head_dim`. With grouped-query attention
 //! (`heads = kv_heads * group`) the queries of a group are laid along the query axis, so keys and
 //! values are never repeated in memory. Many queries are taken a chunk at a time, against the keys
-//! that a chunk may see, so that the scores in memory do not grow with the square of the length. On a
-//! tape they still do, halved by causality: the backward pass needs the weights of every chunk.
+//! that a chunk may see, so that the scores in memory do not grow with the square of the length. Nor do
+//! they on a tape: where there are several chunks it keeps inputs and output, and the backward pass
+//! forms the scores of one chunk after the other again.
 
+mod chunk;
+mod gradients;
 mod mask;
+mod recorded;
 mod runs;
-
-use std::ops::Range;
 
 use burn::prelude::*;
 use burn::tensor::DType;
@@ -17,6 +19,9 @@ use burn::tensor::activation::softmax;
 
 pub use mask::Mask;
 pub use runs::KeyRuns;
+
+use chunk::chunks;
+use recorded::recorded;
 
 /// Scores per head that are formed at once: 512 queries against as many keys.
 const SCORES: usize = 512 * 512;
@@ -32,8 +37,23 @@ const MIN_ROWS: usize = 64;
 /// - `key`, `value`: `[batch, kv_heads, keys, head_dim]`, `heads` a multiple of `kv_heads`
 /// - returns: `[batch, heads, queries, head_dim]`
 pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, mask: Option<&Mask>) -> Tensor<4> {
-    let rows = rows_per_chunk(query.dims()[2], key.dims()[2]);
-    in_chunks(query, key, value, mask, rows)
+    let (queries, keys) = (query.dims()[2], key.dims()[2]);
+    let rows = rows_per_chunk(queries, keys);
+    if tape_keeps_scores(queries, keys) {
+        in_chunks(query, key, value, mask, rows)
+    } else {
+        recorded(query, key, value, mask, rows)
+    }
+}
+
+/// Scores per row and head that exist at the same time.
+pub fn scores_at_once(queries: usize, keys: usize) -> usize {
+    rows_per_chunk(queries, keys).saturating_mul(keys)
+}
+
+/// Whether a tape keeps scores until the backward pass: those of a single chunk, which are faster kept than formed again.
+pub fn tape_keeps_scores(queries: usize, keys: usize) -> bool {
+    queries <= rows_per_chunk(queries, keys)
 }
 
 /// Queries per chunk, all chunks about the same.
@@ -42,42 +62,46 @@ fn rows_per_chunk(queries: usize, keys: usize) -> usize {
     queries.div_ceil(queries.div_ceil(most).max(1)).max(1)
 }
 
-/// As [`attention`], `rows` queries at a time.
+/// As [`attention`], `rows` queries at a time. A tape would keep the weights of every chunk.
 fn in_chunks(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, mask: Option<&Mask>, rows: usize) -> Tensor<4> {
     let (queries, keys) = (query.dims()[2], key.dims()[2]);
     if queries <= rows {
         let bias = mask.map(Mask::whole);
         return attend(query, key, value, bias);
     }
-    let chunk = |start: usize| {
-        let rows = start..(start + rows).min(queries);
-        let seen = mask.map_or(0..keys, |mask| mask.seen_by(rows.clone()));
-        let bias = mask.map(|mask| mask.bias(rows.clone(), seen.clone()));
-        attend(slice(&query, rows), slice(&key, seen.clone()), slice(&value, seen), bias)
-    };
-    Tensor::cat((0..queries).step_by(rows).map(chunk).collect(), 2)
-}
-
-fn slice(x: &Tensor<4>, positions: Range<usize>) -> Tensor<4> {
-    x.clone().slice_dim(2, positions)
+    let outputs = chunks(queries, keys, mask, rows)
+        .map(|chunk| attend(chunk.of_queries(&query), chunk.of_keys(&key), chunk.of_keys(&value), chunk.bias(mask)));
+    Tensor::cat(outputs.collect(), 2)
 }
 
 /// One chunk. `bias` is `[batch or 1, 1, queries, keys]`, added to the scores of every head.
 fn attend(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, bias: Option<Tensor<4>>) -> Tensor<4> {
-    let [batch, heads, queries, head_dim] = query.dims();
-    let kv_heads = key.dims()[1];
-    let group = heads / kv_heads;
-    let scale = (head_dim as f64).powf(-0.5);
+    let shape = query.dims();
+    let query = by_group(query * scale(shape[3]), &key);
+    let weights = weights(query, key, bias).cast(value.dtype());
+    weights.matmul(value).reshape(shape)
+}
 
-    let query = (query * scale).reshape([batch, kv_heads, group * queries, head_dim]);
-    let scores = query.matmul(key.swap_dims(2, 3));
-    let dtype = scores.dtype();
-    let mut scores = scores.cast(DType::F32);
-    if let Some(bias) = bias {
-        scores = scores + if group == 1 { bias } else { bias.repeat_dim(2, group) };
-    }
-    let weights = softmax(scores, 3).cast(dtype);
-    weights.matmul(value).reshape([batch, heads, queries, head_dim])
+/// The weights in f32. `[batch, kv_heads, group * queries, keys]`
+///
+/// `query` is scaled and lies by groups, `bias` is `[batch or 1, 1, queries, keys]`.
+fn weights(query: Tensor<4>, key: Tensor<4>, bias: Option<Tensor<4>>) -> Tensor<4> {
+    let scores = query.matmul(key.swap_dims(2, 3)).cast(DType::F32);
+    let Some(bias) = bias else { return softmax(scores, 3) };
+    let group = scores.dims()[2] / bias.dims()[2];
+    softmax(scores + if group == 1 { bias } else { bias.repeat_dim(2, group) }, 3)
+}
+
+/// What every score is multiplied with.
+fn scale(head_dim: usize) -> f64 {
+    (head_dim as f64).powf(-0.5)
+}
+
+/// `[batch, heads, queries, _]` to `[batch, kv_heads, group * queries, _]`, with the heads of `key`.
+fn by_group(x: Tensor<4>, key: &Tensor<4>) -> Tensor<4> {
+    let [batch, heads, queries, width] = x.dims();
+    let kv_heads = key.dims()[1];
+    x.reshape([batch, kv_heads, heads / kv_heads * queries, width])
 }
 
 /// `[batch, seq, heads * head_dim]` to `[batch, heads, seq, head_dim]`.

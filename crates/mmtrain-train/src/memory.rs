@@ -3,6 +3,7 @@
 use fs_err as fs;
 use mmtrain_config::Recompute;
 use mmtrain_model::Vlm;
+use mmtrain_model::attention::{scores_at_once, tape_keeps_scores};
 use mmtrain_model::config::{CrossAttentionConfig, EncoderConfig, TextConfig, VlmConfig};
 use mmtrain_model::params::Part;
 use serde::{Deserialize, Serialize};
@@ -58,7 +59,7 @@ pub struct MemoryEstimate {
     pub gradients: u64,
     /// Moments of the trained ones.
     pub optimizer: u64,
-    /// Block inputs and kept graphs.
+    /// Block inputs, kept graphs, and the scores that attention forms at once.
     pub activations: u64,
     /// Logits of a chunk, forward and backward.
     pub head: u64,
@@ -114,7 +115,7 @@ pub fn estimate(model: &Vlm, trained: Trained, shape: MicroShape, keep: KeepPlan
     let decoder_graphs = decoder_graph_bytes(config, shape, keep.decoder).max(largest_stretch_bytes(config, shape));
     let encoder_kept = keep.encoder.max(usize::from(trained.encoder)) as u64;
     let encoder_graphs = encoder_kept.saturating_mul(encoder_block_bytes(&config.encoder, shape));
-    let activations = sum([inputs.saturating_mul(F32), decoder_graphs, encoder_graphs]);
+    let activations = sum([inputs.saturating_mul(F32), decoder_graphs, encoder_graphs, passing_scores(config, shape)]);
     let rows = chunk_rows.min(shape.batch * shape.seq);
     MemoryEstimate {
         weights: all.saturating_mul(F32),
@@ -160,13 +161,13 @@ fn largest_stretch_bytes(config: &VlmConfig, shape: MicroShape) -> u64 {
 }
 
 /// What the tape of one cross-attention layer holds: as a block of the decoder, with 6 tensors of the keys' width for each
-/// key, and 4 score matrices over the keys of a row.
+/// key, and scores.
 fn reading_layer_bytes(config: &VlmConfig, cross: &CrossAttentionConfig, shape: MicroShape) -> u64 {
     let keys = keys(config, cross);
     let widths = 14 * cross.hidden_size + 5 * cross.intermediate_size;
     let of_keys = product([6, shape.images, keys, cross.num_attention_heads, cross.head_dim]);
-    let scores = product([4, shape.images, keys, cross.num_attention_heads, shape.seq]);
-    sum([product([shape.batch, shape.seq, widths]), of_keys, scores]).saturating_mul(F32)
+    let widths = sum([product([shape.batch, shape.seq, widths]), of_keys]).saturating_mul(F32);
+    widths.saturating_add(reading_scores(config, cross, shape).in_each)
 }
 
 /// Keys that a typical medium has in a memory.
@@ -174,12 +175,11 @@ fn keys(config: &VlmConfig, cross: &CrossAttentionConfig) -> usize {
     cross.resampler.as_ref().map_or_else(|| config.encoder.typical_tokens(), |resampler| resampler.num_latents)
 }
 
-/// What the tape of one decoder block holds: about 14 tensors of the stream's width, 5 of the MLP's
-/// and 4 score matrices.
+/// What the tape of one decoder block holds: about 14 tensors of the stream's width, 5 of the MLP's, and scores.
 fn decoder_block_bytes(config: &TextConfig, shape: MicroShape) -> u64 {
     let widths = 14 * config.hidden_size + 5 * config.intermediate_size;
-    let scores = product([4, shape.batch, config.num_attention_heads, shape.seq, shape.seq]);
-    product([shape.batch, shape.seq, widths]).saturating_add(scores).saturating_mul(F32)
+    let widths = product([shape.batch, shape.seq, widths]).saturating_mul(F32);
+    widths.saturating_add(decoder_scores(config, shape).in_each)
 }
 
 /// What goes into the encoder's blocks, all of them.
@@ -188,10 +188,71 @@ fn encoder_input_elements(config: &EncoderConfig, shape: MicroShape) -> u64 {
     product([shape.images, config.typical_tokens(), hidden, config.num_layers()])
 }
 
-/// As above for the encoder: about 10 of the width, 2 of the MLP's, 3 score matrices.
+/// As above for the encoder: about 10 of the width, 2 of the MLP's.
 fn encoder_block_bytes(config: &EncoderConfig, shape: MicroShape) -> u64 {
-    let [hidden, inner, heads] = config.block_sizes();
-    let of_one = config.typical_tokens();
-    let scores = product([3, shape.images, heads, of_one, of_one]);
-    product([shape.images, of_one, 10 * hidden + 2 * inner]).saturating_add(scores).saturating_mul(F32)
+    let [hidden, inner, _] = config.block_sizes();
+    let widths = product([shape.images, config.typical_tokens(), 10 * hidden + 2 * inner]).saturating_mul(F32);
+    widths.saturating_add(encoder_scores(config, shape).in_each)
+}
+
+/// Bytes of an attention's scores: what the tape of each stretch holds of them, or else what only one holds at a time.
+struct Scores {
+    in_each: u64,
+    once: u64,
+}
+
+impl Scores {
+    /// `matrices` of them, for each row and head.
+    fn new(matrices: usize, rows: usize, heads: usize, [queries, keys]: [usize; 2]) -> Self {
+        let bytes = product([matrices, rows, heads, scores_at_once(queries, keys)]).saturating_mul(F32);
+        if tape_keeps_scores(queries, keys) {
+            Self { in_each: bytes, once: 0 }
+        } else {
+            Self { in_each: 0, once: bytes }
+        }
+    }
+}
+
+fn decoder_scores(config: &TextConfig, shape: MicroShape) -> Scores {
+    Scores::new(4, shape.batch, config.num_attention_heads, [shape.seq, shape.seq])
+}
+
+/// Of a cross-attention layer, over the keys of a row.
+fn reading_scores(config: &VlmConfig, cross: &CrossAttentionConfig, shape: MicroShape) -> Scores {
+    let of_row = shape.images.div_ceil(shape.batch.max(1)).saturating_mul(keys(config, cross));
+    Scores::new(4, shape.batch, cross.num_attention_heads, [shape.seq, of_row])
+}
+
+fn encoder_scores(config: &EncoderConfig, shape: MicroShape) -> Scores {
+    let ([.., heads], tokens) = (config.block_sizes(), config.typical_tokens());
+    Scores::new(3, shape.images, heads, [tokens, tokens])
+}
+
+/// The most that exist of the scores that no tape holds.
+fn passing_scores(config: &VlmConfig, shape: MicroShape) -> u64 {
+    let reading = config.cross_attention().map_or(0, |cross| reading_scores(config, cross, shape).once);
+    decoder_scores(&config.text, shape).once.max(encoder_scores(&config.encoder, shape).once).max(reading)
+}
+
+#[cfg(test)]
+mod tests {
+    use mmtrain_model::config::TextFamily;
+
+    use super::*;
+
+    fn shape(seq: usize) -> MicroShape {
+        MicroShape { batch: 2, seq, images: 0, ranks: 1 }
+    }
+
+    #[test]
+    fn a_block_of_long_rows_holds_no_scores_beyond_those_that_exist_at_once() {
+        let config = TextConfig::class_defaults(TextFamily::Llama);
+        let matrices = |seq| 4 * 2 * config.num_attention_heads as u64 * F32 * seq * seq;
+        let short = decoder_scores(&config, shape(512));
+        assert_eq!((short.in_each, short.once), (matrices(512), 0));
+        let long = decoder_scores(&config, shape(4096));
+        assert_eq!((long.in_each, long.once), (0, matrices(512)));
+        let [block, twice] = [4096, 8192].map(|seq| decoder_block_bytes(&config, shape(seq)));
+        assert_eq!(2 * block, twice);
+    }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use burn::tensor::{TensorData, Tolerance};
 
-fn ramp(shape: [usize; 4]) -> Tensor<4> {
+pub(super) fn ramp(shape: [usize; 4]) -> Tensor<4> {
     let n: usize = shape.iter().product();
     let values = (0..n).map(|i| ((i * 37 % 23) as f32 - 11.0) / 7.0).collect::<Vec<_>>();
     Tensor::from_data(TensorData::new(values, shape), &Device::flex())
@@ -43,7 +43,7 @@ fn latest_of_runs() -> KeyRuns {
 }
 
 /// Every kind of mask for two rows of 11 positions.
-fn masks() -> Vec<(&'static str, Option<Mask>)> {
+pub(super) fn masks() -> Vec<(&'static str, Option<Mask>)> {
     let device = Device::flex();
     let mut left = vec![1; 22];
     left[..4].fill(0);
