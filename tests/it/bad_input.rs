@@ -77,7 +77,7 @@ fn bad_samples_are_counted_named_and_left_out() {
             ("j.txt", b"the first one"),
         ],
     );
-    let report: Value = serde_json::from_str(&place.ok("data check mixed --json").stdout).expect("JSON");
+    let report: Value = serde_json::from_str(&place.exits("data check mixed --json", 3).stdout).expect("JSON");
     assert_eq!((report["ok"].as_u64(), report["bad"].as_u64()), (Some(3), Some(7)), "{report}");
     assert_eq!(report["reasons"]["ambiguous_image"], 1, "{report}");
     let run = "pretrain --config tiny.toml -q --data mixed --set train.steps=2";
@@ -100,7 +100,7 @@ fn a_cut_shard_is_named_and_its_complete_samples_are_used() {
     place.ok("data synth --out data --samples 48 --seed 3 --size 32");
     let whole = place.read("data/cc3m-train-0000.tar");
     place.write("cut/cc3m-train-0000.tar", &whole[..whole.len() * 2 / 3]);
-    let report: Value = serde_json::from_str(&place.ok("data check cut --json").stdout).expect("JSON");
+    let report: Value = serde_json::from_str(&place.exits("data check cut --json", 3).stdout).expect("JSON");
     assert!(report["ok"].as_u64().is_some_and(|ok| (20..48).contains(&ok)), "{report}");
     assert!(report["problems"].to_string().contains("cc3m-train-0000.tar"), "{report}");
 }
@@ -127,10 +127,11 @@ fn what_a_damaged_shard_loses_is_said_by_the_check_and_by_the_run() {
     ];
     for (name, bytes, reason, words) in cases {
         place.write(&format!("{name}/cc3m-train-0000.tar"), &bytes);
-        let report: Value = serde_json::from_str(&place.ok(&format!("data check {name} --json")).stdout).expect("JSON");
+        let report: Value =
+            serde_json::from_str(&place.exits(&format!("data check {name} --json"), 3).stdout).expect("JSON");
         assert_eq!(report["reasons"], serde_json::json!({ reason: 1 }), "{report}");
         assert_eq!(report["ok"], if name == "twice" { 48 } else { 2 }, "{report}");
-        assert!(place.ok(&format!("data check {name}")).stdout.contains(words), "{name}");
+        assert!(place.exits(&format!("data check {name}"), 3).stdout.contains(words), "{name}");
         let run = format!("pretrain --config tiny.toml -q --data {name} --run-dir run-{name} --set train.steps=1");
         let warned = place.ok(&run).stderr;
         assert!(warned.contains("warning: shard `cc3m-train-0000.tar`: ") && warned.contains(words), "{warned}");
@@ -143,10 +144,11 @@ fn a_check_says_how_many_bad_samples_it_does_not_show() {
     let names: Vec<_> = (0..24).map(|i| [format!("{i:02}.jpg"), format!("{i:02}.txt")]).collect();
     let members = names.iter().flat_map(|[jpg, txt]| [(jpg.as_str(), &b""[..]), (txt.as_str(), b"a dog")]);
     shard(&place, "bad/x-train-0000.tar", &members.collect::<Vec<_>>());
-    let text = place.ok("data check bad").stdout;
-    assert_eq!(text.matches("image_empty (").count(), 20, "{text}");
-    assert!(text.contains("and 4 more (all of them with `--json`)"), "{text}");
-    let report: Value = serde_json::from_str(&place.ok("data check bad --json").stdout).expect("JSON");
+    let text = place.exits("data check bad", 3).stdout;
+    assert!(text.contains("24  image_empty\n         hint: download the file again"), "{text}");
+    assert_eq!(text.matches("         bad/x-train-0000.tar/").count(), 3, "{text}");
+    assert!(text.contains("and 21 more (all of them with `--json`)"), "{text}");
+    let report: Value = serde_json::from_str(&place.exits("data check bad --json", 3).stdout).expect("JSON");
     assert_eq!(report["left_out"].as_array().map(Vec::len), Some(24), "{report}");
 }
 
@@ -227,13 +229,13 @@ fn pictures_of_every_kind_in_a_shard_and_limits_that_are_set() {
     let members = named.iter().flat_map(|(image, text, bytes)| [(image.as_str(), &bytes[..]), (text, b"a dog")]);
     shard(&place, "kinds/x-train-0000.tar", &members.collect::<Vec<_>>());
 
-    let report: Value = serde_json::from_str(&place.ok("data check kinds --json").stdout).expect("JSON");
+    let report: Value = serde_json::from_str(&place.exits("data check kinds --json", 3).stdout).expect("JSON");
     assert_eq!(report["ok"], UNUSUAL.len(), "{report}");
     for (_, _, reason, _) in &bad {
         let expected = bad.iter().filter(|(_, _, other, _)| other == reason).count();
         assert_eq!(report["reasons"][reason], expected, "{report}");
     }
-    let tight = place.ok("data check kinds --json --set data.limits.max_side=4").stdout;
+    let tight = place.exits("data check kinds --json --set data.limits.max_side=4", 3).stdout;
     let report: Value = serde_json::from_str(&tight).expect("JSON");
     assert_eq!(report["ok"], 0, "{report}");
     assert_eq!(report["reasons"]["image_too_large"], UNUSUAL.len() + 2, "{report}");

@@ -48,7 +48,16 @@ fn made_data_are_equal_per_seed_and_check_clean() {
     let shown = place.ok("data show a --json -n 2");
     let sample = json(shown.stdout.lines().next().expect("a line"));
     assert_eq!(sample["input_ids"].as_array().map(Vec::len), sample["labels"].as_array().map(Vec::len));
-    place.ok("data stats a --json");
+    let stats = json(&place.ok("data stats a --json --png lengths.png").stdout);
+    let counts = stats["a"]["seq_histogram"]["counts"].as_array().expect("bars").iter().filter_map(Value::as_u64);
+    assert_eq!(Some(counts.sum()), stats["a"]["samples"].as_u64());
+    assert!(place.read("lengths.png").starts_with(b"\x89PNG"));
+    assert!(place.ok("data stats a").stdout.contains("tokens per sample, bars of"));
+    place.ok("data show a -n 2 --html page.html");
+    let page = String::from_utf8(place.read("page.html")).expect("UTF-8");
+    assert_eq!(page.matches("<img alt=\"\" src=\"data:image/jpeg;base64,").count(), 2);
+    assert_eq!(page.matches("<mark>").count(), 2);
+    assert!(place.ok("data show a -n 1").stdout.contains("<image 0: 32x32, "), "media stand as one mark");
 }
 
 #[test]

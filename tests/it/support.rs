@@ -126,6 +126,14 @@ impl Place {
         done
     }
 
+    /// Runs it and insists on a code.
+    #[track_caller]
+    pub(crate) fn exits(&self, args: &str, code: i32) -> Done {
+        let done = self.run(args);
+        assert_eq!(done.code, code, "mmtrain {args}\n{}", done.stderr);
+        done
+    }
+
     /// Runs it and insists on failure with a code; the error must hold all of `words`.
     #[track_caller]
     pub(crate) fn fails(&self, args: &str, code: i32, words: &[&str]) {

@@ -20,7 +20,7 @@
 //! - [`pool`]: worker threads whose results come in order.
 //! - [`loader`]: optimizer steps, endless and resumable.
 //! - [`pass`]: one ordered pass, for evaluation and checks.
-//! - [`mod@check`], [`mod@stats`]: what a dataset holds and what is wrong with it.
+//! - [`mod@check`], [`mod@stats`]: what a dataset holds and what is wrong with it ([`histogram`], [`hints`]).
 //! - [`error`]: what stops a run.
 
 pub mod sample;
@@ -59,6 +59,10 @@ pub mod check;
 
 pub mod stats;
 
+pub mod histogram;
+
+pub mod hints;
+
 pub mod error;
 
 #[cfg(test)]
@@ -67,6 +71,7 @@ mod fixtures;
 pub use check::{CheckReport, check};
 pub use collate::{HostBatch, HostMedium, collate};
 pub use error::DataError;
+pub use histogram::Histogram;
 pub use loader::{LoaderConfig, StepBatch, StepLoader};
 pub use medium::{Medium, placeholders};
 pub use mixture::Mixture;

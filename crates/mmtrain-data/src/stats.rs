@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 
 use mmtrain_media::probe;
+use mmtrain_text::MediaKind;
 use serde::Serialize;
 
 use crate::prepare::media_reason;
 use crate::source::Source;
-use crate::{Preparer, RawMedium, RawSample, Skip};
+use crate::{Histogram, Preparer, RawMedium, RawSample, Skip};
 
 /// Figures about the samples of a source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -18,10 +19,20 @@ pub struct DataStats {
     pub samples: usize,
     /// Bad samples per reason, as far as headers tell.
     pub reasons: BTreeMap<String, usize>,
+    /// Turns per conversation.
+    pub turns: Spread,
     /// Row lengths, in tokens.
     pub seq: Spread,
+    /// Row lengths by how often they occur.
+    pub seq_histogram: Histogram,
     /// Learned tokens per row.
     pub supervised_tokens: Spread,
+    /// Tokens that stand for media, per row.
+    pub media_tokens: Spread,
+    /// Share of all tokens that are learned, 0 to 1.
+    pub supervised_share: f64,
+    /// Media per kind: pictures, clips and sounds.
+    pub media: BTreeMap<String, usize>,
     /// Widths of pictures, in pixels.
     pub width: Spread,
     /// Heights of pictures, in pixels.
@@ -46,6 +57,11 @@ pub struct Spread {
 }
 
 impl Spread {
+    /// Of all numbers.
+    fn sum(&self) -> f64 {
+        self.mean * self.count as f64
+    }
+
     fn add(&mut self, value: usize) {
         let value = value as u64;
         self.min = if self.count == 0 { value } else { self.min.min(value) };
@@ -58,19 +74,24 @@ impl Spread {
 /// Looks at the first `limit` samples of a source, or at all.
 pub fn stats(source: &dyn Source, preparer: &Preparer, limit: Option<usize>) -> DataStats {
     let mut stats = DataStats::default();
+    let mut lengths = Vec::new();
     for index in 0..source.len().min(limit.unwrap_or(usize::MAX)) {
         stats.samples += 1;
-        let looked_at = source.get(index).map_err(|error| error.0).and_then(|raw| stats.add(&raw, preparer));
-        if let Err(skip) = looked_at {
-            *stats.reasons.entry(skip.reason).or_default() += 1;
+        match source.get(index).map_err(|error| error.0).and_then(|raw| stats.add(&raw, preparer)) {
+            Ok(seq) => lengths.push(seq),
+            Err(skip) => *stats.reasons.entry(skip.reason).or_default() += 1,
         }
     }
+    let (learned, all) = (stats.supervised_tokens.sum(), stats.seq.sum());
+    stats.supervised_share = if all > 0.0 { learned / all } else { 0.0 };
+    stats.seq_histogram = Histogram::of(&lengths);
     stats
 }
 
 impl DataStats {
-    fn add(&mut self, raw: &RawSample, preparer: &Preparer) -> Result<(), Skip> {
-        for image in raw.media.iter().filter_map(RawMedium::bytes) {
+    /// Takes a sample in; returns its length in tokens.
+    fn add(&mut self, raw: &RawSample, preparer: &Preparer) -> Result<u64, Skip> {
+        for image in raw.media.iter().filter(|medium| medium.kind == MediaKind::Image).filter_map(RawMedium::bytes) {
             let (kind, width, height) = probe(image, &preparer.limits).map_err(|error| Skip {
                 id: raw.id.clone(),
                 reason: media_reason(&error),
@@ -82,9 +103,22 @@ impl DataStats {
             self.image_bytes.add(image.len());
         }
         let encoded = preparer.encode(raw)?;
+        for medium in &raw.media {
+            *self.media.entry(kind_name(medium.kind).to_owned()).or_default() += 1;
+        }
+        self.turns.add(raw.conversation.turns.len());
         self.seq.add(encoded.input_ids.len());
         self.supervised_tokens.add(encoded.supervised_tokens());
-        Ok(())
+        self.media_tokens.add(encoded.media.iter().map(|span| span.len).sum());
+        Ok(encoded.input_ids.len() as u64)
+    }
+}
+
+fn kind_name(kind: MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Image => "image",
+        MediaKind::Video => "video",
+        MediaKind::Audio => "audio",
     }
 }
 
@@ -101,6 +135,12 @@ mod tests {
         assert_eq!(stats.reasons, [("image_empty".to_owned(), 1)].into());
         assert_eq!((stats.width.min, stats.width.max, stats.height.min), (12, 12, 8));
         assert_eq!(stats.kinds.values().sum::<usize>(), 9);
+        assert_eq!(stats.media, [("image".to_owned(), 9)].into());
+        assert_eq!((stats.turns.min, stats.turns.max), (2, 2));
+        assert_eq!((stats.media_tokens.min, stats.media_tokens.max), (4, 4));
+        assert_eq!(stats.seq_histogram.counts.iter().sum::<u64>(), 9);
+        let (learned, all) = (stats.supervised_tokens.mean, stats.seq.mean);
+        assert!((stats.supervised_share - learned / all).abs() < 1e-12);
         assert!(stats.supervised_tokens.min >= 3 && stats.supervised_tokens.max < stats.seq.max);
     }
 

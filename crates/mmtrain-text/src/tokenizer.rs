@@ -121,6 +121,11 @@ impl TextTokenizer {
         self.inner.decode(ids, true).map_err(tokenize_error)
     }
 
+    /// The text of token ids with special tokens spelled out, for people to look at. What is no id is left out.
+    pub fn spell(&self, ids: &[u32]) -> String {
+        self.inner.decode(ids, false).unwrap_or_default()
+    }
+
     /// The id of a token by its name, special or not.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)

@@ -246,12 +246,12 @@ pub(crate) struct FetchArgs {
 /// `data …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum DataCommand {
-    /// Print samples as the model will see them.
-    Show(DataArgs),
-    /// Prepare every sample and count what is wrong.
+    /// Print samples as the model will see them: what is learned in colour, media as one mark.
+    Show(ShowArgs),
+    /// Prepare every sample and count what is wrong; exit code 3 if anything is.
     Check(DataArgs),
     /// Lengths, sizes and kinds.
-    Stats(DataArgs),
+    Stats(StatsArgs),
     /// Make a miniature dataset in a true format.
     Synth(SynthArgs),
 }
@@ -277,6 +277,26 @@ pub(crate) struct DataArgs {
     /// JSON on stdout.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Arguments of `data show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Write a page with the pictures instead.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+/// Arguments of `data stats`.
+#[derive(Debug, Args)]
+pub(crate) struct StatsArgs {
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Draw the histogram of lengths into this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) png: Option<PathBuf>,
 }
 
 /// Arguments of `data synth`.

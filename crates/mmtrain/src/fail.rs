@@ -49,6 +49,9 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+/// Exit code of data that cannot be used.
+pub(crate) const DATA: u8 = 3;
+
 /// Exit code of an error: 1 bug, 2 usage or config, 3 data, 4 storage or checkpoint, 5 numeric, 75 stopped.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
@@ -62,7 +65,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
             return EXIT_STOPPED;
         }
         if cause.is::<DataError>() || cause.is::<SynthError>() || cause.is::<TextError>() || cause.is::<MediaError>() {
-            return 3;
+            return DATA;
         }
         if let Some(model) = cause.downcast_ref::<ModelError>() {
             return model_code(model);

@@ -1,7 +1,7 @@
 //! What a run leaves to look at: `plots/loss.png` and a self-contained `report.html`.
 //!
 //! - `series`, `axis`: the lines that `metrics.jsonl` holds, and what to draw them on
-//! - `plot`: the loss as a PNG
+//! - `plot`: the loss as a PNG; `bars`: histograms as a PNG; `canvas`: what both draw with
 //! - `chart`: inline SVG for the page
 //! - `html`: the page; `text`: escaping and numbers
 //!
@@ -10,17 +10,21 @@
 //! they may hold anything.
 
 mod axis;
+mod bars;
+mod canvas;
 mod chart;
 mod html;
 mod plot;
 mod series;
-mod text;
+pub(crate) mod text;
 
 use std::path::Path;
 
 use fs_err as fs;
 use mmtrain_train::checkpoint::write_atomically;
 use mmtrain_train::metrics::Metric;
+
+pub(crate) use bars::histogram_png;
 
 /// One part of the model in the ledger of trained parameters.
 #[derive(Debug, Clone)]

@@ -191,11 +191,5 @@ fn extension(picture: &[u8]) -> &'static str {
 }
 
 fn mime(picture: &[u8]) -> &'static str {
-    match sniff(picture) {
-        Some(ImageKind::Png) => "image/png",
-        Some(ImageKind::Webp) => "image/webp",
-        Some(ImageKind::Gif) => "image/gif",
-        Some(ImageKind::Bmp) => "image/bmp",
-        Some(ImageKind::Jpeg) | None => "image/jpeg",
-    }
+    sniff(picture).unwrap_or(ImageKind::Jpeg).mime()
 }

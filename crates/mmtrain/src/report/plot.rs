@@ -1,69 +1,28 @@
 //! `plots/loss.png`: training loss pale, smoothed loss strong, held-out loss as points.
-//!
-//! Drawn at twice the size and scaled down, since plotters' bitmap backend does not smooth the edges of what is
-//! wider than a pixel. The font is bundled, so that the picture is the same on every machine.
 
-use std::fmt::Display;
-use std::io::Cursor;
-
-use image::imageops::{self, FilterType};
-use image::{ImageFormat, RgbImage};
 use mmtrain_train::metrics::Metric;
-use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::register_font;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::text_anchor::{HPos, VPos};
 
 use super::ReportError;
 use super::axis::Axis;
+use super::canvas::{
+    Area, BOTTOM, GRID, HEAD, INK, LEFT, RIGHT, SCALE, SOFT, TOP, failed, legend, line, png, scaled, style, text,
+};
 use super::series::{self, Point, thinned};
 
-/// Width and height of the picture in pixels.
-const SIZE: (u32, u32) = (1000, 600);
-/// How much larger it is drawn.
-const SCALE: u32 = 2;
-/// Left, right, top and bottom edge of the curves in the picture.
-const LEFT: i32 = 84;
-const RIGHT: i32 = 958;
-const TOP: i32 = 70;
-const BOTTOM: i32 = 530;
-/// Middle of the line that holds unit and legend.
-const HEAD: i32 = 34;
 /// Two points for each pixel across.
 const MOST_POINTS: usize = 2 * (RIGHT - LEFT) as usize;
 
-const FAMILY: &str = "Plot Sans";
-const FONT: &[u8] = include_bytes!("../../assets/PlotSans-Regular.otf");
-
-const INK: RGBColor = RGBColor(28, 29, 33);
-const SOFT: RGBColor = RGBColor(98, 101, 109);
-const GRID: RGBColor = RGBColor(232, 232, 228);
 const TRAIN: RGBColor = RGBColor(47, 95, 179);
 const PALE: RGBColor = RGBColor(183, 201, 230);
 /// Colours of the evaluations, in the order of their names.
 const HELD_OUT: [RGBColor; 4] =
     [RGBColor(200, 85, 61), RGBColor(42, 140, 122), RGBColor(132, 87, 168), RGBColor(169, 122, 18)];
 
-type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
-
 /// The loss of a run as an encoded PNG.
 pub(super) fn loss_png(metrics: &[Metric]) -> Result<Vec<u8>, ReportError> {
-    let (width, height) = (SIZE.0 * SCALE, SIZE.1 * SCALE);
-    let mut pixels = vec![255; (width * height * 3) as usize];
-    {
-        let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
-        Plot::of(metrics).draw(&area)?;
-        area.present().map_err(failed)?;
-    }
-    let large = RgbImage::from_raw(width, height, pixels).expect("the buffer has three bytes per pixel");
-    let picture = imageops::resize(&large, SIZE.0, SIZE.1, FilterType::Triangle);
-    let mut png = Cursor::new(Vec::new());
-    picture.write_to(&mut png, ImageFormat::Png)?;
-    Ok(png.into_inner())
-}
-
-fn failed(error: impl Display) -> ReportError {
-    ReportError::Draw(error.to_string())
+    png(|area| Plot::of(metrics).draw(area))
 }
 
 /// The held-out loss of one evaluation.
@@ -94,7 +53,6 @@ impl Plot {
     }
 
     fn draw(&self, area: &Area) -> Result<(), ReportError> {
-        register_font(FAMILY, FontStyle::Normal, FONT).map_err(|_| failed("bundled font is damaged"))?;
         self.draw_axes(area)?;
         self.curve(area, &self.train, PALE, 1)?;
         self.curve(area, &self.smooth, TRAIN, 2)?;
@@ -168,30 +126,4 @@ impl Plot {
         }
         Ok(())
     }
-}
-
-fn scaled(pixels: i32) -> i32 {
-    pixels * SCALE.cast_signed()
-}
-
-fn line(area: &Area, points: Vec<(i32, i32)>, colour: RGBColor, width: u32) -> Result<(), ReportError> {
-    area.draw(&PathElement::new(points, colour.stroke_width(width * SCALE))).map_err(failed)
-}
-
-fn style(colour: RGBColor, across: HPos, up: VPos) -> TextStyle<'static> {
-    (FAMILY, scaled(17)).into_font().color(&colour).pos(Pos::new(across, up))
-}
-
-fn text(area: &Area, text: &str, place: (i32, i32), style: &TextStyle) -> Result<(), ReportError> {
-    area.draw_text(text, style, place).map_err(failed)
-}
-
-/// A name that ends at `right`, with its colour before it; returns where the one before ends.
-fn legend(area: &Area, name: &str, colour: RGBColor, right: i32) -> Result<i32, ReportError> {
-    let style = style(INK, HPos::Left, VPos::Center);
-    let (width, _) = area.estimate_text_size(name, &style).map_err(failed)?;
-    let left = right - width.cast_signed();
-    text(area, name, (left, scaled(HEAD)), &style)?;
-    line(area, vec![(left - scaled(26), scaled(HEAD)), (left - scaled(8), scaled(HEAD))], colour, 3)?;
-    Ok(left - scaled(50))
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 /// Text that means itself in HTML, between tags and in quoted attributes.
 ///
 /// Control characters, which captions of a model in training may hold, become U+FFFD.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     for char in text.chars() {
         match char {
@@ -25,7 +25,7 @@ fn printable(char: char) -> char {
 }
 
 /// A file as a `data:` URI.
-pub(super) fn data_uri(mime: &str, bytes: &[u8]) -> String {
+pub(crate) fn data_uri(mime: &str, bytes: &[u8]) -> String {
     format!("data:{};base64,{}", escaped(mime), base64(bytes))
 }
 
@@ -90,7 +90,7 @@ pub(super) fn is_share(name: &str) -> bool {
 }
 
 /// Appends formatted text; a `String` takes all of it.
-pub(super) fn push(text: &mut String, arguments: std::fmt::Arguments) {
+pub(crate) fn push(text: &mut String, arguments: std::fmt::Arguments) {
     text.write_fmt(arguments).expect("writing to a string cannot fail");
 }
 

@@ -1,0 +1,84 @@
+//! `mmtrain data show --html`: one page with pictures and tokens that needs nothing from outside.
+
+use mmtrain_data::{Feedback, Preparer, RawMedium};
+use mmtrain_media::sniff;
+
+use super::runs::Run;
+use super::shown::{Seen, Shown};
+use crate::report::text::{data_uri, escaped, push};
+
+/// Nothing may be loaded or run, whatever the data hold.
+const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
+const STYLE: &str = include_str!("page.css");
+/// Larger files are not put into the page.
+const MOST_BYTES: usize = 4 << 20;
+
+/// The whole page.
+pub(super) fn page(shown: &[Shown], preparer: &Preparer) -> String {
+    let mut html = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>Samples</title>\n<style>\n{STYLE}</style>\n</head>\n\
+         <body>\n<h1>{} samples</h1>\n<p>Template <code>{}</code>, rows of at most {} tokens. \
+         <mark>Marked words</mark> are learned.</p>\n",
+        shown.len(),
+        escaped(&preparer.template.to_string()),
+        preparer.max_seq,
+    );
+    html.extend(shown.iter().map(article));
+    html + "</body>\n</html>\n"
+}
+
+fn article(shown: &Shown) -> String {
+    let mut html = format!("<article>\n<h2>{}</h2>\n", escaped(&shown.name));
+    match &shown.outcome {
+        Ok(seen) => html.push_str(&body(seen)),
+        Err(skip) => push(
+            &mut html,
+            format_args!("<p class=\"out\">left out: <b>{}</b> {}</p>\n", escaped(&skip.reason), escaped(&skip.detail)),
+        ),
+    }
+    html + "</article>\n"
+}
+
+fn body(seen: &Seen) -> String {
+    let (tokens, learned) = (seen.encoded.input_ids.len(), seen.encoded.supervised_tokens());
+    let mut html = format!("<p class=\"figures\">{tokens} tokens, {learned} learned</p>\n<div class=\"media\">\n");
+    for (number, (medium, seen)) in seen.raw.media.iter().zip(&seen.media).enumerate() {
+        let size = seen.size.map_or(String::new(), |[width, height]| format!("{width} × {height}, "));
+        let caption = format!("{} {number}: {size}{} tokens", seen.kind, seen.tokens);
+        push(&mut html, format_args!("<figure>{}<figcaption>{caption}</figcaption></figure>\n", picture(medium)));
+    }
+    html.push_str("</div>\n<pre>");
+    html.extend(seen.runs.iter().map(tokens_of));
+    html + "</pre>\n" + &judged(seen)
+}
+
+/// The picture itself, where it is one that a browser shows and not too large.
+fn picture(medium: &RawMedium) -> String {
+    let bytes = medium.bytes().filter(|bytes| bytes.len() <= MOST_BYTES);
+    match bytes.and_then(|bytes| Some((bytes, sniff(bytes)?))) {
+        Some((bytes, kind)) => format!("<img alt=\"\" src=\"{}\">", data_uri(kind.mime(), bytes)),
+        None => "<div class=\"none\">not shown</div>".to_owned(),
+    }
+}
+
+fn tokens_of(run: &Run) -> String {
+    match run {
+        Run::Words { text, learned: true } => format!("<mark>{}</mark>", escaped(text)),
+        Run::Words { text, learned: false } => escaped(text),
+        Run::Media { number, tokens } => format!("<span class=\"medium\">medium {number} × {tokens}</span>"),
+    }
+}
+
+fn judged(seen: &Seen) -> String {
+    match &seen.raw.feedback {
+        Some(Feedback::Rejected(worse)) => {
+            let answer = worse.turns.last().map(mmtrain_text::Turn::text).unwrap_or_default();
+            format!("<p class=\"worse\">rejected: {}</p>\n", escaped(&answer))
+        }
+        Some(Feedback::Wanted(wanted)) => format!("<p>wanted: {wanted}</p>\n"),
+        None => String::new(),
+    }
+}
