@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use mmtrain_media::probe;
-use mmtrain_text::MediaKind;
+use mmtrain_text::{MediaKind, MediaSpans};
 use serde::Serialize;
 
 use crate::prepare::media_reason;
@@ -109,7 +109,7 @@ impl DataStats {
         self.turns.add(raw.conversation.turns.len());
         self.seq.add(encoded.input_ids.len());
         self.supervised_tokens.add(encoded.supervised_tokens());
-        self.media_tokens.add(encoded.media.iter().map(|span| span.len).sum());
+        self.media_tokens.add(encoded.media.iter().map(MediaSpans::placeholders).sum());
         Ok(encoded.input_ids.len() as u64)
     }
 }

@@ -25,10 +25,12 @@ pub(super) enum Run {
 pub(super) fn runs(encoded: &Encoded, tokenizer: &TextTokenizer) -> Vec<Run> {
     let mut runs = Vec::new();
     let mut at = 0;
-    for span in &encoded.media {
-        words(at..span.start, encoded, tokenizer, &mut runs);
-        runs.push(Run::Media { number: span.index, tokens: span.len });
-        at = span.start + span.len;
+    for medium in &encoded.media {
+        for &(start, tokens) in &medium.spans {
+            words(at..start, encoded, tokenizer, &mut runs);
+            runs.push(Run::Media { number: medium.index, tokens });
+            at = start + tokens;
+        }
     }
     words(at..encoded.input_ids.len(), encoded, tokenizer, &mut runs);
     runs
@@ -46,7 +48,7 @@ fn words(positions: std::ops::Range<usize>, encoded: &Encoded, tokenizer: &TextT
 
 #[cfg(test)]
 mod tests {
-    use mmtrain_text::{Conversation, Template, encode};
+    use mmtrain_text::{Conversation, Placeholders, Template, encode};
 
     use super::*;
 
@@ -55,7 +57,7 @@ mod tests {
         let captions = ["a red boat on the lake", "a red dog"].map(String::from);
         let tokenizer = TextTokenizer::train_bpe(captions.into_iter(), 300).expect("a tokenizer");
         let segments = Template::Plain.render(&Conversation::caption("a red boat")).expect("segments");
-        let encoded = encode(&segments, &tokenizer, &[5]).expect("ids");
+        let encoded = encode(&segments, &tokenizer, &[Placeholders::Run(5)]).expect("ids");
         let expected = [
             Run::Words { text: "<s>".into(), learned: false },
             Run::Media { number: 0, tokens: 5 },

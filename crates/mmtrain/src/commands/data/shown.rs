@@ -2,7 +2,7 @@
 
 use mmtrain_data::{Feedback, Preparer, RawMedium, RawSample, Skip, Source};
 use mmtrain_media::probe;
-use mmtrain_text::{Conversation, Encoded};
+use mmtrain_text::{Conversation, Encoded, MediaSpans};
 use serde_json::{Value, json};
 
 use super::runs::{Run, runs};
@@ -105,6 +105,6 @@ fn seen(medium: &RawMedium, number: usize, encoded: &Encoded, preparer: &Prepare
     SeenMedium {
         kind: format!("{:?}", medium.kind).to_lowercase(),
         size: size.map(|(_, width, height)| [width, height]),
-        tokens: spans.map(|span| span.len).sum(),
+        tokens: spans.map(MediaSpans::placeholders).sum(),
     }
 }
