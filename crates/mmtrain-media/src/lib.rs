@@ -82,6 +82,8 @@ mod video;
 
 mod clip;
 
+mod disk_cache;
+
 mod cache;
 
 mod hf;
@@ -96,6 +98,7 @@ pub use audio::{AudioError, AudioInfo, AudioLimits, Sound, SoundLength, audio_le
 pub use cache::{FrameCache, FrameKey, VideoIdentity};
 pub use clip::{ClipPlan, ClipRule};
 pub use decode::{decode, probe};
+pub use disk_cache::DiskCache;
 pub use error::MediaError;
 pub use family::{MediaValues, Processor};
 pub use filter::Filter;

@@ -12,6 +12,7 @@
 //! decoder, `rows` supervised positions.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::prelude::*;
 use burn::tensor::DType;
@@ -20,10 +21,13 @@ use mmtrain_model::attention::Mask;
 use mmtrain_model::connector::{Connector, CrossAttentionLayer, MemoryMask};
 use mmtrain_model::decoder::{Decoder, DecoderBlock, DecoderContext, DecoderModel};
 use mmtrain_model::encoder::chain::{ChainContext, Stretch, StretchNet, side_by_side};
+use mmtrain_model::encoder::input::MediumView;
+use mmtrain_model::encoder::parts::FeatureParts;
 use mmtrain_model::media::{Arrangement, BatchView, PlacedMedium, Placement};
 use mmtrain_model::params::{FlatTensors, Part};
 use mmtrain_model::{ModelError, Vlm};
 
+use crate::features::FeatureCache;
 use crate::objective::{HeadLoss, Supervised, head_loss, supervised};
 use crate::tape::{Beside, Held, Place, backward, backward_beside, forward, forward_beside};
 
@@ -62,6 +66,8 @@ pub struct Plan {
     pub chunk_rows: usize,
     /// Type of activations.
     pub dtype: DType,
+    /// Features of the encoder from earlier steps, if it is frozen and they are kept.
+    pub features: Option<Arc<FeatureCache>>,
 }
 
 /// What one micro-batch yields.
@@ -165,15 +171,10 @@ impl Media {
             return Ok(None);
         }
         let views = batch.media.iter().map(PlacedMedium::view).collect::<Vec<_>>();
-        let inputs = model.encoder.inputs(&model.config.encoder, &views, &model.device())?;
-        let (mut chains, mut features, mut kept) = (Vec::new(), Vec::new(), 0);
-        for (stretches, input) in model.encoder.chains().into_iter().zip(inputs) {
-            let values = input.values.cast(plan.dtype);
-            let (output, chain) = Chain::forward(stretches, values, input.context, plan, &mut kept);
-            features.push(output);
-            chains.push(chain);
-        }
-        let features = side_by_side(features);
+        let (features, chains) = match &plan.features {
+            Some(cache) => (known_features(cache, model, &views, plan)?, Vec::new()),
+            None => Chain::all_forward(model, &views, plan)?,
+        };
         let trained = plan.trained.encoder;
         let arrangement = Arrangement::of(&model.config, batch, &model.device())?;
         let run = connect(&arrangement);
@@ -202,7 +203,32 @@ impl Media {
     }
 }
 
+/// The features of a frozen encoder, as far as they are not kept already made now.
+fn known_features(
+    cache: &FeatureCache,
+    model: &Vlm,
+    media: &[MediumView<'_>],
+    plan: &Plan,
+) -> Result<Tensor<3>, ModelError> {
+    let parts = |media: &[MediumView<'_>]| FeatureParts::of(&model.config.encoder, media);
+    let encode = |media: &[MediumView<'_>]| Chain::all_forward(model, media, plan).map(|(features, _)| features);
+    cache.features(media, plan.dtype, &model.device(), parts, encode)
+}
+
 impl Chain {
+    /// Runs the encoder: its features, and its chains for the way back.
+    fn all_forward(model: &Vlm, media: &[MediumView<'_>], plan: &Plan) -> Result<(Tensor<3>, Vec<Self>), ModelError> {
+        let inputs = model.encoder.inputs(&model.config.encoder, media, &model.device())?;
+        let (mut chains, mut features, mut kept) = (Vec::new(), Vec::new(), 0);
+        for (stretches, input) in model.encoder.chains().into_iter().zip(inputs) {
+            let values = input.values.cast(plan.dtype);
+            let (output, chain) = Self::forward(stretches, values, input.context, plan, &mut kept);
+            features.push(output);
+            chains.push(chain);
+        }
+        Ok((side_by_side(features), chains))
+    }
+
     /// `kept` counts the blocks, of all chains, whose graph is kept.
     fn forward(
         stretches: Vec<Stretch>,

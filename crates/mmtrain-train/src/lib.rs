@@ -4,6 +4,7 @@
 //!
 //! - [`trainer`]: the loop, and what happens around a step
 //! - [`tape`], [`driver`], [`objective`]: forward and backward of one micro-batch, block by block
+//! - [`features`]: what a frozen encoder made, kept on disk
 //! - [`ranks`]: micro-batches over cores
 //! - [`clip`], [`optimizer`], [`schedule`]: from gradients to an update
 //! - [`evaluate`]: held-out loss
@@ -19,6 +20,8 @@ pub mod tape;
 pub mod driver;
 
 pub mod objective;
+
+pub mod features;
 
 pub mod ranks;
 

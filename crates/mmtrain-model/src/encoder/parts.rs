@@ -39,6 +39,26 @@ impl FeatureParts {
         }
     }
 
+    /// Takes the features of a batch apart: those of each medium, in a tensor of its own.
+    pub fn split(&self, features: &Tensor<3>, media: &[MediumView<'_>]) -> Vec<Tensor<3>> {
+        if let Self::Sequence(_) = self {
+            return self.each(features).collect();
+        }
+        let mut start = 0;
+        let tiles = media.iter().map(|medium| medium.layout.tiles());
+        let own = tiles.map(|tiles| {
+            let own = features.clone().slice_dim(0, start..start + tiles);
+            start += tiles;
+            own
+        });
+        own.collect()
+    }
+
+    /// Puts together what [`split`](Self::split) took apart.
+    pub fn join(&self, each: Vec<Tensor<3>>) -> Tensor<3> {
+        Tensor::cat(each, if let Self::Sequence(_) = self { 1 } else { 0 })
+    }
+
     /// The features of each medium of a sequence. `[1, features, width]` to as many `[1, own, width]`
     ///
     /// # Panics

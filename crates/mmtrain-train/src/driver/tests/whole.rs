@@ -19,7 +19,7 @@ use crate::objective::supervised;
 pub(super) const ALL: Trained = Trained { encoder: true, connector: true, decoder: true };
 
 pub(super) fn plan(trained: Trained, keep: usize) -> Plan {
-    Plan { trained, keep_encoder: keep, keep_decoder: keep, chunk_rows: 5, dtype: DType::F32 }
+    Plan { trained, keep_encoder: keep, keep_decoder: keep, chunk_rows: 5, dtype: DType::F32, features: None }
 }
 
 /// A model whose gates are open and whose biases are not zero, as after some steps: of features that are zero, such as
