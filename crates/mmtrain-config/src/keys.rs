@@ -23,5 +23,5 @@ pub use data::{DataConfig, FormatKind, LimitsConfig, SourceConfig, SynthConfig, 
 pub use decoder::{DecoderArch, DecoderConfig, DecoderFamily, TokenizerConfig, TrainBpe};
 pub use encoder::{EncoderConfig, ImageFit, SecondTower, VideoFeatures, VisionArch, VisionFamily};
 pub use run::{CheckpointConfig, EvalConfig, ModelConfig, ObjectiveConfig, RunConfig, ScheduleConfig, ScheduleKind};
-pub use train::{Precision, Recompute, TrainConfig};
+pub use train::{FeatureCacheConfig, Precision, Recompute, TrainConfig};
 pub use tuning::{FullTuning, PartConfig, Tuning};

@@ -35,12 +35,22 @@ pub(crate) fn conflicts(config: &RunConfig) -> Vec<Conflict> {
     found.extend(batch_sizes(&config.train));
     found.extend(ranks(&config.train));
     found.extend(trained_parts(&config.train));
+    found.extend(feature_cache(&config.train));
     found.extend(encoder(&config.model.encoder));
     found.extend(connector(&config.model));
     found.extend(decoder(&config.model.decoder));
     found.extend(tokenizer(config));
     found.extend(sequence_length(config));
     found
+}
+
+/// Features change with the encoder that makes them.
+fn feature_cache(train: &TrainConfig) -> Option<Conflict> {
+    (train.feature_cache.is_some() && !train.encoder.tuning.is_frozen()).then(|| {
+        let keys = ["train.feature_cache", "train.encoder.tuning"];
+        let message = "`train.feature_cache` is for an encoder that does not change, this one is trained".to_owned();
+        Conflict::new(&keys, message).hint("leave `train.feature_cache` out, or set `train.encoder.tuning = \"frozen\"`")
+    })
 }
 
 fn sources(config: &RunConfig) -> Vec<Conflict> {
@@ -412,6 +422,16 @@ hint: give `--data` a directory or a known data set (`cc3m`)",
 `data.sources.0.synth.min_objects` (5) is above `data.sources.0.synth.max_objects` (2)
 `data.sources.0.synth.like`: no way to make data like `ccm3`
 hint: did you mean \"cc3m\"?",
+        );
+    }
+
+    #[test]
+    fn features_are_kept_of_a_frozen_encoder_only() {
+        check(
+            &["train.feature_cache.max_gib=1", "train.encoder.tuning.full.lr=1e-5"],
+            "
+`train.feature_cache` is for an encoder that does not change, this one is trained
+hint: leave `train.feature_cache` out, or set `train.encoder.tuning = \"frozen\"`",
         );
     }
 

@@ -1,6 +1,7 @@
 //! `[train]`: length, batch sizes, numerics and the optimizer.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,9 @@ pub struct TrainConfig {
     #[serde(default)]
     #[schemars(range(max = 4096), extend("x-also" = ["num_threads", "threads", "world_size"]))]
     pub ranks: usize,
+    /// Keep on disk what a frozen encoder makes of media, so that later epochs and runs read it; left out, nothing is kept.
+    #[serde(default)]
+    pub feature_cache: Option<FeatureCacheConfig>,
     /// Steps between two lines of metrics; 0 writes none.
     #[serde(default = "default_log_every")]
     #[schemars(extend("x-also" = ["logging_steps", "log_interval"]))]
@@ -124,6 +128,29 @@ pub enum Precision {
     F32,
     /// bfloat16, with f32 weights and optimizer state.
     Bf16,
+}
+
+/// Where features of a frozen encoder are kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FeatureCacheConfig {
+    /// Directory, which several runs may share; relative to the directory the command is started in.
+    #[serde(default = "default_feature_dir")]
+    pub dir: PathBuf,
+    /// Most that is kept, in GiB; what was not used for longest goes first.
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub max_gib: f64,
+}
+
+impl FeatureCacheConfig {
+    /// Most that is kept, in bytes.
+    pub fn max_bytes(&self) -> u64 {
+        (self.max_gib * f64::from(1 << 30)) as u64
+    }
+}
+
+fn default_feature_dir() -> PathBuf {
+    PathBuf::from("checkpoints/features")
 }
 
 /// Which blocks run again in the backward pass instead of keeping their activations.

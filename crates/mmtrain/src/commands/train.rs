@@ -16,9 +16,10 @@ use mmtrain_model::config::VlmConfig;
 use mmtrain_model::params::Part;
 use mmtrain_text::TextTokenizer;
 use mmtrain_train::checkpoint::{
-    DataIdentity, Found, TrainState, dir_name, find_newest, load as load_checkpoint, write_atomically,
+    DataIdentity, Found, FrozenPart, TrainState, dir_name, find_newest, load as load_checkpoint, write_atomically,
 };
 use mmtrain_train::driver::Plan;
+use mmtrain_train::features::FeatureCache;
 use mmtrain_train::memory::{self, KeepPlan, MicroShape, keep_plan};
 use mmtrain_train::optimizer::AdamW;
 use mmtrain_train::trainer::{Ending, Progress, Run, mark_finished, train, trained};
@@ -151,7 +152,8 @@ impl Prepared {
         let progress = start(&config, base, origin, &data.mixture, &sizes)?;
         let frozen = progress.state.frozen.clone();
         let total_steps = total_steps(&config, data.mixture.epoch_len());
-        let plan = plan(&config, progress.state.keep, is_cpu);
+        let features = feature_cache(&config, &frozen)?;
+        let plan = Plan { features, ..plan(&config, progress.state.keep, is_cpu) };
         let texts = match origin {
             Origin::Checkpoint(found) => resumed_texts(&config, found)?,
             Origin::Init(_) | Origin::Config => texts(&config, &sizes, &tokenizer, &processor)?,
@@ -248,7 +250,15 @@ fn plan(config: &RunConfig, keep: KeepPlan, is_cpu: bool) -> Plan {
             }
         }
     };
-    Plan { trained, keep_encoder: keep.encoder, keep_decoder: keep.decoder, chunk_rows, dtype }
+    Plan { trained, keep_encoder: keep.encoder, keep_decoder: keep.decoder, chunk_rows, dtype, features: None }
+}
+
+/// Features of the encoder, where they are kept on disk.
+fn feature_cache(config: &RunConfig, frozen: &[FrozenPart]) -> anyhow::Result<Option<Arc<FeatureCache>>> {
+    let encoder = frozen.iter().find(|frozen| frozen.part == Part::Encoder);
+    let (Some(cache), Some(encoder)) = (&config.train.feature_cache, encoder) else { return Ok(None) };
+    let name = format!("{} {:?}", encoder.hash, config.model.encoder);
+    Ok(Some(Arc::new(FeatureCache::open(&cache.dir, cache.max_bytes(), name)?)))
 }
 
 /// Which blocks keep their graph: as many as half of the free memory holds, unless told otherwise.

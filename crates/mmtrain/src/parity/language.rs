@@ -117,6 +117,7 @@ pub(super) fn plan(model: &Model, keep: bool) -> Plan {
         keep_decoder: blocks(model.vlm.config.text.num_hidden_layers),
         chunk_rows: CHUNK_ROWS,
         dtype: DType::F32,
+        features: None,
     }
 }
 
