@@ -49,7 +49,8 @@ fn feature_cache(train: &TrainConfig) -> Option<Conflict> {
     (train.feature_cache.is_some() && !train.encoder.tuning.is_frozen()).then(|| {
         let keys = ["train.feature_cache", "train.encoder.tuning"];
         let message = "`train.feature_cache` is for an encoder that does not change, this one is trained".to_owned();
-        Conflict::new(&keys, message).hint("leave `train.feature_cache` out, or set `train.encoder.tuning = \"frozen\"`")
+        Conflict::new(&keys, message)
+            .hint("leave `train.feature_cache` out, or set `train.encoder.tuning = \"frozen\"`")
     })
 }
 

@@ -75,6 +75,7 @@ pub use histogram::Histogram;
 pub use loader::{LoaderConfig, StepBatch, StepLoader};
 pub use medium::{Medium, placeholders};
 pub use mixture::Mixture;
+pub use mmtrain_media::DiskCache;
 pub use order::{Cursor, permute};
 pub use pass::Pass;
 pub use prepare::{Prepared, Preparer};

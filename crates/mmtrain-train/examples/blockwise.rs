@@ -99,7 +99,14 @@ fn one_graph(model: &Vlm, batch: &HostBatch) -> FlatTensors {
 
 fn block_wise(model: &Vlm, batch: &HostBatch, keep: usize) -> FlatTensors {
     let trained = Trained { encoder: false, connector: false, decoder: true };
-    let plan = Plan { trained, keep_encoder: 0, keep_decoder: keep, chunk_rows: BATCH * SEQ, dtype: DType::F32, features: None };
+    let plan = Plan {
+        trained,
+        keep_encoder: 0,
+        keep_decoder: keep,
+        chunk_rows: BATCH * SEQ,
+        dtype: DType::F32,
+        features: None,
+    };
     forward_backward(model, batch, &plan, batch.supervised_tokens as f64).expect("the model takes it").gradients
 }
 

@@ -79,7 +79,7 @@ impl FeatureCache {
 
     fn get(&self, name: &str, device: &Device) -> Option<Tensor<3>> {
         let data = unpacked(&self.entries.get(name)?)?;
-        let dtype = data.dtype;
+        let dtype = data.dtype();
         Some(Tensor::from_data(data, (device, dtype)))
     }
 
@@ -96,9 +96,9 @@ const DTYPES: [DType; 4] = [DType::F32, DType::BF16, DType::F16, DType::F64];
 
 /// Magic, number type, sizes, values; none for other number types.
 fn packed(data: &TensorData) -> Option<Vec<u8>> {
-    let dtype = DTYPES.iter().position(|&known| known == data.dtype)?;
+    let dtype = DTYPES.iter().position(|&known| known == data.dtype())?;
     let mut bytes = [&MAGIC[..], &(dtype as u32).to_le_bytes()].concat();
-    for size in data.shape.iter() {
+    for size in data.shape().iter() {
         bytes.extend((*size as u64).to_le_bytes());
     }
     bytes.extend_from_slice(data.as_bytes());
@@ -111,7 +111,8 @@ fn unpacked(bytes: &[u8]) -> Option<TensorData> {
     let dtype = *DTYPES.get(u32::from_le_bytes(*dtype) as usize)?;
     let (sizes, values) = rest.split_at_checked(24)?;
     let (sizes, _) = sizes.as_chunks::<8>();
-    let shape = sizes.iter().map(|&size| usize::try_from(u64::from_le_bytes(size))).collect::<Result<Vec<_>, _>>().ok()?;
+    let shape =
+        sizes.iter().map(|&size| usize::try_from(u64::from_le_bytes(size))).collect::<Result<Vec<_>, _>>().ok()?;
     let elements = shape.iter().try_fold(dtype.size(), |product, &size| product.checked_mul(size))?;
     (elements == values.len()).then(|| TensorData::from_bytes_vec(values.to_vec(), shape, dtype))
 }
@@ -128,8 +129,10 @@ mod tests {
 
     /// Two features of width 1 of each medium: the sum and the product of its first two values.
     fn encode(media: &[MediumView<'_>]) -> Tensor<3> {
-        let values: Vec<f32> =
-            media.iter().flat_map(|medium| [medium.values[0] + medium.values[1], medium.values[0] * medium.values[1]]).collect();
+        let values: Vec<f32> = media
+            .iter()
+            .flat_map(|medium| [medium.values[0] + medium.values[1], medium.values[0] * medium.values[1]])
+            .collect();
         Tensor::from_data(TensorData::new(values, [media.len(), 2, 1]), &Device::flex())
     }
 
@@ -138,12 +141,18 @@ mod tests {
         let values: Vec<Vec<f32>> = firsts.iter().map(|&first| [vec![first, 3.0], vec![0.5; 10]].concat()).collect();
         let views: Vec<_> = values.iter().map(|values| MediumView { layout: &LAYOUT, values }).collect();
         let encoded = Cell::new(0);
-        let features = cache.features(&views, DType::F32, &Device::flex(), |_| FeatureParts::Tiles, |media| {
-            encoded.set(media.len());
-            Ok(encode(media))
-        });
+        let features = cache.features(
+            &views,
+            DType::F32,
+            &Device::flex(),
+            |_| FeatureParts::Tiles,
+            |media| {
+                encoded.set(media.len());
+                Ok(encode(media))
+            },
+        );
         let data = features.expect("features").into_data();
-        assert_eq!(data.shape.as_slice(), [firsts.len(), 2, 1]);
+        assert_eq!(data.shape().as_slice(), [firsts.len(), 2, 1]);
         (data.try_to_vec().expect("f32"), encoded.get())
     }
 

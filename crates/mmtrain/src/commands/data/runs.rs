@@ -48,7 +48,7 @@ fn words(positions: std::ops::Range<usize>, encoded: &Encoded, tokenizer: &TextT
 
 #[cfg(test)]
 mod tests {
-    use mmtrain_text::{Conversation, Placeholders, Template, encode};
+    use mmtrain_text::{Conversation, Format, Placeholders, Template, encode};
 
     use super::*;
 
@@ -56,7 +56,7 @@ mod tests {
     fn a_caption_is_begin_picture_and_learned_words() {
         let captions = ["a red boat on the lake", "a red dog"].map(String::from);
         let tokenizer = TextTokenizer::train_bpe(captions.into_iter(), 300).expect("a tokenizer");
-        let segments = Template::Plain.render(&Conversation::caption("a red boat")).expect("segments");
+        let segments = Template::from(Format::Plain).render(&Conversation::caption("a red boat")).expect("segments");
         let encoded = encode(&segments, &tokenizer, &[Placeholders::Run(5)]).expect("ids");
         let expected = [
             Run::Words { text: "<s>".into(), learned: false },
