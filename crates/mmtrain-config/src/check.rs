@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::ConfigIssue;
 use crate::hint;
-use crate::shape::{Bounds, Field, Shape, TAG, Table, join};
+use crate::shape::{Bounds, Field, Shape, TAG, Table, is_word, join};
 use crate::tree::{Entries, Entry, Node, Origin};
 
 /// The problems of a tree, and the keys they are at.
@@ -131,7 +131,9 @@ impl Checker<'_> {
 fn fits(node: &Node, shape: &Shape) -> bool {
     match (node, shape) {
         (Node::Text(_), Shape::Text) | (Node::Flag(_), Shape::Flag) => true,
-        (Node::Text(word), Shape::Choice(words) | Shape::Keyed { words, .. }) => words.contains(word),
+        (Node::Text(word), Shape::Choice(words) | Shape::Keyed { words, .. }) => {
+            words.iter().any(|known| is_word(known, word))
+        }
         (Node::Integer(value), Shape::Integer { min, max }) => (*min..=*max).contains(value),
         (Node::Integer(value), Shape::Number(bounds)) => bounds.contain(*value as f64),
         (Node::Float(value), Shape::Number(bounds)) => bounds.contain(*value),

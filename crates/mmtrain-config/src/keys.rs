@@ -3,10 +3,11 @@
 //! A field, its doc comment, its default and its range are written here once. The JSON schema, the check for
 //! unknown keys, the hints and the defaults all follow from these structs (see `shape`).
 //!
-//! Three schema extensions carry what serde and JSON schema have no word for:
+//! Four schema extensions carry what serde and JSON schema have no word for:
 //! - `x-also`: names other tools use for the key; a user who writes one is told ours;
 //! - `x-exactly-one`: of these sibling keys exactly one is set;
-//! - `x-at-most-one`: of these sibling keys at most one is set.
+//! - `x-at-most-one`: of these sibling keys at most one is set;
+//! - `x-prefix`: a word that begins with it is one of the choices.
 //!
 //! Where a later layer sets one of such siblings, it takes the place of the others.
 
@@ -15,13 +16,15 @@ mod data;
 mod decoder;
 mod encoder;
 mod run;
+mod template;
 mod train;
 mod tuning;
 
 pub use connector::{ConnectorConfig, QueryVariant};
-pub use data::{DataConfig, FormatKind, LimitsConfig, SourceConfig, SynthConfig, TemplateKind};
+pub use data::{DataConfig, FormatKind, LimitsConfig, PlaceholderKind, SourceConfig, SynthConfig};
 pub use decoder::{DecoderArch, DecoderConfig, DecoderFamily, TokenizerConfig, TrainBpe};
 pub use encoder::{EncoderConfig, ImageFit, SecondTower, VideoFeatures, VisionArch, VisionFamily};
 pub use run::{CheckpointConfig, EvalConfig, ModelConfig, ObjectiveConfig, RunConfig, ScheduleConfig, ScheduleKind};
+pub use template::TemplateKind;
 pub use train::{FeatureCacheConfig, Precision, Recompute, TrainConfig};
 pub use tuning::{FullTuning, PartConfig, Tuning};

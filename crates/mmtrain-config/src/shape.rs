@@ -11,6 +11,17 @@ use serde_json::{Map, Value, json};
 
 use crate::RunConfig;
 
+/// Stands in a word of [`Shape::Choice`] for whatever the user writes behind it: `jinja:FILE`.
+const ANY: &str = "FILE";
+
+/// Whether `word` is the choice `known`.
+pub(crate) fn is_word(known: &str, word: &str) -> bool {
+    match known.strip_suffix(ANY) {
+        Some(prefix) => word.len() > prefix.len() && word.starts_with(prefix),
+        None => known == word,
+    }
+}
+
 /// The key that names the variant of an internally tagged enum.
 pub(crate) const TAG: &str = "kind";
 
@@ -161,12 +172,14 @@ fn type_name(schema: &Value) -> &str {
 }
 
 fn shape_of_enum(variants: &[Value]) -> Shape {
-    let words =
-        || variants.iter().filter_map(|variant| variant.get("const")?.as_str()).map(str::to_owned).collect::<Vec<_>>();
+    let prefix = |variant: &Value| Some(format!("{}{ANY}", variant.get("x-prefix")?.as_str()?));
+    let word =
+        |variant: &Value| variant.get("const").and_then(Value::as_str).map(str::to_owned).or_else(|| prefix(variant));
+    let words = || variants.iter().filter_map(word).collect::<Vec<_>>();
     if let Some(kinds) = variants.iter().map(kind_of).collect::<Option<Vec<_>>>() {
         return Shape::Kinds(kinds);
     }
-    if variants.iter().all(|variant| variant.get("const").is_some()) {
+    if variants.iter().all(|variant| word(variant).is_some()) {
         return Shape::Choice(words());
     }
     let tables =

@@ -43,6 +43,15 @@ pub enum TextError {
         token: String,
     },
 
+    /// A template cannot be used with a tokenizer.
+    #[error("template `{template}` writes `{token}`, which the tokenizer has not")]
+    TemplateToken {
+        /// Name of the template.
+        template: String,
+        /// Name of the token.
+        token: String,
+    },
+
     /// The tokenizer library refused the text.
     #[error("text cannot be tokenized: {detail}")]
     Tokenize {
@@ -84,6 +93,19 @@ pub enum TextError {
         template: String,
     },
 
+    /// A chat template cannot be compiled, or refuses the conversation.
+    #[error("chat template `{template}`: {detail}")]
+    ChatTemplate {
+        /// Name of the template.
+        template: String,
+        /// What it or its engine said.
+        detail: String,
+    },
+
+    /// The tokenizer comes without a chat template.
+    #[error("the tokenizer has no chat template")]
+    NoChatTemplate,
+
     /// There is nothing to learn in the assistant's turn.
     #[error("the assistant's turn is empty")]
     EmptyAnswer,
@@ -121,12 +143,14 @@ impl TextError {
             Self::Read(_) => "tokenizer_unreadable",
             Self::NoTokenizer { .. } => "tokenizer_missing",
             Self::Parse { .. } => "tokenizer_invalid",
-            Self::MissingToken { .. } | Self::NoSpecialToken { .. } => "token_missing",
+            Self::MissingToken { .. } | Self::NoSpecialToken { .. } | Self::TemplateToken { .. } => "token_missing",
             Self::Tokenize { .. } => "untokenizable",
             Self::ReservedToken { .. } => "reserved_token_in_text",
             Self::TextTooLong { .. } => "text_too_long",
             Self::Turns { .. } => "turns_mismatch",
             Self::NoSystem { .. } => "no_place_for_system",
+            Self::ChatTemplate { .. } => "chat_template_failed",
+            Self::NoChatTemplate => "chat_template_missing",
             Self::EmptyAnswer => "empty_caption",
             Self::MediaIndex { .. } => "media_mismatch",
             Self::VocabTooSmall { .. } => "vocab_too_small",
@@ -152,7 +176,11 @@ impl TextError {
             Self::MissingToken { .. } => {
                 Some("name the token in `tokenizer_config.json` beside `tokenizer.json`".into())
             }
-            Self::NoSpecialToken { .. } => {
+            Self::NoChatTemplate => Some(
+                "looked for `chat_template.jinja`, `chat_template.json` and `chat_template` in `tokenizer_config.json`; name another template"
+                    .into(),
+            ),
+            Self::NoSpecialToken { .. } | Self::TemplateToken { .. } => {
                 Some("the template belongs to other tokenizers; a tokenizer that is trained can be given the token".into())
             }
             Self::VocabTooSmall { least, .. } => {

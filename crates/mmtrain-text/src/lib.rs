@@ -15,15 +15,19 @@
 //!
 //! Nothing here knows pixels or tensors.
 
+mod chat_template;
 pub mod conversation;
 pub mod encode;
 pub mod error;
+mod guard;
+mod jinja;
 pub mod placeholders;
 pub mod segment;
 pub mod special;
 pub mod template;
 pub mod tokenizer;
 pub mod train;
+mod within;
 
 pub use conversation::{Conversation, MediaKind, MediaRef, Part, Role, Turn};
 pub use encode::{Encoded, IGNORE_INDEX, encode};

@@ -72,9 +72,13 @@ fn find_id(tokenizer: &Tokenizer, configs: &[Value], key: &str, names: &[&str]) 
     named.chain(names.iter().copied()).find_map(|name| tokenizer.token_to_id(name))
 }
 
-/// The token under `key`: a string, or an object with `content` (both are written by `transformers`).
+/// The token under `key`.
 fn token_name<'a>(config: &'a Value, key: &str) -> Option<&'a str> {
-    let entry = config.get(key)?;
+    token_content(config.get(key)?)
+}
+
+/// A token as `transformers` writes it: a string, or an object with `content`.
+pub(crate) fn token_content(entry: &Value) -> Option<&str> {
     entry.as_str().or_else(|| entry.get("content").and_then(Value::as_str))
 }
 

@@ -27,133 +27,74 @@
 mod chat;
 mod content;
 mod dialogue;
+mod format;
 mod single;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::str::FromStr;
+use std::sync::Arc;
 
-use crate::{Conversation, Role, Segment, TextError, Turn};
+use crate::jinja::ChatTemplate;
+use crate::{Conversation, Piece, Role, Segment, TextError, TextTokenizer, Turn, encode};
 
 pub use content::Placement;
+pub(crate) use content::media_in_front;
+pub use format::Format;
 
 /// How a conversation is written down for the model.
 #[derive(Debug, Clone)]
 pub struct Template {
-    format: Format,
+    writing: Writing,
     system: Option<String>,
     placement: Placement,
 }
 
-/// A template that is known by its name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// Picture, then caption.
-    #[default]
-    Plain,
-    /// `Input: <image>`, then `Response: {caption}`.
-    Article,
-    /// `USER: … ASSISTANT: …`, of Vicuna and `LLaVA` 1.5.
-    VicunaV1,
-    /// `[INST] … [/INST] …`.
-    Llama2,
-    /// Headers and `<|eot_id|>`.
-    Llama3,
-    /// `<|im_start|>`, `<|im_end|>` and a line break, as Qwen writes it.
-    Chatml,
-    /// `ChatML` with the media markers of `Qwen2-VL` and Qwen2-Audio.
-    Qwen2Vl,
-    /// `### Instruction:`, `### Response:`.
-    Alpaca,
-    /// Media, instruction, answer.
-    Instructblip,
-}
-
-impl Format {
-    /// Every one.
-    pub const ALL: [Self; 9] = [
-        Self::Plain,
-        Self::Article,
-        Self::VicunaV1,
-        Self::Llama2,
-        Self::Llama3,
-        Self::Chatml,
-        Self::Qwen2Vl,
-        Self::Alpaca,
-        Self::Instructblip,
-    ];
-
-    /// The name in configurations.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Article => "article",
-            Self::VicunaV1 => "vicuna_v1",
-            Self::Llama2 => "llama2",
-            Self::Llama3 => "llama3",
-            Self::Chatml => "chatml",
-            Self::Qwen2Vl => "qwen2_vl",
-            Self::Alpaca => "alpaca",
-            Self::Instructblip => "instructblip",
-        }
-    }
-
-    /// The special tokens that it places by name; a tokenizer that is trained for it is given them.
-    pub fn special_tokens(self) -> &'static [&'static str] {
-        match self {
-            Self::Llama3 => &["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
-            Self::Chatml => &["<|im_start|>", "<|im_end|>"],
-            Self::Qwen2Vl => &["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"],
-            _ => &[],
-        }
-    }
-
-    /// Standing orders where the conversation gives none.
-    fn default_system(self) -> Option<&'static str> {
-        match self {
-            Self::VicunaV1 => Some(
-                "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, \
-                 detailed, and polite answers to the user's questions.",
-            ),
-            Self::Chatml | Self::Qwen2Vl => Some("You are a helpful assistant."),
-            Self::Alpaca => Some(
-                "Below is an instruction that describes a task. Write a response that appropriately completes the \
-                 request.",
-            ),
-            _ => None,
-        }
-    }
-
-    /// Whether there is a place for standing orders.
-    fn takes_system(self) -> bool {
-        !matches!(self, Self::Plain | Self::Article | Self::Instructblip)
-    }
+#[derive(Debug, Clone)]
+enum Writing {
+    Known(Format),
+    Jinja(Arc<ChatTemplate>),
 }
 
 impl From<Format> for Template {
     fn from(format: Format) -> Self {
-        Self { format, system: None, placement: Placement::default() }
+        Self { writing: Writing::Known(format), system: None, placement: Placement::default() }
     }
 }
 
 impl Template {
-    /// The name in configurations.
+    /// The chat template that comes with `tokenizer`.
+    pub fn of_tokenizer(tokenizer: &TextTokenizer) -> Result<Self, TextError> {
+        let source = tokenizer.chat_template().ok_or(TextError::NoChatTemplate)?;
+        Self::jinja("chat", source, tokenizer)
+    }
+
+    /// A chat template in Jinja for the special tokens of `tokenizer`; `name` stands in messages.
+    pub fn jinja(name: &str, source: &str, tokenizer: &TextTokenizer) -> Result<Self, TextError> {
+        let template = Arc::new(ChatTemplate::new(name, source, tokenizer)?);
+        Ok(Self { writing: Writing::Jinja(template), system: None, placement: Placement::default() })
+    }
+
+    /// The name in configurations and messages.
     pub fn name(&self) -> &str {
-        self.format.name()
+        match &self.writing {
+            Writing::Known(format) => format.name(),
+            Writing::Jinja(template) => template.name(),
+        }
     }
 
     /// Puts `system` in front of conversations without a system turn, in place of the template's own words; an empty one
     /// leaves them without.
     pub fn with_system(self, system: impl Into<String>) -> Result<Self, TextError> {
-        if !self.format.takes_system() {
+        if matches!(self.writing, Writing::Known(format) if !format.takes_system()) {
             return Err(TextError::NoSystem { template: self.name().to_owned() });
         }
         Ok(Self { system: Some(system.into()), ..self })
     }
 
     /// Puts media where `placement` says.
+    #[must_use]
     pub fn with_placement(self, placement: Placement) -> Self {
         Self { placement, ..self }
     }
@@ -169,18 +110,52 @@ impl Template {
     /// directly. `article` takes it as the instruction.
     pub fn render_prompt(&self, conversation: &Conversation) -> Result<Vec<Segment>, TextError> {
         let mut segments = self.write(&self.with_orders(conversation), true)?;
-        segments.iter_mut().for_each(|segment| segment.supervised = false);
+        for segment in &mut segments {
+            segment.supervised = false;
+        }
         Ok(segments)
     }
 
+    /// Whether every token that the template writes is one of the tokenizer's.
+    pub fn check(&self, tokenizer: &TextTokenizer) -> Result<(), TextError> {
+        encode(&self.probe()?, tokenizer, &[]).map(|_| ()).map_err(|error| match error {
+            TextError::NoSpecialToken { token } => TextError::TemplateToken { template: self.name().to_owned(), token },
+            other => other,
+        })
+    }
+
+    /// The tokens at which generation stops: that which ends an answer, and end-of-text.
+    pub fn stop_ids(&self, tokenizer: &TextTokenizer) -> Result<Vec<u32>, TextError> {
+        let segments = self.probe()?;
+        let mut learned = segments.iter().rev().filter(|segment| segment.supervised);
+        let end = learned.find_map(|segment| match &segment.piece {
+            Piece::Special(name) => tokenizer.token_to_id(name),
+            _ => None,
+        });
+        let mut ids = end.into_iter().chain(tokenizer.eos_id().ok()).collect::<Vec<_>>();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// The shortest conversation, written down.
+    fn probe(&self) -> Result<Vec<Segment>, TextError> {
+        let turns = vec![Turn::said(Role::User, "a"), Turn::said(Role::Assistant, "b")];
+        self.render(&Conversation { turns })
+    }
+
     fn write(&self, conversation: &Conversation, open: bool) -> Result<Vec<Segment>, TextError> {
-        match self.format {
-            Format::Plain | Format::Article | Format::Instructblip => single::write(self.format, conversation, open),
+        let format = match &self.writing {
+            Writing::Known(format) => *format,
+            Writing::Jinja(template) if open => return template.render_prompt(conversation, self.placement),
+            Writing::Jinja(template) => return template.render(conversation, self.placement),
+        };
+        match format {
+            Format::Plain | Format::Article | Format::Instructblip => single::write(format, conversation, open),
             Format::VicunaV1 | Format::Llama2 | Format::Alpaca => {
-                dialogue::write(self.format, self.placement, conversation, open)
+                dialogue::write(format, self.placement, conversation, open)
             }
             Format::Llama3 | Format::Chatml | Format::Qwen2Vl => {
-                chat::write(self.format, self.placement, conversation, open)
+                chat::write(format, self.placement, conversation, open)
             }
         }
     }
@@ -188,7 +163,11 @@ impl Template {
     /// The conversation with the standing orders that it lacks.
     fn with_orders<'a>(&self, conversation: &'a Conversation) -> Cow<'a, Conversation> {
         let first = conversation.turns.first();
-        let orders = self.system.as_deref().or(self.format.default_system()).unwrap_or_default();
+        let default = match &self.writing {
+            Writing::Known(format) => format.default_system(),
+            Writing::Jinja(_) => None,
+        };
+        let orders = self.system.as_deref().or(default).unwrap_or_default();
         if orders.is_empty() || first.is_none_or(|turn| turn.role == Role::System) {
             return Cow::Borrowed(conversation);
         }
@@ -200,18 +179,6 @@ impl Template {
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-impl FromStr for Format {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|known| known.name() == name);
-        found.ok_or_else(|| {
-            let known = Self::ALL.map(Self::name).join("`, `");
-            format!("unknown template `{name}`, known are `{known}`")
-        })
     }
 }
 

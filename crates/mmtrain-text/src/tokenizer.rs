@@ -7,18 +7,24 @@
 //!   must never be cut silently;
 //! - a text is at most [`MAX_TEXT_BYTES`] long.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
-use tokenizers::pre_tokenizers::PreTokenizerWrapper;
-use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 use tokenizers::{AddedToken, Encoding, Tokenizer};
 
-use crate::special::{EOS_NAMES, EOS_ROLE, IMAGE_NAMES, IMAGE_ROLE, SpecialIds};
+use crate::chat_template;
+use crate::guard::{guarded, with_deep_stack};
+use crate::special::{EOS_NAMES, EOS_ROLE, IMAGE_NAMES, IMAGE_ROLE, SpecialIds, token_content};
+use crate::within::marks_only_the_start;
 use crate::{MediaKind, TextError};
 
 /// The longest text that is tokenized, in bytes; some pre-tokenizers are slower than linear.
 pub const MAX_TEXT_BYTES: usize = 1 << 20;
+
+/// The largest `tokenizer.json`, in bytes; published ones have up to 35 MB.
+const MAX_FILE_BYTES: usize = 256 << 20;
 
 /// File that holds vocabulary, merges and special tokens.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
@@ -37,6 +43,7 @@ pub struct TextTokenizer {
     special: SpecialIds,
     /// `tokenizer_config.json` as it was read, so that a run hands on what it got.
     config: Option<Value>,
+    chat_template: Option<String>,
     vocab_size: usize,
 }
 
@@ -53,7 +60,9 @@ impl TextTokenizer {
         let bytes = fs_err::read(&file)?;
         let inner = parse(&bytes, &file.display().to_string())?;
         let config = read_json(&dir.join(CONFIG_FILE))?;
-        Self::new(inner, config, read_json(&dir.join(MAP_FILE))?)
+        let chat_template = chat_template::find(dir, config.as_ref())?;
+        let tokenizer = Self::new(inner, config, read_json(&dir.join(MAP_FILE))?)?;
+        Ok(Self { chat_template, ..tokenizer })
     }
 
     /// Reads the content of a `tokenizer.json`; special tokens are found by the names in common use.
@@ -68,7 +77,8 @@ impl TextTokenizer {
         let configs: Vec<Value> = config.iter().cloned().chain(map).collect();
         let special = SpecialIds::find(&inner, &configs);
         let within = marks_only_the_start(&inner);
-        let mut tokenizer = Self { vocab_size: vocab_size(&inner), inner, within, special, config };
+        let mut tokenizer =
+            Self { vocab_size: vocab_size(&inner), inner, within, special, config, chat_template: None };
         tokenizer.reserve_special_tokens()?;
         Ok(tokenizer)
     }
@@ -107,7 +117,8 @@ impl TextTokenizer {
             return Err(TextError::TextTooLong { bytes: text.len(), max: MAX_TEXT_BYTES });
         }
         let tokenizer = self.within.as_ref().filter(|_| !at_start).unwrap_or(&self.inner);
-        let encoding = tokenizer.encode(text, false).map_err(tokenize_error)?;
+        let encoding = guarded(|| tokenizer.encode(text, false)).map_err(|detail| TextError::Tokenize { detail })?;
+        let encoding = encoding.map_err(tokenize_error)?;
         let reserved = self.special.reserved();
         let reserved = encoding.get_ids().iter().position(|&id| reserved.contains(&Some(id)));
         match reserved {
@@ -124,6 +135,39 @@ impl TextTokenizer {
     /// The text of token ids with special tokens spelled out, for people to look at. What is no id is left out.
     pub fn spell(&self, ids: &[u32]) -> String {
         self.inner.decode(ids, false).unwrap_or_default()
+    }
+
+    /// The chat template that came with the tokenizer, in Jinja.
+    pub fn chat_template(&self) -> Option<&str> {
+        self.chat_template.as_deref()
+    }
+
+    /// Hands on another chat template with the tokenizer.
+    pub fn set_chat_template(&mut self, source: String) {
+        self.chat_template = Some(source);
+    }
+
+    /// The names of all special tokens, in the order of their ids.
+    pub(crate) fn special_names(&self) -> Vec<String> {
+        let added = self.inner.get_added_tokens_decoder().into_iter();
+        let special = added.filter(|(_, token)| token.special && !token.content.is_empty());
+        special.map(|(id, token)| (id, token.content)).collect::<BTreeMap<_, _>>().into_values().collect()
+    }
+
+    /// The special tokens with their roles, as chat templates see them: `bos_token` and the like.
+    pub(crate) fn named_tokens(&self) -> BTreeMap<String, String> {
+        let SpecialIds { bos, eos, pad, .. } = self.special;
+        let found = [("bos_token", bos), ("eos_token", eos), ("pad_token", pad)];
+        let found = found.into_iter().filter_map(|(role, id)| Some((role.to_owned(), self.id_to_token(id?)?)));
+        let config = self.config.iter().filter_map(Value::as_object).flatten();
+        let named = config.filter(|(role, _)| role.ends_with("_token"));
+        let named = named.filter_map(|(role, token)| Some((role.clone(), token_content(token)?.to_owned())));
+        named.chain(found).collect()
+    }
+
+    /// The name of a token.
+    pub(crate) fn id_to_token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
     }
 
     /// The id of a token by its name, special or not.
@@ -212,7 +256,9 @@ impl TextTokenizer {
             Some(config) => config.clone(),
             None => self.derived_config(),
         };
-        Ok(vec![(TOKENIZER_FILE, self.to_json()?), (CONFIG_FILE, format!("{config:#}\n"))])
+        let template = self.chat_template.clone().map(|source| (chat_template::FILE, source));
+        let files = [(TOKENIZER_FILE, self.to_json()?), (CONFIG_FILE, format!("{config:#}\n"))];
+        Ok(files.into_iter().chain(template).collect())
     }
 
     /// A `tokenizer_config.json` with which `transformers` understands the special tokens alike.
@@ -230,36 +276,17 @@ impl TextTokenizer {
 }
 
 fn parse(bytes: &[u8], what: &str) -> Result<Tokenizer, TextError> {
-    Tokenizer::from_bytes(bytes).map_err(|error| TextError::Parse { what: what.to_owned(), detail: error.to_string() })
-}
-
-/// The tokenizer that marks no start, where `tokenizer` marks that of the first text only (Llama's of newer files).
-///
-/// `transformers` tokenizes special tokens and texts in one go, so that a text behind a special token is not the first.
-fn marks_only_the_start(tokenizer: &Tokenizer) -> Option<Tokenizer> {
-    let mut within = tokenizer.clone();
-    let mut pre_tokenizer = within.get_pre_tokenizer()?.clone();
-    let changed = match &mut pre_tokenizer {
-        PreTokenizerWrapper::Sequence(parts) => {
-            parts.as_mut().iter_mut().fold(false, |any, part| mark_none(part) | any)
-        }
-        single => mark_none(single),
-    };
-    within.with_pre_tokenizer(Some(pre_tokenizer));
-    changed.then_some(within)
-}
-
-fn mark_none(part: &mut PreTokenizerWrapper) -> bool {
-    match part {
-        PreTokenizerWrapper::Metaspace(metaspace) if metaspace.prepend_scheme == PrependScheme::First => {
-            metaspace.prepend_scheme = PrependScheme::Never;
-            true
-        }
-        _ => false,
+    let failed = |detail| TextError::Parse { what: what.to_owned(), detail };
+    if bytes.len() > MAX_FILE_BYTES {
+        return Err(failed(format!("{} bytes, at most {MAX_FILE_BYTES} are read", bytes.len())));
     }
+    // `tokenizers` panics on some files that are no JSON, and on some that are.
+    serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| failed(error.to_string()))?;
+    let read = with_deep_stack(|| Tokenizer::from_bytes(bytes).map_err(|error| error.to_string()));
+    read.and_then(|tokenizer| tokenizer).map_err(failed)
 }
 
-fn read_json(file: &Path) -> Result<Option<Value>, TextError> {
+pub(crate) fn read_json(file: &Path) -> Result<Option<Value>, TextError> {
     if !file.exists() {
         return Ok(None);
     }

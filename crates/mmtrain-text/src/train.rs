@@ -23,16 +23,27 @@ const LEAST_VOCAB: usize = SPECIAL_TOKENS.len() + 256;
 const MIN_FREQUENCY: u64 = 2;
 
 impl TextTokenizer {
-    /// Trains a byte-level BPE of at most `vocab_size` tokens on `captions`.
+    /// Trains a byte-level BPE of at most `vocab_size` tokens on `captions`, as [`train_bpe_with`](Self::train_bpe_with) does,
+    /// with no other special tokens than [`SPECIAL_TOKENS`].
+    pub fn train_bpe(captions: impl Iterator<Item = String> + Send, vocab_size: usize) -> Result<Self, TextError> {
+        Self::train_bpe_with(captions, vocab_size, &[])
+    }
+
+    /// Trains a byte-level BPE of at most `vocab_size` tokens on `captions`; those that a template writes are `special`, too.
     ///
     /// The same captions give the same tokenizer, in whatever order they come and on any number of
     /// threads: counts are sums, and equal counts are decided by id.
-    pub fn train_bpe(captions: impl Iterator<Item = String> + Send, vocab_size: usize) -> Result<Self, TextError> {
-        if vocab_size < LEAST_VOCAB {
-            return Err(TextError::VocabTooSmall { asked: vocab_size, least: LEAST_VOCAB });
+    pub fn train_bpe_with(
+        captions: impl Iterator<Item = String> + Send,
+        vocab_size: usize,
+        special: &[&str],
+    ) -> Result<Self, TextError> {
+        let least = LEAST_VOCAB + special.len();
+        if vocab_size < least {
+            return Err(TextError::VocabTooSmall { asked: vocab_size, least });
         }
         let mut tokenizer = untrained();
-        let mut trainer = TrainerWrapper::BpeTrainer(trainer(vocab_size));
+        let mut trainer = TrainerWrapper::BpeTrainer(trainer(vocab_size, special));
         tokenizer.train(&mut trainer, captions).map_err(|error| TextError::Train { detail: error.to_string() })?;
         Self::new(tokenizer, None, None)
     }
@@ -49,14 +60,14 @@ fn byte_level() -> ByteLevel {
     ByteLevel::default().add_prefix_space(false)
 }
 
-fn trainer(vocab_size: usize) -> BpeTrainer {
+fn trainer(vocab_size: usize, more: &[&str]) -> BpeTrainer {
     let alphabet: HashSet<char> = ByteLevel::alphabet().into_iter().collect();
-    let special = SPECIAL_TOKENS.map(|token| AddedToken::from(token, true));
+    let special = SPECIAL_TOKENS.iter().chain(more).map(|&token| AddedToken::from(token, true));
     BpeTrainer::builder()
         .vocab_size(vocab_size)
         .min_frequency(MIN_FREQUENCY)
         .show_progress(false)
-        .special_tokens(special.to_vec())
+        .special_tokens(special.collect())
         .initial_alphabet(alphabet)
         .build()
 }
@@ -64,6 +75,7 @@ fn trainer(vocab_size: usize) -> BpeTrainer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Format, Template};
 
     fn captions() -> Vec<String> {
         let colours = ["red", "green", "blue", "yellow", "teal"];
@@ -86,6 +98,17 @@ mod tests {
         assert_eq!(tokenizer.eos_id().expect("an end token"), 2);
         assert_eq!(tokenizer.pad_id(), Some(0));
         assert_eq!(tokenizer.image_id().expect("an image token"), 3);
+    }
+
+    #[test]
+    fn a_tokenizer_can_be_trained_for_a_template() {
+        let special = Format::Chatml.special_tokens();
+        let tokenizer = TextTokenizer::train_bpe_with(captions().into_iter(), 384, special).expect("a tokenizer");
+        let template = Template::from(Format::Chatml);
+        template.check(&tokenizer).expect("every token");
+        assert_eq!(template.stop_ids(&tokenizer).expect("ids"), [5, 2]);
+        let error = template.check(&train(captions())).expect_err("no such token");
+        assert_eq!(error.to_string(), "template `chatml` writes `<|im_start|>`, which the tokenizer has not");
     }
 
     #[test]

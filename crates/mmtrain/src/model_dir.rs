@@ -100,7 +100,7 @@ pub(crate) fn load(path: &Path, weights: WeightsChoice, quiet: bool, device: &De
     setup::check_vocab(&tokenizer, &model.config)?;
     let data = data_settings(&dir, &model)?;
     let processor = setup::processor_in(&dir, &model.config.encoder)?;
-    let template = setup::template(data.template);
+    let template = setup::template(&data, &tokenizer)?;
     let preparer = setup::preparer(Arc::new(tokenizer), processor, &model.config, template, &data);
     Ok(LoadedModel { model, preparer: Arc::new(preparer) })
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use mmtrain_config::{
-    DataConfig, EncoderConfig, ImageFit, LimitsConfig, RunConfig, SecondTower, SourceConfig, SynthConfig, TemplateKind,
+    DataConfig, EncoderConfig, ImageFit, LimitsConfig, PlaceholderKind, RunConfig, SecondTower, SourceConfig,
+    SynthConfig, TemplateKind,
 };
 use mmtrain_data::{Mixture, Preparer, Source, WebDataset};
 use mmtrain_media::{Alpha, Fit, ImageProcessor, MediaLimits, Processor};
@@ -17,7 +18,7 @@ use mmtrain_model::config::{
 use mmtrain_model::params::Part;
 use mmtrain_model::weights::Checkpoint;
 use mmtrain_synth::{Like, SynthOptions, write_dataset_until};
-use mmtrain_text::{Format, Template, TextTokenizer};
+use mmtrain_text::{Format, Placement, Template, TextTokenizer};
 use mmtrain_train::Stop;
 
 use crate::commands::note;
@@ -88,9 +89,12 @@ pub(crate) fn open_source(source: &SourceConfig) -> anyhow::Result<Arc<dyn Sourc
 pub(crate) fn tokenizer(config: &RunConfig, mixture: &Mixture) -> anyhow::Result<TextTokenizer> {
     let mut tokenizer = match tokenizer_kind(config)? {
         TokenizerKind::There(path) => TextTokenizer::load(path)?,
-        TokenizerKind::Learned { vocab_size } => train_tokenizer(mixture, vocab_size)?,
+        TokenizerKind::Learned { vocab_size } => train_tokenizer(mixture, vocab_size, &config.data.template)?,
     };
     tokenizer.ensure_image_token()?;
+    if let TemplateKind::Jinja(file) = &config.data.template {
+        tokenizer.set_chat_template(fs_err::read_to_string(file).with_context(|| "`data.template`")?);
+    }
     Ok(tokenizer)
 }
 
@@ -120,13 +124,16 @@ pub(crate) fn tokenizer_kind(config: &RunConfig) -> anyhow::Result<TokenizerKind
     }
 }
 
-fn train_tokenizer(mixture: &Mixture, vocab_size: usize) -> anyhow::Result<TextTokenizer> {
+fn train_tokenizer(mixture: &Mixture, vocab_size: usize, template: &TemplateKind) -> anyhow::Result<TextTokenizer> {
     let sources = mixture.sources().cloned().collect::<Vec<_>>();
-    let captions = sources.into_iter().flat_map(|source| {
+    let conversations = sources.into_iter().flat_map(|source| {
         let len = source.len();
-        (0..len).filter_map(move |index| Some(source.get(index).ok()?.conversation.turns.last()?.text()))
+        (0..len).filter_map(move |index| Some(source.get(index).ok()?.conversation))
     });
-    Ok(TextTokenizer::train_bpe(captions.take(TOKENIZER_CAPTIONS), vocab_size)?)
+    let said = conversations.flat_map(|conversation| conversation.turns).map(|turn| turn.text());
+    let said = said.filter(|text| !text.is_empty()).take(TOKENIZER_CAPTIONS);
+    let special = format(template).map(Format::special_tokens).unwrap_or_default();
+    Ok(TextTokenizer::train_bpe_with(said, vocab_size, special)?)
 }
 
 /// Sizes of the three parts.
@@ -297,12 +304,27 @@ pub(crate) fn preparer(
     }
 }
 
-/// The template of a configuration.
-pub(crate) fn template(kind: TemplateKind) -> Template {
-    match kind {
-        TemplateKind::Plain => Format::Plain.into(),
-        TemplateKind::Article => Format::Article.into(),
-    }
+/// The template of a configuration. Chat templates, also one from a file, are handed on with the tokenizer.
+pub(crate) fn template(data: &DataConfig, tokenizer: &TextTokenizer) -> anyhow::Result<Template> {
+    let template = match format(&data.template) {
+        Some(format) => Template::from(format),
+        None => Template::of_tokenizer(tokenizer)?,
+    };
+    let template = template.with_placement(match data.placeholder {
+        PlaceholderKind::Keep => Placement::Keep,
+        PlaceholderKind::Front => Placement::Front,
+    });
+    let template = match &data.system {
+        Some(system) => template.with_system(system)?,
+        None => template,
+    };
+    template.check(tokenizer)?;
+    Ok(template)
+}
+
+/// The built-in template of that name; none where it is a chat template.
+fn format(kind: &TemplateKind) -> Option<Format> {
+    kind.name().and_then(|name| name.parse().ok())
 }
 
 /// Builds the model: each part from its weights, or from the seed.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::TemplateKind;
 use crate::datasets::dataset_preset;
 
 /// `[data]`: what is trained on.
@@ -17,8 +18,14 @@ pub struct DataConfig {
     /// Held-out data for evaluation; without it nothing is evaluated.
     #[schemars(extend("x-also" = ["validation", "held_out"]))]
     pub eval: Option<SourceConfig>,
-    /// How an image and its text become one sequence.
+    /// How media and text become one sequence: a template by its name, the tokenizer's own (`chat`), or `jinja:FILE`.
     pub template: TemplateKind,
+    /// System prompt of conversations that have none, in place of the template's; empty for none at all.
+    #[schemars(extend("x-also" = ["system_prompt", "default_system"]))]
+    pub system: Option<String>,
+    /// Where media stand that the data put among the words of a turn.
+    #[schemars(extend("x-also" = ["image_position", "media_position"]))]
+    pub placeholder: PlaceholderKind,
     /// Longest sequence in tokens, image tokens included; a longer sample is left out and counted (`too_long`).
     #[schemars(range(min = 2, max = 16_777_216), extend("x-also" = ["max_length", "max_seq_len", "max_seq_length", "model_max_length", "seq_len", "cutoff_len"]))]
     pub max_seq: usize,
@@ -43,6 +50,8 @@ impl Default for DataConfig {
             sources: Vec::new(),
             eval: None,
             template: TemplateKind::Plain,
+            system: None,
+            placeholder: PlaceholderKind::Keep,
             max_seq: 2048,
             max_skip_ratio: 0.01,
             workers: 0,
@@ -75,15 +84,15 @@ impl Default for LimitsConfig {
     }
 }
 
-/// How an image and its text become one sequence.
+/// Where media stand that the data put among the words of a turn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum TemplateKind {
-    /// The image, then the caption, nothing else (`LLaVA`'s alignment stage).
+pub enum PlaceholderKind {
+    /// Where the data have them.
     #[default]
-    Plain,
-    /// `Input: <image>`, then `Response: CAPTION`.
-    Article,
+    Keep,
+    /// In front of the words, as `LLaVA` puts them.
+    Front,
 }
 
 /// One data set: `[[data.sources]]` or `[data.eval]`.

@@ -147,7 +147,7 @@ pub(crate) fn content(turn: &Turn, placement: Placement) -> Vec<Part> {
 }
 
 /// `LLaVA`'s `preprocess_multimodal`: placeholders are cut out of the words and put in front. Deviation: several stay several.
-fn media_in_front(turn: &Turn) -> Vec<Part> {
+pub(crate) fn media_in_front(turn: &Turn) -> Vec<Part> {
     let words = turn.parts.iter().filter_map(|part| match part {
         Part::Text(text) => Some(text.as_str()),
         Part::Media(_) => None,

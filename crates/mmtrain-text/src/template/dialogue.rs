@@ -77,8 +77,8 @@ fn take_apart(
         Some((first, rest)) if first.role == Role::System => (Some(first), rest),
         _ => (None, conversation.turns.as_slice()),
     };
-    let in_turn = turns.iter().zip([Role::User, Role::Assistant].into_iter().cycle());
-    let in_turn = in_turn.map(|(turn, expected)| turn.role == expected).all(|fits| fits);
+    let mut in_turn = turns.iter().zip([Role::User, Role::Assistant].into_iter().cycle());
+    let in_turn = in_turn.all(|(turn, expected)| turn.role == expected);
     if !in_turn || turns.is_empty() || (turns.len() % 2 == 1) != open {
         return Err(mismatch(format, expected(open), conversation));
     }

@@ -25,7 +25,7 @@ pub(crate) fn run(context: &Context, args: &GenerateArgs) -> anyhow::Result<Exit
     let prompt = Prompt::render(tokenizer, template, &args.prompt, preparer.media_tokens, &pictures)?;
     let sampling =
         SamplingConfig { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p, seed: args.seed };
-    let stop_ids = preparer.tokenizer.eos_id().into_iter().collect();
+    let stop_ids = template.stop_ids(tokenizer)?;
     let options = GenerateOptions { max_new_tokens: args.max_new_tokens, sampling, stop_ids };
     let mut printer = Printer { preparer, tokens: Vec::new(), printed: 0, quiet: args.json };
     let answers = generate(&loaded.model, &[prompt], &options, &mut |_, token| printer.push(token))?;

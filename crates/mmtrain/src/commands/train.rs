@@ -147,7 +147,7 @@ impl Prepared {
         let sizes = base.config.clone();
         setup::check_vocab(&tokenizer, &sizes)?;
         let processor = origin.processor(&config, &sizes)?;
-        let template = setup::template(config.data.template);
+        let template = setup::template(&config.data, &tokenizer)?;
         let preparer = Arc::new(setup::preparer(tokenizer.clone(), processor.clone(), &sizes, template, &config.data));
         let progress = start(&config, base, origin, &data.mixture, &sizes)?;
         let frozen = progress.state.frozen.clone();

@@ -36,7 +36,7 @@ impl View {
         tokenizer.ensure_image_token()?;
         let sizes = setup::model_config(&config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?;
         let processor = setup::processor(&config.model.encoder, &sizes)?;
-        let template = setup::template(config.data.template);
+        let template = setup::template(&config.data, &tokenizer)?;
         let preparer = setup::preparer(Arc::new(tokenizer), processor, &sizes, template, &config.data);
         Ok(Self { sources, preparer: Arc::new(preparer) })
     }

@@ -1,0 +1,164 @@
+//! Chat templates in Jinja, as checkpoints carry them: a conversation as segments.
+//!
+//! ```text
+//! turns ─ Messages ─▶ values, special tokens in them broken ─ template ─▶ text with marks ─ segments ─▶ [Segment]
+//! ```
+//!
+//! - **Special tokens** that the template writes become ids; those in the data stay words ([`shield`]).
+//! - **Media** are items of a list, as `transformers` has them (`{"type": "image"}`), and each placeholder token that the
+//!   template writes for one stands for the next medium of its kind. A template that takes only words gets the media in
+//!   their place among them.
+//! - **Learned** is what stands between `{% generation %}` and `{% endgeneration %}`. Without these tags it is what a turn of
+//!   the assistant adds to the prompt before it, without white space at its end. A template
+//!   that writes earlier turns otherwise once later ones come has no such parts: an error.
+
+mod environment;
+mod messages;
+mod python;
+mod segments;
+mod shield;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use minijinja::value::Value;
+use minijinja::{Environment, context};
+
+use self::environment::{TEMPLATE, describe, environment, has_generation_tags};
+use self::messages::Messages;
+use self::segments::{Rendered, learned_marks};
+use self::shield::Shield;
+use crate::guard::guarded;
+use crate::template::Placement;
+use crate::{Conversation, MediaKind, Role, Segment, TextError, TextTokenizer};
+
+/// The longest text that a template may make, in bytes.
+const MAX_RENDERED_BYTES: usize = 8 << 20;
+
+/// A compiled chat template together with the special tokens of its tokenizer.
+#[derive(Debug)]
+pub(crate) struct ChatTemplate {
+    name: String,
+    environment: Environment<'static>,
+    shield: Shield,
+    /// Kinds of media by the token that stands for them.
+    placeholders: BTreeMap<String, Vec<MediaKind>>,
+    /// `bos_token` and the like.
+    tokens: BTreeMap<String, String>,
+    messages: Messages,
+    /// Whether the template says itself what is learned.
+    says_what_is_learned: bool,
+}
+
+impl ChatTemplate {
+    /// Compiles `source`, called `name` in messages, for the special tokens of `tokenizer`.
+    pub(crate) fn new(name: &str, source: &str, tokenizer: &TextTokenizer) -> Result<Self, TextError> {
+        let mut template = Self {
+            name: name.to_owned(),
+            environment: environment(name, source)?,
+            shield: Shield::new(tokenizer.special_names())?,
+            placeholders: placeholders(tokenizer),
+            tokens: tokenizer.named_tokens(),
+            messages: Messages::default(),
+            says_what_is_learned: has_generation_tags(source),
+        };
+        template.messages = Messages::probe(&template)?;
+        Ok(template)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The training text.
+    pub(crate) fn render(&self, conversation: &Conversation, place: Placement) -> Result<Vec<Segment>, TextError> {
+        let messages = self.messages.of(conversation, place, &self.shield)?;
+        let text = self.run(&messages, false)?;
+        let learned = if self.says_what_is_learned {
+            learned_marks(&text)
+        } else {
+            self.learned_by_prefixes(conversation, &messages, &text)?
+        };
+        self.segments(conversation, &text, &learned)
+    }
+
+    /// What stands before the answer to the last turn.
+    pub(crate) fn render_prompt(
+        &self,
+        conversation: &Conversation,
+        place: Placement,
+    ) -> Result<Vec<Segment>, TextError> {
+        let messages = self.messages.of(conversation, place, &self.shield)?;
+        let text = self.run(&messages, true)?;
+        self.segments(conversation, &text, &[])
+    }
+
+    /// The text that the template makes, marks included.
+    fn run(&self, messages: &[Value], add_generation_prompt: bool) -> Result<String, TextError> {
+        let template = self.environment.get_template(TEMPLATE).map_err(|error| self.failed(describe(&error)))?;
+        let tokens = Value::from(self.tokens.clone());
+        let values = context! {
+            messages => messages, add_generation_prompt => add_generation_prompt,
+            tools => Value::from(()), documents => Value::from(()), ..tokens
+        };
+        let text = guarded(|| template.render(values)).map_err(|detail| self.failed(detail))?;
+        let text = text.map_err(|error| self.failed(describe(&error)))?;
+        if text.len() > MAX_RENDERED_BYTES {
+            return Err(self.failed(format!("it makes {} bytes, at most {MAX_RENDERED_BYTES} are taken", text.len())));
+        }
+        Ok(text)
+    }
+
+    fn segments(
+        &self,
+        conversation: &Conversation,
+        text: &str,
+        learned: &[Range<usize>],
+    ) -> Result<Vec<Segment>, TextError> {
+        let media = conversation.turns.iter().flat_map(crate::Turn::media).collect();
+        Rendered { text, learned, shield: &self.shield, placeholders: &self.placeholders }
+            .segments(media)
+            .map_err(|detail| self.failed(detail))
+    }
+
+    /// What each turn of the assistant adds to the prompt before it.
+    fn learned_by_prefixes(
+        &self,
+        conversation: &Conversation,
+        messages: &[Value],
+        text: &str,
+    ) -> Result<Vec<Range<usize>>, TextError> {
+        let turns = conversation.turns.iter().enumerate();
+        let answers = turns.filter(|(_, turn)| turn.role == Role::Assistant && turn.supervised);
+        let ranges = answers.map(|(at, _)| {
+            let prompt = self.run(&messages[..at], true)?;
+            let whole = if at + 1 == messages.len() { text.to_owned() } else { self.run(&messages[..=at], false)? };
+            if !whole.starts_with(&prompt) || !text.starts_with(&whole) {
+                return Err(self.failed(format!(
+                    "what it writes up to turn {} is not how the whole conversation begins, so what is learned cannot be told; \
+                     `{{% generation %}}` tags around it would say",
+                    at + 1
+                )));
+            }
+            // The white space behind an end token, which the model need not say.
+            Ok(prompt.len()..whole.trim_end().len().max(prompt.len()))
+        });
+        ranges.collect()
+    }
+
+    fn failed(&self, detail: String) -> TextError {
+        TextError::ChatTemplate { template: self.name.clone(), detail }
+    }
+}
+
+/// Which kinds of media each placeholder token of the tokenizer stands for.
+fn placeholders(tokenizer: &TextTokenizer) -> BTreeMap<String, Vec<MediaKind>> {
+    let mut placeholders = BTreeMap::<_, Vec<_>>::new();
+    for kind in [MediaKind::Image, MediaKind::Video, MediaKind::Audio] {
+        let name = tokenizer.placeholder_id(kind).ok().and_then(|id| tokenizer.id_to_token(id));
+        if let Some(name) = name {
+            placeholders.entry(name).or_default().push(kind);
+        }
+    }
+    placeholders
+}
