@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::open::Format;
 use crate::sample::SampleId;
 use crate::source::ShardProblem;
 
@@ -41,6 +42,33 @@ pub enum DataError {
     Pattern {
         /// The pattern.
         pattern: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+
+    /// It does not show how a dataset is to be read.
+    #[error("format of `{}` is not known: {seen}", path.display())]
+    UnknownFormat {
+        /// The dataset.
+        path: PathBuf,
+        /// What was seen there.
+        seen: String,
+    },
+
+    /// Of several files it is not clear which one is meant.
+    #[error("several files of rows in `{}` ({})", dir.display(), listing(found))]
+    SeveralFiles {
+        /// The directory.
+        dir: PathBuf,
+        /// The files.
+        found: Vec<String>,
+    },
+
+    /// A file is not what it should be.
+    #[error("`{}`: {detail}", path.display())]
+    Rows {
+        /// The file.
+        path: PathBuf,
         /// What is wrong with it.
         detail: String,
     },
@@ -134,6 +162,11 @@ impl DataError {
             Self::NoSplit { split, .. } => {
                 Some(format!("the shards of a split have its name in theirs, as in `cc3m-{split}-0000.tar`"))
             }
+            Self::UnknownFormat { .. } => {
+                let names: Vec<_> = Format::all().map(Format::name).collect();
+                Some(format!("name it with `format` or `--format`: {}", names.join(", ")))
+            }
+            Self::SeveralFiles { .. } => Some("name those that are meant under `annotations`".into()),
             Self::BatchSizes { global, micro } => {
                 Some(format!("`train.global_batch_size = {}` would fit", global.next_multiple_of((*micro).max(1))))
             }

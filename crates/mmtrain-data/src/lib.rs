@@ -13,6 +13,7 @@
 //! - [`source`]: the trait of sources; `WebDataset` tars read by offset.
 //! - [`table`]: sources of rows: files of rows ([`rows`], of [`cell`]s), what a row says ([`mod@format`]), where its media
 //!   lie ([`store`]).
+//! - [`mod@open`]: datasets by format, and which format a directory has.
 //! - [`order`]: the seekable permutation of an epoch.
 //! - [`mixture`]: several sources with weights as one epoch.
 //! - [`prepare`]: raw sample to token ids, labels and pixels.
@@ -39,6 +40,8 @@ pub mod store;
 
 pub mod table;
 
+pub mod open;
+
 pub mod order;
 
 pub mod mixture;
@@ -48,6 +51,12 @@ pub mod prepare;
 pub mod collate;
 
 pub mod pool;
+
+mod content;
+
+mod panics;
+
+mod reading;
 
 mod rejected;
 
@@ -68,6 +77,9 @@ pub mod error;
 #[cfg(test)]
 mod fixtures;
 
+#[cfg(test)]
+mod mutated;
+
 pub use check::{CheckReport, check};
 pub use collate::{HostBatch, HostMedium, collate};
 pub use error::DataError;
@@ -76,6 +88,7 @@ pub use loader::{LoaderConfig, StepBatch, StepLoader};
 pub use medium::{Medium, placeholders};
 pub use mixture::Mixture;
 pub use mmtrain_media::DiskCache;
+pub use open::{Format, OpenOptions, detect, open};
 pub use order::{Cursor, permute};
 pub use pass::Pass;
 pub use prepare::{Prepared, Preparer};

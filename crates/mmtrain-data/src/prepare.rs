@@ -7,13 +7,13 @@
 //! `image_truncated_or_corrupt` and the other media reasons, `text_too_long` and the other text reasons,
 //! `panic`.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use mmtrain_media::{Alpha, MediaError, MediaLayout, MediaLimits, MediaTokens, Processor, Size, decode, probe};
 use mmtrain_text::{Encoded, MediaKind, Template, TextTokenizer, encode};
 
 use crate::medium::{Medium, placeholders};
+use crate::panics::confined;
 use crate::sample::{RawSample, SampleId, Skip};
 use crate::source::Source;
 
@@ -56,14 +56,12 @@ impl Preparer {
             let raw = source.get(index).map_err(|error| error.0)?;
             self.try_prepare(&raw)
         };
-        catch_unwind(AssertUnwindSafe(work))
-            .unwrap_or_else(|payload| Err(skip(&source.id(index), "panic", panic_message(payload.as_ref()))))
+        confined(work).unwrap_or_else(|panic| Err(skip(&source.id(index), "panic", panic)))
     }
 
     /// Prepares a sample that has been read.
     pub fn prepare(&self, raw: &RawSample) -> Result<Prepared, Skip> {
-        catch_unwind(AssertUnwindSafe(|| self.try_prepare(raw)))
-            .unwrap_or_else(|payload| Err(skip(&raw.id, "panic", panic_message(payload.as_ref()))))
+        confined(|| self.try_prepare(raw)).unwrap_or_else(|panic| Err(skip(&raw.id, "panic", panic)))
     }
 
     fn try_prepare(&self, raw: &RawSample) -> Result<Prepared, Skip> {
@@ -128,11 +126,6 @@ pub(crate) fn media_reason(error: &MediaError) -> String {
 
 fn skip(id: &SampleId, reason: &str, detail: impl Into<Box<str>>) -> Skip {
     Skip { id: id.clone(), reason: reason.to_owned(), detail: detail.into() }
-}
-
-fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }
 
 #[cfg(test)]

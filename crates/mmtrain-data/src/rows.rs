@@ -1,4 +1,37 @@
 //! Files of rows, by index: what is kept in memory is where the rows stand.
+//!
+//! - [`Json`]: an array, also one under keys of an object, or a value a line.
+//! - [`Delimited`]: CSV and TSV.
+//! - [`Parquet`]: by row groups.
+//! - [`Chained`], [`Joined`]: several files as one, and a table with what another says of its rows.
+
+mod array_scan;
+
+mod arrow_cell;
+
+mod chained;
+
+mod delimited;
+
+mod joined;
+
+mod json;
+
+mod line_scan;
+
+mod parquet;
+
+mod pread;
+
+mod record_scan;
+
+mod text_file;
+
+pub use chained::Chained;
+pub use delimited::{Delimited, Dialect, Encoding};
+pub use joined::{Joined, Lookup};
+pub use json::Json;
+pub use parquet::Parquet;
 
 use crate::ShardProblem;
 use crate::cell::Cell;

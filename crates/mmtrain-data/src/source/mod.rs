@@ -11,7 +11,7 @@ mod shards;
 
 mod window;
 
-mod tar;
+pub(crate) mod tar;
 
 mod fingerprint;
 
@@ -23,8 +23,13 @@ mod webdataset;
 
 mod limited;
 
+mod several;
+
 pub use limited::Limited;
+pub use several::Several;
+pub(crate) use shards::file_name;
 pub use webdataset::WebDataset;
+pub(crate) use window::Window;
 
 /// Samples by index.
 ///
@@ -54,7 +59,7 @@ pub trait Source: Dataset<RawSample, SourceError> {
 pub struct ShardProblem {
     /// File name of the shard.
     pub shard: String,
-    /// Stable `snake_case` name of the fault, for counting; begins with `shard_`.
+    /// Stable `snake_case` name of the fault, for counting; begins with `shard_`, of files of rows with `rows_`.
     pub reason: &'static str,
     /// How many complete samples it holds; they are used.
     pub complete_samples: usize,

@@ -22,7 +22,6 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use mmtrain_text::{Conversation, MediaKind, MediaRef};
 use serde_json::Value;
@@ -31,6 +30,7 @@ use super::fingerprint::{Depth, ShardPrint};
 use super::group::{Grouped, Piece};
 use super::window::Window;
 use super::{ShardProblem, shards, tar};
+use crate::reading::{retrying, unreadable};
 use crate::sample::Reject;
 
 /// A medium and the bytes of its file.
@@ -47,9 +47,6 @@ const MAX_IMAGE_BYTES: u32 = 256 << 20;
 const MAX_CLIP_BYTES: u32 = 1 << 30;
 const MAX_TEXT_BYTES: u32 = 1 << 20;
 const MAX_TRUTH_BYTES: u32 = 16 << 20;
-
-/// Waits before a failed read is tried again.
-const RETRY_AFTER: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(100)];
 
 /// A shard, indexed.
 #[derive(Debug)]
@@ -160,28 +157,8 @@ impl Shard {
             let detail = format!("`.{}` of {} bytes, at most {max} are read", self.extension(&member), member.size);
             return Err(Reject::new("member_too_large", detail));
         }
-        let mut waits = RETRY_AFTER.into_iter();
-        loop {
-            match (self.try_payload(member), waits.next()) {
-                (Ok(bytes), _) => return Ok(bytes),
-                (Err(error), Some(wait)) if may_pass(&error) => std::thread::sleep(wait),
-                (Err(error), _) => return Err(self.unreadable(member, &error)),
-            }
-        }
-    }
-
-    fn unreadable(&self, member: Piece, error: &io::Error) -> Reject {
-        let detail = match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                format!(
-                    "`{}` ends before byte {}; it was longer when it was opened",
-                    self.path.display(),
-                    member.offset + u64::from(member.size)
-                )
-            }
-            _ => format!("`{}`: {error}", self.path.display()),
-        };
-        Reject::new("unreadable", detail)
+        let end = member.offset + u64::from(member.size);
+        retrying(|| self.try_payload(member)).map_err(|error| unreadable(&self.path, end, &error))
     }
 
     fn try_payload(&self, member: Piece) -> io::Result<Vec<u8>> {
@@ -200,11 +177,6 @@ impl Shard {
         let file = File::open(&self.path)?;
         Ok(kept.get_or_init(|| file))
     }
-}
-
-/// Whether a second try may succeed: not where a shard was cut or removed meanwhile.
-fn may_pass(error: &io::Error) -> bool {
-    !matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
 }
 
 /// A caption, trimmed; a byte-order mark in front is dropped.

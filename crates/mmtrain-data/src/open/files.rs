@@ -1,0 +1,196 @@
+//! The annotation files of a dataset: which there are, and which belong to a split.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::DataError;
+use crate::cell::Cell;
+use crate::rows::{Chained, Delimited, Dialect, Json, Parquet, Rows};
+
+/// Extensions of files that may hold rows.
+const ROWS: [&str; 6] = ["json", "jsonl", "csv", "tsv", "parquet", "tar"];
+/// A directory below the first with more entries than this holds media; it is not looked into.
+const MAX_ENTRIES: usize = 2000;
+/// How far below the first directory annotations may lie, as in `json_files/FreeSound/fsd_final.json`.
+const MAX_DEPTH: usize = 2;
+/// Files that describe the annotations or were made beside them.
+const NOT_ROWS: [&str; 4] = ["synth.json", "truth.jsonl", "dataset_infos.json", "state.json"];
+
+/// Annotation files below a directory, by their path from it.
+#[derive(Debug, Clone)]
+pub(super) struct Files {
+    /// The directory.
+    pub(super) dir: PathBuf,
+    /// Paths from it, with `/`, sorted.
+    pub(super) names: Vec<String>,
+}
+
+impl Files {
+    /// Those below `path`, or `path` itself where it is a file.
+    pub(super) fn at(path: &Path) -> io::Result<Self> {
+        if path.is_file() {
+            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let names = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            return Ok(Self { dir: dir.to_path_buf(), names: names.into_iter().collect() });
+        }
+        let mut names = Vec::new();
+        collect(path, "", 0, &mut names)?;
+        names.sort();
+        Ok(Self { dir: path.to_path_buf(), names })
+    }
+
+    /// Those whose name, without directories, is wanted.
+    pub(super) fn named(&self, wanted: impl Fn(&str) -> bool) -> Self {
+        let names = self.names.iter().filter(|name| wanted(base(name))).cloned().collect();
+        Self { dir: self.dir.clone(), names }
+    }
+
+    /// Those of a split. Where no name says a split, or the split is `train`, so do those that say none.
+    pub(super) fn of_split(&self, split: Option<&str>) -> Self {
+        let Some(split) = split.map(canonical) else {
+            return self.clone();
+        };
+        let any_says = self.names.iter().any(|name| split_of(name).is_some());
+        let belongs = |name: &&String| match split_of(name) {
+            Some(said) => said == split,
+            None => !any_says || split == "train",
+        };
+        Self { dir: self.dir.clone(), names: self.names.iter().filter(belongs).cloned().collect() }
+    }
+
+    /// The rows of all of them, one after the other; of objects those under the keys `at`.
+    pub(super) fn rows(&self, at: &[&str]) -> Result<Box<dyn Rows>, DataError> {
+        let mut parts = self.paths().iter().map(|path| open_rows(path, at)).collect::<Result<Vec<_>, _>>()?;
+        Ok(if parts.len() == 1 { parts.swap_remove(0) } else { Box::new(Chained::new(parts)) })
+    }
+
+    /// Their paths.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.names.iter().map(|name| self.dir.join(name)).collect()
+    }
+}
+
+/// Rows of a file by what it is; of a JSON object, those under the keys `at`.
+pub(super) fn open_rows(path: &Path, at: &[&str]) -> Result<Box<dyn Rows>, DataError> {
+    let ext = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    Ok(match ext.as_str() {
+        "parquet" => Box::new(Parquet::open(path, None)?),
+        "csv" => Box::new(Delimited::open(path, Dialect::csv())?),
+        "tsv" => Box::new(Delimited::open(path, Dialect::tsv(&[]))?),
+        "jsonl" => Box::new(Json::lines(path)?),
+        _ => Box::new(Json::open(path, at)?),
+    })
+}
+
+/// A small JSON file, whole.
+pub(super) fn small_json(path: &Path) -> Result<Cell, DataError> {
+    const MAX_BYTES: u64 = 64 << 20;
+    let refuse = |detail: String| DataError::Rows { path: path.to_path_buf(), detail };
+    let bytes = fs_err::metadata(path)?.len();
+    if bytes > MAX_BYTES {
+        return Err(refuse(format!("has {bytes} bytes, at most {MAX_BYTES} are read of such a file")));
+    }
+    Cell::from_json(&fs_err::read(path)?).map_err(|error| refuse(error.to_string()))
+}
+
+/// Whether a file stands beside the rows without being any: `metadata.json`, `…_meta.json`.
+pub(super) fn is_side_file(name: &str) -> bool {
+    name == "metadata.json" || name.ends_with("_meta.json")
+}
+
+/// Whether a file has this extension.
+pub(super) fn has_extension(name: &str, wanted: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, ext)| ext.eq_ignore_ascii_case(wanted))
+}
+
+/// The last part of a path.
+pub(super) fn base(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+fn collect(dir: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) -> io::Result<()> {
+    let mut entries = Vec::new();
+    for entry in fs_err::read_dir(dir)? {
+        if depth > 0 && entries.len() > MAX_ENTRIES {
+            return Ok(());
+        }
+        entries.push(entry?);
+    }
+    for entry in entries {
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let ext = name.rsplit_once('.').map(|(_, ext)| ext.to_ascii_lowercase());
+        if ext.is_some_and(|ext| ROWS.contains(&ext.as_str())) {
+            if entry.path().is_file() && !NOT_ROWS.contains(&name.as_str()) {
+                names.push(format!("{prefix}{name}"));
+            }
+        } else if depth < MAX_DEPTH && !name.starts_with('.') && entry.path().is_dir() {
+            collect(&entry.path(), &format!("{prefix}{name}/"), depth + 1, names)?;
+        }
+    }
+    Ok(())
+}
+
+/// The split that a path names, by the last word in it that is one, with digits behind it or not: `train2017`.
+fn split_of(name: &str) -> Option<&'static str> {
+    let words = name.split(|c: char| !c.is_alphanumeric());
+    let words = words.map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()).to_ascii_lowercase());
+    words.filter_map(|word| known(&word)).next_back()
+}
+
+fn known(word: &str) -> Option<&'static str> {
+    match word {
+        "train" | "training" | "development" => Some("train"),
+        "val" | "valid" | "validate" | "validation" => Some("validation"),
+        "test" | "testing" | "evaluation" => Some("test"),
+        _ => None,
+    }
+}
+
+/// A split as configurations may call it.
+fn canonical(split: &str) -> &str {
+    known(&split.to_ascii_lowercase()).unwrap_or(split)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(names: &[&str]) -> Files {
+        Files { dir: PathBuf::new(), names: names.iter().map(|&name| name.to_owned()).collect() }
+    }
+
+    #[test]
+    fn splits_are_words_of_file_and_directory() {
+        let all = files(&["captions_train2017.json", "captions_val2017.json", "data/test-00000-of-00001.parquet"]);
+        assert_eq!(all.of_split(Some("train")).names, ["captions_train2017.json"]);
+        assert_eq!(all.of_split(Some("validation")).names, ["captions_val2017.json"]);
+        assert_eq!(all.of_split(Some("evaluation")).names, ["data/test-00000-of-00001.parquet"]);
+        assert_eq!(all.of_split(None).names.len(), 3);
+    }
+
+    #[test]
+    fn a_file_that_says_no_split_is_for_training_where_another_says_one() {
+        let both = files(&["llava_instruct_150k.json", "llava_instruct_150k_validation.json"]);
+        assert_eq!(both.of_split(Some("train")).names, ["llava_instruct_150k.json"]);
+        assert_eq!(both.of_split(Some("val")).names, ["llava_instruct_150k_validation.json"]);
+        assert_eq!(files(&["a.json"]).of_split(Some("validation")).names, ["a.json"]);
+    }
+
+    #[test]
+    fn annotations_are_found_below_and_media_are_not_looked_at() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for name in ["json_files/A/a_final.json", "b.jsonl", "deep/1/2/3.json", "images/1.jpg", "synth.json"] {
+            let path = dir.path().join(name);
+            fs_err::create_dir_all(path.parent().expect("below")).expect("made");
+            fs_err::write(path, "").expect("written");
+        }
+        for number in 0..=MAX_ENTRIES {
+            fs_err::write(dir.path().join(format!("images/{number}.json")), "").expect("written");
+        }
+        assert_eq!(Files::at(dir.path()).expect("files").names, ["b.jsonl", "json_files/A/a_final.json"]);
+        let one = Files::at(&dir.path().join("b.jsonl")).expect("a file");
+        assert_eq!(one.paths(), [dir.path().join("b.jsonl")]);
+    }
+}

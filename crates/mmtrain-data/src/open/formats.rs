@@ -1,0 +1,209 @@
+//! Each format put together from its files, the shape of its rows and the places of its media.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Format;
+use super::files::{Files, base, has_extension, open_rows, small_json};
+use super::opening::Opening;
+use crate::cell::Cell;
+use crate::format::llama_factory::LlamaFactory;
+use crate::format::meta_file::{self, MetaEntry};
+use crate::format::selected::Selected;
+use crate::format::{
+    Shape, clotho, coco, dataset_info, image_folder, llava, llava_pairs, messages, ms_swift, msr_vtt, preference,
+    qwen_vl, scored, video_chatgpt, wavcaps,
+};
+use crate::rows::{Chained, Delimited, Dialect, Json, Rows};
+use crate::source::{Source, WebDataset};
+use crate::store::{MediaRoots, MediaStore};
+use crate::{DataError, OpenOptions, Table};
+
+impl Opening<'_> {
+    /// Puts the dataset together.
+    pub(super) fn open(&self, format: Format) -> Result<Arc<dyn Source>, DataError> {
+        let &OpenOptions { placeholder, captions, .. } = self.options;
+        match format {
+            Format::WebDataset => self.shards(),
+            Format::Cc3mTsv => self.cc3m_tsv(),
+            Format::Llava | Format::Sharegpt4v => {
+                let files = self.one(&self.rows_files())?;
+                self.table(files.rows(&[])?, llava::Llava { placeholder }, &files)
+            }
+            Format::LlavaVideo => self.plain(&self.rows_files(), llava::Llava { placeholder }),
+            Format::Coco => self.coco(),
+            Format::MsrVtt => self.msr_vtt(),
+            Format::VideoChatgpt => {
+                let files = self.one(&self.rows_files())?;
+                let rows = Box::new(video_chatgpt::Numbered(files.rows(&[])?));
+                self.table(rows, video_chatgpt::VideoChatGpt { placeholder }, &files)
+            }
+            Format::Wavcaps => self.wavcaps(),
+            Format::Clotho => {
+                let files = self.some(&self.split(&self.files.named(|name| name.starts_with("clotho_captions"))))?;
+                self.table(self.with_truth(files.rows(&[])?, "file_name")?, clotho::clotho(captions), &files)
+            }
+            Format::RlhfV | Format::RlaifV | Format::Preference => {
+                let files = self.some(&self.rows_files().named(|name| !name.contains("withlogp")))?;
+                let rows = self.with_truth(files.rows(&[])?, "idx")?;
+                self.table(rows, preference::Preference { placeholder }, &files)
+            }
+            Format::Vlfeedback => self.plain(&self.rows_files(), scored::Scored { placeholder }),
+            Format::Povid => self.plain(&self.rows_files(), llava_pairs::LlavaPairs { placeholder }),
+            Format::Mmpr => self.meta(),
+            Format::Messages => self.plain(&self.rows_files(), messages::Messages { placeholder }),
+            Format::LlamaFactory => self.llama_factory(),
+            Format::MsSwift => self.plain(&self.rows_files(), ms_swift::MsSwift { placeholder }),
+            Format::QwenVl => self.plain(&self.rows_files(), qwen_vl::QwenVl),
+            Format::ImageFolder => self.image_folder(),
+        }
+    }
+
+    fn shards(&self) -> Result<Arc<dyn Source>, DataError> {
+        let dir = self.files.dir.to_string_lossy();
+        Ok(Arc::new(WebDataset::open(self.name.clone(), &dir, self.options.split.as_deref())?))
+    }
+
+    fn cc3m_tsv(&self) -> Result<Arc<dyn Source>, DataError> {
+        let files = self.some(&self.split(&self.files.named(|name| has_extension(name, "tsv"))))?;
+        let columns: Vec<&str> = self.options.columns.iter().map(String::as_str).collect();
+        let columns = if columns.is_empty() { vec!["caption", "url"] } else { columns };
+        let open = |path: &PathBuf| -> Result<Box<dyn Rows>, DataError> {
+            Ok(Box::new(Delimited::open(path, Dialect::tsv(&columns))?))
+        };
+        let rows = Chained::new(files.paths().iter().map(open).collect::<Result<_, _>>()?);
+        self.table(Box::new(rows), coco::cc3m_tsv(), &files)
+    }
+
+    fn coco(&self) -> Result<Arc<dyn Source>, DataError> {
+        let files = self.one(&self.rows_files())?;
+        let mut parts: Vec<Arc<dyn Source>> = Vec::new();
+        for path in files.paths() {
+            parts.push(if Json::keys(&path)?.iter().any(|key| key == "annotations") {
+                let shape = coco::annotations(&Json::array(&path, &["images"])?);
+                self.table(Box::new(Json::array(&path, &["annotations"])?), shape, &files)?
+            } else {
+                self.table(open_rows(&path, &[])?, coco::karpathy(self.options.captions), &files)?
+            });
+        }
+        Ok(self.joined(parts))
+    }
+
+    /// The official files, which have all splits in them, or tables with a file for each split.
+    fn msr_vtt(&self) -> Result<Arc<dyn Source>, DataError> {
+        let lists = self.files.named(|name| name.starts_with("MSRVTT_") && has_extension(name, "csv"));
+        let only = match (self.options.annotations.is_empty(), lists.names.is_empty()) {
+            (false, false) => Some(msr_vtt::listed(lists.rows(&[])?.as_ref())),
+            _ => None,
+        };
+        let choice = msr_vtt::Choice { split: self.options.split.clone(), only, captions: self.options.captions };
+        let official = self.files.named(|name| has_extension(name, "json"));
+        let (files, rows) = if official.names.is_empty() {
+            let files = self.some(&self.split(&self.rows_files().named(|name| !has_extension(name, "csv"))))?;
+            let choice = msr_vtt::Choice { split: None, ..choice };
+            let rows = msr_vtt::select(files.rows(&[])?, None, &choice);
+            (files, rows)
+        } else {
+            let videos = official.rows(&["videos"])?;
+            let rows = msr_vtt::select(official.rows(&["sentences"])?, Some(videos.as_ref()), &choice);
+            (official, rows)
+        };
+        self.table(Box::new(rows), msr_vtt::msr_vtt(), &files)
+    }
+
+    /// Sounds of different parts have the same numbers, so each part has its own places.
+    fn wavcaps(&self) -> Result<Arc<dyn Source>, DataError> {
+        let files = self.files.named(|name| !name.starts_with("blacklist") && !name.ends_with("_final_2s.json"));
+        let files = self.some(&self.split(&files))?;
+        let lists = self.options.exclude.iter().map(|list| small_json(&self.below(list)));
+        let lists = lists.collect::<Result<Vec<Cell>, _>>()?;
+        let mut parts = Vec::new();
+        for name in &files.names {
+            let file = Files { dir: files.dir.clone(), names: vec![name.clone()] };
+            let rows = wavcaps::without(file.rows(&["data"])?, &lists);
+            if rows.is_empty() {
+                continue;
+            }
+            let shape = wavcaps::wavcaps(self.options.captions);
+            let media = self.part_media(name, &file)?;
+            let table = Table::new(self.name.clone(), Box::new(rows), Box::new(shape), media)?;
+            parts.push(Arc::new(table) as Arc<dyn Source>);
+        }
+        if parts.is_empty() {
+            return Err(DataError::NoSamples { name: self.name.clone(), problems: Vec::new() });
+        }
+        Ok(self.joined(parts))
+    }
+
+    /// The places of a part of `WavCaps`, which is called as the directory of its rows.
+    fn part_media(&self, name: &str, file: &Files) -> Result<Arc<dyn MediaStore>, DataError> {
+        let part = name.rsplit('/').nth(1).unwrap_or_default();
+        let tops: Vec<PathBuf> = if self.options.media.is_empty() {
+            ["audio", "waveforms", "Zip_files", ""].iter().map(|top| self.files.dir.join(top)).collect()
+        } else {
+            self.options.media.iter().map(|place| self.below(place)).collect()
+        };
+        let own: Vec<PathBuf> =
+            tops.iter().map(|top| top.join(part)).filter(|path| !part.is_empty() && path.is_dir()).collect();
+        if own.is_empty() {
+            return self.media(file);
+        }
+        Ok(Arc::new(MediaRoots::beside(&own, self.options.path_map.clone())?))
+    }
+
+    /// Each entry of MMPR's and `InternVL`'s `meta.json` has its own file, directory and share; rows are pairs or conversations.
+    fn meta(&self) -> Result<Arc<dyn Source>, DataError> {
+        let meta = self.one(&self.files.named(|name| name.ends_with("meta.json")))?;
+        let mut parts = Vec::new();
+        for path in meta.paths() {
+            let refuse = |detail| DataError::Rows { path: path.clone(), detail };
+            for entry in meta_file::entries(&small_json(&path)?).map_err(refuse)? {
+                parts.push(self.meta_entry(&entry)?);
+            }
+        }
+        Ok(self.joined(parts))
+    }
+
+    fn meta_entry(&self, entry: &MetaEntry) -> Result<Arc<dyn Source>, DataError> {
+        let rows = open_rows(&self.below(Path::new(&entry.annotation)), &[])?;
+        let first = (0..rows.len()).find_map(|index| rows.row(index).ok()).unwrap_or_default();
+        let rows = Box::new(Selected::repeat(rows, entry.repeat_time));
+        let placeholder = self.options.placeholder;
+        let shape: Box<dyn Shape> = if first.get("conversations").is_null() {
+            Box::new(preference::Preference { placeholder })
+        } else {
+            Box::new(llava::Llava { placeholder })
+        };
+        let media = MediaRoots::open(&[self.below(Path::new(&entry.root))], self.options.path_map.clone())?;
+        Ok(Arc::new(Table::new(self.name.clone(), rows, shape, Arc::new(media))?))
+    }
+
+    /// The entry that is called as the source, or the only one with a file.
+    fn llama_factory(&self) -> Result<Arc<dyn Source>, DataError> {
+        let path = self.files.dir.join("dataset_info.json");
+        let info = small_json(&path)?;
+        let is_named = info.fields().iter().any(|(name, _)| *name == self.name);
+        let refuse = |detail| DataError::Rows { path: path.clone(), detail };
+        let entry = dataset_info::entry(&info, is_named.then_some(self.name.as_str())).map_err(refuse)?;
+        let files = Files { dir: self.files.dir.clone(), names: vec![entry.file.clone()] };
+        let rows = files.rows(&[])?;
+        let used = entry.num_samples.map_or(rows.len(), |most| most.min(rows.len()));
+        let rows = Box::new(Selected::new(rows, (0..used as u32).collect()));
+        self.table(rows, LlamaFactory::new(entry, self.options.placeholder), &files)
+    }
+
+    /// Files are named from the directory of their `metadata`.
+    fn image_folder(&self) -> Result<Arc<dyn Source>, DataError> {
+        let files = self.some(&self.split(&self.files.named(|name| name.starts_with("metadata."))))?;
+        let mut parts = Vec::new();
+        for name in &files.names {
+            let file = Files { dir: files.dir.clone(), names: vec![name.clone()] };
+            let media =
+                MediaRoots::beside(&[file.dir.join(name.trim_end_matches(base(name)))], self.options.path_map.clone())?;
+            let shape = image_folder::image_folder(self.options.captions);
+            let table = Table::new(self.name.clone(), file.rows(&[])?, Box::new(shape), Arc::new(media))?;
+            parts.push(Arc::new(table) as Arc<dyn Source>);
+        }
+        Ok(self.joined(parts))
+    }
+}

@@ -1,0 +1,140 @@
+//! A dataset that is being opened: its files, and how they become rows and places of media.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::OpenOptions;
+use super::files::{Files, is_side_file};
+use crate::format::Shape;
+use crate::rows::{Joined, Json, Lookup, Rows};
+use crate::source::{Several, Source};
+use crate::store::{MediaRoots, MediaStore};
+use crate::{DataError, Table};
+
+/// Directories in which media lie beside the rows of a set, where they are there.
+const MEDIA: [&str; 13] = [
+    "images",
+    "train2017",
+    "val2017",
+    "train2014",
+    "val2014",
+    "coco/train2017",
+    "videos",
+    "TrainValVideo",
+    "TestVideo",
+    "audio",
+    "development",
+    "validation",
+    "evaluation",
+];
+
+/// A dataset that is being opened.
+pub(super) struct Opening<'a> {
+    pub(super) name: String,
+    /// All files that may hold rows, or those that were named.
+    pub(super) files: Files,
+    pub(super) options: &'a OpenOptions,
+}
+
+impl<'a> Opening<'a> {
+    pub(super) fn new(name: String, path: &Path, options: &'a OpenOptions) -> Result<Self, DataError> {
+        if !path.exists() {
+            return Err(DataError::NotFound { path: path.to_path_buf() });
+        }
+        let mut files = Files::at(path)?;
+        if !options.annotations.is_empty() {
+            files.names = options.annotations.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        }
+        Ok(Self { name, files, options })
+    }
+
+    /// Files that are of the split and may hold rows of any format.
+    pub(super) fn rows_files(&self) -> Files {
+        self.split(&self.files.named(|name| !is_side_file(name)))
+    }
+
+    /// Those of the split; files that were named one by one are all meant.
+    pub(super) fn split(&self, files: &Files) -> Files {
+        if self.options.annotations.is_empty() { files.of_split(self.options.split.as_deref()) } else { files.clone() }
+    }
+
+    /// The files, of which there has to be one at least.
+    pub(super) fn some(&self, files: &Files) -> Result<Files, DataError> {
+        if !files.names.is_empty() {
+            return Ok(files.clone());
+        }
+        let spec = self.files.dir.display().to_string();
+        Err(match &self.options.split {
+            Some(split) if !self.files.names.is_empty() => {
+                DataError::NoSplit { split: split.clone(), spec, found: self.files.names.clone() }
+            }
+            _ => DataError::UnknownFormat { path: self.files.dir.clone(), seen: "no file of rows in it".into() },
+        })
+    }
+
+    /// The files, of which there has to be one, unless they were named.
+    pub(super) fn one(&self, files: &Files) -> Result<Files, DataError> {
+        let files = self.some(files)?;
+        if files.names.len() > 1 && self.options.annotations.is_empty() {
+            return Err(DataError::SeveralFiles { dir: files.dir, found: files.names });
+        }
+        Ok(files)
+    }
+
+    /// All rows of all files.
+    pub(super) fn plain(&self, files: &Files, shape: impl Shape + 'static) -> Result<Arc<dyn Source>, DataError> {
+        let files = self.some(files)?;
+        self.table(files.rows(&[])?, shape, &files)
+    }
+
+    pub(super) fn table(
+        &self,
+        rows: Box<dyn Rows>,
+        shape: impl Shape + 'static,
+        files: &Files,
+    ) -> Result<Arc<dyn Source>, DataError> {
+        let table = Table::new(self.name.clone(), rows, Box::new(shape), self.media(files)?)?;
+        Ok(Arc::new(table))
+    }
+
+    /// Where the media are: the places that were named, or else the directories of dataset and annotations, what is usual
+    /// below them, and the zip files in them.
+    pub(super) fn media(&self, files: &Files) -> Result<Arc<dyn MediaStore>, DataError> {
+        let maps = self.options.path_map.clone();
+        if !self.options.media.is_empty() {
+            let places: Vec<_> = self.options.media.iter().map(|place| self.below(place)).collect();
+            return Ok(Arc::new(MediaRoots::open(&places, maps)?));
+        }
+        let dir = &self.files.dir;
+        let parents = files.paths().into_iter().filter_map(|path| path.parent().map(Path::to_path_buf));
+        let usual = MEDIA.iter().map(|name| dir.join(name)).filter(|path| path.is_dir());
+        let mut places = vec![dir.clone()];
+        for place in parents.chain(usual) {
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        Ok(Arc::new(MediaRoots::beside(&places, maps)?))
+    }
+
+    /// A path from the dataset's directory, or as it is where there is nothing.
+    pub(super) fn below(&self, path: &Path) -> PathBuf {
+        let below = self.files.dir.join(path);
+        if below.exists() { below } else { path.to_path_buf() }
+    }
+
+    /// Made-up data whose columns have no room for what is known of a row have it in a file beside them, by the id `by`.
+    pub(super) fn with_truth(&self, rows: Box<dyn Rows>, by: &'static str) -> Result<Box<dyn Rows>, DataError> {
+        let truth = self.files.dir.join("truth.jsonl");
+        if !truth.is_file() {
+            return Ok(rows);
+        }
+        let lookup = Lookup::new(Box::new(Json::lines(&truth)?), "id");
+        Ok(Box::new(Joined::new(rows, by, "truth", lookup)))
+    }
+
+    /// Parts as one.
+    pub(super) fn joined(&self, mut parts: Vec<Arc<dyn Source>>) -> Arc<dyn Source> {
+        if parts.len() == 1 { parts.swap_remove(0) } else { Arc::new(Several::new(self.name.clone(), parts)) }
+    }
+}

@@ -1,0 +1,153 @@
+//! Every fixture opened as users open theirs: detected, read to the end, with the media that it names.
+
+use std::collections::BTreeMap;
+
+use mmtrain_synth::{Like, SynthOptions, write_dataset};
+
+use super::*;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/data").join(name)
+}
+
+fn opened(name: &str, options: &OpenOptions) -> Arc<dyn Source> {
+    let path = fixture(name);
+    let Detected { format, .. } = detect(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    open("set", &path, format, options).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// How many samples can be used, and how many cannot, by reason.
+fn outcome(source: &dyn Source) -> (usize, BTreeMap<String, usize>) {
+    let (mut good, mut bad) = (0, BTreeMap::new());
+    for index in 0..source.len() {
+        match source.get(index) {
+            Ok(_) => good += 1,
+            Err(error) => *bad.entry(error.0.reason).or_default() += 1,
+        }
+    }
+    (good, bad)
+}
+
+#[track_caller]
+fn check(name: &str, options: &OpenOptions, good: usize, bad: &[(&str, usize)]) {
+    let source = opened(name, options);
+    let bad = bad.iter().map(|&(reason, count)| (reason.to_owned(), count)).collect();
+    assert_eq!(outcome(source.as_ref()), (good, bad), "{name}");
+}
+
+fn split(split: &str) -> OpenOptions {
+    OpenOptions { split: Some(split.into()), ..OpenOptions::default() }
+}
+
+#[test]
+fn sets_of_captions_are_read() {
+    let all = &OpenOptions::default();
+    check("cc3m_tsv", all, 0, &[("missing_media", 3)]);
+    check("coco", all, 3, &[("missing_media", 1)]);
+    check("coco", &split("train"), 3, &[("missing_media", 1)]);
+    check("coco_karpathy", &split("train"), 1, &[]);
+    check("coco_karpathy", &split("val"), 5, &[]);
+    let first = OpenOptions { captions: Captions::First, ..split("val") };
+    check("coco_karpathy", &first, 1, &[]);
+    check("image_folder", all, 2, &[]);
+}
+
+#[test]
+fn sets_of_conversations_are_read() {
+    let all = &OpenOptions::default();
+    check("llava_cc3m", all, 2, &[]);
+    check("llava_pretrain", all, 2, &[]);
+    check("llava_instruct", all, 2, &[]);
+    check("llava_mix665k", all, 7, &[("missing_media", 1)]);
+    check("sharegpt4v", all, 3, &[]);
+    check("messages", all, 2, &[]);
+    check("messages_parquet", all, 1, &[]);
+    check("ms_swift", all, 3, &[]);
+}
+
+#[test]
+fn sets_of_clips_and_sounds_are_read() {
+    let all = &OpenOptions::default();
+    check("msr_vtt", all, 4, &[]);
+    check("msr_vtt", &split("train"), 3, &[]);
+    check("msr_vtt", &split("validation"), 1, &[]);
+    check("msr_vtt_parquet", all, 0, &[("missing_media", 2)]);
+    check("video_chatgpt", all, 2, &[]);
+    check("llava_video", all, 1, &[("missing_media", 1)]);
+    check("clotho", all, 10, &[]);
+    check("wavcaps", all, 4, &[]);
+    let list = PathBuf::from("json_files/blacklist/blacklist_exclude_all_ac.json");
+    check("wavcaps", &OpenOptions { exclude: vec![list], ..OpenOptions::default() }, 3, &[]);
+    check("wavcaps_5", all, 0, &[("missing_media", 5)]);
+}
+
+#[test]
+fn sets_of_preferences_are_read() {
+    let all = &OpenOptions::default();
+    check("rlhf_v", all, 1, &[("bad_json", 1), ("identical_answers", 1)]);
+    check("rlaif_v", all, 2, &[("empty_answer", 2)]);
+    check("preference", all, 1, &[]);
+    check("vlfeedback", all, 2, &[]);
+    check("povid", all, 1, &[]);
+    check("mmpr", all, 2, &[]);
+}
+
+#[test]
+fn an_entry_of_llama_factory_is_chosen_by_the_name_of_the_source() {
+    for name in ["mllm_demo", "trap", "alpaca_demo", "ranked"] {
+        let source = open(name, &fixture("llama_factory"), Format::LlamaFactory, &OpenOptions::default());
+        assert_eq!(outcome(source.expect("opened").as_ref()), (1, BTreeMap::new()), "{name}");
+    }
+    let error = open("other", &fixture("llama_factory"), Format::LlamaFactory, &OpenOptions::default()).err();
+    let error = error.expect("several").to_string();
+    assert!(error.contains("`mllm_demo`, `trap`, `alpaca_demo`, `ranked`"), "{error}");
+}
+
+#[test]
+fn annotations_media_and_maps_can_be_named() {
+    let options = OpenOptions {
+        annotations: vec!["llava_pretrain/blip_laion_cc_sbu_558k.json".into()],
+        media: vec!["llava_pretrain/images.zip".into(), "sharegpt4v".into()],
+        path_map: vec![PathMap { from: "00453/".into(), to: "llava/llava_pretrain/images/00453".into() }],
+        ..OpenOptions::default()
+    };
+    let source = open("set", &fixture(""), Format::Llava, &options).expect("opened");
+    assert_eq!(outcome(source.as_ref()), (1, [("missing_media".to_owned(), 1)].into()));
+    assert_eq!(source.id(1).to_string(), "set/blip_laion_cc_sbu_558k.json/1");
+}
+
+#[test]
+fn of_several_files_those_that_are_meant_have_to_be_named() {
+    let error = open("set", &fixture("coco_karpathy"), Format::Coco, &OpenOptions::default()).err().expect("several");
+    assert!(error.to_string().contains("several files of rows"), "{error}");
+    let named = OpenOptions { annotations: vec!["coco_karpathy_val.json".into()], ..OpenOptions::default() };
+    check("coco_karpathy", &named, 5, &[]);
+    let error = open("set", &fixture("nowhere"), Format::Llava, &OpenOptions::default()).err().expect("not there");
+    assert!(matches!(error, DataError::NotFound { .. }));
+}
+
+#[test]
+fn a_split_that_no_file_has_is_named_with_those_that_are_there() {
+    let error = open("set", &fixture("coco"), Format::Coco, &split("test")).err().expect("no such split").to_string();
+    assert!(error.contains("no `test` shards") && error.contains("captions_train2017.json"), "{error}");
+}
+
+#[test]
+fn made_up_sets_are_read_with_what_is_known_of_them() {
+    let likes =
+        [Like::Cc3m, Like::ShareGpt4v, Like::LlavaInstruct, Like::RlhfV, Like::RlaifV, Like::WavCaps, Like::Clotho];
+    for like in likes {
+        let dir = tempfile::tempdir().expect("a directory");
+        let made = SynthOptions { validation_samples: 4, ..SynthOptions::new(12, 3) };
+        write_dataset(like, &dir.path().join("set"), &made).expect("made");
+        let Detected { format, .. } = detect(&dir.path().join("set")).expect("known");
+        for (name, at_least) in [("train", 12), ("validation", 4)] {
+            let source = open("set", &dir.path().join("set"), format, &split(name)).expect("opened");
+            assert!(source.len() >= at_least, "{like:?} {name}: {}", source.len());
+            for index in 0..source.len() {
+                let sample = source.get(index).unwrap_or_else(|error| panic!("{like:?} {name}: {error}"));
+                assert!(sample.truth.is_some(), "{like:?} {}", sample.id);
+            }
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Rows of Parquet files, read a few at a time from wherever they stand.
+//!
+//! A file is opened by its footer alone. To get a row, a block of rows around it is decoded, of about
+//! [`BLOCK_BYTES`]; the last blocks are kept, so that neighbours cost nothing. With a page index, which newer
+//! writers add, that reads only the pages of the block; without one the pages before it in the row group are
+//! passed over by their headers.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::RecordBatch;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+
+use super::arrow_cell::{cell_at, is_read};
+use super::pread::Pread;
+use super::text_file::problem;
+use super::{RowPlace, Rows};
+use crate::cell::Cell;
+use crate::panics::confined;
+use crate::sample::Reject;
+use crate::source::{self, ShardProblem};
+use crate::{DataError, content};
+
+/// Bytes, before compression, that are decoded for one row.
+const BLOCK_BYTES: u64 = 1 << 20;
+const MAX_BLOCK_ROWS: u64 = 1024;
+/// Decoded blocks that are kept.
+const KEPT: usize = 32;
+/// What `pandas` adds of its own.
+const PANDAS: &str = "__index_level_0__";
+
+/// Rows of a Parquet file.
+pub struct Parquet {
+    path: PathBuf,
+    name: String,
+    file: Pread,
+    metadata: ArrowReaderMetadata,
+    projection: ProjectionMask,
+    /// First row of each row group, and the number of rows at the end.
+    starts: Vec<usize>,
+    block_rows: usize,
+    kept: Mutex<Vec<Block>>,
+    fingerprint: String,
+    problems: Vec<ShardProblem>,
+}
+
+/// Decoded rows of a row group.
+#[derive(Clone)]
+struct Block {
+    group: usize,
+    /// Number of the block in its group.
+    number: usize,
+    batch: Arc<RecordBatch>,
+}
+
+impl Parquet {
+    /// Opens a file by its footer. With `columns`, only those of the outermost columns are read.
+    pub fn open(path: &Path, columns: Option<&[&str]>) -> Result<Self, DataError> {
+        if !path.is_file() {
+            return Err(DataError::NotFound { path: path.to_path_buf() });
+        }
+        let refuse = |detail: String| DataError::Rows { path: path.to_path_buf(), detail };
+        let file = Pread::open(path)?;
+        let options =
+            ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Optional);
+        let metadata = confined(|| ArrowReaderMetadata::load(&file, options))
+            .map_err(|panic| format!("its footer is damaged: {panic}"))
+            .and_then(|loaded| loaded.map_err(|error| format!("is no Parquet file that can be read: {error}")))
+            .map_err(refuse)?;
+        let starts = starts(metadata.metadata()).map_err(refuse)?;
+        let (projection, unread) = project(&metadata, columns);
+        let name = source::file_name(path);
+        let rows = starts.last().copied().unwrap_or(0);
+        let problems = unread.map(|fault| problem(&name, rows, fault)).into_iter().collect();
+        let fingerprint = content::fingerprint(file.file(), file.bytes())?;
+        let block_rows = block_rows(metadata.metadata());
+        let kept = Mutex::default();
+        let path = path.to_path_buf();
+        Ok(Self { path, name, file, metadata, projection, starts, block_rows, kept, fingerprint, problems })
+    }
+
+    fn block(&self, group: usize, number: usize) -> Result<Arc<RecordBatch>, Reject> {
+        let is_it = |block: &Block| block.group == group && block.number == number;
+        {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(place) = kept.iter().position(is_it) {
+                let block = kept.remove(place);
+                kept.push(block.clone());
+                return Ok(block.batch);
+            }
+        }
+        let read = confined(|| self.decode(group, number));
+        let detail = match read {
+            Ok(Ok(batch)) => {
+                let batch = Arc::new(batch);
+                self.keep(Block { group, number, batch: Arc::clone(&batch) });
+                return Ok(batch);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic,
+        };
+        Err(Reject::new("bad_parquet", format!("`{}`: {detail}", self.path.display())))
+    }
+
+    fn keep(&self, block: Block) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == KEPT {
+            kept.remove(0);
+        }
+        kept.push(block);
+    }
+
+    /// Reads the rows of one block.
+    fn decode(&self, group: usize, number: usize) -> parquet::errors::Result<RecordBatch> {
+        let rows = self.starts[group + 1] - self.starts[group];
+        let first = number * self.block_rows;
+        let len = self.block_rows.min(rows - first);
+        let selection = RowSelection::from(vec![RowSelector::skip(first), RowSelector::select(len)]);
+        let mut reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
+            .with_projection(self.projection.clone())
+            .with_row_groups(vec![group])
+            .with_row_selection(selection)
+            .with_batch_size(len)
+            .build()?;
+        let batch = reader.next().transpose()?;
+        let found = batch.as_ref().map_or(0, RecordBatch::num_rows);
+        batch.filter(|_| found == len).ok_or_else(|| {
+            parquet::errors::ParquetError::General(format!("row group {group} has fewer rows than its footer says"))
+        })
+    }
+}
+
+/// Where row groups begin; an error where the counts of a footer cannot be true.
+fn starts(metadata: &ParquetMetaData) -> Result<Vec<usize>, String> {
+    let mut starts = vec![0_usize];
+    for (index, group) in metadata.row_groups().iter().enumerate() {
+        let rows = group.num_rows();
+        let differs = group.columns().iter().any(|column| {
+            let is_flat = column.column_descr().max_rep_level() == 0;
+            let is_right = if is_flat { column.num_values() == rows } else { column.num_values() >= rows };
+            !is_right
+        });
+        let end = usize::try_from(rows).ok().and_then(|rows| starts[index].checked_add(rows));
+        match end.filter(|&end| !differs && u32::try_from(end).is_ok()) {
+            Some(end) => starts.push(end),
+            None => return Err(format!("its footer is damaged: row group {index} cannot have {rows} rows")),
+        }
+    }
+    Ok(starts)
+}
+
+/// The columns to read, and which of those that were asked for cannot be.
+fn project(metadata: &ArrowReaderMetadata, columns: Option<&[&str]>) -> (ProjectionMask, Option<Reject>) {
+    let fields = metadata.schema().fields();
+    let is_wanted = |name: &str| name != PANDAS && columns.is_none_or(|columns| columns.contains(&name));
+    let wanted = || fields.iter().enumerate().filter(|(_, field)| is_wanted(field.name()));
+    let roots = wanted().filter(|(_, field)| is_read(field.data_type())).map(|(root, _)| root);
+    let projection = ProjectionMask::roots(metadata.parquet_schema(), roots);
+    let unread = wanted().find(|(_, field)| !is_read(field.data_type())).map(|(_, field)| {
+        let detail = format!("column `{}` is of the kind `{}` and is not read", field.name(), field.data_type());
+        Reject::new("rows_unread_column", detail)
+    });
+    (projection, unread)
+}
+
+/// So many rows that a block has about [`BLOCK_BYTES`].
+fn block_rows(metadata: &ParquetMetaData) -> usize {
+    let groups = metadata.row_groups();
+    let bytes: u64 = groups.iter().map(|group| group.total_byte_size().max(0) as u64).fold(0, u64::saturating_add);
+    let rows: u64 = groups.iter().map(|group| group.num_rows().max(0) as u64).sum();
+    let row_bytes = bytes / rows.max(1) + 1;
+    (BLOCK_BYTES / row_bytes).clamp(1, MAX_BLOCK_ROWS) as usize
+}
+
+impl Rows for Parquet {
+    fn len(&self) -> usize {
+        self.starts.last().copied().unwrap_or(0)
+    }
+
+    fn row(&self, index: usize) -> Result<Cell, Reject> {
+        assert!(index < self.len(), "row {index} of {}", self.len());
+        let group = self.starts.partition_point(|&start| start <= index) - 1;
+        let row = index - self.starts[group];
+        let batch = self.block(group, row / self.block_rows)?;
+        let row = row % self.block_rows;
+        let schema = batch.schema();
+        let cells = || {
+            let columns = schema.fields().iter().zip(batch.columns());
+            Cell::Struct(columns.map(|(field, column)| (field.name().clone(), cell_at(column, row))).collect())
+        };
+        confined(cells).map_err(|panic| Reject::new("bad_parquet", format!("`{}`: {panic}", self.path.display())))
+    }
+
+    fn place(&self, index: usize) -> RowPlace<'_> {
+        RowPlace { file: &self.name, row: index }
+    }
+
+    fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    fn problems(&self) -> &[ShardProblem] {
+        &self.problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/data").join(name)
+    }
+
+    fn open(name: &str) -> Parquet {
+        Parquet::open(&fixture(name), None).expect("rows")
+    }
+
+    #[test]
+    fn every_row_is_read_from_wherever_it_stands_whatever_the_pages_are() {
+        for name in ["snappy_v1", "zstd_v2_index", "gzip_plain"] {
+            let mut rows = open(&format!("tables/{name}.parquet"));
+            assert_eq!((rows.len(), rows.starts.clone()), (1000, vec![0, 300, 600, 900, 1000]));
+            rows.block_rows = 7;
+            for step in 0..1000 {
+                let index = step * 617 % 1000;
+                let row = rows.row(index).expect("a row");
+                let n = index as i64;
+                let text = if n % 7 == 0 { Cell::Null } else { Cell::Text(format!("row {n}")) };
+                assert_eq!(row.get("text"), &text, "{name} {n}");
+                let blob = Cell::Bytes(vec![n as u8; index % 5]);
+                assert_eq!(row.get("blob"), &blob, "{name} {n}");
+                assert_eq!(row.get("fixed").items(), [Cell::Int(n), Cell::Int(-n)]);
+                assert_eq!(row.get("floats").items(), vec![Cell::Float(n as f64 / 2.0); index % 3]);
+                let structs = row.get("structs").items();
+                assert_eq!(structs.len(), index % 2);
+                assert!(structs.iter().all(|item| item.get("a").as_int() == Some(n % 256)));
+            }
+        }
+    }
+
+    #[test]
+    fn values_of_all_kinds_become_cells() {
+        let row = open("tables/snappy_v1.parquet").row(4).expect("a row");
+        assert_eq!(row.get("dict").as_str(), Some("b"));
+        assert_eq!(row.get("when").as_int(), Some(4));
+        assert_eq!(row.get("half").as_float(), Some(4.0));
+        let entry = &row.get("map").items()[0];
+        assert_eq!(entry.fields()[0].1.as_str().zip(entry.fields()[1].1.as_int()), Some(("k", 4)));
+        assert!(row.get("none").is_null() && row.get("money").is_null());
+    }
+
+    #[test]
+    fn a_column_that_is_not_read_is_named() {
+        let rows = open("tables/snappy_v1.parquet");
+        assert_eq!(rows.problems()[0].reason, "rows_unread_column");
+        assert!(rows.problems()[0].detail.starts_with("column `money`"), "{}", rows.problems()[0].detail);
+    }
+
+    #[test]
+    fn pictures_nested_lists_and_structs_of_lists_are_read() {
+        let row = open("preference/data/train-00000-of-00001.parquet").row(0).expect("a row");
+        assert!(
+            row.get("images").items()[0].get("bytes").as_bytes().is_some_and(|bytes| bytes.starts_with(&[0xff, 0xd8]))
+        );
+        let parts = row.get("prompt").items()[0].get("content").items();
+        assert_eq!((parts[0].get("type").as_str(), parts[0].get("text")), (Some("image"), &Cell::Null));
+        let row = open("vlfeedback/data/train-00000-of-00001.parquet").row(1).expect("a row");
+        let completions = row.get("completions");
+        assert_eq!(completions.get("response").items()[1].as_str(), Some("There."));
+        let ratings = completions.get("annotations").get("Ethical Considerations").get("Rating");
+        assert_eq!(ratings.items()[0].as_str(), Some("N/A"));
+    }
+
+    #[test]
+    fn the_index_of_pandas_is_no_column_and_others_can_be_chosen() {
+        let file = "msr_vtt_parquet/data/train-00000-of-00001-60e50ff5fbbd1bb5.parquet";
+        let row = open(file).row(0).expect("a row");
+        assert!(
+            row.fields().iter().all(|(name, _)| name != PANDAS) && row.get("start time").as_float() == Some(137.72)
+        );
+        let row = Parquet::open(&fixture(file), Some(&["caption"])).expect("rows").row(1).expect("a row");
+        assert_eq!(row, Cell::Struct(vec![("caption".into(), Cell::Text("a man sings".into()))]));
+    }
+
+    #[test]
+    fn a_file_that_is_no_parquet_says_so() {
+        let error = Parquet::open(&fixture("README.md"), None).err().expect("refused").to_string();
+        assert!(error.contains("README.md`: is no Parquet file that can be read"), "{error}");
+    }
+
+    #[test]
+    fn threads_that_read_one_file_do_not_disturb_each_other() {
+        let rows = open("tables/zstd_v2_index.parquet");
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let rows = &rows;
+                scope.spawn(move || {
+                    for step in 0..300 {
+                        let index = (step * 331 + thread * 97) % 1000;
+                        assert_eq!(rows.row(index).expect("a row").get("when").as_int(), Some(index as i64));
+                    }
+                });
+            }
+        });
+    }
+}

@@ -1,0 +1,127 @@
+//! A text file of rows: where each row stands in it, and what the file holds.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use crate::reading::{bytes_at, read_through, unreadable};
+use crate::sample::Reject;
+use crate::source::ShardProblem;
+use crate::{DataError, source};
+
+/// Longest row that is read, in bytes.
+const MAX_ROW_BYTES: u32 = 64 << 20;
+/// More rows than any published set has; a file that seems to hold more is something else.
+const MAX_ROWS: usize = 200_000_000;
+
+/// Where rows begin and how long they are: 12 bytes a row.
+#[derive(Debug, Default)]
+pub(crate) struct Extents {
+    offsets: Vec<u64>,
+    lens: Vec<u32>,
+}
+
+impl Extents {
+    /// Adds a row. Of one of 4 GiB or more the length is cut, which is too much in any case.
+    pub(crate) fn push(&mut self, start: u64, end: u64) {
+        self.offsets.push(start);
+        self.lens.push(u32::try_from(end - start).unwrap_or(u32::MAX));
+    }
+
+    /// Where a row begins, and its length.
+    pub(crate) fn get(&self, index: usize) -> (u64, u32) {
+        (self.offsets[index], self.lens[index])
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.offsets.len()
+    }
+}
+
+/// Finds rows in bytes that come piece by piece.
+pub(crate) trait Scan {
+    /// Looks at the next piece of the file.
+    fn feed(&mut self, piece: &[u8]);
+
+    /// What was found; an error where the file is something else altogether.
+    fn finish(self) -> Result<Found, String>;
+
+    /// How many rows there are so far.
+    fn rows(&self) -> usize;
+}
+
+/// The rows of a file.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) extents: Extents,
+    /// What is wrong with the file beyond single rows.
+    pub(crate) fault: Option<Reject>,
+}
+
+/// A file whose rows have been found.
+#[derive(Debug)]
+pub(crate) struct TextFile {
+    path: PathBuf,
+    name: String,
+    file: File,
+    extents: Extents,
+    fingerprint: String,
+    problems: Vec<ShardProblem>,
+}
+
+impl TextFile {
+    /// Reads the file once, from end to end: its rows are found and its bytes hashed, all of them.
+    pub(crate) fn index(path: &Path, mut scan: impl Scan) -> Result<Self, DataError> {
+        if !path.is_file() {
+            return Err(DataError::NotFound { path: path.to_path_buf() });
+        }
+        let file = fs_err::File::open(path)?.into_file();
+        let mut hasher = blake3::Hasher::new();
+        read_through(&file, |piece| {
+            hasher.update(piece);
+            if scan.rows() <= MAX_ROWS {
+                scan.feed(piece);
+            }
+        })?;
+        let refuse = |detail: String| DataError::Rows { path: path.to_path_buf(), detail };
+        if scan.rows() > MAX_ROWS {
+            return Err(refuse(format!("has more than {MAX_ROWS} rows")));
+        }
+        let Found { extents, fault } = scan.finish().map_err(refuse)?;
+        let name = source::file_name(path);
+        let problems = fault.map(|fault| problem(&name, extents.len(), fault)).into_iter().collect();
+        let fingerprint = hasher.finalize().to_hex().to_string();
+        Ok(Self { path: path.to_path_buf(), name, file, extents, fingerprint, problems })
+    }
+
+    /// The bytes of the row at `index`.
+    pub(crate) fn read(&self, index: usize) -> Result<Vec<u8>, Reject> {
+        let (offset, len) = self.extents.get(index);
+        if len > MAX_ROW_BYTES {
+            let detail = format!("the row at byte {offset} has {len} bytes, at most {MAX_ROW_BYTES} are read");
+            return Err(Reject::new("row_too_large", detail));
+        }
+        bytes_at(&self.file, offset, len as usize)
+            .map_err(|error| unreadable(&self.path, offset + u64::from(len), &error))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.extents.len()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    pub(crate) fn problems(&self) -> &[ShardProblem] {
+        &self.problems
+    }
+}
+
+/// A fault of the file `name`, of which `rows` rows are used.
+pub(crate) fn problem(name: &str, rows: usize, fault: Reject) -> ShardProblem {
+    ShardProblem { shard: name.to_owned(), reason: fault.reason, complete_samples: rows, detail: fault.detail }
+}
