@@ -2,6 +2,8 @@
 
 use crate::FormatKind;
 
+mod presets;
+
 /// A data set known by name, such as in `--data cc3m`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatasetPreset {
@@ -21,24 +23,30 @@ pub struct DatasetPreset {
     pub synth: bool,
 }
 
-static PRESETS: [DatasetPreset; 1] = [DatasetPreset {
-    name: "cc3m",
-    format: FormatKind::WebDataset,
-    path: "datasets/cc3m",
-    description: "Conceptual Captions 3M: 2.9 million web images with cleaned alt texts",
-    layout: "tar shards `cc3m-train-0000.tar` to `cc3m-train-0575.tar` and `cc3m-validation-0000.tar` to \
-             `cc3m-validation-0015.tar` (any number of them), members `KEY.jpg`, `KEY.txt` (the caption) and `KEY.json`",
-    how_to_get: "download the shards of https://huggingface.co/datasets/pixparse/cc3m-wds (280 GB; a few shards are \
-                 enough to start), or make a small stand-in: `mmtrain data synth --like cc3m --out datasets/cc3m --samples 20000 --seed 7`",
-    synth: true,
-}];
-
 /// All data sets known by name.
 pub fn dataset_presets() -> &'static [DatasetPreset] {
-    &PRESETS
+    &presets::PRESETS
 }
 
 /// The data set called `name`, if it is known.
 pub fn dataset_preset(name: &str) -> Option<&'static DatasetPreset> {
-    PRESETS.iter().find(|preset| preset.name == name)
+    presets::PRESETS.iter().find(|preset| preset.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_data_set_has_its_own_name_and_place_and_says_how_to_get_it() {
+        let names: BTreeSet<_> = dataset_presets().iter().map(|preset| preset.name).collect();
+        assert_eq!(names.len(), dataset_presets().len());
+        for preset in dataset_presets() {
+            assert_eq!(preset.path, format!("datasets/{}", preset.name));
+            let made = format!("mmtrain data synth --like {} --out {} ", preset.name, preset.path);
+            assert_eq!(preset.how_to_get.contains(&made), preset.synth, "{}", preset.name);
+        }
+    }
 }

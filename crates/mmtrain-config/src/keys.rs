@@ -21,7 +21,9 @@ mod train;
 mod tuning;
 
 pub use connector::{ConnectorConfig, QueryVariant};
-pub use data::{DataConfig, FormatKind, LimitsConfig, PlaceholderKind, SourceConfig, SynthConfig};
+pub use data::{
+    CaptionsKind, DataConfig, FormatKind, LimitsConfig, PathMapConfig, PlaceholderKind, SourceConfig, SynthConfig,
+};
 pub use decoder::{DecoderArch, DecoderConfig, DecoderFamily, TokenizerConfig, TrainBpe};
 pub use encoder::{EncoderConfig, ImageFit, SecondTower, VideoFeatures, VisionArch, VisionFamily};
 pub use run::{CheckpointConfig, EvalConfig, ModelConfig, ObjectiveConfig, RunConfig, ScheduleConfig, ScheduleKind};

@@ -6,7 +6,7 @@ use crate::datasets::{dataset_preset, dataset_presets};
 use crate::merge::overlay;
 use crate::presets::{Preset, preset, presets};
 use crate::tree::{self, Entries, Entry, Node, Origin};
-use crate::{ConfigIssue, hint, shape};
+use crate::{ConfigIssue, FormatKind, hint, shape};
 
 /// A configuration found by name.
 #[derive(Debug, Clone)]
@@ -184,8 +184,12 @@ fn set_value(path: &str, text: &str) -> Result<Entry, ConfigIssue> {
 }
 
 /// The layer of `--data`, which takes the place of `data.sources`; `None` if it was not given.
-pub(crate) fn from_data(names: &[String]) -> Result<Option<Entry>, Vec<ConfigIssue>> {
-    let (sources, issues): (Vec<_>, Vec<_>) = names.iter().map(|name| source(name)).partition(Result::is_ok);
+pub(crate) fn from_data(names: &[String], format: Option<FormatKind>) -> Result<Option<Entry>, Vec<ConfigIssue>> {
+    if names.is_empty() && format.is_some() {
+        let issue = ConfigIssue::new("there is no `--data` to be read so".to_owned()).in_file("--format");
+        return Err(vec![issue.with_hint("give `--data`, or set `data.sources.0.format`")]);
+    }
+    let (sources, issues): (Vec<_>, Vec<_>) = names.iter().map(|name| source(name, format)).partition(Result::is_ok);
     let issues: Vec<_> = issues.into_iter().filter_map(Result::err).collect();
     if !issues.is_empty() {
         return Err(issues);
@@ -195,7 +199,7 @@ pub(crate) fn from_data(names: &[String]) -> Result<Option<Entry>, Vec<ConfigIss
 }
 
 /// `--data NAME|DIR`: what is a directory or looks like a path is one, otherwise a name that is known or lies in `datasets/`.
-fn source(name: &str) -> Result<Entry, ConfigIssue> {
+fn source(name: &str, format: Option<FormatKind>) -> Result<Entry, ConfigIssue> {
     let text = |text: &str| Entry { node: Node::Text(text.to_owned()), origin: Origin::Data };
     let known = dataset_preset(name).is_some() || Path::new("datasets").join(name).exists();
     let is_path = name.contains(['/', '\\']) || name.starts_with('.') || (!known && Path::new(name).exists());
@@ -208,6 +212,9 @@ fn source(name: &str) -> Result<Entry, ConfigIssue> {
         entries.insert("name".to_owned(), text(name));
     } else {
         return Err(unknown_data(name));
+    }
+    if let Some(format) = format {
+        entries.insert("format".to_owned(), text(format.name()));
     }
     Ok(Entry { node: Node::Table(entries), origin: Origin::Data })
 }
@@ -261,7 +268,8 @@ mod tests {
 
     #[test]
     fn data_is_a_known_name_or_a_directory() {
-        let layer = |name: &str| from_data(&[name.to_owned()]).map(|layer| layer.expect("given").to_json().to_string());
+        let layer =
+            |name: &str| from_data(&[name.to_owned()], None).map(|layer| layer.expect("given").to_json().to_string());
         assert_eq!(layer("cc3m"), Ok(r#"{"data":{"sources":[{"name":"cc3m"}]}}"#.to_owned()));
         let directory = r#"{"data":{"sources":[{"name":"shards","path":"some/shards/"}]}}"#;
         assert_eq!(layer("some/shards/"), Ok(directory.to_owned()));
@@ -269,6 +277,11 @@ mod tests {
             layer("ccm3").map_err(|issues| issues[0].to_string()),
             Err("--data: data `ccm3` is neither a directory, nor in `datasets/`, nor a known data set\nhint: did you mean `cc3m`?".to_owned())
         );
-        assert_eq!(from_data(&[]), Ok(None));
+        assert_eq!(from_data(&[], None), Ok(None));
+        let named = from_data(&["some/rows/".to_owned()], Some(FormatKind::MsSwift)).expect("known").expect("given");
+        let expected = r#"{"data":{"sources":[{"format":"ms_swift","name":"rows","path":"some/rows/"}]}}"#;
+        assert_eq!(named.to_json().to_string(), expected);
+        let alone = from_data(&[], Some(FormatKind::Llava)).expect_err("nothing to read")[0].to_string();
+        assert!(alone.starts_with("--format: there is no `--data` to be read so"), "{alone}");
     }
 }

@@ -82,7 +82,8 @@ mod tests {
                     .split(']')
                     .next()
                     .unwrap_or_default()
-                    .replace("sources", "sources.N");
+                    .replace("sources", "sources.N")
+                    .replace("path_map", "path_map.N");
             } else if let Some((key, _)) = line.split_once(" = ") {
                 keys.push(shape::join(&section, key.trim()));
             }

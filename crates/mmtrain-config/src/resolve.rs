@@ -10,7 +10,7 @@ use crate::merge::{fill_defaults, overlay};
 use crate::tree::{self, Entry, Origin};
 use crate::validate::{Conflict, conflicts};
 use crate::write::to_text;
-use crate::{ConfigErrors, ConfigIssue, RunConfig, SourceConfig, layers, shape};
+use crate::{ConfigErrors, ConfigIssue, FormatKind, RunConfig, SourceConfig, layers, shape};
 
 /// What the user asked for on the command line.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,6 +21,8 @@ pub struct Request<'a> {
     pub sets: &'a [String],
     /// `--data NAME|DIR`: these take the place of `data.sources`.
     pub sources: &'a [String],
+    /// `--format NAME`: how those are read.
+    pub format: Option<FormatKind>,
     /// Directories with configurations, such as `configs/`.
     pub search: &'a [PathBuf],
 }
@@ -55,7 +57,7 @@ pub fn load(request: &Request<'_>) -> Result<Resolved, ConfigErrors> {
         })
     };
     let file = request.config.and_then(|name| keep(layers::read(name, request.search).map(Some)));
-    let data = keep(layers::from_data(request.sources));
+    let data = keep(layers::from_data(request.sources, request.format));
     let sets = request.sets.iter().filter_map(|set| keep(layers::from_set(set).map(Some).map_err(|issue| vec![issue])));
     let sets: Vec<_> = sets.collect();
     if !issues.is_empty() {

@@ -58,9 +58,8 @@ fn sources(config: &RunConfig) -> Vec<Conflict> {
     let sources = &config.data.sources;
     let mut found = Vec::new();
     if sources.is_empty() {
-        let names: Vec<_> = dataset_presets().iter().map(|preset| format!("`{}`", preset.name)).collect();
         let conflict = Conflict::new(&["data.sources"], "no data: `data.sources` is empty".to_owned());
-        found.push(conflict.hint(format!("give `--data` a directory or a known data set ({})", names.join(", "))));
+        found.push(conflict.hint("give `--data` a directory or a known data set, such as `cc3m`".to_owned()));
     }
     let mut names = BTreeSet::new();
     for (index, source) in sources.iter().enumerate() {
@@ -415,7 +414,7 @@ hint: from 1 (a layer before each block) to 3 (one layer in all)",
             &["data.sources=[]"],
             "
 no data: `data.sources` is empty
-hint: give `--data` a directory or a known data set (`cc3m`)",
+hint: give `--data` a directory or a known data set, such as `cc3m`",
         );
         check(
             &["data.sources.0.synth.like=ccm3", "data.sources.0.synth.min_objects=5"],

@@ -1,8 +1,10 @@
 //! `[data]`: sources, template and the pipeline from file to batch.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use schemars::JsonSchema;
+use serde::de::IntoDeserializer;
 use serde::{Deserialize, Serialize};
 
 use crate::TemplateKind;
@@ -107,8 +109,31 @@ pub struct SourceConfig {
     pub path: Option<PathBuf>,
     /// How the files are read; detected from the files when left out.
     #[serde(default)]
+    #[schemars(extend("x-also" = ["formatting", "type"]))]
     pub format: Option<FormatKind>,
-    /// Which shards: `train` or `validation`; all of them when left out.
+    /// The files of rows, from `path`; those that are found there when left out.
+    #[serde(default)]
+    #[schemars(extend("x-also" = ["annotation", "data_files", "file_name", "json"]))]
+    pub annotations: Option<Vec<PathBuf>>,
+    /// Directories, `.zip` and `.tar` files with the media, from `path`, in the order in which they are tried; when left
+    /// out, the directory, those usual for the format, and the zip files in them.
+    #[serde(default)]
+    #[schemars(extend("x-also" = ["media_dir", "image_folder", "images", "image_dir", "video_folder"]))]
+    pub media: Option<Vec<PathBuf>>,
+    /// What rows call a place and where it is: `[{ from = "llava/llava_pretrain/images", to = "/data/558k" }]`.
+    #[serde(default)]
+    pub path_map: Option<Vec<PathMapConfig>>,
+    /// Lists of samples to leave out, from `path`: the blacklists of `WavCaps`.
+    #[serde(default)]
+    #[schemars(extend("x-also" = ["blacklist", "skip"]))]
+    pub exclude: Option<Vec<PathBuf>>,
+    /// Which captions are used of a medium that has several; `all` when left out.
+    #[serde(default)]
+    pub captions: Option<CaptionsKind>,
+    /// Names of the columns of a TSV file without a header; with a column `file` for the pictures.
+    #[serde(default)]
+    pub columns: Option<Vec<String>>,
+    /// Which part: `train`, `validation` or `test`; all of it when left out.
     #[serde(default)]
     pub split: Option<String>,
     /// How often the source is drawn, relative to the others.
@@ -132,7 +157,21 @@ impl SourceConfig {
     /// A source known by its name alone, everything else at its default.
     pub fn named(name: impl Into<String>) -> Self {
         let name = name.into();
-        Self { name, path: None, format: None, split: None, weight: 1.0, limit: None, synth: None }
+        Self {
+            name,
+            path: None,
+            format: None,
+            annotations: None,
+            media: None,
+            path_map: None,
+            exclude: None,
+            captions: None,
+            columns: None,
+            split: None,
+            weight: 1.0,
+            limit: None,
+            synth: None,
+        }
     }
 
     /// Where the files are expected: `path`, else the place of the preset, else `datasets/NAME`.
@@ -151,10 +190,109 @@ impl SourceConfig {
 
 /// How the files of a source are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum FormatKind {
     /// Tar shards whose members share a key: `000000000.jpg`, `000000000.txt`, `000000000.json`.
+    #[serde(rename = "webdataset")]
     WebDataset,
+    /// CC3M's TSV of captions and addresses, with a column of files.
+    Cc3mTsv,
+    /// `LLaVA`'s JSON: `image` and `conversations`.
+    Llava,
+    /// `LLaVA`'s JSON with the directories of `ShareGPT4V`.
+    Sharegpt4v,
+    /// COCO captions: `captions_*.json`, or Karpathy's lists.
+    Coco,
+    /// MSR-VTT: `*videodatainfo.json`, or tables with its columns.
+    MsrVtt,
+    /// Video-ChatGPT: `q`, `a` and `video_id`.
+    VideoChatgpt,
+    /// `LLaVA`'s JSON with `video`.
+    LlavaVideo,
+    /// `WavCaps`: `json_files/` and the sounds by part.
+    Wavcaps,
+    /// Clotho: `clotho_captions_*.csv`.
+    Clotho,
+    /// RLHF-V: pairs as JSON in a column `text`.
+    RlhfV,
+    /// RLAIF-V: `question`, `chosen` and `rejected`.
+    RlaifV,
+    /// `VLFeedback`: `prompt` and rated `completions`.
+    Vlfeedback,
+    /// POVID: `conversations` and `rejected_conversations`.
+    Povid,
+    /// MMPR: `meta.json`.
+    Mmpr,
+    /// Pairs as TRL has them: `prompt`, `chosen` and `rejected`, in words or messages; KTO's `completion` and `label`.
+    Preference,
+    /// `messages` of `role` and `content`, as Hugging Face, TRL and `OpenAI` have them.
+    Messages,
+    /// LLaMA-Factory: `dataset_info.json`.
+    LlamaFactory,
+    /// `ms-swift`: `messages` or `query` and `response`, with `images`, `objects`, `rejected_response`.
+    MsSwift,
+    /// `Qwen-VL`: `conversations` with `<img>a.jpg</img>` in their text.
+    QwenVl,
+    /// Files beside a `metadata.csv`, `.jsonl` or `.parquet`.
+    ImageFolder,
+}
+
+/// A place that rows name, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PathMapConfig {
+    /// What the names of rows begin with.
+    pub from: String,
+    /// What they begin with in its place; an absolute path may be anywhere.
+    pub to: String,
+}
+
+/// Which captions of a medium are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CaptionsKind {
+    /// Each makes a sample.
+    All,
+    /// The first.
+    First,
+}
+
+impl FromStr for FormatKind {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let parsed = Self::deserialize(name.into_deserializer());
+        parsed.map_err(|error: serde::de::value::Error| error.to_string())
+    }
+}
+
+impl FormatKind {
+    /// The name, as in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WebDataset => "webdataset",
+            Self::Cc3mTsv => "cc3m_tsv",
+            Self::Llava => "llava",
+            Self::Sharegpt4v => "sharegpt4v",
+            Self::Coco => "coco",
+            Self::MsrVtt => "msr_vtt",
+            Self::VideoChatgpt => "video_chatgpt",
+            Self::LlavaVideo => "llava_video",
+            Self::Wavcaps => "wavcaps",
+            Self::Clotho => "clotho",
+            Self::RlhfV => "rlhf_v",
+            Self::RlaifV => "rlaif_v",
+            Self::Vlfeedback => "vlfeedback",
+            Self::Povid => "povid",
+            Self::Mmpr => "mmpr",
+            Self::Preference => "preference",
+            Self::Messages => "messages",
+            Self::LlamaFactory => "llama_factory",
+            Self::MsSwift => "ms_swift",
+            Self::QwenVl => "qwen_vl",
+            Self::ImageFolder => "image_folder",
+        }
+    }
 }
 
 /// A procedurally made data set in the true format of the one it resembles.
@@ -202,6 +340,14 @@ fn default_max_objects() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn formats_are_called_as_they_are_written() {
+        for name in ["webdataset", "cc3m_tsv", "sharegpt4v", "rlhf_v", "image_folder"] {
+            assert_eq!(name.parse::<FormatKind>().map(FormatKind::name).as_deref(), Ok(name));
+        }
+        assert!("llavva".parse::<FormatKind>().expect_err("unknown").contains("`llava`"));
+    }
 
     #[test]
     fn a_preset_name_brings_place_and_format_and_both_can_be_set() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{differences, presets};
+use crate::{CaptionsKind, differences, presets};
 
 /// A small valid file.
 const SMALL: &str = "\
@@ -114,7 +114,7 @@ run.toml: `train.micro_batch_size` is missing
 hint: `train.micro_batch_size` must be an integer from 1 to 1048576
 run.toml: one of `train.steps` or `train.epochs` is needed
 run.toml: no data: `data.sources` is empty
-hint: give `--data` a directory or a known data set (`cc3m`)",
+hint: give `--data` a directory or a known data set, such as `cc3m`",
     );
 }
 
@@ -273,6 +273,24 @@ fn a_resolved_file_loads_to_the_same_configuration() {
         assert_eq!(again.config, resolved.config, "{text}");
         assert_eq!(again.to_toml(), text);
     }
+}
+
+#[test]
+fn the_keys_of_published_sets_are_written_and_read_again() {
+    let files = Files::new(&[("run.toml", SMALL)]);
+    let sets = [
+        "data.sources.0.format=llava",
+        "data.sources.0.annotations=['a.json']",
+        "data.sources.0.media=['images.zip', '/data/coco']",
+        "data.sources.0.path_map=[{ from = 'coco/train2017', to = '/data/coco' }]",
+        "data.sources.0.captions=first",
+    ];
+    let resolved = files.load("run.toml", &sets).expect("valid");
+    let source = &resolved.config.data.sources[0];
+    assert_eq!(source.path_map.as_ref().map(|maps| maps[0].to.as_str()), Some("/data/coco"));
+    assert_eq!(source.captions, Some(CaptionsKind::First));
+    let again = parse_resolved(&resolved.to_toml(), "config.toml").expect("valid");
+    assert_eq!(again.config, resolved.config, "{}", resolved.to_toml());
 }
 
 #[test]
