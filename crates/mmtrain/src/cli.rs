@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mmtrain_config::FormatKind;
 use mmtrain_model::device::DeviceChoice;
 
 use crate::number_type::WeightsChoice;
@@ -60,6 +61,9 @@ pub(crate) struct TrainArgs {
     /// Dataset by name or directory; replaces data.sources.
     #[arg(long, value_name = "NAME|DIR")]
     pub(crate) data: Vec<String>,
+    /// How that is read, where it does not show.
+    #[arg(long, value_name = "NAME", requires = "data")]
+    pub(crate) format: Option<FormatKind>,
     /// Start from the weights of a run, a checkpoint or a Hugging Face directory; hf:ORG/NAME is looked up in the cache.
     #[arg(long, value_name = "RUN|CKPT|HF_DIR")]
     pub(crate) init: Option<PathBuf>,
@@ -129,6 +133,9 @@ pub(crate) struct EvalArgs {
     /// Dataset by name or directory.
     #[arg(long, value_name = "NAME|DIR")]
     pub(crate) data: String,
+    /// How it is read, where it does not show.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) format: Option<FormatKind>,
     /// Which shards; all where no shard has this word in its name.
     #[arg(long, default_value = "validation")]
     pub(crate) split: String,
@@ -262,6 +269,9 @@ pub(crate) struct DataArgs {
     /// Dataset by name or directory.
     #[arg(value_name = "NAME|DIR")]
     pub(crate) data: Option<String>,
+    /// How that is read, where it does not show.
+    #[arg(long, value_name = "NAME", requires = "data")]
+    pub(crate) format: Option<FormatKind>,
     /// Take dataset, template and sizes from a configuration.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<String>,
@@ -373,6 +383,9 @@ pub(crate) struct ConfigArgs {
     /// Dataset by name or directory; replaces data.sources.
     #[arg(long, value_name = "NAME|DIR")]
     pub(crate) data: Vec<String>,
+    /// How that is read, where it does not show.
+    #[arg(long, value_name = "NAME", requires = "data")]
+    pub(crate) format: Option<FormatKind>,
     /// One JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,

@@ -84,7 +84,8 @@ fn data_hint(name: &str, preset: Option<&DatasetPreset>) -> String {
     match preset {
         Some(preset) => format!("{name}: expected {}; {}", preset.layout, preset.how_to_get),
         None => format!(
-            "{name}: expected WebDataset shards (`*-train-0000.tar`, …, members `KEY.jpg` and `KEY.txt`) in that directory"
+            "{name}: expected a data set in that directory, such as WebDataset shards (`*-train-0000.tar`, …, members \
+             `KEY.jpg` and `KEY.txt`) or a JSON file of conversations and its pictures"
         ),
     }
 }

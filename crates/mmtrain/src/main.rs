@@ -17,6 +17,7 @@ mod report;
 mod room;
 mod run_dir;
 mod setup;
+mod source;
 mod weights;
 
 use std::io::Write;

@@ -8,7 +8,7 @@ use mmtrain_config::{
     DataConfig, EncoderConfig, ImageFit, LimitsConfig, PlaceholderKind, RunConfig, SecondTower, SourceConfig,
     SynthConfig, TemplateKind,
 };
-use mmtrain_data::{Mixture, Preparer, Source, WebDataset};
+use mmtrain_data::{Mixture, Preparer, Source};
 use mmtrain_media::{Alpha, Fit, ImageProcessor, MediaLimits, Processor};
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{
@@ -24,6 +24,7 @@ use mmtrain_train::Stop;
 use crate::commands::note;
 use crate::fail::Refusal;
 use crate::number_type;
+pub(crate) use crate::source::open_source;
 use crate::weights::PartWeights;
 
 /// Captions from which a tokenizer is trained, at most.
@@ -69,18 +70,6 @@ fn make_synth(out: &Path, synth: &SynthConfig, stop: &Stop) -> anyhow::Result<()
         note(&format!("made {} + {} samples in `{}`", report.train_samples, report.validation_samples, out.display()));
     }
     Ok(())
-}
-
-/// Opens one source.
-pub(crate) fn open_source(source: &SourceConfig) -> anyhow::Result<Arc<dyn Source>> {
-    let location = source.location();
-    let spec = location.to_string_lossy();
-    let opened = WebDataset::open(source.name.clone(), &spec, source.split.as_deref());
-    let opened = opened.with_context(|| format!("source `{}` at `{spec}`", source.name))?;
-    Ok(match source.limit {
-        Some(limit) => Arc::new(mmtrain_data::source::Limited::new(Arc::new(opened), limit)),
-        None => Arc::new(opened),
-    })
 }
 
 /// The tokenizer: the given one, the decoder's, or one trained on the captions.

@@ -12,7 +12,7 @@ mod view;
 use std::path::Path;
 use std::process::ExitCode;
 
-use mmtrain_config::{SourceConfig, dataset_preset};
+use mmtrain_config::{FormatKind, SourceConfig, dataset_preset};
 
 use crate::cli::DataCommand;
 
@@ -27,7 +27,7 @@ pub(crate) fn run(command: &DataCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// A source by name or directory.
-pub(crate) fn source_of(data: &str, split: Option<&str>) -> SourceConfig {
+pub(crate) fn source_of(data: &str, format: Option<FormatKind>, split: Option<&str>) -> SourceConfig {
     let path = Path::new(data);
     let is_place = dataset_preset(data).is_none() && (path.exists() || data.contains(['/', '{', '*']));
     let name = if is_place {
@@ -37,6 +37,7 @@ pub(crate) fn source_of(data: &str, split: Option<&str>) -> SourceConfig {
     };
     SourceConfig {
         path: is_place.then(|| path.to_owned()),
+        format,
         split: split.map(str::to_owned),
         ..SourceConfig::named(name)
     }

@@ -56,7 +56,7 @@ pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<ExitCode
 
 /// The dataset's shards of the split, or all where the split is not in any name.
 fn open(args: &EvalArgs) -> anyhow::Result<Arc<dyn mmtrain_data::Source>> {
-    let source = super::data::source_of(&args.data, Some(&args.split));
+    let source = super::data::source_of(&args.data, args.format, Some(&args.split));
     match setup::open_source(&source) {
         Err(error) if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(DataError::NoSplit { .. }))) => {
             note(&format!("note: no `{}` shards in `{}`; all are used", args.split, args.data));

@@ -62,7 +62,8 @@ pub(crate) fn resolve(
 
 fn ask(args: &TrainArgs, config: Option<&str>) -> anyhow::Result<Resolved> {
     let dirs = config_dirs();
-    let mut resolved = load(&Request { config, sets: &args.sets, sources: &args.data, search: &dirs })?;
+    let mut resolved =
+        load(&Request { config, sets: &args.sets, sources: &args.data, format: args.format, search: &dirs })?;
     localize(&mut resolved.config)?;
     Ok(resolved)
 }

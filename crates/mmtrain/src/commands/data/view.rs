@@ -28,7 +28,7 @@ impl View {
     pub(super) fn open(args: &DataArgs) -> anyhow::Result<Self> {
         let config = config(args)?;
         let sources = match &args.data {
-            Some(data) => vec![open(&source_of(data, args.split.as_deref()))?],
+            Some(data) => vec![open(&source_of(data, args.format, args.split.as_deref()))?],
             None => config.data.sources.iter().map(open).collect::<anyhow::Result<Vec<_>>>()?,
         };
         let mixture = Mixture::new(sources.iter().map(|source| (source.clone(), 1.0)).collect())?;
@@ -57,7 +57,7 @@ fn config(args: &DataArgs) -> anyhow::Result<RunConfig> {
         // The quickstart's rows are short; a dataset is looked at with the usual length.
         sets.insert(0, format!("data.max_seq={USUAL_MAX_SEQ}"));
     }
-    let mut config = load(&Request { config: Some(config), sets: &sets, sources: &[], search: &dirs })?.config;
+    let mut config = load(&Request { config: Some(config), sets: &sets, search: &dirs, ..Request::default() })?.config;
     localize(&mut config)?;
     Ok(config)
 }
