@@ -2,6 +2,7 @@
 
 mod cross_attention;
 mod estimates;
+mod features;
 mod freezing;
 mod matrix;
 mod samples;
