@@ -19,10 +19,12 @@ mod run;
 mod template;
 mod train;
 mod tuning;
+mod video;
 
 pub use connector::{ConnectorConfig, QueryVariant};
 pub use data::{
     CaptionsKind, DataConfig, FormatKind, LimitsConfig, PathMapConfig, PlaceholderKind, SourceConfig, SynthConfig,
+    TooLongKind,
 };
 pub use decoder::{DecoderArch, DecoderConfig, DecoderFamily, TokenizerConfig, TrainBpe};
 pub use encoder::{EncoderConfig, ImageFit, SecondTower, VideoFeatures, VisionArch, VisionFamily};
@@ -30,3 +32,4 @@ pub use run::{CheckpointConfig, EvalConfig, ModelConfig, ObjectiveConfig, RunCon
 pub use template::TemplateKind;
 pub use train::{FeatureCacheConfig, Precision, Recompute, TrainConfig};
 pub use tuning::{FullTuning, PartConfig, Tuning};
+pub use video::{SamplingKind, VideoConfig};

@@ -34,6 +34,7 @@ pub(crate) fn conflicts(config: &RunConfig) -> Vec<Conflict> {
     found.extend(sources(config));
     found.extend(batch_sizes(&config.train));
     found.extend(ranks(&config.train));
+    found.extend(packing(config));
     found.extend(trained_parts(&config.train));
     found.extend(feature_cache(&config.train));
     found.extend(encoder(&config.model.encoder));
@@ -105,6 +106,14 @@ fn batch_sizes(train: &TrainConfig) -> Option<Conflict> {
         let message = format!("`{}` ({global}) is not a multiple of `{}` ({micro})", keys[0], keys[1]);
         Conflict::new(&keys, message)
             .hint(format!("the nearest micro-batch that divides it: {}", nearest_divisor(global, micro)))
+    })
+}
+
+/// How many rows an epoch gives is known when it has been packed; schedule and length need it before.
+fn packing(config: &RunConfig) -> Option<Conflict> {
+    (config.data.packing && config.train.epochs.is_some()).then(|| {
+        let message = "`train.epochs` says nothing about the steps of a run with `data.packing`".to_owned();
+        Conflict::new(&["train.epochs", "data.packing"], message).hint("set `train.steps`")
     })
 }
 
@@ -300,6 +309,16 @@ mod tests {
             "
 `train.ranks` (1000) is above the 4 micro-batches of a step (`train.global_batch_size` 32 / `train.micro_batch_size` 8)
 hint: at most 4, or 0 for as many as there are cores",
+        );
+    }
+
+    #[test]
+    fn epochs_of_packed_rows_cannot_be_counted() {
+        check(
+            &["train.epochs=1", "data.packing=true"],
+            "
+`train.epochs` says nothing about the steps of a run with `data.packing`
+hint: set `train.steps`",
         );
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::source::{ShardProblem, Source};
-use crate::{DataError, Mixture, Pass, Preparer, Skip};
+use crate::{DataError, Mixture, Pass, Prepared, Preparer, Skip};
 
 /// Good and bad samples of a source.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -15,6 +15,8 @@ pub struct CheckReport {
     pub ok: usize,
     /// Samples that would be left out.
     pub bad: usize,
+    /// Of the good ones, those that are made to fit, by what is done to them.
+    pub fitted: BTreeMap<String, usize>,
     /// Bad samples per reason, and shards of which not everything can be used (`shard_…`).
     pub reasons: BTreeMap<String, usize>,
     /// Every bad sample, in order.
@@ -35,7 +37,7 @@ pub fn check(
     source.problems().iter().for_each(|problem| report.add_problem(problem.clone()));
     for outcome in Pass::new(mixture, preparer.clone(), limit, workers)? {
         match outcome? {
-            Ok(_) => report.ok += 1,
+            Ok(sample) => report.add_good(&sample),
             Err(skip) => report.add_skip(skip),
         }
     }
@@ -47,9 +49,17 @@ impl CheckReport {
     pub fn merge(&mut self, other: Self) {
         self.ok += other.ok;
         self.bad += other.bad;
+        other.fitted.into_iter().for_each(|(how, count)| *self.fitted.entry(how).or_default() += count);
         other.reasons.into_iter().for_each(|(reason, count)| *self.reasons.entry(reason).or_default() += count);
         self.left_out.extend(other.left_out);
         self.problems.extend(other.problems);
+    }
+
+    fn add_good(&mut self, sample: &Prepared) {
+        self.ok += 1;
+        if let Some(fitted) = sample.fitted {
+            *self.fitted.entry(fitted.name().to_owned()).or_default() += 1;
+        }
     }
 
     fn add_skip(&mut self, skip: Skip) {

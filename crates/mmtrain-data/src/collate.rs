@@ -2,7 +2,8 @@
 //!
 //! Rows are filled up on the right to the longest one, rounded up to a multiple of [`SEQ_MULTIPLE`] so
 //! that few shapes occur. Filled positions carry no label; attention is causal, so no real position ever
-//! looks at them.
+//! looks at them. Where a row has several samples they lie behind one another, and the model keeps them apart by their
+//! ranges.
 
 use std::ops::Range;
 
@@ -39,11 +40,11 @@ pub struct HostBatch {
     pub input_ids: Vec<i32>,
     /// Token id where learned, [`IGNORE_INDEX`] elsewhere; aligned with `input_ids`.
     pub labels: Vec<i32>,
-    /// Columns of each row that are no fill.
-    pub tokens: Vec<Range<usize>>,
+    /// Columns of each sample of each row, ascending; what lies outside is fill.
+    pub samples: Vec<Vec<Range<usize>>>,
     /// By row and first placeholder; rows without any are allowed.
     pub media: Vec<HostMedium>,
-    /// Names of the samples, one per row.
+    /// Names of the samples, row by row.
     pub ids: Vec<SampleId>,
     /// How many tokens the batch teaches.
     pub supervised_tokens: usize,
@@ -55,37 +56,58 @@ pub struct HostBatch {
 ///
 /// If a sample has not one medium per span; both come out of one [`Preparer`](crate::Preparer), so it is a bug.
 pub fn collate(samples: Vec<Prepared>, fill_id: u32) -> HostBatch {
-    let longest = samples.iter().map(|sample| sample.encoded.input_ids.len()).max().unwrap_or(0);
-    let (batch, seq) = (samples.len(), longest.next_multiple_of(SEQ_MULTIPLE));
+    collate_rows(samples.into_iter().map(|sample| vec![sample]).collect(), fill_id)
+}
+
+/// As [`collate`], with the samples of each row.
+pub fn collate_rows(rows: Vec<Vec<Prepared>>, fill_id: u32) -> HostBatch {
+    let lengths = rows.iter().map(|row| row.iter().map(Prepared::len).sum::<usize>());
+    let (batch, seq) = (rows.len(), lengths.max().unwrap_or(0).next_multiple_of(SEQ_MULTIPLE));
     let mut out = HostBatch {
         batch,
         seq,
         input_ids: Vec::with_capacity(batch * seq),
         labels: Vec::with_capacity(batch * seq),
-        tokens: Vec::with_capacity(batch),
+        samples: Vec::with_capacity(batch),
         media: Vec::new(),
         ids: Vec::with_capacity(batch),
         supervised_tokens: 0,
     };
-    for sample in samples {
-        out.push(sample, fill_id);
+    for row in rows {
+        out.samples.push(Vec::with_capacity(row.len()));
+        for sample in row {
+            out.push(sample);
+        }
+        out.fill(fill_id);
     }
     out
 }
 
 impl HostBatch {
-    fn push(&mut self, sample: Prepared, fill_id: u32) {
+    /// Positions that hold a token, not fill.
+    pub fn tokens(&self) -> usize {
+        self.samples.iter().flatten().map(Range::len).sum()
+    }
+
+    /// Puts a sample behind those of the last row.
+    fn push(&mut self, sample: Prepared) {
         let Prepared { id, encoded, media, .. } = sample;
         assert_eq!(encoded.media.len(), media.len(), "spans vs media of {id}");
-        let row = self.ids.len();
+        let row = self.samples.len() - 1;
+        let start = self.input_ids.len() - row * self.seq;
         self.supervised_tokens += encoded.supervised_tokens();
-        self.tokens.push(0..encoded.input_ids.len());
+        self.samples[row].push(start..start + encoded.input_ids.len());
         self.input_ids.extend(encoded.input_ids.iter().map(|&id| id as i32));
-        self.input_ids.resize((row + 1) * self.seq, fill_id as i32);
         self.labels.extend_from_slice(&encoded.labels);
-        self.labels.resize((row + 1) * self.seq, IGNORE_INDEX);
-        self.media.extend(media.into_iter().map(|medium| HostMedium { row, medium }));
+        self.media.extend(media.into_iter().map(|medium| HostMedium { row, medium: medium.behind(start) }));
         self.ids.push(id);
+    }
+
+    /// Fills the last row up.
+    fn fill(&mut self, fill_id: u32) {
+        let filled = self.samples.len() * self.seq;
+        self.input_ids.resize(filled, fill_id as i32);
+        self.labels.resize(filled, IGNORE_INDEX);
     }
 }
 
@@ -112,13 +134,20 @@ mod tests {
             )
         };
         let pictures = starts.iter().map(picture).collect();
-        Prepared { id, encoded: Encoded { input_ids, labels, media }, media: pictures, truth: None }
+        Prepared {
+            id,
+            encoded: Encoded { input_ids, labels, media },
+            media: pictures,
+            rejected: None,
+            fitted: None,
+            truth: None,
+        }
     }
 
     #[test]
     fn rows_are_filled_on_the_right_without_labels() {
         let batch = collate(vec![row(0, 9, 3, &[1]), row(1, 4, 2, &[])], 0);
-        assert_eq!((batch.batch, batch.seq, &batch.tokens[..]), (2, 16, &[0..9, 0..4][..]));
+        assert_eq!((batch.batch, batch.seq, &batch.samples), (2, 16, &vec![Vec::from([0..9]), Vec::from([0..4])]));
         let second = 16..32;
         let expected = [10, 11, 12, 13].into_iter().chain([0; 12]);
         assert!(batch.input_ids[second.clone()].iter().copied().eq(expected));
@@ -133,6 +162,18 @@ mod tests {
         let found = batch.media.iter().map(|host| (host.row, host.medium.spans[0].0, host.medium.input.values[0]));
         assert!(found.eq([(1, 1, 1.0), (1, 5, 5.0), (2, 0, 0.0)]));
         assert_eq!(batch.seq, 8);
+    }
+
+    #[test]
+    fn samples_of_a_row_lie_behind_one_another_with_their_media() {
+        let batch = collate_rows(vec![vec![row(0, 5, 2, &[1]), row(1, 4, 1, &[0, 2])], vec![row(2, 3, 1, &[])]], 0);
+        assert_eq!((batch.batch, batch.seq, batch.ids.len()), (2, 16, 3));
+        assert_eq!(batch.samples, [&[0..5, 5..9][..], &[0..3]]);
+        assert_eq!(batch.tokens(), 12);
+        assert_eq!(batch.input_ids[..10], [10, 11, 12, 13, 14, 10, 11, 12, 13, 0]);
+        assert_eq!(batch.labels[3..10], [13, 14, IGNORE_INDEX, IGNORE_INDEX, IGNORE_INDEX, 13, IGNORE_INDEX]);
+        let spans = batch.media.iter().map(|host| (host.row, host.medium.spans[0]));
+        assert!(spans.eq([(0, (1, 2)), (0, (5, 2)), (0, (7, 2))]));
     }
 
     #[test]

@@ -115,6 +115,15 @@ pub enum DataError {
         epoch_len: u64,
     },
 
+    /// The window to go on in has not as many rows as have been consumed of it.
+    #[error("cursor stands behind {consumed} rows of a window that has {rows}")]
+    CursorInWindow {
+        /// Rows consumed, by the cursor.
+        consumed: u64,
+        /// Rows of the window.
+        rows: u64,
+    },
+
     /// More samples are bad than the configuration allows.
     #[error(
         "{skipped} of {total} samples had to be left out, at most {allowed} may be ({}), first: {}",
@@ -170,7 +179,7 @@ impl DataError {
             Self::BatchSizes { global, micro } => {
                 Some(format!("`train.global_batch_size = {}` would fit", global.next_multiple_of((*micro).max(1))))
             }
-            Self::CursorOutside { .. } => {
+            Self::CursorOutside { .. } | Self::CursorInWindow { .. } => {
                 Some("the data changed since the checkpoint; put them back, or start a new run".into())
             }
             Self::TooManySkips { .. } | Self::NothingUsable { .. } => Some(

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use burn_dataset::Dataset;
 use mmtrain_media::{Alpha, ImageProcessor, MediaLimits, MediaTokens, Processor};
-use mmtrain_text::{Format, TextTokenizer};
+use mmtrain_text::{Conversation, Format, Role, TextTokenizer, Turn};
 
 use crate::source::{Source, WebDataset};
-use crate::{Mixture, Preparer, RawSample, SampleId, ShardProblem, SourceError};
+use crate::{Mixture, Preparer, RawSample, SampleId, ShardProblem, SourceError, TooLong};
 
 /// A temporary directory of shards.
 pub(crate) struct Shards(tempfile::TempDir);
@@ -93,11 +93,49 @@ pub(crate) fn preparer() -> Preparer {
     Preparer {
         tokenizer: Arc::new(tokenizer()),
         template: Format::Plain.into(),
-        processor: Processor::Square(ImageProcessor::siglip(4)),
+        intake: Processor::Square(ImageProcessor::siglip(4)).into(),
         media_tokens: MediaTokens::PerTile(4),
         max_seq: 64,
+        too_long: TooLong::Drop,
         limits: MediaLimits::default(),
         alpha: Alpha::White,
+    }
+}
+
+/// Samples of text alone, made when they are asked for: `lengths` words each, none where that is 0, which is a fault.
+pub(crate) struct Made {
+    pub(crate) name: String,
+    pub(crate) lengths: Vec<usize>,
+}
+
+impl Dataset<RawSample, SourceError> for Made {
+    fn get(&self, index: usize) -> Result<RawSample, SourceError> {
+        let words = "dog ".repeat(self.lengths[index]);
+        let turns = vec![Turn::said(Role::User, "say it"), Turn::said(Role::Assistant, words)];
+        let conversation = Conversation { turns };
+        Ok(RawSample { id: self.id(index), conversation, feedback: None, media: Vec::new(), truth: None })
+    }
+
+    fn len(&self) -> usize {
+        self.lengths.len()
+    }
+}
+
+impl Source for Made {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn fingerprint(&self) -> &str {
+        &self.name
+    }
+
+    fn problems(&self) -> &[ShardProblem] {
+        &[]
+    }
+
+    fn id(&self, index: usize) -> SampleId {
+        SampleId { source: self.name.clone(), shard: "made".into(), key: index.to_string(), index }
     }
 }
 

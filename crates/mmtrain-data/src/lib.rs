@@ -17,6 +17,9 @@
 //! - [`order`]: the seekable permutation of an epoch.
 //! - [`mixture`]: several sources with weights as one epoch.
 //! - [`prepare`]: raw sample to token ids, labels and pixels.
+//! - [`intake`]: what the encoder takes, and how media become that.
+//! - [`fit`]: what is done with samples that are longer than a row.
+//! - [`pack`]: which samples share a row, and which rows a micro-batch.
 //! - [`mod@collate`]: prepared samples to padded rows.
 //! - [`pool`]: worker threads whose results come in order.
 //! - [`loader`]: optimizer steps, endless and resumable.
@@ -48,6 +51,12 @@ pub mod mixture;
 
 pub mod prepare;
 
+pub mod intake;
+
+pub mod fit;
+
+pub mod pack;
+
 pub mod collate;
 
 pub mod pool;
@@ -58,7 +67,15 @@ mod panics;
 
 mod reading;
 
+mod opened;
+
 mod rejected;
+
+mod settle;
+
+mod ledger;
+
+mod windows;
 
 pub mod loader;
 
@@ -81,15 +98,18 @@ mod fixtures;
 mod mutated;
 
 pub use check::{CheckReport, check};
-pub use collate::{HostBatch, HostMedium, collate};
+pub use collate::{HostBatch, HostMedium, collate, collate_rows};
 pub use error::DataError;
+pub use fit::{Fitted, TooLong};
 pub use histogram::Histogram;
+pub use intake::{Clips, Intake};
 pub use loader::{LoaderConfig, StepBatch, StepLoader};
 pub use medium::{Medium, placeholders};
 pub use mixture::Mixture;
 pub use mmtrain_media::DiskCache;
 pub use open::{Format, OpenOptions, detect, open};
 pub use order::{Cursor, permute};
+pub use pack::{Bucketing, Packing};
 pub use pass::Pass;
 pub use prepare::{Prepared, Preparer};
 pub use sample::{Feedback, MediaContent, RawMedium, RawSample, Reject, SampleId, Skip, SourceError};

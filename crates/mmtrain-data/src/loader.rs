@@ -1,38 +1,39 @@
 //! Optimizer steps of host batches, endless and resumable.
 //!
 //! Positions are taken in order. A bad sample is left out and the next position takes its place in the
-//! step; at the end of an epoch the step goes on in the next one. So the samples of a step follow from
-//! (data, configuration, cursor) alone. A bad sample comes again in each epoch, to be counted and left out,
-//! but is read only the first time.
+//! step; at the end of an epoch the step goes on in the next one. So the rows of a step follow from
+//! (data, configuration, cursor) alone, also where several samples share a row or rows are sorted by length. A bad
+//! sample comes again in each epoch, to be counted and left out, but is read only the first time.
 //!
 //! Too many bad samples are an error: distinct ones are counted from the start of the loader, and
 //! `max_skip_ratio` of all samples may be left out (at least one, unless the ratio is 0).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::collate::{HostBatch, collate};
+use crate::collate::{HostBatch, collate_rows};
 use crate::order::Cursor;
-use crate::pool::OrderedPool;
-use crate::rejected::Rejected;
-use crate::sample::{SampleId, Skip};
-use crate::{DataError, Mixture, Prepared, Preparer};
-
-/// How many samples an error about bad ones names.
-const NAMED_SKIPS: usize = 5;
+use crate::pack::{Bucketing, Packing};
+use crate::sample::Skip;
+use crate::windows::{Row, Windows};
+use crate::{DataError, Mixture, Preparer};
 
 /// What a loader does with a mixture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoaderConfig {
     /// Chooses the order of every epoch.
     pub seed: u64,
-    /// Samples per optimizer step.
+    /// Rows per optimizer step.
     pub global_batch_size: usize,
-    /// Samples per forward pass; divides `global_batch_size`.
+    /// Rows per forward pass; divides `global_batch_size`.
     pub micro_batch_size: usize,
+    /// Several samples in a row; without it each has a row of its own.
+    pub packing: Option<Packing>,
+    /// Rows of about the same length in a micro-batch; without it rows come in the order of their samples.
+    pub bucketing: Option<Bucketing>,
     /// Threads that read and decode.
     pub workers: usize,
     /// How many steps they run ahead.
@@ -43,17 +44,32 @@ pub struct LoaderConfig {
     pub shuffle: bool,
 }
 
+impl LoaderConfig {
+    /// Usable samples that are arranged into rows at a time.
+    pub fn window(&self) -> usize {
+        match (self.packing, self.bucketing) {
+            (Some(packing), _) => packing.window.max(1),
+            (None, Some(bucketing)) => bucketing.steps.max(1) * self.global_batch_size,
+            (None, None) => 1,
+        }
+    }
+}
+
 /// The data of one optimizer step.
 #[derive(Debug, Clone)]
 pub struct StepBatch {
-    /// The step's samples, cut in order.
+    /// The step's rows, cut in order.
     pub micro_batches: Vec<HostBatch>,
     /// Where the next step begins.
     pub cursor_after: Cursor,
     /// Samples left out on the way, in order; the same one comes again each epoch.
     pub skipped: Vec<Skip>,
+    /// Samples of the step that were made to fit, by what was done to them.
+    pub fitted: BTreeMap<&'static str, usize>,
     /// How long the step had to be waited for, collation included.
     pub wait_secs: f64,
+    /// How many samples the step holds.
+    pub samples: usize,
     /// How many tokens the step teaches.
     pub supervised_tokens: usize,
 }
@@ -61,12 +77,8 @@ pub struct StepBatch {
 /// Steps from a cursor on.
 pub struct StepLoader {
     config: LoaderConfig,
-    preparer: Arc<Preparer>,
-    pool: OrderedPool<Result<Prepared, Skip>>,
-    epoch_len: u64,
-    cursor: Cursor,
-    ledger: Ledger,
-    left_out: Vec<Skip>,
+    fill_id: u32,
+    windows: Windows,
 }
 
 impl StepLoader {
@@ -81,152 +93,67 @@ impl StepLoader {
         if global == 0 || micro == 0 || global % micro != 0 {
             return Err(DataError::BatchSizes { global, micro });
         }
-        let epoch_len = mixture.epoch_len();
-        if cursor.position >= epoch_len {
-            return Err(DataError::CursorOutside { position: cursor.position, epoch_len });
-        }
-        let ledger = Ledger::new(mixture.num_samples(), epoch_len, config.max_skip_ratio);
-        let pool = start_pool(mixture, preparer.clone(), &config, cursor)?;
-        Ok(Self { config, preparer, pool, epoch_len, cursor, ledger, left_out: Vec::new() })
+        let fill_id = preparer.tokenizer.fill_id();
+        let windows = Windows::new(mixture, preparer, config.clone(), cursor)?;
+        Ok(Self { config, fill_id, windows })
     }
 
     /// Where the next step begins.
     pub fn cursor(&self) -> Cursor {
-        self.cursor
+        self.windows.cursor()
     }
 
     /// The next step. After an error the loader must not be used further.
     pub fn next_step(&mut self) -> Result<StepBatch, DataError> {
         let started = Instant::now();
-        let samples = self.take_samples()?;
-        let micro_batches = self.cut(samples);
+        let rows = (0..self.config.global_batch_size).map(|_| self.windows.next_row());
+        let rows = rows.collect::<Result<Vec<_>, DataError>>()?;
+        let fitted = fitted(&rows);
+        let micro_batches = self.cut(rows);
         Ok(StepBatch {
+            samples: micro_batches.iter().map(|batch| batch.ids.len()).sum(),
             supervised_tokens: micro_batches.iter().map(|batch| batch.supervised_tokens).sum(),
             micro_batches,
-            cursor_after: self.cursor,
-            skipped: std::mem::take(&mut self.left_out),
+            cursor_after: self.cursor(),
+            skipped: self.windows.take_left_out(),
+            fitted,
             wait_secs: started.elapsed().as_secs_f64(),
         })
     }
 
     /// Samples left out of a step that ended in an error, the one that was too many among them.
     pub fn left_out(&self) -> &[Skip] {
-        &self.left_out
+        self.windows.left_out()
     }
 
-    fn take_samples(&mut self) -> Result<Vec<Prepared>, DataError> {
-        let mut samples = Vec::with_capacity(self.config.global_batch_size);
-        while samples.len() < self.config.global_batch_size {
-            match self.pool.next_result()?.ok_or(DataError::WorkersGone)? {
-                Ok(sample) => {
-                    self.ledger.note_good();
-                    samples.push(sample);
-                }
-                Err(skip) => {
-                    let verdict = self.ledger.note_bad(&skip);
-                    self.left_out.push(skip);
-                    verdict?;
-                }
-            }
-            self.cursor = after(self.cursor, self.epoch_len);
-        }
-        Ok(samples)
-    }
-
-    fn cut(&self, samples: Vec<Prepared>) -> Vec<HostBatch> {
-        let fill_id = self.preparer.tokenizer.fill_id();
-        let mut micro_batches = Vec::with_capacity(samples.len() / self.config.micro_batch_size);
-        let mut rest = samples.into_iter();
+    fn cut(&self, rows: Vec<Row>) -> Vec<HostBatch> {
+        let mut micro_batches = Vec::with_capacity(rows.len() / self.config.micro_batch_size);
+        let mut rest = rows.into_iter();
         while rest.len() > 0 {
             let part = rest.by_ref().take(self.config.micro_batch_size).collect();
-            micro_batches.push(collate(part, fill_id));
+            micro_batches.push(collate_rows(part, self.fill_id));
         }
         micro_batches
     }
 }
 
-fn start_pool(
-    mixture: Arc<Mixture>,
-    preparer: Arc<Preparer>,
-    config: &LoaderConfig,
-    cursor: Cursor,
-) -> Result<OrderedPool<Result<Prepared, Skip>>, DataError> {
-    let len = mixture.epoch_len();
-    let seed = config.shuffle.then_some(config.seed);
-    let first = cursor.epoch.saturating_mul(len).saturating_add(cursor.position);
-    let ahead = config.prefetch_steps.max(1) * config.global_batch_size + config.workers;
-    let rejected = Rejected::default();
-    OrderedPool::new(config.workers, ahead, first..u64::MAX, move |number| {
-        let place = mixture.place(seed, number / len, number % len);
-        rejected.or_try(place, || preparer.fetch(mixture.source(place.0).as_ref(), place.1))
-    })
+/// Counts what was done to samples so that they fit.
+fn fitted(rows: &[Row]) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    let done = rows.iter().flatten().filter_map(|sample| sample.fitted);
+    done.for_each(|fitted| *counts.entry(fitted.name()).or_default() += 1);
+    counts
 }
 
-/// The position behind `cursor`.
-fn after(cursor: Cursor, epoch_len: u64) -> Cursor {
-    let Cursor { epoch, position } = cursor;
-    if position + 1 < epoch_len {
-        Cursor { epoch, position: position + 1 }
-    } else {
-        Cursor { epoch: epoch + 1, position: 0 }
-    }
-}
-
-/// Counts bad samples against the ceiling.
-struct Ledger {
-    total: usize,
-    epoch_len: u64,
-    allowed: usize,
-    seen: HashSet<SampleId>,
-    reasons: BTreeMap<String, usize>,
-    first: Vec<SampleId>,
-    /// Bad positions since the last good one.
-    in_a_row: u64,
-}
-
-impl Ledger {
-    fn new(total: usize, epoch_len: u64, max_skip_ratio: f64) -> Self {
-        let allowed = if max_skip_ratio > 0.0 { ((max_skip_ratio * total as f64) as usize).max(1) } else { 0 };
-        Self {
-            total,
-            epoch_len,
-            allowed,
-            seen: HashSet::new(),
-            reasons: BTreeMap::new(),
-            first: Vec::new(),
-            in_a_row: 0,
-        }
-    }
-
-    fn note_good(&mut self) {
-        self.in_a_row = 0;
-    }
-
-    fn note_bad(&mut self, skip: &Skip) -> Result<(), DataError> {
-        self.in_a_row += 1;
-        if self.seen.insert(skip.id.clone()) {
-            *self.reasons.entry(skip.reason.clone()).or_default() += 1;
-            if self.first.len() < NAMED_SKIPS {
-                self.first.push(skip.id.clone());
-            }
-        }
-        let (total, reasons, first) = (self.total, self.reasons.clone(), self.first.clone());
-        if self.seen.len() > self.allowed {
-            let (skipped, allowed) = (self.seen.len(), self.allowed);
-            return Err(DataError::TooManySkips { skipped, total, allowed, reasons, first });
-        }
-        if self.in_a_row >= self.epoch_len {
-            return Err(DataError::NothingUsable { total, reasons, first });
-        }
-        Ok(())
-    }
-}
+#[cfg(test)]
+mod resumed;
 
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::SampleId;
     use crate::fixtures::{Counting, Shards, preparer};
 
     fn config() -> LoaderConfig {
@@ -234,6 +161,8 @@ mod tests {
             seed: 5,
             global_batch_size: 6,
             micro_batch_size: 2,
+            packing: None,
+            bucketing: None,
             workers: 2,
             prefetch_steps: 2,
             max_skip_ratio: 0.5,
@@ -309,7 +238,7 @@ mod tests {
         let shards = Shards::numbered(2, |_| false);
         let steps = steps(&shards, LoaderConfig { shuffle: false, ..config() }, Cursor::default(), 1);
         assert_eq!(indices(&steps), [0, 1, 2, 3, 0, 1]);
-        assert_eq!(steps[0].1, Cursor { epoch: 1, position: 2 });
+        assert_eq!(steps[0].1, Cursor::at(1, 2));
     }
 
     #[test]
@@ -382,7 +311,7 @@ mod tests {
         let refused = |micro_batch_size| start(LoaderConfig { micro_batch_size, ..config() }, Cursor::default());
         assert!(matches!(refused(4), Some(DataError::BatchSizes { .. })));
         assert!(matches!(refused(0), Some(DataError::BatchSizes { .. })));
-        let outside = Cursor { epoch: 0, position: 10 };
+        let outside = Cursor::at(0, 10);
         assert!(matches!(start(config(), outside), Some(DataError::CursorOutside { .. })));
     }
 }

@@ -23,6 +23,13 @@ impl Medium {
         Self { spans, input, instruction: Vec::new(), group_seconds: 1.0 }
     }
 
+    /// The same where `start` tokens stand before its sample.
+    #[must_use]
+    pub fn behind(mut self, start: usize) -> Self {
+        self.spans.iter_mut().for_each(|(first, _)| *first += start);
+        self
+    }
+
     /// How many placeholders it has.
     pub fn placeholders(&self) -> usize {
         self.spans.iter().map(|&(_, len)| len).sum()

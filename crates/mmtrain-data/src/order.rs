@@ -8,12 +8,34 @@
 use serde::{Deserialize, Serialize};
 
 /// Where in the data a run stands: samples before it have been consumed.
+///
+/// Where rows are made of several samples at a time, it names the place where their window begins and how many of its
+/// rows have been consumed; what rows the window has follows from the place.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cursor {
     /// Whole passes over the mixture.
     pub epoch: u64,
     /// Position in the epoch, bad samples included.
     pub position: u64,
+    /// Rows consumed of the window that begins there; 0 where each sample is a row of its own, in its order.
+    #[serde(default)]
+    pub rows: u64,
+}
+
+impl Cursor {
+    /// At the beginning of a window.
+    pub fn at(epoch: u64, position: u64) -> Self {
+        Self { epoch, position, rows: 0 }
+    }
+
+    /// The position behind this one.
+    pub(crate) fn next(self, epoch_len: u64) -> Self {
+        if self.position + 1 < epoch_len {
+            Self::at(self.epoch, self.position + 1)
+        } else {
+            Self::at(self.epoch + 1, 0)
+        }
+    }
 }
 
 const ROUNDS: usize = 8;

@@ -1,20 +1,24 @@
 //! Raw sample to what the model reads: token ids, labels, pixels.
 //!
-//! Text comes first: the length is known from the caption and the connector's token count, so a sample
+//! Text comes first: the length is known from the text and from what the headers of media say, so a sample
 //! that does not fit costs no decoding. Whatever goes wrong, panics included, is a [`Skip`] of this sample.
 //!
-//! Reasons, besides those of the source: `too_long`, `zero_supervised`, `media_mismatch`,
-//! `image_truncated_or_corrupt` and the other media reasons, `text_too_long` and the other text reasons,
-//! `panic`.
+//! Reasons, besides those of the source: `too_long`, `zero_supervised`, `identical_answers`, `media_mismatch`,
+//! `unsupported_medium`, `image_truncated_or_corrupt` and the other media reasons, `text_too_long` and the other text
+//! reasons, `panic`.
 
 use std::sync::Arc;
 
-use mmtrain_media::{Alpha, MediaError, MediaLayout, MediaLimits, MediaTokens, Processor, Size, decode, probe};
-use mmtrain_text::{Encoded, MediaKind, Template, TextTokenizer, encode};
+use mmtrain_media::{Alpha, MediaError, MediaLayout, MediaLimits, MediaTokens};
+use mmtrain_text::{Encoded, Template, TextTokenizer};
 
-use crate::medium::{Medium, placeholders};
+use crate::fit::{Fitted, TooLong};
+use crate::intake::Intake;
+use crate::medium::Medium;
+use crate::opened::{Fault, size_of};
 use crate::panics::confined;
 use crate::sample::{RawSample, SampleId, Skip};
+use crate::settle::{Answers, Settled};
 use crate::source::Source;
 
 /// How samples are made ready.
@@ -24,12 +28,14 @@ pub struct Preparer {
     pub tokenizer: Arc<TextTokenizer>,
     /// How a conversation is written down.
     pub template: Template,
-    /// How a picture becomes the encoder's input.
-    pub processor: Processor,
-    /// Tokens that encoder and connector make of a picture.
+    /// What the encoder takes, and how media become that.
+    pub intake: Intake,
+    /// Tokens that encoder and connector make of a medium.
     pub media_tokens: MediaTokens,
-    /// Longest row, in tokens; longer samples are left out, never cut.
+    /// Longest row, in tokens.
     pub max_seq: usize,
+    /// What is done with longer samples.
+    pub too_long: TooLong,
     /// What a picture may cost.
     pub limits: MediaLimits,
     /// What becomes of transparency.
@@ -41,12 +47,28 @@ pub struct Preparer {
 pub struct Prepared {
     /// Where it stands.
     pub id: SampleId,
-    /// Token ids and labels.
+    /// Token ids and labels; of a pair those of the better answer.
     pub encoded: Encoded,
     /// In the order of `encoded.media`.
     pub media: Vec<Medium>,
+    /// Of a pair, the same with the worse answer; its media are the same and stand at the same places.
+    pub rejected: Option<Encoded>,
+    /// What was done to it so that it fits into a row.
+    pub fitted: Option<Fitted>,
     /// The sample's JSON, whole.
     pub truth: Option<serde_json::Value>,
+}
+
+impl Prepared {
+    /// Tokens that it takes of a row.
+    pub fn len(&self) -> usize {
+        self.encoded.input_ids.len()
+    }
+
+    /// Whether it has no tokens.
+    pub fn is_empty(&self) -> bool {
+        self.encoded.input_ids.is_empty()
+    }
 }
 
 impl Preparer {
@@ -65,66 +87,32 @@ impl Preparer {
     }
 
     fn try_prepare(&self, raw: &RawSample) -> Result<Prepared, Skip> {
-        let encoded = self.encode(raw)?;
-        let pictures = pictures(raw)?;
-        let media = encoded.media.iter().map(|span| {
-            let image = decode(pictures[span.index], &self.limits, self.alpha)?;
-            Ok(Medium::new(span.spans.clone(), self.processor.process(&image)?))
+        let Settled { answers: Answers { encoded, rejected }, media, intake, fitted } = self.settle(raw)?;
+        let media = encoded.media.iter().map(|spans| {
+            let (input, group_seconds) = media[spans.index].values(&intake, self)?;
+            Ok(Medium { group_seconds, ..Medium::new(spans.spans.clone(), input) })
         });
-        let media = media.collect::<Result<Vec<_>, MediaError>>().map_err(|error| media_skip(&raw.id, &error))?;
-        Ok(Prepared { id: raw.id.clone(), encoded, media, truth: raw.truth.clone() })
+        let media = media.collect::<Result<Vec<_>, MediaError>>().map_err(|error| Fault::from(error).skip(&raw.id))?;
+        Ok(Prepared { id: raw.id.clone(), encoded, media, rejected, fitted, truth: raw.truth.clone() })
     }
 
     /// Token ids and labels; no picture is decoded.
     pub fn encode(&self, raw: &RawSample) -> Result<Encoded, Skip> {
-        let layouts = pictures(raw)?.into_iter().map(|bytes| self.layout(bytes));
-        let layouts = layouts.collect::<Result<Vec<_>, _>>().map_err(|error| media_skip(&raw.id, &error))?;
-        let media = layouts.iter().map(|layout| placeholders(layout, self.media_tokens)).collect::<Vec<_>>();
-        let segments = self.template.render(&raw.conversation);
-        let encoded = segments
-            .and_then(|segments| encode(&segments, &self.tokenizer, &media))
-            .map_err(|error| skip(&raw.id, error.reason(), error.to_string()))?;
-        let len = encoded.input_ids.len();
-        if len > self.max_seq {
-            let detail = format!("{len} tokens, at most {} fit", self.max_seq);
-            return Err(skip(&raw.id, "too_long", detail));
-        }
-        if encoded.supervised_tokens() == 0 {
-            return Err(skip(&raw.id, "zero_supervised", "no token of it is learned"));
-        }
-        Ok(encoded)
+        self.settle(raw).map(|settled| settled.answers.encoded)
     }
 
     /// What a picture becomes; no more than its header is read.
     pub fn layout(&self, bytes: &[u8]) -> Result<MediaLayout, MediaError> {
-        if let Some(layout) = self.processor.fixed_layout() {
-            return Ok(layout);
+        let no_pictures = || MediaError::Processor { detail: "the encoder takes no pictures".into() };
+        let processor = self.intake.processor().ok_or_else(no_pictures)?;
+        match processor.fixed_layout() {
+            Some(layout) => Ok(layout),
+            None => processor.layout(size_of(bytes, self)?),
         }
-        let (_, width, height) = probe(bytes, &self.limits)?;
-        self.processor.layout(Size::new(width, height))
     }
 }
 
-/// The files of a sample's media, which are all pictures.
-fn pictures(raw: &RawSample) -> Result<Vec<&[u8]>, Skip> {
-    let pictures = raw.media.iter().map(|medium| match (medium.kind, medium.bytes()) {
-        (MediaKind::Image, Some(bytes)) => Ok(bytes),
-        (kind, _) => Err(skip(&raw.id, "unsupported_medium", format!("the encoder does not take {kind:?}"))),
-    });
-    pictures.collect()
-}
-
-fn media_skip(id: &SampleId, error: &MediaError) -> Skip {
-    skip(id, &media_reason(error), error.to_string())
-}
-
-/// The media crate's reason, told apart from those of captions and tars.
-pub(crate) fn media_reason(error: &MediaError) -> String {
-    let reason = error.reason();
-    if reason.contains("image") { reason.to_owned() } else { format!("image_{reason}") }
-}
-
-fn skip(id: &SampleId, reason: &str, detail: impl Into<Box<str>>) -> Skip {
+pub(crate) fn skip(id: &SampleId, reason: &str, detail: impl Into<Box<str>>) -> Skip {
     Skip { id: id.clone(), reason: reason.to_owned(), detail: detail.into() }
 }
 
@@ -132,11 +120,15 @@ fn skip(id: &SampleId, reason: &str, detail: impl Into<Box<str>>) -> Skip {
 mod tests {
     use std::sync::Mutex;
 
-    use mmtrain_text::{Conversation, MediaRef, Part, Role, Turn};
+    use mmtrain_media::{
+        AudioLimits, ClipRule, Ffmpeg, Filter, FrameSampling, LogMel, Normalise, PixelRange, Processor, Qwen2Vl,
+        SoundProcessor, TokenGrid, VideoLimits,
+    };
+    use mmtrain_text::{Conversation, MediaKind, MediaRef, Part, Role, Turn};
 
     use super::*;
-    use crate::RawMedium;
     use crate::fixtures::{Counting, Shards, encode_image, jpeg, preparer};
+    use crate::{Clips, Feedback, MediaContent, RawMedium};
 
     fn raw(caption: &str, image: Vec<u8>) -> RawSample {
         let id = SampleId { source: "s".into(), shard: "a.tar".into(), key: "0".into(), index: 0 };
@@ -205,6 +197,159 @@ mod tests {
     #[test]
     fn an_empty_answer_is_skipped() {
         check_reason(&raw(" ", jpeg(8, 8, 1)), "empty_caption");
+    }
+
+    /// Patches of four pixels, 2 x 2 to a token: a picture of 32 x 32 has 16 tokens.
+    fn qwen() -> Preparer {
+        let range = PixelRange { min: 64, max: 1 << 20 };
+        let (filter, normalise) = (Filter::Bicubic, Normalise::HALF);
+        let processor = Qwen2Vl { patch_size: 4, merge: 2, frames: 2, images: range, videos: range, filter, normalise };
+        let media_tokens = MediaTokens::Grid(TokenGrid { patch_size: 4, merge: 2, extra: 0 });
+        Preparer { intake: Processor::Qwen2Vl(processor).into(), media_tokens, ..preparer() }
+    }
+
+    #[test]
+    fn media_shrink_as_far_as_it_takes_and_no_further() {
+        let raw = raw("a dog", jpeg(32, 32, 1));
+        let whole = qwen().prepare(&raw).expect("prepared");
+        assert_eq!((whole.encoded.media[0].placeholders(), whole.fitted), (16, None));
+        let of_text = whole.len() - 16;
+        for (room, tokens) in [(16, 16), (15, 9), (9, 9), (8, 4), (4, 4), (3, 1)] {
+            let fitting = Preparer { max_seq: of_text + room, too_long: TooLong::Shrink, ..qwen() };
+            let fitting = fitting.prepare(&raw).expect("it fits");
+            assert_eq!(fitting.encoded.media[0].placeholders(), tokens, "room for {room}");
+            assert_eq!(fitting.media[0].input.layout.tokens(qwen().media_tokens), tokens);
+            assert_eq!(fitting.fitted.map(Fitted::name), (tokens < 16).then_some("fewer_pixels"));
+        }
+        let hopeless = Preparer { max_seq: of_text, too_long: TooLong::Shrink, ..qwen() };
+        assert_eq!(hopeless.prepare(&raw).expect_err("skipped").reason, "too_long");
+        let square = Preparer { max_seq: 5, too_long: TooLong::Shrink, ..preparer() };
+        assert_eq!(square.prepare(&raw).expect_err("one square stays one").reason, "too_long");
+    }
+
+    #[test]
+    fn text_is_cut_behind_the_media_and_something_learned_stays() {
+        let raw = raw(&"dog ".repeat(64), jpeg(8, 8, 1));
+        let cutting = |max_seq| Preparer { max_seq, too_long: TooLong::TruncateText, ..preparer() }.prepare(&raw);
+        let cut = cutting(20).expect("cut");
+        assert_eq!((cut.len(), cut.media.len(), cut.fitted), (20, 1, Some(Fitted::Text)));
+        assert_ne!(cut.encoded.labels.last(), Some(&(preparer().tokenizer.eos_id().expect("an id") as i32)));
+        let first_learned = cut.encoded.labels.iter().position(|&label| label >= 0).expect("learned");
+        assert!(cutting(first_learned + 1).is_ok());
+        assert_eq!(cutting(first_learned).expect_err("skipped").reason, "too_long");
+    }
+
+    fn pair(chosen: &str, rejected: &str) -> RawSample {
+        let feedback = Some(Feedback::Rejected(Conversation::caption(rejected)));
+        RawSample { feedback, ..raw(chosen, jpeg(8, 8, 1)) }
+    }
+
+    #[test]
+    fn a_pair_has_both_answers_over_the_same_media() {
+        let prepared = preparer().prepare(&pair("a dog", "a dog dog")).expect("prepared");
+        let rejected = prepared.rejected.expect("the worse answer");
+        assert_eq!(rejected.media, prepared.encoded.media);
+        assert!(rejected.input_ids.len() > prepared.encoded.input_ids.len());
+        assert_eq!(prepared.media.len(), 1);
+    }
+
+    #[test]
+    fn pairs_without_a_choice_or_with_one_answer_too_many_are_named() {
+        check_reason(&pair("a dog", " a dog "), "identical_answers");
+        check_reason(&pair("a dog", " "), "empty_caption");
+        check_reason(&pair("a dog", &"dog ".repeat(64)), "too_long");
+        // Cut to what fits, the answers differ no longer.
+        let cutting = Preparer { max_seq: 16, too_long: TooLong::TruncateText, ..preparer() };
+        let both = pair(&"dog ".repeat(64), &"dog ".repeat(65));
+        assert_eq!(cutting.prepare(&both).expect_err("skipped").reason, "identical_answers");
+    }
+
+    /// What is said of a medium of this kind.
+    fn about(kind: MediaKind, content: MediaContent) -> RawSample {
+        let medium = MediaRef { kind, index: 0 };
+        RawSample {
+            conversation: Conversation::described(medium, "a dog"),
+            media: vec![RawMedium { kind, content }],
+            ..raw("a dog", Vec::new())
+        }
+    }
+
+    /// Half a second of 16 kHz, one channel, 16 bits.
+    fn wav() -> Vec<u8> {
+        let samples = (0..8000_i32).flat_map(|i| (((i * 37) % 4001) as i16).to_le_bytes()).collect::<Vec<_>>();
+        let len = samples.len() as u32;
+        let mut bytes = [&b"RIFF"[..], &(36 + len).to_le_bytes(), b"WAVEfmt ", &16_u32.to_le_bytes()].concat();
+        bytes.extend([1_u16, 1].iter().flat_map(|field| field.to_le_bytes()));
+        bytes.extend([16_000_u32, 32_000].iter().flat_map(|field| field.to_le_bytes()));
+        bytes.extend([2_u16, 16].iter().flat_map(|field| field.to_le_bytes()));
+        [&bytes[..], b"data", &len.to_le_bytes(), &samples].concat()
+    }
+
+    fn hearing() -> Preparer {
+        let processor = SoundProcessor { log_mel: LogMel::whisper(80) };
+        let intake = Intake::Hearing { processor, limits: AudioLimits::default() };
+        Preparer { intake, media_tokens: MediaTokens::Sound { halvings: 2 }, ..preparer() }
+    }
+
+    #[test]
+    fn a_sound_has_the_tokens_that_its_header_promises() {
+        let sample = about(MediaKind::Audio, MediaContent::Bytes(wav()));
+        let promised = hearing().encode(&sample).expect("from the header").media[0].placeholders();
+        let prepared = hearing().prepare(&sample).expect("prepared");
+        let tokens = prepared.media[0].input.layout.tokens(MediaTokens::Sound { halvings: 2 });
+        assert_eq!((promised, tokens, prepared.encoded.media[0].placeholders()), (12, 12, 12));
+        assert_eq!(prepared.media[0].input.values.len(), 80 * 3000);
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("a.wav");
+        fs_err::write(&file, wav()).expect("written");
+        let in_file = hearing().prepare(&about(MediaKind::Audio, MediaContent::File(file))).expect("prepared");
+        assert_eq!(in_file.media, prepared.media);
+    }
+
+    /// A square tower and a rule for clips; none where the machine has no ffmpeg.
+    #[expect(clippy::print_stderr, reason = "a test that did not run says so")]
+    fn seeing(sampling: FrameSampling) -> Option<Preparer> {
+        let Ok(ffmpeg) = Ffmpeg::find(VideoLimits::default()) else {
+            eprintln!("SKIPPED: no ffmpeg");
+            return None;
+        };
+        let clips = Clips { rule: ClipRule { sampling, total_pixels: None }, every: 1, ffmpeg, cache: None };
+        let processor = preparer().intake.processor()?.clone();
+        Some(Preparer { intake: Intake::Sight { processor, clips: Some(Box::new(clips)) }, ..preparer() })
+    }
+
+    #[test]
+    fn a_clip_that_came_as_pictures_is_sampled_and_shrinks_by_frames() {
+        let Some(seeing) = seeing(FrameSampling::Linspace { frames: 8 }) else { return };
+        let pictures = (0..20).map(|shade| jpeg(12, 8, shade * 10)).collect();
+        let sample = about(MediaKind::Video, MediaContent::Frames(pictures));
+        let whole = seeing.prepare(&sample).expect("prepared");
+        assert_eq!(whole.media[0].input.layout, MediaLayout::Frames { side: 4, frames: 8 });
+        assert_eq!((whole.encoded.media[0].placeholders(), whole.fitted), (8 * 4, None));
+        // Twenty pictures at two a second, of which eight are seen.
+        assert!((whole.media[0].group_seconds - 10.0 / 8.0).abs() < 1e-12);
+        let fitting = Preparer { max_seq: whole.len() - 1, too_long: TooLong::Shrink, ..seeing.clone() };
+        let fitting = fitting.prepare(&sample).expect("it fits");
+        assert_eq!(fitting.media[0].input.layout, MediaLayout::Frames { side: 4, frames: 4 });
+        assert_eq!(fitting.fitted.map(Fitted::name), Some("fewer_frames"));
+    }
+
+    #[test]
+    fn media_that_the_encoder_does_not_take_are_named_with_what_it_takes() {
+        let clip = MediaContent::Frames(vec![jpeg(8, 8, 1)]);
+        for (preparer, kind, content, words) in [
+            (preparer(), MediaKind::Video, clip, "a clip, and the encoder takes pictures"),
+            (preparer(), MediaKind::Audio, MediaContent::Bytes(wav()), "a sound, and the encoder takes pictures"),
+            (
+                hearing(),
+                MediaKind::Image,
+                MediaContent::Bytes(jpeg(8, 8, 1)),
+                "a picture, and the encoder takes sounds",
+            ),
+        ] {
+            let skip = preparer.prepare(&about(kind, content)).expect_err("skipped");
+            assert_eq!((skip.reason.as_str(), &*skip.detail), ("unsupported_medium", words));
+        }
     }
 
     #[test]

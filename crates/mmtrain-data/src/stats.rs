@@ -8,7 +8,7 @@ use mmtrain_media::probe;
 use mmtrain_text::{MediaKind, MediaSpans};
 use serde::Serialize;
 
-use crate::prepare::media_reason;
+use crate::opened::media_reason;
 use crate::source::Source;
 use crate::{Histogram, Preparer, RawMedium, RawSample, Skip};
 

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mmtrain_data::{Cursor, LoaderConfig, Mixture, Pass, Preparer, Source, StepLoader, WebDataset, check, stats};
+use mmtrain_data::{
+    Cursor, LoaderConfig, Mixture, Pass, Preparer, Source, StepLoader, TooLong, WebDataset, check, stats,
+};
 use mmtrain_media::{Alpha, ImageProcessor, MediaLimits, MediaTokens, Processor};
 use mmtrain_synth::{Like, SynthOptions, write_dataset};
 use mmtrain_text::{Format, TextTokenizer};
@@ -23,9 +25,10 @@ fn preparer(source: &dyn Source, size: u32) -> Arc<Preparer> {
     Arc::new(Preparer {
         tokenizer: Arc::new(TextTokenizer::train_bpe(captions.into_iter(), 512).expect("a tokenizer")),
         template: Format::Article.into(),
-        processor: Processor::Square(ImageProcessor::siglip(size)),
+        intake: Processor::Square(ImageProcessor::siglip(size)).into(),
         media_tokens: MediaTokens::PerTile(16),
         max_seq: 256,
+        too_long: TooLong::Drop,
         limits: MediaLimits::default(),
         alpha: Alpha::White,
     })
@@ -66,6 +69,8 @@ fn an_epoch_of_synthetic_scenes_holds_each_once_with_its_truth() {
         seed: 1,
         global_batch_size: 6,
         micro_batch_size: 3,
+        packing: None,
+        bucketing: None,
         workers: 2,
         prefetch_steps: 1,
         max_skip_ratio: 0.0,
@@ -86,5 +91,5 @@ fn an_epoch_of_synthetic_scenes_holds_each_once_with_its_truth() {
     }
     seen.sort_unstable();
     assert!(seen.into_iter().eq(0..18));
-    assert_eq!(loader.cursor(), Cursor { epoch: 1, position: 0 });
+    assert_eq!(loader.cursor(), Cursor::at(1, 0));
 }

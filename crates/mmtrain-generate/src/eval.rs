@@ -158,7 +158,7 @@ fn same_words(a: &str, b: &str) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use mmtrain_data::{Medium, Preparer};
+    use mmtrain_data::{Medium, Preparer, TooLong};
     use mmtrain_media::{Alpha, ImageProcessor, MediaLayout, MediaLimits, MediaTokens, MediaValues, Processor};
     use mmtrain_synth::{Split, scene_image};
     use mmtrain_text::{Conversation, Format, encode};
@@ -173,9 +173,10 @@ mod tests {
         Preparer {
             tokenizer: Arc::new(tokenizer),
             template: format.into(),
-            processor: Processor::Square(ImageProcessor::siglip(4)),
+            intake: Processor::Square(ImageProcessor::siglip(4)).into(),
             media_tokens: MediaTokens::PerTile(4),
             max_seq: 64,
+            too_long: TooLong::Drop,
             limits: MediaLimits::default(),
             alpha: Alpha::White,
         }
@@ -191,7 +192,7 @@ mod tests {
         let media = media.collect();
         let id = SampleId { source: "s".into(), shard: "a.tar".into(), key: index.to_string(), index: index as usize };
         let truth = with_scene.then(|| serde_json::json!({ "scene": truth }));
-        Prepared { id, encoded, media, truth }
+        Prepared { id, encoded, media, rejected: None, fitted: None, truth }
     }
 
     fn inputs(sample: &Prepared) -> Vec<MediaValues> {

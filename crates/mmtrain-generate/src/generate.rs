@@ -11,9 +11,8 @@ use burn::tensor::{DType, TensorData};
 use mmtrain_model::Vlm;
 use mmtrain_model::attention::Mask;
 use mmtrain_model::connector::Reading;
-use mmtrain_model::decoder::positions::Positions;
 use mmtrain_model::decoder::{DecoderContext, KvCache};
-use mmtrain_model::media::{BatchView, PlacedMedium};
+use mmtrain_model::media::{BatchView, PlacedMedium, PlacedPositions};
 use mmtrain_model::vlm::DecoderInput;
 
 use crate::error::GenerateError;
@@ -101,7 +100,7 @@ struct Batch<'a> {
     budget: usize,
     cache: KvCache,
     /// Where the prompts' tokens stand in time, height and width, where the model has M-RoPE.
-    positions: Option<Vec<(usize, Positions)>>,
+    positions: Option<Vec<PlacedPositions>>,
     /// What cross-attention layers read of the prompts' media.
     reading: Option<Reading>,
 }
@@ -157,8 +156,8 @@ impl<'a> Batch<'a> {
                 group_seconds: medium.group_seconds,
             })
         });
-        let tokens = vec![0..self.seq; self.rows.len()];
-        let batch = BatchView { input_ids: &ids, seq: self.seq, tokens, media: media.collect() };
+        let samples = vec![vec![0..self.seq]; self.rows.len()];
+        let batch = BatchView { input_ids: &ids, seq: self.seq, samples, media: media.collect() };
         let input = self.model.prepare(&batch, None)?;
         self.positions = batch.positions(&self.model.config)?;
         self.reading.clone_from(&input.reading);
@@ -172,7 +171,8 @@ impl<'a> Batch<'a> {
             return DecoderContext::for_generation(text, past, 1, &self.device);
         };
         let step = past - self.seq;
-        let rows = positions.iter().map(|(_, prompt)| (0, prompt.after(step))).collect::<Vec<_>>();
+        let after = |row: &PlacedPositions| row.iter().map(|(_, prompt)| (0, prompt.after(step))).collect();
+        let rows = positions.iter().map(after).collect::<Vec<PlacedPositions>>();
         let mask = Mask::causal(1, past + 1, &self.device);
         DecoderContext::multimodal(text, &rows, 1, mask, &self.device)
     }

@@ -28,7 +28,13 @@ pub struct ClipPlan {
 impl ClipRule {
     /// Frames and layout of a video, from its header.
     pub fn plan(&self, video: &VideoInfo, processor: &Processor) -> Result<ClipPlan, MediaError> {
-        let indices = self.sampling.indices(video.frames, video.fps)?;
+        self.plan_thinned(video, processor, 1)
+    }
+
+    /// As [`plan`](Self::plan), with every so manieth of the frames that the rule picks.
+    pub fn plan_thinned(&self, video: &VideoInfo, processor: &Processor, every: usize) -> Result<ClipPlan, MediaError> {
+        let picked = self.sampling.indices(video.frames, video.fps)?;
+        let indices = picked.into_iter().step_by(every.max(1)).collect::<Vec<_>>();
         let processor = self.bounded(processor, indices.len() as u64);
         let layout = processor.video_layout(video.size, indices.len())?;
         Ok(ClipPlan { indices, processor, layout })

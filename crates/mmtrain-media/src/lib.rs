@@ -64,6 +64,8 @@ mod qwen2_vl;
 
 mod family;
 
+mod shrink;
+
 mod layout;
 
 mod fft;
@@ -115,6 +117,7 @@ pub use processor::{Fit, ImageProcessor};
 pub use qwen2_vl::{GridLayout, PixelRange, Qwen2Vl};
 pub use resize::{resize, resize_bicubic};
 pub use sampling::{FrameRounding, FrameSampling, SmartFrames, WantedFrames};
+pub use shrink::Shrunk;
 pub use size::Size;
 pub use sniff::{ImageKind, sniff};
 pub use sound::SoundProcessor;

@@ -38,6 +38,9 @@ impl<'a> PlacedMedium<'a> {
     }
 }
 
+/// Positions of the samples of a row, and at which column each begins.
+pub type PlacedPositions = Vec<(usize, Positions)>;
+
 /// A batch in host memory.
 #[derive(Debug, Clone)]
 pub struct BatchView<'a> {
@@ -45,19 +48,20 @@ pub struct BatchView<'a> {
     pub input_ids: &'a [i32],
     /// Length of each row, padding included.
     pub seq: usize,
-    /// Columns of each row that are no padding.
-    pub tokens: Vec<Range<usize>>,
+    /// Columns of each sample of each row, ascending; what lies outside is padding.
+    pub samples: Vec<Vec<Range<usize>>>,
     /// In the order of their placeholders.
     pub media: Vec<PlacedMedium<'a>>,
 }
 
 impl BatchView<'_> {
-    /// Where the tokens of each row stand, and at which column they begin; none for models without M-RoPE.
+    /// Where the tokens of each sample of each row stand, and at which column they begin; none for models without
+    /// M-RoPE.
     ///
     /// # Errors
     ///
     /// [`ModelError::Placeholders`] where placeholders are not those of the media.
-    pub fn positions(&self, config: &VlmConfig) -> Result<Option<Vec<(usize, Positions)>>, ModelError> {
+    pub fn positions(&self, config: &VlmConfig) -> Result<Option<Vec<PlacedPositions>>, ModelError> {
         let (EncoderConfig::QwenVl(qwen), true) = (&config.encoder, config.is_multimodal_rope()) else {
             return Ok(None);
         };
@@ -66,25 +70,44 @@ impl BatchView<'_> {
             video: config.video_token_id.map_or(-1, |id| id as i32),
             merge: qwen.spatial_merge_size,
         };
-        let rows = self.input_ids.chunks_exact(self.seq).zip(&self.tokens).enumerate();
-        let rows = rows.map(|(row, (ids, tokens))| {
-            let (images, videos) = self.grids(row, ids, &placeholders);
-            let (videos, seconds): (Vec<_>, Vec<_>) = videos.into_iter().unzip();
-            let intervals = seconds.into_iter().map(|seconds| qwen.positions_of(seconds)).collect::<Vec<_>>();
-            let ids = &ids[tokens.clone()];
-            Ok((tokens.start, Positions::timed(ids, &placeholders, &images, &videos, &intervals)?))
+        let rows = self.input_ids.chunks_exact(self.seq).zip(&self.samples).enumerate();
+        let rows = rows.map(|(row, (ids, samples))| {
+            let positions = samples.iter().map(|sample| {
+                let (images, videos) = self.grids(row, sample, ids, &placeholders);
+                let (videos, seconds): (Vec<_>, Vec<_>) = videos.into_iter().unzip();
+                let intervals = seconds.into_iter().map(|seconds| qwen.positions_of(seconds)).collect::<Vec<_>>();
+                let ids = &ids[sample.clone()];
+                Ok((sample.start, Positions::timed(ids, &placeholders, &images, &videos, &intervals)?))
+            });
+            positions.collect::<Result<Vec<_>, ModelError>>()
         });
         rows.collect::<Result<Vec<_>, ModelError>>().map(Some)
     }
 
-    /// Grids of a row's pictures, and of its clips with the seconds between their groups of frames; which they are says
-    /// the token at their place.
-    fn grids(&self, row: usize, ids: &[i32], placeholders: &Placeholders) -> (Vec<Grid>, Vec<(Grid, f64)>) {
+    /// How many tokens each sample of each row has, where a row has several that lie behind one another.
+    pub fn packed(&self) -> Option<Vec<Vec<usize>>> {
+        let lengths = |row: &Vec<Range<usize>>| row.iter().map(Range::len).collect();
+        self.samples.iter().any(|row| row.len() > 1).then(|| self.samples.iter().map(lengths).collect())
+    }
+
+    /// Grids of the pictures of a row's sample, and of its clips with the seconds between their groups of frames; which
+    /// they are says the token at their place.
+    fn grids(
+        &self,
+        row: usize,
+        sample: &Range<usize>,
+        ids: &[i32],
+        placeholders: &Placeholders,
+    ) -> (Vec<Grid>, Vec<(Grid, f64)>) {
         let (mut images, mut videos) = (Vec::new(), Vec::new());
         for medium in self.media.iter().filter(|medium| medium.row == row) {
             let MediaLayout::Grid(layout) = medium.layout else { continue };
             let [frames, height, width] = layout.thw().map(|size| size as usize);
-            let first = medium.spans.first().and_then(|&(start, _)| ids.get(start));
+            let start = medium.spans.first().map(|&(start, _)| start);
+            if !start.is_some_and(|start| sample.contains(&start)) {
+                continue;
+            }
+            let first = start.and_then(|start| ids.get(start));
             let grid = Grid { frames, height, width };
             if first == Some(&placeholders.video) {
                 videos.push((grid, medium.group_seconds));
@@ -147,9 +170,19 @@ impl BatchView<'_> {
         for (index, medium) in self.media.iter().enumerate() {
             let (runs, seen) = parts.runs(index, medium.layout, features, cross.resampler.is_some());
             let marker = medium.spans.first().map_or(usize::MAX, |&(start, _)| start);
-            rows[medium.row].push(MediumPlace { marker, runs, seen });
+            let (from, until) = self.readers(medium.row, marker);
+            rows[medium.row].push(MediumPlace { marker, from, until, runs, seen });
         }
         MediaPlaces::new(rows)
+    }
+
+    /// The tokens that may see what stands at a column: those of its sample. The first sample begins with the row, and
+    /// what is generated belongs to the last.
+    fn readers(&self, row: usize, column: usize) -> (usize, usize) {
+        let samples = &self.samples[row];
+        let next = samples.partition_point(|sample| sample.start <= column).max(1);
+        let from = if next == 1 { 0 } else { samples[next - 1].start };
+        (from, samples.get(next).map_or(usize::MAX, |sample| sample.start))
     }
 
     /// A question for each medium, or for each tile of it.

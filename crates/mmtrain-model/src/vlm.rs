@@ -210,18 +210,24 @@ impl Vlm {
         self.decoder.blocks_between(embeds, &context, cache, read)
     }
 
-    /// Positions and masks of a whole batch; `mask` is the causal one where none is given.
+    /// Positions and masks of a whole batch. Where no `mask` is given, it is the causal one, and samples of a row do not
+    /// see each other; positions begin anew at each of them.
     ///
     /// # Errors
     ///
     /// [`ModelError::Placeholders`] where placeholders are not those of the media.
     pub fn context(&self, batch: &BatchView<'_>, mask: Option<Mask>) -> Result<DecoderContext, ModelError> {
         let (text, device) = (&self.config.text, self.device());
-        let mask = mask.unwrap_or_else(|| Mask::causal(batch.seq, batch.seq, &device));
-        match batch.positions(&self.config)? {
-            Some(rows) => Ok(DecoderContext::multimodal(text, &rows, batch.seq, mask, &device)),
-            None => Ok(DecoderContext::with_mask(text, 0, batch.seq, Some(mask), &device)),
-        }
+        let (seq, packed) = (batch.seq, if mask.is_none() { batch.packed() } else { None });
+        let mask = mask.unwrap_or_else(|| match &packed {
+            Some(lengths) => Mask::packed(lengths, seq, &device),
+            None => Mask::causal(seq, seq, &device),
+        });
+        Ok(match (batch.positions(&self.config)?, packed) {
+            (Some(rows), _) => DecoderContext::multimodal(text, &rows, seq, mask, &device),
+            (None, Some(lengths)) => DecoderContext::packed(text, &lengths, seq, &device),
+            (None, None) => DecoderContext::with_mask(text, 0, seq, Some(mask), &device),
+        })
     }
 
     /// Logits of every position, without a cache. `[batch, seq, vocab]`

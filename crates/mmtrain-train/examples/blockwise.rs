@@ -73,7 +73,7 @@ fn batch() -> HostBatch {
         seq: SEQ,
         labels: input_ids.clone(),
         input_ids,
-        tokens: vec![0..SEQ; BATCH],
+        samples: vec![vec![0..SEQ]; BATCH],
         media: Vec::new(),
         ids: Vec::new(),
         supervised_tokens: BATCH * (SEQ - 1),

@@ -89,7 +89,7 @@ pub fn forward_backward(model: &Vlm, batch: &HostBatch, plan: &Plan, divisor: f6
     forward_backward_masked(model, batch, None, plan, divisor)
 }
 
-/// As [`forward_backward`], with another mask than the causal one, such as for rows padded on the left.
+/// As [`forward_backward`], with another mask than the batch asks for, such as for rows padded on the left.
 pub fn forward_backward_masked(
     model: &Vlm,
     batch: &HostBatch,
@@ -120,7 +120,7 @@ pub fn forward_loss(model: &Vlm, batch: &HostBatch, plan: &Plan) -> Result<Tenso
     forward_loss_masked(model, batch, None, plan)
 }
 
-/// As [`forward_loss`], with another mask than the causal one. `[1]`
+/// As [`forward_loss`], with another mask than the batch asks for. `[1]`
 pub fn forward_loss_masked(
     model: &Vlm,
     batch: &HostBatch,
@@ -144,7 +144,7 @@ pub fn view(batch: &HostBatch) -> BatchView<'_> {
         instruction: &host.medium.instruction,
         group_seconds: host.medium.group_seconds,
     });
-    BatchView { input_ids: &batch.input_ids, seq: batch.seq, tokens: batch.tokens.clone(), media: media.collect() }
+    BatchView { input_ids: &batch.input_ids, seq: batch.seq, samples: batch.samples.clone(), media: media.collect() }
 }
 
 /// The encoder and the connector on one micro-batch.

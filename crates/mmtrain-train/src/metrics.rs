@@ -36,8 +36,14 @@ pub struct StepReport {
     pub step_secs: f64,
     /// Resident memory of the process.
     pub mem_bytes: u64,
+    /// Share of all tokens since the last line that were fill, 0 to 1.
+    #[serde(default)]
+    pub padding: f64,
     /// Samples left out so far in this process.
     pub skipped: u64,
+    /// Samples that were made to fit so far in this process, by what was done to them.
+    #[serde(default)]
+    pub fitted: BTreeMap<String, u64>,
 }
 
 /// What one evaluation reports.

@@ -26,11 +26,14 @@ pub struct Supervised {
     pub target: Vec<i32>,
 }
 
-/// Labels stand at their own token (as in `transformers`): the state before it predicts it.
+/// Labels stand at their own token (as in `transformers`): the state before it predicts it. The first token of a sample
+/// that stands behind another one has nothing before it.
 pub fn supervised(batch: &HostBatch) -> Supervised {
     let mut found = Supervised::default();
-    for (row, labels) in batch.labels.chunks_exact(batch.seq).enumerate() {
-        for (col, &label) in labels.iter().enumerate().skip(1).filter(|(_, label)| **label != IGNORE_INDEX) {
+    for (row, (labels, samples)) in batch.labels.chunks_exact(batch.seq).zip(&batch.samples).enumerate() {
+        let begins = |col: usize| samples.iter().skip(1).any(|sample| sample.start == col);
+        let learned = labels.iter().enumerate().skip(1).filter(|(_, label)| **label != IGNORE_INDEX);
+        for (col, &label) in learned.filter(|&(col, _)| !begins(col)) {
             found.index.push((row * batch.seq + col - 1) as i32);
             found.target.push(label);
         }

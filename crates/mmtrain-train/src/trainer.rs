@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mmtrain_config::{RunConfig, Tuning};
-use mmtrain_data::{LoaderConfig, Mixture, Preparer, SampleId, StepBatch, StepLoader};
+use mmtrain_data::{Bucketing, LoaderConfig, Mixture, Packing, Preparer, SampleId, StepBatch, StepLoader};
 use mmtrain_model::Vlm;
 use mmtrain_model::params::{FlatTensors, Part};
 
@@ -137,6 +137,8 @@ fn loader_config(run: &Run) -> LoaderConfig {
         seed: train.seed,
         global_batch_size: train.global_batch_size.get(),
         micro_batch_size: train.micro_batch_size.get(),
+        packing: data.packing.then_some(Packing { max_seq: data.max_seq, window: data.packing_window }),
+        bucketing: data.bucketing.then_some(Bucketing { steps: data.bucketing_window }),
         workers: run.workers,
         prefetch_steps: data.prefetch_steps,
         max_skip_ratio: data.max_skip_ratio,
@@ -167,7 +169,7 @@ fn train_step(run: &Run, progress: &mut Progress, batch: &StepBatch, ranks: &Ran
     update(progress, gradients, config, &rates);
     progress.state.step += 1;
     progress.state.cursor = batch.cursor_after;
-    progress.state.samples += config.train.global_batch_size.get() as u64;
+    progress.state.samples += batch.samples as u64;
     progress.state.supervised_tokens += batch.supervised_tokens as u64;
     let lr = rates.iter().map(|(part, rates)| (part.name().to_owned(), rates.lr)).collect();
     Ok(Outcome { loss, grad_norm: f64::from(norm), lr })
@@ -247,26 +249,44 @@ struct Meter {
     since: Instant,
     steps: u64,
     tokens: u64,
+    /// Of `tokens`, those that are fill.
+    fill: u64,
     samples: u64,
     wait_secs: f64,
     skipped: u64,
+    fitted: BTreeMap<String, u64>,
 }
 
 impl Meter {
     fn new() -> Self {
-        Self { since: Instant::now(), steps: 0, tokens: 0, samples: 0, wait_secs: 0.0, skipped: 0 }
+        Self {
+            since: Instant::now(),
+            steps: 0,
+            tokens: 0,
+            fill: 0,
+            samples: 0,
+            wait_secs: 0.0,
+            skipped: 0,
+            fitted: BTreeMap::new(),
+        }
     }
 
     fn restart(&mut self) {
-        *self = Self { skipped: self.skipped, ..Self::new() };
+        *self = Self { skipped: self.skipped, fitted: std::mem::take(&mut self.fitted), ..Self::new() };
     }
 
     fn add(&mut self, batch: &StepBatch) {
         self.steps += 1;
-        self.tokens += batch.micro_batches.iter().map(|micro| micro.input_ids.len() as u64).sum::<u64>();
-        self.samples += batch.micro_batches.iter().map(|micro| micro.batch as u64).sum::<u64>();
+        for micro in &batch.micro_batches {
+            self.tokens += micro.input_ids.len() as u64;
+            self.fill += (micro.input_ids.len() - micro.tokens()) as u64;
+        }
+        self.samples += batch.samples as u64;
         self.wait_secs += batch.wait_secs;
         self.skipped += batch.skipped.len() as u64;
+        for (&how, &count) in &batch.fitted {
+            *self.fitted.entry(how.to_owned()).or_default() += count as u64;
+        }
     }
 
     fn report(&mut self, run: &Run, state: &TrainState, batch: &StepBatch, outcome: Outcome) -> StepReport {
@@ -279,13 +299,15 @@ impl Meter {
             lr: outcome.lr,
             grad_norm: outcome.grad_norm,
             supervised_tokens: batch.supervised_tokens as u64,
-            samples: run.config.train.global_batch_size.get() as u64,
+            samples: batch.samples as u64,
             tokens_per_sec: self.tokens as f64 / secs,
             samples_per_sec: self.samples as f64 / secs,
             data_wait: (self.wait_secs / secs).min(1.0),
             step_secs: secs / self.steps.max(1) as f64,
             mem_bytes: crate::memory::resident_bytes(),
+            padding: self.fill as f64 / self.tokens.max(1) as f64,
             skipped: self.skipped,
+            fitted: self.fitted.clone(),
         };
         self.restart();
         report

@@ -101,7 +101,7 @@ pub(crate) fn load(path: &Path, weights: WeightsChoice, quiet: bool, device: &De
     let data = data_settings(&dir, &model)?;
     let processor = setup::processor_in(&dir, &model.config.encoder)?;
     let template = setup::template(&data, &tokenizer)?;
-    let preparer = setup::preparer(Arc::new(tokenizer), processor, &model.config, template, &data);
+    let preparer = setup::preparer(Arc::new(tokenizer), processor, &model.config, template, &data)?;
     Ok(LoadedModel { model, preparer: Arc::new(preparer) })
 }
 

@@ -236,7 +236,9 @@ mod tests {
             data_wait: 0.031,
             step_secs,
             mem_bytes: 0,
+            padding: 0.0,
             skipped: 0,
+            fitted: std::collections::BTreeMap::new(),
         }
     }
 

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use mmtrain_config::{
-    DataConfig, EncoderConfig, ImageFit, LimitsConfig, PlaceholderKind, RunConfig, SecondTower, SourceConfig,
-    SynthConfig, TemplateKind,
+    DataConfig, EncoderConfig, ImageFit, LimitsConfig, PlaceholderKind, RunConfig, SamplingKind, SecondTower,
+    SourceConfig, SynthConfig, TemplateKind, TooLongKind, VideoConfig,
 };
-use mmtrain_data::{Mixture, Preparer, Source};
-use mmtrain_media::{Alpha, Fit, ImageProcessor, MediaLimits, Processor};
+use mmtrain_data::{Clips, Intake, Mixture, Preparer, Source, TooLong};
+use mmtrain_media::{
+    Alpha, ClipRule, Ffmpeg, Fit, FrameCache, FrameRounding, FrameSampling, ImageProcessor, MediaLimits, Processor,
+    SmartFrames, VideoLimits, WantedFrames,
+};
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{
     ConnectorConfig, EncoderConfig as EncoderSizes, TextConfig, VideoFeatures, VisionConfig, VisionFamily, VitConfig,
@@ -45,7 +48,9 @@ pub(crate) fn open_data(config: &RunConfig, stop: &Stop) -> anyhow::Result<RunDa
         if let Some(synth) = &source.synth {
             make_synth(&source.location(), synth, stop)?;
         }
-        sources.push((open_source(source)?, source.weight));
+        let opened = open_source(source)?;
+        refuse_preferences(source, opened.as_ref())?;
+        sources.push((opened, source.weight));
     }
     let mixture = Arc::new(Mixture::new(sources)?);
     let held_out = match &config.data.eval {
@@ -56,6 +61,20 @@ pub(crate) fn open_data(config: &RunConfig, stop: &Stop) -> anyhow::Result<RunDa
         note(&format!("warning: {problem}"));
     }
     Ok(RunData { mixture, held_out })
+}
+
+/// No stage here learns from preferences. What a source holds is seen from the first of its samples that can be read.
+fn refuse_preferences(config: &SourceConfig, source: &dyn Source) -> anyhow::Result<()> {
+    const LOOKED_AT: usize = 16;
+    let first = (0..source.len().min(LOOKED_AT)).find_map(|index| source.get(index).ok());
+    if config.better_answer || first.is_none_or(|sample| sample.feedback.is_none()) {
+        return Ok(());
+    }
+    let message = format!(
+        "source `{}` holds judged answers, which preference alignment (`mmtrain dpo`) learns from",
+        config.name
+    );
+    Err(Refusal::usage(message, "`better_answer = true` of the source learns the better answers only").into())
 }
 
 fn make_synth(out: &Path, synth: &SynthConfig, stop: &Stop) -> anyhow::Result<()> {
@@ -280,16 +299,46 @@ pub(crate) fn preparer(
     model: &VlmConfig,
     template: Template,
     data: &DataConfig,
-) -> Preparer {
+) -> anyhow::Result<Preparer> {
     let LimitsConfig { max_bytes, max_pixels, max_side } = data.limits;
-    Preparer {
+    Ok(Preparer {
         tokenizer,
         template,
-        processor,
+        intake: intake(processor, data)?,
         media_tokens: model.media_tokens(),
         max_seq: data.max_seq,
+        too_long: match data.too_long {
+            TooLongKind::Drop => TooLong::Drop,
+            TooLongKind::Shrink => TooLong::Shrink,
+            TooLongKind::TruncateText => TooLong::TruncateText,
+        },
         limits: MediaLimits { max_bytes, max_pixels, max_side },
         alpha: Alpha::White,
+    })
+}
+
+/// Pictures, and clips where the configuration says how they are read.
+fn intake(processor: Processor, data: &DataConfig) -> anyhow::Result<Intake> {
+    let Some(video) = &data.video else { return Ok(processor.into()) };
+    let ffmpeg = Ffmpeg::find(VideoLimits::default())
+        .map_err(|error| Refusal::usage(error.to_string(), "install ffmpeg, or leave `[data.video]` out"))?;
+    let cache = video.cache.as_ref().map(|dir| FrameCache::open(dir, video.cache_bytes)).transpose()?;
+    let rule = ClipRule { sampling: sampling(video), total_pixels: video.total_pixels };
+    Ok(Intake::Sight { processor, clips: Some(Box::new(Clips { rule, every: 1, ffmpeg, cache })) })
+}
+
+fn sampling(video: &VideoConfig) -> FrameSampling {
+    let &VideoConfig { sampling, frames, fps, min_frames, max_frames, .. } = video;
+    match sampling {
+        SamplingKind::Qwen2Vl => {
+            let wanted = WantedFrames::PerSecond { fps, min_frames, max_frames };
+            FrameSampling::Qwen2Vl(SmartFrames { wanted, factor: 2, rounding: FrameRounding::Down })
+        }
+        SamplingKind::VideoChatgpt => FrameSampling::VideoChatGpt { frames },
+        SamplingKind::Uniform => FrameSampling::Linspace { frames },
+        SamplingKind::Middles => FrameSampling::SegmentMiddles { frames },
+        SamplingKind::Step => FrameSampling::Step { fps, max_frames },
+        SamplingKind::LlamaFactory => FrameSampling::LlamaFactory { fps, max_frames },
     }
 }
 

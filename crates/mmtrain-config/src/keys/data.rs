@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Serialize};
 
+use super::video::VideoConfig;
 use crate::TemplateKind;
 use crate::datasets::dataset_preset;
 
@@ -28,9 +29,24 @@ pub struct DataConfig {
     /// Where media stand that the data put among the words of a turn.
     #[schemars(extend("x-also" = ["image_position", "media_position"]))]
     pub placeholder: PlaceholderKind,
-    /// Longest sequence in tokens, image tokens included; a longer sample is left out and counted (`too_long`).
+    /// Longest sequence in tokens, image tokens included.
     #[schemars(range(min = 2, max = 16_777_216), extend("x-also" = ["max_length", "max_seq_len", "max_seq_length", "model_max_length", "seq_len", "cutoff_len"]))]
     pub max_seq: usize,
+    /// What is done with a sample that is longer.
+    pub too_long: TooLongKind,
+    /// Put several samples into a row of up to `max_seq` tokens; they do not see each other. A step then has
+    /// `train.global_batch_size` rows, and its length is given in steps.
+    #[schemars(extend("x-also" = ["pack", "sample_packing", "sequence_packing"]))]
+    pub packing: bool,
+    /// Samples among which those that share a row are looked for.
+    #[schemars(range(min = 1, max = 65536))]
+    pub packing_window: usize,
+    /// Put rows of about the same length into a micro-batch, so that little of it is fill.
+    #[schemars(extend("x-also" = ["group_by_length", "group_by_modality_length", "length_grouping"]))]
+    pub bucketing: bool,
+    /// Steps among whose rows they are looked for; with packing, the rows of a packing window.
+    #[schemars(range(min = 1, max = 4096))]
+    pub bucketing_window: usize,
     /// The run stops when more than this part of the samples had to be left out.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub max_skip_ratio: f64,
@@ -42,6 +58,8 @@ pub struct DataConfig {
     pub prefetch_steps: usize,
     /// Visit the samples of an epoch in an order drawn from `train.seed`; false keeps the order of the files.
     pub shuffle: bool,
+    /// Which frames of clips are seen; without it clips are left out and counted (`unsupported_medium`).
+    pub video: Option<VideoConfig>,
     /// What a picture may cost; a larger one is left out and counted (`image_too_large`).
     pub limits: LimitsConfig,
 }
@@ -55,10 +73,16 @@ impl Default for DataConfig {
             system: None,
             placeholder: PlaceholderKind::Keep,
             max_seq: 2048,
+            too_long: TooLongKind::Drop,
+            packing: false,
+            packing_window: 64,
+            bucketing: false,
+            bucketing_window: 16,
             max_skip_ratio: 0.01,
             workers: 0,
             prefetch_steps: 2,
             shuffle: true,
+            video: None,
             limits: LimitsConfig::default(),
         }
     }
@@ -84,6 +108,19 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self { max_bytes: 64 << 20, max_pixels: 120_000_000, max_side: 30_000 }
     }
+}
+
+/// What is done with a sample of more than `data.max_seq` tokens. Media are never cut.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TooLongKind {
+    /// It is left out and counted (`too_long`).
+    #[default]
+    Drop,
+    /// Its media get fewer tokens where they can: fewer pixels, frames or tiles. Else it is left out.
+    Shrink,
+    /// The text behind its last medium is cut. Where nothing learned would be left, it is left out.
+    TruncateText,
 }
 
 /// Where media stand that the data put among the words of a turn.
@@ -140,6 +177,10 @@ pub struct SourceConfig {
     #[serde(default = "default_weight")]
     #[schemars(extend("exclusiveMinimum" = 0.0, "x-also" = ["ratio", "probability"]))]
     pub weight: f64,
+    /// Of preference data, learn the better answer and leave the worse one; without it they are refused where nothing is
+    /// learned from preferences.
+    #[serde(default)]
+    pub better_answer: bool,
     /// Use only the first samples, this many.
     #[serde(default)]
     #[schemars(range(min = 1), extend("x-also" = ["max_samples", "num_samples"]))]
@@ -169,6 +210,7 @@ impl SourceConfig {
             columns: None,
             split: None,
             weight: 1.0,
+            better_answer: false,
             limit: None,
             synth: None,
         }

@@ -21,7 +21,7 @@ pub struct TrainConfig {
     #[serde(default)]
     #[schemars(extend("exclusiveMinimum" = 0.0, "x-also" = ["num_epochs", "num_train_epochs", "max_epochs"]))]
     pub epochs: Option<f64>,
-    /// Sequences per optimizer step.
+    /// Sequences per optimizer step: samples, or with `data.packing` rows of several samples.
     #[schemars(range(max = 1_048_576), extend("x-also" = ["batch_size", "train_batch_size"]))]
     pub global_batch_size: NonZeroUsize,
     /// Sequences per forward and backward pass; divides `global_batch_size`, the number of accumulated passes follows.

@@ -1,7 +1,7 @@
 //! What tokens see of the media that cross-attention layers read.
 //!
 //! A row of the batch has one memory: the keys of its media, one medium after the other, filled up to as many
-//! media as the row with the most has. Filling is never seen.
+//! media as the row with the most has. Filling is never seen. Where samples share a row, each sees its own media only.
 //!
 //! Dims: `batch`, `tokens`, `media` of a row, `keys` of its memory, `hidden`.
 
@@ -25,10 +25,26 @@ pub struct MediaPlaces {
 pub struct MediumPlace {
     /// Position of its marker; of what no token sees, behind all tokens.
     pub marker: usize,
+    /// First position of its sample.
+    pub from: usize,
+    /// Position behind its sample; [`usize::MAX`] of the last one of a row, to which belongs what is generated.
+    pub until: usize,
     /// Runs of keys that it has in the memory, such as one for each tile; all runs have as many keys.
     pub runs: usize,
     /// Runs that can be seen; those behind them are padding of the medium.
     pub seen: usize,
+}
+
+impl MediumPlace {
+    /// Whether a token is of the same sample.
+    fn is_of(&self, position: usize) -> bool {
+        (self.from..self.until).contains(&position)
+    }
+
+    /// Whether other samples share the row.
+    fn is_packed(&self) -> bool {
+        (self.from, self.until) != (0, usize::MAX)
+    }
 }
 
 impl MediaPlaces {
@@ -49,9 +65,10 @@ impl MediaPlaces {
         self.rows.iter().all(Vec::is_empty)
     }
 
-    /// Runs in a row's memory.
+    /// Runs in a row's memory. Where samples share a row there is filling behind them, for those without media to read.
     fn per_row(&self) -> usize {
-        self.rows.iter().map(|row| runs_of(row)).max().unwrap_or(0).max(1)
+        let needed = |row: &Vec<MediumPlace>| runs_of(row) + usize::from(row.iter().any(MediumPlace::is_packed));
+        self.rows.iter().map(needed).max().unwrap_or(0).max(1)
     }
 
     /// Keys of each run of memories that [`memories`](Self::memories) made.
@@ -99,14 +116,26 @@ impl MediaPlaces {
         runs.into_iter().chain(std::iter::repeat(false)).take(self.per_row())
     }
 
-    /// The media that the token at `position` sees: the latest at or before it, together with those whose
-    /// markers stand directly before that one's.
+    /// All runs that a sample has in its row's memory, for its tokens that see no medium; filling where it has none.
+    fn own_at(&self, row: &[MediumPlace], position: usize) -> Vec<bool> {
+        if !row.iter().any(MediumPlace::is_packed) {
+            return vec![true; self.per_row()];
+        }
+        let own = row.iter().flat_map(|place| std::iter::repeat_n(place.is_of(position), place.runs));
+        let mut own = own.collect::<Vec<_>>();
+        own.resize(self.per_row(), !row.iter().any(|place| place.is_of(position)));
+        own
+    }
+
+    /// The media that the token at `position` sees: the latest of its sample at or before it, together with those
+    /// whose markers stand directly before that one's.
     ///
     /// `get_cross_attention_token_mask` of `processing_mllama.py` says the same from the side of the media.
     fn latest(row: &[MediumPlace], position: usize) -> Range<usize> {
         let end = row.partition_point(|place| place.marker <= position);
-        let touches = |&index: &usize| index > 0 && row[index - 1].marker + 1 == row[index].marker;
-        let start = (0..end).rev().find(|index| !touches(index)).unwrap_or(end);
+        let first = row[..end].partition_point(|place| place.until <= position);
+        let touches = |&index: &usize| index > first && row[index - 1].marker + 1 == row[index].marker;
+        let start = (first..end).rev().find(|index| !touches(index)).unwrap_or(end);
         start..end
     }
 }
@@ -136,9 +165,10 @@ impl MemoryMask {
         device: &Device,
     ) -> Self {
         let rows = places.rows.iter().flat_map(|row| tokens.clone().map(move |position| (row, position)));
+        let own = rows.clone().flat_map(|(row, position)| places.own_at(row, position)).collect::<Vec<_>>();
         let seen = rows.flat_map(|(row, position)| places.seen_at(row, position)).collect();
         let runs = KeyRuns { seen, batch: places.rows.len(), runs: places.per_row(), keys_per_run };
-        Self::new(runs, unseen, device)
+        Self::new(runs, &own, unseen, device)
     }
 
     /// From a table such as `cross_attention_mask` of `processing_mllama.py`, row-major
@@ -161,15 +191,19 @@ impl MemoryMask {
                 hint: "a batch without media has no mask: leave the cross-attention layers out".into(),
             });
         }
-        Ok(Self::new(KeyRuns { seen, batch, runs: media * tiles, keys_per_run: keys_per_tile }, unseen, device))
+        let own = vec![true; seen.len()];
+        let runs = KeyRuns { seen, batch, runs: media * tiles, keys_per_run: keys_per_tile };
+        Ok(Self::new(runs, &own, unseen, device))
     }
 
-    fn new(mut runs: KeyRuns, unseen: Unseen, device: &Device) -> Self {
+    /// `own` are the runs of each token's sample, which Mllama's tokens read that see nothing. As `runs.seen`
+    fn new(mut runs: KeyRuns, own: &[bool], unseen: Unseen, device: &Device) -> Self {
         let (batch, queries) = (runs.batch, runs.queries());
         let sees = runs.seen.chunks_exact(runs.runs).map(|token| token.contains(&true)).collect::<Vec<_>>();
         if unseen == Unseen::MllamaAll {
-            let blind = runs.seen.chunks_exact_mut(runs.runs).zip(&sees).filter(|(_, sees)| !**sees);
-            blind.for_each(|(token, _)| token.fill(true));
+            let tokens = runs.seen.chunks_exact_mut(runs.runs).zip(own.chunks_exact(runs.runs)).zip(&sees);
+            let blind = tokens.filter(|(_, sees)| !**sees);
+            blind.for_each(|((token, own), _)| token.copy_from_slice(own));
         }
         let sees = sees.into_iter().map(f32::from).collect::<Vec<_>>();
         let sees = Tensor::from_data(TensorData::new(sees, [batch, queries, 1]), device);

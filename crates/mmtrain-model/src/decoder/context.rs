@@ -43,30 +43,34 @@ impl DecoderContext {
     pub fn packed(config: &TextConfig, lengths: &[Vec<usize>], seq: usize, device: &Device) -> Self {
         let longest = lengths.iter().flatten().copied().max().unwrap_or(seq);
         let restarted = |lengths: &Vec<usize>| lengths.iter().flat_map(|&len| 0..len).collect::<Vec<_>>();
-        let positions = lengths.iter().map(|lengths| padded(restarted(lengths), seq)).collect::<Vec<_>>();
+        let positions = lengths.iter().map(|lengths| placed([(0, restarted(lengths).as_slice())], seq));
+        let positions = positions.collect::<Vec<_>>();
         let rope = RopeTable::at(&Rope::of(config, longest), &positions, device);
         let mask = Mask::packed(lengths, seq, device);
         let windowed = windowed(config, seq, || mask.clone());
         Self { rope, mask: Some(mask), windowed }
     }
 
-    /// For `seq` new tokens at positions in time, height and width. A row's tokens begin at the column that stands
-    /// before their positions; the rest is padding. The mask is about places in the row, not about these positions.
+    /// For `seq` new tokens at positions in time, height and width. The tokens of each sample of a row begin at the
+    /// column that stands before their positions; the rest is padding. The mask is about places in the row, not about
+    /// these positions.
     ///
     /// # Panics
     ///
     /// Panics if the model has no sections of frequencies, which its configuration says.
     pub fn multimodal(
         config: &TextConfig,
-        rows: &[(usize, Positions)],
+        rows: &[Vec<(usize, Positions)>],
         seq: usize,
         mask: Mask,
         device: &Device,
     ) -> Self {
         let section = config.mrope_section.expect("callers ask whether the model has M-RoPE");
-        let longest = rows.iter().map(|(_, row)| row.next()).max().unwrap_or(seq);
-        let positions = rows.iter().map(|(start, row)| row.axes().clone().map(|axis| placed(*start, axis, seq)));
-        let positions = positions.collect::<Vec<_>>();
+        let longest = rows.iter().flatten().map(|(_, sample)| sample.next()).max().unwrap_or(seq);
+        let axis = |row: &Vec<(usize, Positions)>, axis: usize| {
+            placed(row.iter().map(|(start, sample)| (*start, sample.axes()[axis].as_slice())), seq)
+        };
+        let positions = rows.iter().map(|row| [axis(row, 0), axis(row, 1), axis(row, 2)]).collect::<Vec<_>>();
         let rope = RopeTable::multimodal(&Rope::of(config, longest), section, &positions, device);
         let windowed = windowed(config, mask.keys(), || mask.clone());
         Self { rope, mask: Some(mask), windowed }
@@ -89,15 +93,13 @@ fn windowed(config: &TextConfig, keys: usize, mask: impl FnOnce() -> Mask) -> Op
     (keys > size).then(|| mask().with_window(size))
 }
 
-/// Positions of padding do not matter.
-fn padded(positions: Vec<usize>, seq: usize) -> Vec<usize> {
-    placed(0, positions, seq)
-}
-
-/// Positions from column `start` on.
-fn placed(start: usize, positions: Vec<usize>, seq: usize) -> Vec<usize> {
-    let mut row = vec![0; start];
-    row.extend(positions);
+/// Positions of a row: of each sample from its column on. Those of padding do not matter.
+fn placed<'a>(samples: impl IntoIterator<Item = (usize, &'a [usize])>, seq: usize) -> Vec<usize> {
+    let mut row = Vec::with_capacity(seq);
+    for (start, positions) in samples {
+        row.resize(start, 0);
+        row.extend_from_slice(positions);
+    }
     row.resize(seq, 0);
     row
 }

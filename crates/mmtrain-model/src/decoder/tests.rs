@@ -98,7 +98,7 @@ fn text_at_three_axes_is_text_and_a_picture_is_not() {
     let run = |ids: &[i32], images: &[Grid]| {
         let positions = Positions::of(ids, &qwen, images, &[]).expect("they fit");
         let mask = Mask::causal(8, 8, &Device::flex());
-        let context = DecoderContext::multimodal(&config, &[(0, positions)], 8, mask, &Device::flex());
+        let context = DecoderContext::multimodal(&config, &[vec![(0, positions)]], 8, mask, &Device::flex());
         decoder.blocks(states(8), &context)
     };
     assert!(worst(&run(&[1; 8], &[]), &expected) < 1e-6);

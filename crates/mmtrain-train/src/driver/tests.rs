@@ -5,6 +5,7 @@ mod estimates;
 mod features;
 mod freezing;
 mod matrix;
+mod packing;
 mod samples;
 mod sizes;
 mod ways;

@@ -43,7 +43,11 @@ fn picture(file: &std::path::Path, preparer: &Preparer) -> anyhow::Result<MediaV
     let bytes = fs::read(file)
         .map_err(|error| Refusal::missing(error.to_string(), "`--image` takes a JPEG, PNG, WebP, GIF or BMP file"))?;
     let image = decode(&bytes, &preparer.limits, preparer.alpha).with_context(|| format!("`{}`", file.display()))?;
-    preparer.processor.process(&image).with_context(|| format!("`{}`", file.display()))
+    let processor = preparer
+        .intake
+        .processor()
+        .ok_or_else(|| Refusal::usage("the model's encoder takes no pictures", "leave `--image` out"))?;
+    processor.process(&image).with_context(|| format!("`{}`", file.display()))
 }
 
 /// Writes what is certain of a growing answer: a character may need several tokens.

@@ -148,7 +148,7 @@ impl Prepared {
         setup::check_vocab(&tokenizer, &sizes)?;
         let processor = origin.processor(&config, &sizes)?;
         let template = setup::template(&config.data, &tokenizer)?;
-        let preparer = Arc::new(setup::preparer(tokenizer.clone(), processor.clone(), &sizes, template, &config.data));
+        let preparer = Arc::new(setup::preparer(tokenizer.clone(), processor.clone(), &sizes, template, &config.data)?);
         let progress = start(&config, base, origin, &data.mixture, &sizes)?;
         let frozen = progress.state.frozen.clone();
         let total_steps = total_steps(&config, data.mixture.epoch_len());

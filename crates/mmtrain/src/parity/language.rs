@@ -49,13 +49,14 @@ impl Inputs {
         let media = media::placed(&model.vlm.config, recorded, &ids)?;
         let attention_mask = mask.map(|mask| mask.values).filter(|mask| mask.contains(&0));
         let labels = labels.map_or_else(|| vec![i64::from(IGNORE_INDEX); ids.values.len()], |labels| labels.values);
+        let kept = media::kept(attention_mask.as_deref(), ids.rows, ids.cols);
         let batch = HostBatch {
             batch: ids.rows,
             seq: ids.cols,
             input_ids: ids.values.iter().map(|&id| id as i32).collect(),
             supervised_tokens: supervised_tokens(&labels, ids.cols),
             labels: labels.into_iter().map(|id| id as i32).collect(),
-            tokens: media::kept(attention_mask.as_deref(), ids.rows, ids.cols),
+            samples: kept.into_iter().map(|row| Vec::from([row])).collect(),
             media,
             ids: (0..ids.rows).map(row_id).collect(),
         };

@@ -20,7 +20,9 @@ fn step(step: u64, loss: f64) -> Metric {
         data_wait: 0.03,
         step_secs: 0.5,
         mem_bytes: 1 << 30,
+        padding: 0.0,
         skipped: 0,
+        fitted: BTreeMap::new(),
     })
 }
 

@@ -104,7 +104,7 @@ fn shares(mask: &MemoryMask, rows: usize, tokens: usize, media: usize) -> Tensor
 
 /// A medium of one run of keys.
 fn one_run(marker: usize) -> MediumPlace {
-    MediumPlace { marker, runs: 1, seen: 1 }
+    MediumPlace { marker, from: 0, until: usize::MAX, runs: 1, seen: 1 }
 }
 
 /// Positions of the markers of each row, and what `processing_mllama.py` lets each token see.
@@ -166,8 +166,25 @@ fn media_are_laid_into_their_rows_and_the_rest_is_filled_with_zeros() {
 }
 
 #[test]
+fn samples_of_a_row_see_their_own_media_only() {
+    // Media at 1 and 2, a sample of text from 4 on, and one from 6 on whose medium stands at 6, directly behind it.
+    let first = |marker| MediumPlace { until: 4, ..one_run(marker) };
+    let last = MediumPlace { from: 6, ..one_run(6) };
+    let places = MediaPlaces::new(vec![vec![first(1), first(2), last]]).expect("ascending");
+    let seen = |unseen| {
+        let mask = MemoryMask::latest(&places, 1, 0..8, unseen, &Device::flex());
+        let shares = shares(&mask, 1, 8, 4).greater_elem(0.0).into_data().try_to_vec::<bool>().expect("bool");
+        let token = |token: &[bool]| token.iter().map(|&seen| if seen { 'x' } else { '.' }).collect::<String>();
+        shares.chunks_exact(4).map(token).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(Unseen::Zeroed), ["....", "x...", "xx..", "xx..", "....", "....", "..x.", "..x."]);
+    // Mllama's habit: what sees nothing reads all of its sample, here zeros where that has no medium.
+    assert_eq!(seen(Unseen::MllamaAll), ["xx..", "x...", "xx..", "xx..", "...x", "...x", "..x.", "..x."]);
+}
+
+#[test]
 fn of_a_medium_in_tiles_those_that_are_padding_are_not_seen() {
-    let tiled = MediumPlace { marker: 1, runs: 3, seen: 2 };
+    let tiled = MediumPlace { runs: 3, seen: 2, ..one_run(1) };
     let places = MediaPlaces::new(vec![vec![tiled, one_run(3)]]).expect("ascending");
     let mask = MemoryMask::latest(&places, 1, 0..4, Unseen::Zeroed, &Device::flex());
     let seen = shares(&mask, 1, 4, 4).greater_elem(0.0).into_data().try_to_vec::<bool>().expect("bool");

@@ -11,7 +11,7 @@ use super::whole::{ALL, assert_one_graph, model_of, plan};
 use crate::driver::forward_backward;
 
 /// The models of one decoder, with the media that go with them.
-fn models(text: &TextConfig) -> Vec<(String, Tower, VlmConfig)> {
+pub(super) fn models(text: &TextConfig) -> Vec<(String, Tower, VlmConfig)> {
     let pairs = towers().into_iter().flat_map(|tower| {
         connectors(text).into_iter().filter_map(move |(name, connector)| {
             let config = model_config(&tower, &connector, text)?;

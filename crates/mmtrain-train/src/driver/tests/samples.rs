@@ -27,9 +27,26 @@ struct Row {
     ids: Vec<i32>,
     labels: Vec<i32>,
     media: Vec<Medium>,
+    samples: Vec<Range<usize>>,
 }
 
 impl Row {
+    /// Nothing predicts the first token of a sample.
+    fn supervised_tokens(&self) -> usize {
+        let predicted = self.samples.iter().flat_map(|sample| &self.labels[sample.start + 1..sample.end]);
+        predicted.filter(|&&label| label >= 0).count()
+    }
+
+    /// Puts another row behind this one.
+    fn append(mut self, other: Self) -> Self {
+        let start = self.ids.len();
+        self.samples.push(start..start + other.ids.len());
+        self.ids.extend(other.ids);
+        self.labels.extend(other.labels);
+        self.media.extend(other.media.into_iter().map(|medium| medium.behind(start)));
+        self
+    }
+
     fn given(&mut self, ids: impl IntoIterator<Item = i32>) {
         self.ids.extend(ids);
         self.labels.resize(self.ids.len(), -100);
@@ -44,17 +61,22 @@ impl Row {
 impl Samples<'_> {
     /// One micro-batch.
     pub(super) fn batch(&self, samples: Range<usize>) -> HostBatch {
-        let rows = samples.map(|sample| self.row(sample)).collect::<Vec<_>>();
+        self.packed(&samples.map(|sample| vec![sample]).collect::<Vec<_>>())
+    }
+
+    /// One micro-batch, with the samples of each row.
+    pub(super) fn packed(&self, rows: &[Vec<usize>]) -> HostBatch {
+        let rows = rows.iter().map(|samples| self.one_behind_the_other(samples)).collect::<Vec<_>>();
         let seq = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
         let mut batch = HostBatch {
             batch: rows.len(),
             seq,
             input_ids: Vec::new(),
             labels: Vec::new(),
-            tokens: rows.iter().map(|row| 0..row.ids.len()).collect(),
+            samples: rows.iter().map(|row| row.samples.clone()).collect(),
             media: Vec::new(),
             ids: Vec::<SampleId>::new(),
-            supervised_tokens: rows.iter().flat_map(|row| &row.labels).filter(|&&label| label >= 0).count(),
+            supervised_tokens: rows.iter().map(Row::supervised_tokens).sum(),
         };
         for (number, row) in rows.into_iter().enumerate() {
             let fill = seq - row.ids.len();
@@ -65,11 +87,16 @@ impl Samples<'_> {
         batch
     }
 
+    fn one_behind_the_other(&self, samples: &[usize]) -> Row {
+        samples.iter().map(|&sample| self.row(sample)).fold(Row::default(), Row::append)
+    }
+
     /// Of four samples one has no medium, one has one before its text, one has two, and one has one behind words.
     fn row(&self, sample: usize) -> Row {
         let words = |from: usize, count: usize| (0..count).map(move |i| 5 + ((sample * 11 + from + i * 5) % 35) as i32);
         let mut row = Row::default();
-        row.given([1]);
+        // Its label is there, but nothing in the sample predicts it.
+        row.learned([1].into_iter());
         match sample % 4 {
             0 => {}
             1 => self.push(&mut row, sample),

@@ -39,6 +39,7 @@ fn with_hints(report: &CheckReport) -> serde_json::Result<Value> {
 
 fn text(report: &CheckReport) -> String {
     let mut lines = vec![format!("ok   {}", report.ok), format!("bad  {}", report.bad)];
+    lines.extend(report.fitted.iter().map(|(how, count)| format!("{count:>7}  made to fit: {how}")));
     for (reason, count) in &report.reasons {
         lines.push(format!("\n{count:>7}  {reason}"));
         lines.push(format!("         hint: {}", hint(reason)));

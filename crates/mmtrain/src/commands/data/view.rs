@@ -37,7 +37,7 @@ impl View {
         let sizes = setup::model_config(&config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?;
         let processor = setup::processor(&config.model.encoder, &sizes)?;
         let template = setup::template(&config.data, &tokenizer)?;
-        let preparer = setup::preparer(Arc::new(tokenizer), processor, &sizes, template, &config.data);
+        let preparer = setup::preparer(Arc::new(tokenizer), processor, &sizes, template, &config.data)?;
         Ok(Self { sources, preparer: Arc::new(preparer) })
     }
 }
