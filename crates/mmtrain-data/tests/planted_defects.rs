@@ -20,7 +20,7 @@ const DEFECTS: [Defect; 10] = [
     ("missing_caption", |pictures| vec![("jpg", pictures.good.clone())]),
     ("missing_image", |_| vec![("txt", b"a caption alone".to_vec())]),
     ("empty_caption", |pictures| vec![("jpg", pictures.good.clone()), ("txt", b" \n".to_vec())]),
-    ("caption_not_utf8", |pictures| vec![("jpg", pictures.good.clone()), ("txt", b"caf\xe9".to_vec())]),
+    ("caption_not_utf8", |pictures| vec![("jpg", pictures.good.clone()), ("txt", b"Citro\xebn".to_vec())]),
     ("bad_json", |pictures| {
         vec![("jpg", pictures.good.clone()), ("txt", b"a dog".to_vec()), ("json", b"{\"caption\":".to_vec())]
     }),

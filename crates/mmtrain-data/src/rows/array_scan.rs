@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_row_that_is_no_json_costs_that_row() {
-        check(r#"[{"a":tru},,{"b":2}}, 3]"#, &[], &[r#"{"a":tru}"#, "", r#"{"b":2}}"#, "3"], None);
+        check(r#"[{"a":nul},,{"b":2}}, 3]"#, &[], &[r#"{"a":nul}"#, "", r#"{"b":2}}"#, "3"], None);
         check("[\n{\"a\":\"no end},\n{\"b\":2},\n3]", &[], &["{\"a\":\"no end},", r#"{"b":2}"#, "3"], None);
     }
 

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_goes_and_what_is_held_or_anothers_stays() {
+    fn what_is_left_goes_and_what_is_held_or_of_another_stays() {
         let place = tempfile::tempdir().expect("a directory");
         for name in [".tmp-model-1", ".tmp-model-2", ".tmp-model-x", ".tmp-model-other-3", ".tmp-other-4"] {
             fs::create_dir(place.path().join(name)).expect("made");
