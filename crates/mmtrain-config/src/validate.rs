@@ -37,12 +37,23 @@ pub(crate) fn conflicts(config: &RunConfig) -> Vec<Conflict> {
     found.extend(packing(config));
     found.extend(trained_parts(&config.train));
     found.extend(feature_cache(&config.train));
+    found.extend(resampled_rows(config));
     found.extend(encoder(&config.model.encoder));
     found.extend(connector(&config.model));
     found.extend(decoder(&config.model.decoder));
     found.extend(tokenizer(config));
     found.extend(sequence_length(config));
     found
+}
+
+/// What resampled memories give to samples that share a row is not yet what they give to each alone.
+fn resampled_rows(config: &RunConfig) -> Option<Conflict> {
+    let resampled = matches!(config.model.connector, ConnectorConfig::CrossAttention { num_latents: Some(_), .. });
+    (config.data.packing && resampled).then(|| {
+        let keys = ["data.packing", "model.connector.num_latents"];
+        let message = "`data.packing` does not go with cross-attention behind a resampler".to_owned();
+        Conflict::new(&keys, message).hint("set `data.packing = false`, or leave `model.connector.num_latents` out")
+    })
 }
 
 /// Features change with the encoder that makes them.
@@ -441,6 +452,17 @@ hint: give `--data` a directory or a known data set, such as `cc3m`",
 `data.sources.0.synth.min_objects` (5) is above `data.sources.0.synth.max_objects` (2)
 `data.sources.0.synth.like`: no way to make data like `ccm3`
 hint: did you mean \"cc3m\"?",
+        );
+    }
+
+    #[test]
+    fn rows_are_not_packed_before_a_resampler() {
+        let connector = "model.connector={kind='cross_attention', interval=2, num_latents=8}";
+        check(
+            &["data.packing=true", connector],
+            "
+`data.packing` does not go with cross-attention behind a resampler
+hint: set `data.packing = false`, or leave `model.connector.num_latents` out",
         );
     }
 

@@ -299,7 +299,10 @@ fn a_resolved_file_is_laid_out_as_one_would_write_it() {
     let text = files.load("run.toml", &["schedule.warmup_steps=5"]).expect("valid").to_toml();
     let part = |from: &str, to: &str| text.split(from).nth(1).and_then(|rest| rest.split(to).next()).map(str::to_owned);
     assert!(text.starts_with("[data]\ntemplate = \"plain\"\nplaceholder = \"keep\"\nmax_seq = 2048\n"), "{text}");
-    assert_eq!(part("[[data.sources]]\n", "\n\n").as_deref(), Some("name = \"cc3m\"\nweight = 1.0"));
+    assert_eq!(
+        part("[[data.sources]]\n", "\n\n").as_deref(),
+        Some("name = \"cc3m\"\nweight = 1.0\nbetter_answer = false")
+    );
     assert_eq!(part("[train.connector]\n", "\n\n").as_deref(), Some("tuning = { full = { lr = 0.001 } }"));
     let schedule = "kind = \"cosine\"\nwarmup_steps = 5\nmin_lr_ratio = 0.0";
     assert_eq!(part("[schedule]\n", "\n\n").as_deref(), Some(schedule));

@@ -66,10 +66,12 @@ fn a_budget_is_spent_on_blocks_with_the_layers_before_them() {
     assert_eq!([kept(first - 1), kept(first), kept(first + block as u64), kept(1 << 40)], [0, 1, 2, 3]);
 }
 
-/// The tape of one layer, in bytes: 14 tensors of the stream's width and 5 of the MLP's, 6 of each key's, 4 of scores.
+/// The tape of one layer, in bytes: 14 tensors of the stream's width and 5 of the MLP's, 6 of each key's, 4 of scores over
+/// rows that are filled up to as many pictures each.
 fn tape(cross: &CrossAttentionConfig, keys: usize) -> usize {
     let (tokens, pictures) = (SHAPE.batch * SHAPE.seq, SHAPE.images * keys);
     let of_tokens = tokens * (14 * cross.hidden_size + 5 * cross.intermediate_size);
     let of_keys = 6 * pictures * cross.num_attention_heads * cross.head_dim;
-    4 * (of_tokens + of_keys + 4 * pictures * cross.num_attention_heads * SHAPE.seq)
+    let of_rows = SHAPE.batch * SHAPE.images.div_ceil(SHAPE.batch) * keys;
+    4 * (of_tokens + of_keys + 4 * of_rows * cross.num_attention_heads * SHAPE.seq)
 }
