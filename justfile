@@ -15,7 +15,8 @@ test *ARGS:
 
 # only the crates below the burn line, which build without Burn
 test-data *ARGS:
-    cargo test --release --locked -p mmtrain-config -p mmtrain-text -p mmtrain-media -p mmtrain-data -p mmtrain-synth -p mmtrain-score -- "$@"
+    cargo test --release --locked -p mmtrain-config -p mmtrain-text -p mmtrain-media -p mmtrain-data -p mmtrain-preference -p mmtrain-synth \
+        -p mmtrain-score -- "$@"
 
 # run the program
 run *ARGS:
