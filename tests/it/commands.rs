@@ -55,7 +55,7 @@ fn made_data_are_equal_per_seed_and_check_clean() {
     assert!(place.ok("data stats a").stdout.contains("tokens per sample, bars of"));
     place.ok("data show a -n 2 --html page.html");
     let page = String::from_utf8(place.read("page.html")).expect("UTF-8");
-    assert_eq!(page.matches("<img alt=\"\" src=\"data:image/jpeg;base64,").count(), 2);
+    assert_eq!(page.matches("<img alt=\"image\" src=\"data:image/jpeg;base64,").count(), 2);
     assert_eq!(page.matches("<mark>").count(), 3, "the legend and two captions");
     assert!(place.ok("data show a -n 1").stdout.contains("<image 0: 32x32, "), "media stand as one mark");
 }

@@ -11,4 +11,5 @@ mod fetch;
 mod inspect;
 mod pretrain;
 mod resume;
+mod sounds;
 mod support;

@@ -185,10 +185,15 @@ impl Place {
         vec![file("model.safetensors"), file("optim.safetensors"), file("state.json")]
     }
 
+    /// Every line of the metrics.
+    pub(crate) fn metrics(&self, run: &str) -> Vec<Value> {
+        let text = String::from_utf8(self.read(&format!("{run}/metrics.jsonl"))).expect("UTF-8");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
     /// `step` and `loss` of every training line, in the order of the file.
     pub(crate) fn losses(&self, run: &str) -> Vec<(u64, f64)> {
-        let text = String::from_utf8(self.read(&format!("{run}/metrics.jsonl"))).expect("UTF-8");
-        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let lines = self.metrics(run).into_iter();
         let train = lines.filter(|line| line["kind"] == "train");
         train.map(|line| (line["step"].as_u64().expect("step"), line["loss"].as_f64().expect("loss"))).collect()
     }

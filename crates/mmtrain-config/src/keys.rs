@@ -27,7 +27,9 @@ pub use data::{
     TooLongKind,
 };
 pub use decoder::{DecoderArch, DecoderConfig, DecoderFamily, TokenizerConfig, TrainBpe};
-pub use encoder::{EncoderConfig, ImageFit, SecondTower, VideoFeatures, VisionArch, VisionFamily};
+pub use encoder::{
+    AudioArch, AudioFamily, EncoderConfig, ImageFit, SecondTower, VideoFeatures, VisionArch, VisionFamily,
+};
 pub use run::{CheckpointConfig, EvalConfig, ModelConfig, ObjectiveConfig, RunConfig, ScheduleConfig, ScheduleKind};
 pub use template::TemplateKind;
 pub use train::{FeatureCacheConfig, Precision, Recompute, TrainConfig};

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::datasets::dataset_presets;
 use crate::hint;
 use crate::{
-    ConnectorConfig, DecoderArch, DecoderConfig, DecoderFamily, EncoderConfig, ModelConfig, PartConfig, RunConfig,
-    SourceConfig, TrainConfig, VisionArch, VisionFamily,
+    AudioArch, ConnectorConfig, DecoderArch, DecoderConfig, DecoderFamily, EncoderConfig, ModelConfig, PartConfig,
+    RunConfig, SourceConfig, TrainConfig, VisionArch, VisionFamily,
 };
 
 /// Values that do not fit each other.
@@ -159,7 +159,35 @@ fn trained_parts(train: &TrainConfig) -> Option<Conflict> {
 }
 
 fn encoder(encoder: &EncoderConfig) -> Vec<Conflict> {
-    let Some(arch) = &encoder.arch else { return Vec::new() };
+    match (&encoder.arch, &encoder.audio_arch) {
+        (Some(arch), _) => vision(encoder, arch),
+        (None, Some(arch)) => audio(encoder, arch),
+        (None, None) => Vec::new(),
+    }
+}
+
+/// What is said of pictures says nothing to an encoder of sounds.
+fn audio(encoder: &EncoderConfig, arch: &AudioArch) -> Vec<Conflict> {
+    let own = EncoderConfig::default();
+    let of_pictures = [
+        ("model.encoder.feature_layer", encoder.feature_layer != own.feature_layer),
+        ("model.encoder.image_fit", encoder.image_fit.is_some()),
+        ("model.encoder.second", encoder.second.is_some()),
+        ("model.encoder.video", encoder.video != own.video),
+    ];
+    let of_pictures = of_pictures.into_iter().filter(|(_, set)| *set).map(|(key, _)| {
+        let message = format!("`{key}` is for towers that see, `model.encoder.audio_arch` hears");
+        Conflict::new(&[key, "model.encoder.audio_arch"], message).hint(format!("leave `{key}` out"))
+    });
+    let heads = divides(
+        "model.encoder.audio_arch",
+        ("hidden_size", arch.hidden_size),
+        ("num_attention_heads", arch.num_attention_heads),
+    );
+    of_pictures.chain(heads).collect()
+}
+
+fn vision(encoder: &EncoderConfig, arch: &VisionArch) -> Vec<Conflict> {
     let (blocks, layer) = (arch.num_hidden_layers, encoder.feature_layer);
     let too_deep = (layer.unsigned_abs() as usize > blocks).then(|| {
         let keys = ["model.encoder.feature_layer", "model.encoder.arch.num_hidden_layers"];

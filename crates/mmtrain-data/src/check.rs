@@ -1,12 +1,19 @@
 //! What is wrong with a dataset, before a run finds out.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
+use crate::panics::confined;
+use crate::pool::OrderedPool;
+use crate::prepare::skip;
 use crate::source::{ShardProblem, Source};
-use crate::{DataError, Mixture, Pass, Prepared, Preparer, Skip};
+use crate::{DataError, Fitted, MediaContent, Preparer, RawSample, Skip};
+
+/// How many samples each worker may be ahead.
+const AHEAD_PER_WORKER: usize = 8;
 
 /// Good and bad samples of a source.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -32,16 +39,60 @@ pub fn check(
     limit: Option<usize>,
 ) -> Result<CheckReport, DataError> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let mixture = Arc::new(Mixture::new(vec![(source.clone(), 1.0)])?);
     let mut report = CheckReport::default();
     source.problems().iter().for_each(|problem| report.add_problem(problem.clone()));
-    for outcome in Pass::new(mixture, preparer.clone(), limit, workers)? {
-        match outcome? {
-            Ok(sample) => report.add_good(&sample),
+    let checker = Checker { source: source.clone(), preparer: preparer.clone(), whole: Mutex::default() };
+    let len = source.len().min(limit.unwrap_or(usize::MAX)) as u64;
+    let work = move |index| checker.check(index as usize);
+    let mut outcomes = OrderedPool::new(workers, workers * AHEAD_PER_WORKER, 0..len, work)?;
+    while let Some(outcome) = outcomes.next_result()? {
+        match outcome {
+            Ok(fitted) => report.add_good(fitted),
             Err(skip) => report.add_skip(skip),
         }
     }
     Ok(report)
+}
+
+/// Checks samples one by one, and decodes a file of its own once, however many samples name it.
+struct Checker {
+    source: Arc<dyn Source>,
+    preparer: Arc<Preparer>,
+    /// Files that could be decoded, by what had been done to make them fit. A broken one is tried again each time.
+    whole: Mutex<HashSet<(PathBuf, Option<Fitted>)>>,
+}
+
+impl Checker {
+    fn check(&self, index: usize) -> Result<Option<Fitted>, Skip> {
+        let work = || self.look(&self.source.get(index).map_err(|error| error.0)?);
+        confined(work).unwrap_or_else(|panic| Err(skip(&self.source.id(index), "panic", panic)))
+    }
+
+    /// What is done to a good sample to make it fit.
+    fn look(&self, raw: &RawSample) -> Result<Option<Fitted>, Skip> {
+        let settled = self.preparer.settle(raw)?;
+        let fitted = settled.fitted;
+        let files = files(raw).map(|files| files.into_iter().map(|file| (file, fitted)).collect::<Vec<_>>());
+        let is_known = |files: &Vec<_>| {
+            let whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+            files.iter().all(|file| whole.contains(file))
+        };
+        if files.as_ref().is_some_and(is_known) {
+            return Ok(fitted);
+        }
+        self.preparer.decoded(raw, settled)?;
+        self.whole.lock().unwrap_or_else(PoisonError::into_inner).extend(files.into_iter().flatten());
+        Ok(fitted)
+    }
+}
+
+/// The files of the media, where each is in one of its own.
+fn files(raw: &RawSample) -> Option<Vec<PathBuf>> {
+    let files = raw.media.iter().map(|medium| match &medium.content {
+        MediaContent::File(path) => Some(path.clone()),
+        MediaContent::Bytes(_) | MediaContent::Frames(_) => None,
+    });
+    files.collect()
 }
 
 impl CheckReport {
@@ -55,9 +106,9 @@ impl CheckReport {
         self.problems.extend(other.problems);
     }
 
-    fn add_good(&mut self, sample: &Prepared) {
+    fn add_good(&mut self, fitted: Option<Fitted>) {
         self.ok += 1;
-        if let Some(fitted) = sample.fitted {
+        if let Some(fitted) = fitted {
             *self.fitted.entry(fitted.name().to_owned()).or_default() += 1;
         }
     }

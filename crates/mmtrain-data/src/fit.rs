@@ -27,6 +27,8 @@ pub enum Fitted {
     Media(Shrunk),
     /// Its text was cut.
     Text,
+    /// A sound is longer than the encoder hears at once; its end is not heard.
+    Sound,
 }
 
 impl Fitted {
@@ -35,6 +37,7 @@ impl Fitted {
         match self {
             Self::Media(shrunk) => shrunk.name(),
             Self::Text => "text_truncated",
+            Self::Sound => "sound_cut",
         }
     }
 }

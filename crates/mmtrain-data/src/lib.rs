@@ -69,6 +69,8 @@ mod reading;
 
 mod opened;
 
+mod facts;
+
 mod rejected;
 
 mod settle;
@@ -100,6 +102,7 @@ mod mutated;
 pub use check::{CheckReport, check};
 pub use collate::{HostBatch, HostMedium, collate, collate_rows};
 pub use error::DataError;
+pub use facts::MediumFacts;
 pub use fit::{Fitted, TooLong};
 pub use histogram::Histogram;
 pub use intake::{Clips, Intake};

@@ -32,11 +32,13 @@ pub(crate) enum Opened<'a> {
 pub(crate) struct Fault {
     pub(crate) reason: String,
     pub(crate) detail: String,
+    /// Where it is one of the media crate.
+    error: Option<MediaError>,
 }
 
 impl From<MediaError> for Fault {
     fn from(error: MediaError) -> Self {
-        Self { reason: media_reason(&error), detail: error.to_string() }
+        Self { reason: media_reason(&error), detail: error.to_string(), error: Some(error) }
     }
 }
 
@@ -52,9 +54,18 @@ impl Fault {
         Skip { id: id.clone(), reason: self.reason, detail: self.detail.into() }
     }
 
+    fn new(reason: &str, detail: String) -> Self {
+        Self { reason: reason.to_owned(), detail, error: None }
+    }
+
+    /// For who asks for one medium.
+    pub(crate) fn into_media_error(self) -> MediaError {
+        self.error.unwrap_or(MediaError::Processor { detail: self.detail })
+    }
+
     fn unsupported(kind: MediaKind, intake: &Intake) -> Self {
         let (kind, takes) = (kind_name(kind), intake.name());
-        Self { reason: "unsupported_medium".into(), detail: format!("a {kind}, and the encoder takes {takes}") }
+        Self::new("unsupported_medium", format!("a {kind}, and the encoder takes {takes}"))
     }
 }
 
@@ -141,6 +152,11 @@ impl<'a> Opened<'a> {
         }
     }
 
+    /// Whether it is a sound whose end is not heard.
+    pub(crate) fn is_cut(&self, intake: &Intake) -> bool {
+        matches!((self, intake), (Self::Sound { length, .. }, Intake::Hearing { processor, .. }) if processor.is_cut(*length))
+    }
+
     /// Whether it is a clip.
     pub(crate) fn is_clip(&self) -> bool {
         matches!(self, Self::Clip { .. } | Self::Frames { .. })
@@ -201,7 +217,7 @@ fn bytes(medium: &RawMedium, most: u64) -> Result<Cow<'_, [u8]>, Fault> {
         MediaContent::File(path) => read(path, most).map(Cow::Owned),
         MediaContent::Frames(_) => {
             let detail = format!("frames where a {} is", kind_name(medium.kind));
-            Err(Fault { reason: "unsupported_medium".into(), detail })
+            Err(Fault::new("unsupported_medium", detail))
         }
     }
 }
@@ -209,7 +225,7 @@ fn bytes(medium: &RawMedium, most: u64) -> Result<Cow<'_, [u8]>, Fault> {
 /// One byte more than `most` is read, so that the decoder's own limit names what is too large.
 fn read(path: &Path, most: u64) -> Result<Vec<u8>, Fault> {
     use std::io::Read as _;
-    let unreadable = |error: std::io::Error| Fault { reason: "media_unreadable".into(), detail: error.to_string() };
+    let unreadable = |error: std::io::Error| Fault::new("media_unreadable", error.to_string());
     let mut bytes = Vec::new();
     let file = fs_err::File::open(path).map_err(unreadable)?;
     file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;

@@ -9,15 +9,15 @@
 
 use std::sync::Arc;
 
-use mmtrain_media::{Alpha, MediaError, MediaLayout, MediaLimits, MediaTokens};
+use mmtrain_media::{Alpha, MediaError, MediaLayout, MediaLimits, MediaTokens, MediaValues};
 use mmtrain_text::{Encoded, Template, TextTokenizer};
 
 use crate::fit::{Fitted, TooLong};
 use crate::intake::Intake;
 use crate::medium::Medium;
-use crate::opened::{Fault, size_of};
+use crate::opened::{Fault, Opened, size_of};
 use crate::panics::confined;
-use crate::sample::{RawSample, SampleId, Skip};
+use crate::sample::{RawMedium, RawSample, SampleId, Skip};
 use crate::settle::{Answers, Settled};
 use crate::source::Source;
 
@@ -87,7 +87,12 @@ impl Preparer {
     }
 
     fn try_prepare(&self, raw: &RawSample) -> Result<Prepared, Skip> {
-        let Settled { answers: Answers { encoded, rejected }, media, intake, fitted } = self.settle(raw)?;
+        self.decoded(raw, self.settle(raw)?)
+    }
+
+    /// Decodes the media of a sample whose length is known.
+    pub(crate) fn decoded(&self, raw: &RawSample, settled: Settled<'_>) -> Result<Prepared, Skip> {
+        let Settled { answers: Answers { encoded, rejected }, media, intake, fitted } = settled;
         let media = encoded.media.iter().map(|spans| {
             let (input, group_seconds) = media[spans.index].values(&intake, self)?;
             Ok(Medium { group_seconds, ..Medium::new(spans.spans.clone(), input) })
@@ -99,6 +104,12 @@ impl Preparer {
     /// Token ids and labels; no picture is decoded.
     pub fn encode(&self, raw: &RawSample) -> Result<Encoded, Skip> {
         self.settle(raw).map(|settled| settled.answers.encoded)
+    }
+
+    /// The encoder's input for a medium by itself.
+    pub fn input(&self, medium: &RawMedium) -> Result<MediaValues, MediaError> {
+        let opened = Opened::new(medium, self).map_err(Fault::into_media_error)?;
+        Ok(opened.values(&self.intake, self)?.0)
     }
 
     /// What a picture becomes; no more than its header is read.

@@ -58,7 +58,8 @@ impl Preparer {
         let media = raw.media.iter().map(|medium| Opened::new(medium, self)).collect::<Result<Vec<_>, _>>();
         let media = media.map_err(|fault| fault.skip(&raw.id))?;
         let answers = self.answers(&rendered, &layouts(&self.intake, &media, &raw.id)?)?;
-        let whole = Settled { answers, media, intake: Cow::Borrowed(&self.intake), fitted: None };
+        let fitted = media.iter().any(|medium| medium.is_cut(&self.intake)).then_some(Fitted::Sound);
+        let whole = Settled { answers, media, intake: Cow::Borrowed(&self.intake), fitted };
         let settled = if whole.answers.longest() <= self.max_seq { whole } else { self.fit(&rendered, whole)? };
         check_answers(&raw.id, &settled.answers)?;
         Ok(settled)

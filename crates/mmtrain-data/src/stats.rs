@@ -4,13 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use mmtrain_media::probe;
 use mmtrain_text::{MediaKind, MediaSpans};
 use serde::Serialize;
 
-use crate::opened::media_reason;
 use crate::source::Source;
-use crate::{Histogram, Preparer, RawMedium, RawSample, Skip};
+use crate::{Histogram, MediumFacts, Preparer, RawSample, Skip};
 
 /// Figures about the samples of a source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -33,13 +31,20 @@ pub struct DataStats {
     pub supervised_share: f64,
     /// Media per kind: pictures, clips and sounds.
     pub media: BTreeMap<String, usize>,
-    /// Widths of pictures, in pixels.
+    /// Widths of pictures and clips, in pixels.
+    #[serde(skip_serializing_if = "Spread::is_empty")]
     pub width: Spread,
-    /// Heights of pictures, in pixels.
+    /// Heights of pictures and clips, in pixels.
+    #[serde(skip_serializing_if = "Spread::is_empty")]
     pub height: Spread,
+    /// Lengths of clips and sounds, in seconds, rounded.
+    #[serde(skip_serializing_if = "Spread::is_empty")]
+    pub seconds: Spread,
     /// Sizes of encoded pictures, in bytes.
+    #[serde(skip_serializing_if = "Spread::is_empty")]
     pub image_bytes: Spread,
     /// Pictures per container.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub kinds: BTreeMap<String, usize>,
 }
 
@@ -57,6 +62,11 @@ pub struct Spread {
 }
 
 impl Spread {
+    /// Whether there are no numbers.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Of all numbers.
     fn sum(&self) -> f64 {
         self.mean * self.count as f64
@@ -91,26 +101,37 @@ pub fn stats(source: &dyn Source, preparer: &Preparer, limit: Option<usize>) -> 
 impl DataStats {
     /// Takes a sample in; returns its length in tokens.
     fn add(&mut self, raw: &RawSample, preparer: &Preparer) -> Result<u64, Skip> {
-        for image in raw.media.iter().filter(|medium| medium.kind == MediaKind::Image).filter_map(RawMedium::bytes) {
-            let (kind, width, height) = probe(image, &preparer.limits).map_err(|error| Skip {
-                id: raw.id.clone(),
-                reason: media_reason(&error),
-                detail: error.to_string().into(),
-            })?;
-            *self.kinds.entry(kind.to_string()).or_default() += 1;
-            self.width.add(width as usize);
-            self.height.add(height as usize);
-            self.image_bytes.add(image.len());
-        }
+        let facts = raw.media.iter().map(|medium| preparer.read_facts(medium)).collect::<Result<Vec<_>, _>>();
+        let facts = facts.map_err(|fault| fault.skip(&raw.id))?;
         let encoded = preparer.encode(raw)?;
         for medium in &raw.media {
             *self.media.entry(kind_name(medium.kind).to_owned()).or_default() += 1;
+        }
+        for facts in facts {
+            self.add_facts(facts);
         }
         self.turns.add(raw.conversation.turns.len());
         self.seq.add(encoded.input_ids.len());
         self.supervised_tokens.add(encoded.supervised_tokens());
         self.media_tokens.add(encoded.media.iter().map(MediaSpans::placeholders).sum());
         Ok(encoded.input_ids.len() as u64)
+    }
+}
+
+impl DataStats {
+    /// Of a medium.
+    fn add_facts(&mut self, facts: MediumFacts) {
+        if let Some(size) = facts.size {
+            self.width.add(size.width as usize);
+            self.height.add(size.height as usize);
+        }
+        if let Some(secs) = facts.secs {
+            self.seconds.add(secs.round() as usize);
+        }
+        if let Some((kind, bytes)) = facts.file {
+            *self.kinds.entry(kind.to_string()).or_default() += 1;
+            self.image_bytes.add(bytes);
+        }
     }
 }
 

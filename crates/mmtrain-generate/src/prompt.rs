@@ -1,9 +1,11 @@
 //! What the model goes on from: a user's words and pictures, or what stood before a sample's answer.
 
 use mmtrain_data::{Medium, Prepared, placeholders};
-use mmtrain_media::{MediaTokens, MediaValues};
+use mmtrain_media::{MediaLayout, MediaTokens, MediaValues};
 use mmtrain_model::config::VlmConfig;
-use mmtrain_text::{Conversation, IGNORE_INDEX, MediaRef, Part, Role, Template, TextTokenizer, Turn, encode};
+use mmtrain_text::{
+    Conversation, IGNORE_INDEX, MediaKind, MediaRef, Part, Role, Template, TextTokenizer, Turn, encode,
+};
 
 use crate::error::GenerateError;
 
@@ -17,8 +19,7 @@ pub struct Prompt {
 }
 
 impl Prompt {
-    /// A user's words and pictures, written down as the template says; a picture takes the tokens that `tokens` gives its
-    /// layout.
+    /// A user's media and words, written down as the template says; a medium takes the tokens that `tokens` gives its layout.
     pub fn render(
         tokenizer: &TextTokenizer,
         template: &Template,
@@ -26,7 +27,7 @@ impl Prompt {
         tokens: MediaTokens,
         inputs: &[MediaValues],
     ) -> Result<Self, GenerateError> {
-        let shown = (0..inputs.len()).map(|index| Part::Media(MediaRef::image(index)));
+        let shown = inputs.iter().enumerate().map(|(index, input)| Part::Media(MediaRef { kind: kind(input), index }));
         let asked = Turn::new(Role::User, shown.chain([Part::Text(text.to_owned())]).collect());
         Self::of_conversation(tokenizer, template, &Conversation { turns: vec![asked] }, tokens, inputs)
     }
@@ -84,6 +85,16 @@ impl Prompt {
             }
         }
         Ok(())
+    }
+}
+
+/// What a template calls it: a clip whose frames share positions in time, a sound, or a picture.
+fn kind(input: &MediaValues) -> MediaKind {
+    match &input.layout {
+        MediaLayout::Sound(_) => MediaKind::Audio,
+        MediaLayout::Frames { .. } => MediaKind::Video,
+        MediaLayout::Grid(grid) if grid.thw()[0] > 1 => MediaKind::Video,
+        _ => MediaKind::Image,
     }
 }
 

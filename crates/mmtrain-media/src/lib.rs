@@ -23,6 +23,7 @@
 //! - [`sniff_medium`]: whether bytes are a picture, a sound, a video or a web page.
 //! - [`decode_audio`]: WAV, FLAC, MP3 and Ogg Vorbis to one channel, within [`AudioLimits`]; [`Sound::resampled`].
 //! - [`SoundProcessor`]: what an audio encoder wants to hear; [`LogMel`]: samples to Whisper's features.
+//! - [`Preprocessor`]: one of the two, as a checkpoint's `preprocessor_config.json` has it.
 //! - [`Ffmpeg`]: videos in a child process, within [`VideoLimits`]: frames by number, the sound.
 //! - [`FrameSampling`]: which frames of a video published models see; [`ClipRule`]: and what they become.
 //! - [`FrameCache`]: decoded frames on disk.
@@ -78,6 +79,8 @@ mod audio;
 
 mod sound;
 
+mod preprocessor;
+
 mod sampling;
 
 mod video;
@@ -113,6 +116,7 @@ pub use medium::{AudioKind, MediumKind, VideoKind, sniff_medium};
 pub use mllama::{CanvasLayout, Mllama};
 pub use normalise::Normalise;
 pub use pixels::Rgb8;
+pub use preprocessor::Preprocessor;
 pub use processor::{Fit, ImageProcessor};
 pub use qwen2_vl::{GridLayout, PixelRange, Qwen2Vl};
 pub use resize::{resize, resize_bicubic};

@@ -48,15 +48,53 @@ pub enum VideoKind {
     Avi,
 }
 
-impl fmt::Display for AudioKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl AudioKind {
+    /// The media type, as browsers know it.
+    pub fn mime(self) -> &'static str {
+        match self {
+            Self::Wav => "audio/wav",
+            Self::Flac => "audio/flac",
+            Self::Mp3 => "audio/mpeg",
+            Self::Ogg => "audio/ogg",
+            Self::M4a => "audio/mp4",
+        }
+    }
+
+    /// The usual extension of its files.
+    pub fn extension(self) -> &'static str {
+        match self {
             Self::Wav => "wav",
             Self::Flac => "flac",
             Self::Mp3 => "mp3",
             Self::Ogg => "ogg",
             Self::M4a => "m4a",
-        })
+        }
+    }
+}
+
+impl VideoKind {
+    /// The media type, as browsers know it.
+    pub fn mime(self) -> &'static str {
+        match self {
+            Self::Mp4 => "video/mp4",
+            Self::Matroska => "video/x-matroska",
+            Self::Avi => "video/x-msvideo",
+        }
+    }
+
+    /// The usual extension of its files.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Mp4 => "mp4",
+            Self::Matroska => "mkv",
+            Self::Avi => "avi",
+        }
+    }
+}
+
+impl fmt::Display for AudioKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.extension())
     }
 }
 

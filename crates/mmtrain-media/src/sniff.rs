@@ -34,6 +34,17 @@ impl ImageKind {
             Self::Bmp => "image/bmp",
         }
     }
+
+    /// The usual extension of its files.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Jpeg => "jpg",
+            Self::Png => "png",
+            Self::Webp => "webp",
+            Self::Gif => "gif",
+            Self::Bmp => "bmp",
+        }
+    }
 }
 
 impl fmt::Display for ImageKind {

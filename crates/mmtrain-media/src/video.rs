@@ -15,6 +15,7 @@ mod ffmpeg;
 mod file;
 
 mod frames;
+mod headers;
 
 mod limits;
 

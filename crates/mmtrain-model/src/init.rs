@@ -22,6 +22,9 @@ pub fn init_param(info: &ParamInfo, seed: u64, num_layers: usize) -> Tensor<1> {
     match kind(info) {
         Kind::One => Tensor::ones([elements], &device),
         Kind::Zero => Tensor::zeros([elements], &device),
+        Kind::Sinusoids { positions, width } => {
+            Tensor::from_data(TensorData::new(sinusoids(positions, width), [elements]), &device)
+        }
         Kind::Normal { std } => {
             let std = if is_residual_output(&info.name) { std / (2.0 * num_layers.max(1) as f64).sqrt() } else { std };
             Tensor::from_data(TensorData::new(normal(&info.name, seed, elements, std), [elements]), &device)
@@ -32,6 +35,7 @@ pub fn init_param(info: &ParamInfo, seed: u64, num_layers: usize) -> Tensor<1> {
 enum Kind {
     One,
     Zero,
+    Sinusoids { positions: usize, width: usize },
     Normal { std: f64 },
 }
 
@@ -44,6 +48,9 @@ fn kind(info: &ParamInfo) -> Kind {
         // tanh(0) = 0: a cross-attention layer starts as the identity (Flamingo, arXiv:2204.14198).
         [_] if info.name.ends_with("_gate") => Kind::Zero,
         [_] => Kind::One,
+        [positions, width] if info.name.ends_with("embed_positions.weight") => {
+            Kind::Sinusoids { positions: *positions, width: *width }
+        }
         // Narrow layers need more than 0.02 to pass a signal on: LeCun's 1/sqrt(fan_in) where that is larger.
         [fan_in, _] if info.decays() => Kind::Normal { std: STD.max((*fan_in as f64).powf(-0.5)) },
         // As large as a table of sines and cosines, so that positions are seen beside patches of unit size.
@@ -66,6 +73,20 @@ fn is_residual_output(name: &str) -> bool {
     ends.iter().any(|end| name.ends_with(end))
 }
 
+/// The positions of Whisper's encoder, which are never trained: sines, then cosines, of wavelengths from 2 pi to 10,000 * 2 pi.
+/// `[positions, width]` (`sinusoids` of `modeling_whisper.py`)
+fn sinusoids(positions: usize, width: usize) -> Vec<f32> {
+    let half = width / 2;
+    let increment = 10_000_f64.ln() / (half.max(2) - 1) as f64;
+    let angle = |position: usize, channel: usize| position as f64 * (-increment * channel as f64).exp();
+    let row = |position: usize| {
+        let angles = (0..half).map(move |channel| angle(position, channel));
+        let zeros = std::iter::repeat_n(0.0, width - 2 * half);
+        angles.clone().map(f64::sin).chain(angles.map(f64::cos)).chain(zeros).map(|value| value as f32)
+    };
+    (0..positions).flat_map(row).collect()
+}
+
 /// Standard normals by Box and Muller, from a stream keyed by seed and name.
 fn normal(name: &str, seed: u64, elements: usize, std: f64) -> Vec<f32> {
     let mut key = blake3::Hasher::new();
@@ -85,6 +106,15 @@ fn normal(name: &str, seed: u64, elements: usize, std: f64) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `sinusoids(3, 4)` of `transformers` 4.57.
+    #[test]
+    fn positions_of_sound_are_whispers() {
+        let expected = [0.0, 0.0, 1.0, 1.0, 0.841_471, 0.000_1, 0.540_302, 1.0, 0.909_297, 0.000_2, -0.416_147, 1.0];
+        for (found, expected) in sinusoids(3, 4).into_iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{found} for {expected}");
+        }
+    }
 
     #[test]
     fn values_have_the_asked_spread_and_depend_on_name_and_seed() {

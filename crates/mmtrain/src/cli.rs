@@ -98,6 +98,12 @@ pub(crate) struct GenerateArgs {
     /// Picture to show; may be repeated.
     #[arg(long, value_name = "FILE")]
     pub(crate) image: Vec<PathBuf>,
+    /// Clip to show, through ffmpeg; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) video: Vec<PathBuf>,
+    /// Sound to play; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audio: Vec<PathBuf>,
     /// What to say to the model. With the plain template the model goes on from it.
     #[arg(long, default_value = "")]
     pub(crate) prompt: String,

@@ -12,6 +12,7 @@ mod model_dir;
 mod number_type;
 mod origin;
 mod parity;
+mod preprocess;
 mod progress;
 mod report;
 mod room;

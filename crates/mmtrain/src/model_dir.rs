@@ -19,8 +19,8 @@ use crate::fetch::localize::in_cache;
 use crate::holdings::{MAX_CHAIN, endless, frozen_part, frozen_parts, holdings, open, place, run_config};
 use crate::number_type::{Sizes, WeightsChoice, in_training};
 use crate::run_dir::RunInfo;
-use crate::setup;
 use crate::weights::{PartWeights, Share};
+use crate::{preprocess, setup};
 
 /// A model that can be used.
 pub(crate) struct LoadedModel {
@@ -99,9 +99,9 @@ pub(crate) fn load(path: &Path, weights: WeightsChoice, quiet: bool, device: &De
     check_placeholder(&tokenizer, &model, &dir)?;
     setup::check_vocab(&tokenizer, &model.config)?;
     let data = data_settings(&dir, &model)?;
-    let processor = setup::processor_in(&dir, &model.config.encoder)?;
+    let preprocessor = preprocess::preprocessor_in(&dir, &model.config.encoder)?;
     let template = setup::template(&data, &tokenizer)?;
-    let preparer = setup::preparer(Arc::new(tokenizer), processor, &model.config, template, &data)?;
+    let preparer = setup::preparer(Arc::new(tokenizer), preprocessor, &model.config, template, &data)?;
     Ok(LoadedModel { model, preparer: Arc::new(preparer) })
 }
 

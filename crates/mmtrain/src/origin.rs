@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use mmtrain_config::RunConfig;
 use mmtrain_data::Mixture;
-use mmtrain_media::Processor;
+use mmtrain_media::Preprocessor;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{ConnectorConfig, EncoderConfig, VlmConfig, read_vlm};
 use mmtrain_model::params::Part;
@@ -14,7 +14,7 @@ use mmtrain_train::checkpoint::{Found, FrozenPart};
 
 use crate::fail::Refusal;
 use crate::weights::PartWeights;
-use crate::{model_dir, room, setup};
+use crate::{model_dir, preprocess, room, setup};
 
 /// What a start goes on from.
 #[derive(Debug)]
@@ -83,14 +83,14 @@ impl<'a> Origin<'a> {
         }
     }
 
-    /// Image processing.
-    pub(crate) fn processor(&self, config: &RunConfig, sizes: &VlmConfig) -> anyhow::Result<Processor> {
+    /// How media become the encoder's input.
+    pub(crate) fn preprocessor(&self, config: &RunConfig, sizes: &VlmConfig) -> anyhow::Result<Preprocessor> {
         match self {
-            Self::Checkpoint(found) => setup::processor_in(&found.dir, &sizes.encoder),
+            Self::Checkpoint(found) => preprocess::preprocessor_in(&found.dir, &sizes.encoder),
             Self::Init(dir) if dir.join("preprocessor_config.json").is_file() => {
-                setup::processor_in(dir, &sizes.encoder)
+                preprocess::preprocessor_in(dir, &sizes.encoder)
             }
-            Self::Init(_) | Self::Config => setup::processor(&config.model.encoder, sizes),
+            Self::Init(_) | Self::Config => preprocess::preprocessor(&config.model.encoder, sizes),
         }
     }
 

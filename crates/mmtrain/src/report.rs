@@ -14,6 +14,7 @@ mod bars;
 mod canvas;
 mod chart;
 mod html;
+pub(crate) mod medium;
 mod plot;
 mod series;
 pub(crate) mod text;
@@ -44,10 +45,8 @@ pub(crate) struct LedgerRow {
 pub(crate) struct ShownSample {
     /// Source and key.
     pub(crate) id: String,
-    /// The picture as an encoded file.
-    pub(crate) image: Vec<u8>,
-    /// Its media type, such as `image/jpeg`.
-    pub(crate) mime: &'static str,
+    /// Its first medium as an encoded file; empty where there is none to show.
+    pub(crate) medium: Vec<u8>,
     /// The caption of the data set.
     pub(crate) target: String,
     /// The caption that the model generated.

@@ -5,17 +5,14 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use mmtrain_config::{
-    DataConfig, EncoderConfig, ImageFit, LimitsConfig, PlaceholderKind, RunConfig, SamplingKind, SecondTower,
-    SourceConfig, SynthConfig, TemplateKind, TooLongKind, VideoConfig,
+    DataConfig, EncoderConfig, LimitsConfig, PlaceholderKind, RunConfig, SecondTower, SourceConfig, SynthConfig,
+    TemplateKind, TooLongKind,
 };
-use mmtrain_data::{Clips, Intake, Mixture, Preparer, Source, TooLong};
-use mmtrain_media::{
-    Alpha, ClipRule, Ffmpeg, Fit, FrameCache, FrameRounding, FrameSampling, ImageProcessor, MediaLimits, Processor,
-    SmartFrames, VideoLimits, WantedFrames,
-};
+use mmtrain_data::{Mixture, Preparer, Source, TooLong};
+use mmtrain_media::{Alpha, MediaLimits, Preprocessor, Processor};
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{
-    ConnectorConfig, EncoderConfig as EncoderSizes, TextConfig, VideoFeatures, VisionConfig, VisionFamily, VitConfig,
+    AudioConfig, ConnectorConfig, EncoderConfig as EncoderSizes, TextConfig, VideoFeatures, VisionConfig, VitConfig,
     VlmConfig, read_encoder, read_text,
 };
 use mmtrain_model::params::Part;
@@ -27,7 +24,8 @@ use mmtrain_train::Stop;
 use crate::commands::note;
 use crate::fail::Refusal;
 use crate::number_type;
-pub(crate) use crate::source::open_source;
+use crate::preprocess::{family_processor, intake, preprocessor_in, sight};
+pub(crate) use crate::source::{open_source, open_training};
 use crate::weights::PartWeights;
 
 /// Captions from which a tokenizer is trained, at most.
@@ -48,7 +46,7 @@ pub(crate) fn open_data(config: &RunConfig, stop: &Stop) -> anyhow::Result<RunDa
         if let Some(synth) = &source.synth {
             make_synth(&source.location(), synth, stop)?;
         }
-        let opened = open_source(source)?;
+        let opened = open_training(source)?;
         refuse_preferences(source, opened.as_ref())?;
         sources.push((opened, source.weight));
     }
@@ -176,8 +174,8 @@ fn pinpoints(own: &EncoderConfig, encoder: &EncoderSizes) -> anyhow::Result<Opti
     let Some(dir) = own.weights.as_ref().filter(|dir| dir.join("preprocessor_config.json").is_file()) else {
         return Ok(None);
     };
-    Ok(match processor_in(dir, encoder)? {
-        Processor::AnyRes(processor) => {
+    Ok(match preprocessor_in(dir, encoder)? {
+        Preprocessor::Sight(Processor::AnyRes(processor)) => {
             let canvases = processor.pinpoints.iter().map(|canvas| [canvas.height as usize, canvas.width as usize]);
             Some(canvases.collect())
         }
@@ -187,11 +185,13 @@ fn pinpoints(own: &EncoderConfig, encoder: &EncoderSizes) -> anyhow::Result<Opti
 
 /// Sizes of the encoder: one tower, or two.
 fn encoder_config(own: &EncoderConfig) -> anyhow::Result<EncoderSizes> {
-    let first = match (&own.weights, &own.arch) {
-        (Some(weights), _) => read_encoder(weights, own.feature_layer)?,
-        (None, Some(arch)) => EncoderSizes::Vit(VitConfig::new(VisionConfig::from_arch(arch), own.feature_layer)),
-        (None, None) => anyhow::bail!("`model.encoder` has neither `weights` nor `arch`"),
+    let first = match (&own.weights, &own.arch, &own.audio_arch) {
+        (Some(weights), _, _) => read_encoder(weights, own.feature_layer)?,
+        (None, Some(arch), _) => EncoderSizes::Vit(VitConfig::new(VisionConfig::from_arch(arch), own.feature_layer)),
+        (None, None, Some(arch)) => EncoderSizes::Audio(AudioConfig::from_arch(arch)),
+        (None, None, None) => anyhow::bail!("`model.encoder` has neither `weights` nor `arch` nor `audio_arch`"),
     };
+    refuse_layer_of_sounds(own, &first)?;
     let encoder = match &own.second {
         Some(second) => fused(first, own, second)?,
         None => first,
@@ -200,12 +200,25 @@ fn encoder_config(own: &EncoderConfig) -> anyhow::Result<EncoderSizes> {
     Ok(encoder.with_video(VideoFeatures::from_arch(own)).map_err(refuse)?)
 }
 
+/// All blocks of an encoder of sounds are used, and its last norm.
+fn refuse_layer_of_sounds(own: &EncoderConfig, encoder: &EncoderSizes) -> anyhow::Result<()> {
+    if own.feature_layer == -1 || !matches!(encoder, EncoderSizes::Audio(_)) {
+        return Ok(());
+    }
+    let message = format!(
+        "`model.encoder.feature_layer` is {}, the features of {} are those behind its last norm",
+        own.feature_layer,
+        encoder.description()
+    );
+    Err(Refusal::usage(message, "leave `model.encoder.feature_layer` out").into())
+}
+
 /// Two towers, each with the normalisation that its own files ask for.
 fn fused(first: EncoderSizes, own: &EncoderConfig, second: &SecondTower) -> anyhow::Result<EncoderSizes> {
     let theirs = read_encoder(&second.weights, own.feature_layer)?;
-    let to = processor_in(&second.weights, &theirs)?.normalise();
+    let to = sight(&second.weights, &theirs)?.normalise();
     let from = match &own.weights {
-        Some(dir) => processor_in(dir, &first)?,
+        Some(dir) => sight(dir, &first)?,
         None => family_processor(&first)?,
     };
     let rescale = from.normalise().rescale(&to);
@@ -228,83 +241,19 @@ pub(crate) fn check_vocab(tokenizer: &TextTokenizer, config: &VlmConfig) -> anyh
     Ok(())
 }
 
-/// What the encoder wants to see: its own `preprocessor_config.json`, or its family's habits.
-pub(crate) fn processor(encoder: &EncoderConfig, sizes: &VlmConfig) -> anyhow::Result<Processor> {
-    let mut processor = match &encoder.weights {
-        Some(dir) => processor_in(dir, &sizes.encoder)?,
-        None => family_processor(&sizes.encoder)?,
-    };
-    if let (Some(fit), Processor::Square(square)) = (encoder.image_fit, &mut processor) {
-        square.fit = match fit {
-            ImageFit::Exact => Fit::Exact,
-            ImageFit::ShortestEdgeCrop => Fit::ShortestEdgeCrop,
-            ImageFit::PadSquare => Fit::PadSquare,
-        };
-    }
-    check_side(&processor, &sizes.encoder)?;
-    Ok(processor)
-}
-
-/// A directory's `preprocessor_config.json`, or the habits of the encoder's family.
-pub(crate) fn processor_in(dir: &Path, encoder: &EncoderSizes) -> anyhow::Result<Processor> {
-    let file = dir.join("preprocessor_config.json");
-    if !file.is_file() {
-        return family_processor(encoder);
-    }
-    Processor::from_hf(&fs_err::read_to_string(&file)?).with_context(|| format!("`{}`", file.display()))
-}
-
-/// Squares must be of the tower's size.
-fn check_side(processor: &Processor, encoder: &EncoderSizes) -> anyhow::Result<()> {
-    match (processor, encoder.vit()) {
-        (Processor::Square(square), Some(vit)) if square.size as usize != vit.vision.image_size => {
-            let (gives, takes) = (square.size, vit.vision.image_size);
-            Err(Refusal::usage(
-                format!("preprocessing gives {gives} pixels a side, the encoder takes {takes}"),
-                "the preprocessor_config.json belongs to another encoder",
-            )
-            .into())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The family's habits, for an encoder without a `preprocessor_config.json`.
-fn family_processor(encoder: &EncoderSizes) -> anyhow::Result<Processor> {
-    let Some(vit) = encoder.vit() else {
-        return Err(Refusal::missing(
-            "the encoder's directory has no `preprocessor_config.json`",
-            "it comes with the checkpoint and says how media are prepared",
-        )
-        .into());
-    };
-    let side = vit.vision.image_size as u32;
-    let (clip, siglip) = (ImageProcessor::clip(side), ImageProcessor::siglip(side));
-    Ok(Processor::Square(match vit.vision.family {
-        VisionFamily::Clip => clip,
-        VisionFamily::Siglip | VisionFamily::Idefics3 | VisionFamily::SmolVlm => siglip,
-        VisionFamily::Dinov2 { .. } => ImageProcessor { mean: IMAGENET_MEAN, std: IMAGENET_STD, ..clip },
-        VisionFamily::Blip2 => ImageProcessor { fit: Fit::Exact, ..clip },
-    }))
-}
-
-/// `IMAGENET_DEFAULT_MEAN` and `_STD` of `transformers`' `image_utils.py`, with which DINOv2 was trained.
-const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
-
 /// How samples are made ready.
 pub(crate) fn preparer(
     tokenizer: Arc<TextTokenizer>,
-    processor: Processor,
+    preprocessor: Preprocessor,
     model: &VlmConfig,
     template: Template,
     data: &DataConfig,
 ) -> anyhow::Result<Preparer> {
-    let LimitsConfig { max_bytes, max_pixels, max_side } = data.limits;
+    let LimitsConfig { max_bytes, max_pixels, max_side, .. } = data.limits;
     Ok(Preparer {
         tokenizer,
         template,
-        intake: intake(processor, data)?,
+        intake: intake(preprocessor, data)?,
         media_tokens: model.media_tokens(),
         max_seq: data.max_seq,
         too_long: match data.too_long {
@@ -315,31 +264,6 @@ pub(crate) fn preparer(
         limits: MediaLimits { max_bytes, max_pixels, max_side },
         alpha: Alpha::White,
     })
-}
-
-/// Pictures, and clips where the configuration says how they are read.
-fn intake(processor: Processor, data: &DataConfig) -> anyhow::Result<Intake> {
-    let Some(video) = &data.video else { return Ok(processor.into()) };
-    let ffmpeg = Ffmpeg::find(VideoLimits::default())
-        .map_err(|error| Refusal::usage(error.to_string(), "install ffmpeg, or leave `[data.video]` out"))?;
-    let cache = video.cache.as_ref().map(|dir| FrameCache::open(dir, video.cache_bytes)).transpose()?;
-    let rule = ClipRule { sampling: sampling(video), total_pixels: video.total_pixels };
-    Ok(Intake::Sight { processor, clips: Some(Box::new(Clips { rule, every: 1, ffmpeg, cache })) })
-}
-
-fn sampling(video: &VideoConfig) -> FrameSampling {
-    let &VideoConfig { sampling, frames, fps, min_frames, max_frames, .. } = video;
-    match sampling {
-        SamplingKind::Qwen2Vl => {
-            let wanted = WantedFrames::PerSecond { fps, min_frames, max_frames };
-            FrameSampling::Qwen2Vl(SmartFrames { wanted, factor: 2, rounding: FrameRounding::Down })
-        }
-        SamplingKind::VideoChatgpt => FrameSampling::VideoChatGpt { frames },
-        SamplingKind::Uniform => FrameSampling::Linspace { frames },
-        SamplingKind::Middles => FrameSampling::SegmentMiddles { frames },
-        SamplingKind::Step => FrameSampling::Step { fps, max_frames },
-        SamplingKind::LlamaFactory => FrameSampling::LlamaFactory { fps, max_frames },
-    }
 }
 
 /// The template of a configuration. Chat templates, also one from a file, are handed on with the tokenizer.

@@ -8,7 +8,7 @@ use mmtrain_data::format::{Captions, Placeholder};
 use mmtrain_data::open::Detected;
 use mmtrain_data::source::Limited;
 use mmtrain_data::store::PathMap;
-use mmtrain_data::{Format, OpenOptions, Source, detect};
+use mmtrain_data::{DataError, Format, OpenOptions, Source, detect};
 
 use crate::commands::note;
 
@@ -28,8 +28,19 @@ pub(crate) fn open_source(source: &SourceConfig) -> anyhow::Result<Arc<dyn Sourc
     })
 }
 
+/// Opens a source to train on: where its files say what is held out, that is left alone unless it is asked for.
+pub(crate) fn open_training(source: &SourceConfig) -> anyhow::Result<Arc<dyn Source>> {
+    if source.split.is_some() || source.annotations.is_some() {
+        return open_source(source);
+    }
+    match open_source(&SourceConfig { split: Some("train".to_owned()), ..source.clone() }) {
+        Err(error) if matches!(error.downcast_ref(), Some(DataError::NoSplit { .. })) => open_source(source),
+        opened => opened,
+    }
+}
+
 /// Says what was seen, unless it is tar shards.
-fn detected(source: &SourceConfig) -> Result<Format, mmtrain_data::DataError> {
+fn detected(source: &SourceConfig) -> Result<Format, DataError> {
     let Detected { format, seen } = detect(&source.location())?;
     if format != Format::WebDataset {
         note(&format!("source `{}` is read as `{format}`: {seen}", source.name));

@@ -60,7 +60,7 @@ pub struct DataConfig {
     pub shuffle: bool,
     /// Which frames of clips are seen; without it clips are left out and counted (`unsupported_medium`).
     pub video: Option<VideoConfig>,
-    /// What a picture may cost; a larger one is left out and counted (`image_too_large`).
+    /// What a medium may cost; a larger one is left out and counted (`image_too_large`, `audio_too_long`, `video_too_large`).
     pub limits: LimitsConfig,
 }
 
@@ -88,11 +88,11 @@ impl Default for DataConfig {
     }
 }
 
-/// `[data.limits]`: what a picture may cost, checked against its header before memory is taken.
+/// `[data.limits]`: what a picture, sound or clip may cost, checked against its header before memory is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// Largest file, in bytes.
+    /// Largest file of a picture, in bytes.
     #[schemars(range(min = 1, max = 268_435_456))]
     pub max_bytes: usize,
     /// Largest width times height; a decoded pixel takes three bytes, of a 16-bit picture up to eight.
@@ -101,12 +101,37 @@ pub struct LimitsConfig {
     /// Largest width and largest height, in pixels.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_side: u32,
+    /// Largest file of a sound, in bytes.
+    #[schemars(range(min = 1, max = 4_294_967_296_u64))]
+    pub max_audio_bytes: usize,
+    /// Longest sound, in seconds.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub max_audio_secs: u32,
+    /// Largest file of a clip, in bytes.
+    #[schemars(range(min = 1))]
+    pub max_video_bytes: u64,
+    /// Longest clip, in seconds.
+    #[schemars(range(min = 1, max = 864_000))]
+    pub max_video_secs: u32,
+    /// How long `ffmpeg` may work on a clip, in seconds.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub video_timeout_secs: u32,
 }
 
 impl Default for LimitsConfig {
-    /// 64 MiB, 120 megapixels, 30,000 pixels a side.
+    /// Pictures: 64 MiB, 120 megapixels, 30,000 pixels a side; sounds: 256 MiB, an hour; clips: 4 GiB, four hours, two
+    /// minutes of decoding.
     fn default() -> Self {
-        Self { max_bytes: 64 << 20, max_pixels: 120_000_000, max_side: 30_000 }
+        Self {
+            max_bytes: 64 << 20,
+            max_pixels: 120_000_000,
+            max_side: 30_000,
+            max_audio_bytes: 256 << 20,
+            max_audio_secs: 3600,
+            max_video_bytes: 4 << 30,
+            max_video_secs: 4 * 3600,
+            video_timeout_secs: 120,
+        }
     }
 }
 
@@ -170,7 +195,8 @@ pub struct SourceConfig {
     /// Names of the columns of a TSV file without a header; with a column `file` for the pictures.
     #[serde(default)]
     pub columns: Option<Vec<String>>,
-    /// Which part: `train`, `validation` or `test`; all of it when left out.
+    /// Which part: `train`, `validation` or `test`. When left out, a run trains on what is not held out by the names of the
+    /// files, and on all of it where they say nothing.
     #[serde(default)]
     pub split: Option<String>,
     /// How often the source is drawn, relative to the others.

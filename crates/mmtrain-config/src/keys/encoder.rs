@@ -1,4 +1,4 @@
-//! `[model.encoder]`: the vision tower.
+//! `[model.encoder]`: the tower for pictures and clips, or the one for sounds.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -6,16 +6,18 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[model.encoder]`: from a checkpoint (`weights`) or from random numbers (`arch`).
+/// `[model.encoder]`: from a checkpoint (`weights`) or from random numbers (`arch`, or `audio_arch` for sounds).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(extend("x-exactly-one" = ["weights", "arch"]))]
+#[schemars(extend("x-exactly-one" = ["weights", "arch", "audio_arch"]))]
 pub struct EncoderConfig {
-    /// Hugging Face directory, or `hf:ORG/NAME` after `mmtrain fetch`: a CLIP or `SigLIP` vision tower, the whole two-tower model, or a `LLaVA`. Relative to the directory the command is started in.
+    /// Hugging Face directory, or `hf:ORG/NAME` after `mmtrain fetch`: a CLIP or `SigLIP` vision tower, the whole two-tower model, a `LLaVA`, or Whisper. Relative to the directory the command is started in.
     #[schemars(extend("x-also" = ["vision_tower", "pretrained", "name_or_path", "model_name_or_path", "path"]))]
     pub weights: Option<PathBuf>,
     /// Sizes of a tower that starts from random numbers.
     pub arch: Option<VisionArch>,
+    /// Sizes of an encoder of sounds that starts from random numbers.
+    pub audio_arch: Option<AudioArch>,
     /// Which block's output is used, as `LLaVA`'s `vision_feature_layer`: -1 is the last block, -2 leaves the last block out.
     #[schemars(range(max = -1), extend("x-also" = ["mm_vision_select_layer", "vision_feature_layer", "select_layer"]))]
     pub feature_layer: i32,
@@ -37,6 +39,7 @@ impl Default for EncoderConfig {
         Self {
             weights: None,
             arch: None,
+            audio_arch: None,
             feature_layer: -1,
             image_fit: None,
             video: VideoFeatures::Frames,
@@ -112,6 +115,52 @@ pub enum VisionFamily {
     Clip,
     /// Patches only, a norm after the blocks, tanh GELU.
     Siglip,
+}
+
+/// Sizes of an encoder of sounds. It hears chunks of `chunk_secs`, as 100 log-mel frames a second and then 50 positions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AudioArch {
+    /// Which layout of the encoder.
+    pub family: AudioFamily,
+    /// Mel bands of the spectrogram.
+    #[serde(default = "default_mel_bins")]
+    #[schemars(range(min = 1, max = 1024), extend("x-also" = ["feature_size", "n_mels"]))]
+    pub num_mel_bins: usize,
+    /// Length of a chunk in seconds: shorter sounds are filled up with silence, of longer ones the beginning is heard.
+    #[serde(default = "default_chunk_secs")]
+    #[schemars(range(min = 1, max = 600), extend("x-also" = ["chunk_length"]))]
+    pub chunk_secs: usize,
+    /// Width of the residual stream.
+    #[schemars(range(min = 1, max = 1_048_576), extend("x-also" = ["d_model"]))]
+    pub hidden_size: usize,
+    /// Width inside the MLP.
+    #[schemars(range(min = 1, max = 1_048_576), extend("x-also" = ["encoder_ffn_dim"]))]
+    pub intermediate_size: usize,
+    /// Transformer blocks.
+    #[schemars(range(min = 1, max = 4096), extend("x-also" = ["num_layers", "layers", "encoder_layers"]))]
+    pub num_hidden_layers: usize,
+    /// Attention heads; they divide `hidden_size`.
+    #[schemars(range(min = 1, max = 4096), extend("x-also" = ["num_heads", "heads", "encoder_attention_heads"]))]
+    pub num_attention_heads: usize,
+}
+
+fn default_mel_bins() -> usize {
+    80
+}
+
+fn default_chunk_secs() -> usize {
+    30
+}
+
+/// Layout of an encoder of sounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AudioFamily {
+    /// Whisper's: 50 features a second, silence at the end included.
+    Whisper,
+    /// Qwen2-Audio's: pairs of them averaged, silence at the end masked.
+    Qwen2Audio,
 }
 
 impl VisionFamily {

@@ -106,7 +106,7 @@ fn an_empty_file_is_told_what_is_needed() {
     check_errors(
         "",
         "
-run.toml: one of `model.encoder.weights` or `model.encoder.arch` is needed
+run.toml: one of `model.encoder.weights`, `model.encoder.arch` or `model.encoder.audio_arch` is needed
 run.toml: one of `model.decoder.weights` or `model.decoder.arch` is needed
 run.toml: `train.global_batch_size` is missing
 hint: `train.global_batch_size` must be an integer from 1 to 1048576

@@ -28,6 +28,16 @@ const MEDIA: [&str; 13] = [
     "evaluation",
 ];
 
+/// Files that are the set which is called so, among others that hold parts of it.
+const WHOLE_SETS: [&str; 6] = [
+    "llava_instruct_150k.json",
+    "llava_v1_5_mix665k.json",
+    "blip_laion_cc_sbu_558k.json",
+    "sharegpt4v_instruct_gpt4-vision_cap100k.json",
+    "share-captioner_coco_lcs_sam_1246k_1107.json",
+    "VideoInstruct100K.json",
+];
+
 /// A dataset that is being opened.
 pub(super) struct Opening<'a> {
     pub(super) name: String,
@@ -72,13 +82,17 @@ impl<'a> Opening<'a> {
         })
     }
 
-    /// The files, of which there has to be one, unless they were named.
+    /// The files, of which there has to be one, unless they were named. Of several it is the one for training, or the one
+    /// that is meant by the name of its set: subsets lie beside it, and would be learned twice.
     pub(super) fn one(&self, files: &Files) -> Result<Files, DataError> {
         let files = self.some(files)?;
-        if files.names.len() > 1 && self.options.annotations.is_empty() {
-            return Err(DataError::SeveralFiles { dir: files.dir, found: files.names });
+        if !self.options.annotations.is_empty() {
+            return Ok(files);
         }
-        Ok(files)
+        let training = files.of_split(Some("train"));
+        let known = files.named(|name| WHOLE_SETS.contains(&name));
+        let one = [&files, &training, &known].into_iter().find(|files| files.names.len() == 1).cloned();
+        one.ok_or(DataError::SeveralFiles { dir: files.dir, found: files.names })
     }
 
     /// All rows of all files.

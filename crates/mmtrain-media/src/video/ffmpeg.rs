@@ -6,8 +6,10 @@ use std::process::Command;
 use super::child::{self, Ended, answers};
 use super::error::VideoError;
 use super::file::VideoFile;
+use super::headers::Headers;
 use super::limits::VideoLimits;
 use super::probe::{Report, VideoInfo};
+use crate::{FrameKey, VideoIdentity};
 
 /// Longest answer of `ffprobe`, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
@@ -26,6 +28,8 @@ pub struct Ffmpeg {
     pub(super) keep_frames: [&'static str; 2],
     /// `setpriv` and `prlimit` of util-linux, as far as they are there.
     pub(super) wrapper: Vec<OsString>,
+    /// Headers that have been read.
+    pub(super) headers: Headers,
 }
 
 impl Ffmpeg {
@@ -43,7 +47,7 @@ impl Ffmpeg {
             }
         }
         let keep_frames = if has_fps_mode(&version) { ["-fps_mode", "passthrough"] } else { ["-vsync", "0"] };
-        Ok(Self { limits, keep_frames, wrapper: wrapper(&limits) })
+        Ok(Self { limits, keep_frames, wrapper: wrapper(&limits), headers: Headers::default() })
     }
 
     /// The bounds.
@@ -51,8 +55,22 @@ impl Ffmpeg {
         &self.limits
     }
 
-    /// What the header says, within the limits; frames are counted by decoding where it does not say how many.
+    /// What the header says, within the limits; frames are counted by decoding where it does not say how many. A file that
+    /// has not changed is asked once.
     pub fn probe(&self, file: &VideoFile) -> Result<VideoInfo, VideoError> {
+        let key = file.own_path().and_then(|path| FrameKey::new(VideoIdentity::File(path), &[], None).ok());
+        if let Some(info) = key.and_then(|key| self.headers.get(&key)) {
+            self.limits.check_header(info.size, info.duration_secs)?;
+            return Ok(info);
+        }
+        let info = self.read_header(file)?;
+        if let Some(key) = key {
+            self.headers.put(key, &info);
+        }
+        Ok(info)
+    }
+
+    fn read_header(&self, file: &VideoFile) -> Result<VideoInfo, VideoError> {
         let (report, _) = self.report(file, &[])?;
         let (mut info, stated) = report.info()?;
         self.limits.check_header(info.size, info.duration_secs)?;

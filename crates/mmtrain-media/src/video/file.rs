@@ -19,7 +19,7 @@ pub struct VideoFile {
     /// `ffmpeg`'s name of the container: it does not guess.
     format: &'static str,
     /// Removes the file that bytes were put into.
-    _temporary: Option<tempfile::NamedTempFile>,
+    temporary: Option<tempfile::NamedTempFile>,
 }
 
 impl VideoFile {
@@ -34,7 +34,7 @@ impl VideoFile {
         let mut head = Vec::new();
         let file = fs_err::File::open(&path).map_err(|e| VideoError::unreadable(&e))?;
         file.take(HEAD as u64).read_to_end(&mut head).map_err(|e| VideoError::unreadable(&e))?;
-        Ok(Self { format: format(&head)?, path, _temporary: None })
+        Ok(Self { format: format(&head)?, path, temporary: None })
     }
 
     /// Bytes, such as a member of an archive; they are put into a temporary file, since the index of an MP4 may be at
@@ -46,7 +46,12 @@ impl VideoFile {
         let mut file = tempfile::Builder::new().prefix("mmtrain-video-").tempfile().map_err(unreadable)?;
         file.write_all(bytes).map_err(unreadable)?;
         let path = std::path::absolute(file.path()).map_err(unreadable)?;
-        Ok(Self { path, format, _temporary: Some(file) })
+        Ok(Self { path, format, temporary: Some(file) })
+    }
+
+    /// Its path, unless it is a temporary one.
+    pub(super) fn own_path(&self) -> Option<&Path> {
+        self.temporary.is_none().then_some(self.path.as_path())
     }
 
     /// `-f FORMAT -i file:/absolute/path`: a name that begins with `-`, has a colon, or lists other files is just a name.

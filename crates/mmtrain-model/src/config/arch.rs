@@ -5,9 +5,13 @@ use std::num::NonZeroUsize;
 use mmtrain_config as user;
 
 use super::{
-    Activation, ConnectorConfig, CrossAttentionConfig, EncoderConfig, FusedConfig, MlpConfig, PerceiverConfig,
-    QFormerConfig, SlidingWindow, TextConfig, TextFamily, VideoFeatures, VisionConfig, VisionFamily, VitConfig,
+    Activation, AudioConfig, AudioFamily, ConnectorConfig, CrossAttentionConfig, EncoderConfig, FusedConfig, MlpConfig,
+    PerceiverConfig, QFormerConfig, SlidingWindow, TextConfig, TextFamily, VideoFeatures, VisionConfig, VisionFamily,
+    VitConfig,
 };
+
+/// Positions of an audio encoder in a second: frames every 10 ms, of which each second one is kept.
+const POSITIONS_PER_SEC: usize = 50;
 
 /// `Blip2QFormerConfig`'s default.
 const Q_FORMER_EPS: f64 = 1e-12;
@@ -29,6 +33,25 @@ impl VisionConfig {
             patch_size: arch.patch_size,
             layer_norm_eps: family.default_eps(),
             hidden_act: family.default_act(),
+        }
+    }
+}
+
+impl AudioConfig {
+    /// An encoder of sounds described in a run's TOML.
+    pub fn from_arch(arch: &user::AudioArch) -> Self {
+        Self {
+            family: match arch.family {
+                user::AudioFamily::Whisper => AudioFamily::Whisper,
+                user::AudioFamily::Qwen2Audio => AudioFamily::Qwen2Audio,
+            },
+            num_mel_bins: arch.num_mel_bins,
+            hidden_size: arch.hidden_size,
+            intermediate_size: arch.intermediate_size,
+            num_hidden_layers: arch.num_hidden_layers,
+            num_attention_heads: arch.num_attention_heads,
+            max_source_positions: POSITIONS_PER_SEC * arch.chunk_secs,
+            hidden_act: Activation::Gelu,
         }
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn run(
     let sources = sources(config)?;
     let (model, vocabulary) = model(config, origin, &device.device)?;
     let sizes = model.config.clone();
-    let processor = origin.processor(config, &sizes)?;
+    let preprocessor = origin.preprocessor(config, &sizes)?;
     let keep = keep(config, &sizes);
     let memory = room::of_run(config, &model);
     if let Err(refusal) = room::check_run(&memory, available_bytes()) {
@@ -56,8 +56,8 @@ pub(crate) fn run(
         keep,
         memory,
         steps,
-        processor: processor.name(),
-        side: processor.fixed_layout().map(|layout| layout.shape()[2]),
+        preprocessor: preprocessor.name(),
+        side: preprocessor.fixed_layout().map(|layout| layout.shape()[2]),
         device: device.name.clone(),
     };
     if as_json {
@@ -115,7 +115,7 @@ fn sources(config: &RunConfig) -> anyhow::Result<Vec<SourceLine>> {
         lines.push(match &source.synth {
             Some(synth) if !place.exists() => line("will be made on first use".into(), Some(synth.samples)),
             _ => {
-                let opened = Mixture::new(vec![(setup::open_source(source)?, source.weight)])?;
+                let opened = Mixture::new(vec![(setup::open_training(source)?, source.weight)])?;
                 let state = opened.problems().first().map_or("open".into(), |problem| format!("open; {problem}"));
                 line(state, Some(opened.num_samples()))
             }
@@ -132,7 +132,7 @@ struct DryRun {
     keep: KeepPlan,
     memory: MemoryEstimate,
     steps: Option<u64>,
-    processor: &'static str,
+    preprocessor: &'static str,
     /// Side of the pictures, where all have the same.
     side: Option<usize>,
     device: String,
@@ -179,7 +179,7 @@ impl DryRun {
         }));
         lines.push(match self.side {
             Some(side) => format!("image        {side} x {side} pixels, {}", tokens_per_image(&self.sizes)),
-            None => format!("image        as {} has it; tokens depend on its size", self.processor),
+            None => format!("media        as {} has them; tokens depend on their size", self.preprocessor),
         });
         lines.extend(ledger_lines(&self.ledger));
         if let Vocabulary::AtMost(tokens) = self.vocabulary {
@@ -230,7 +230,7 @@ fn grouped(number: u64) -> String {
 
 /// For people: how many tokens a picture of the usual size takes.
 pub(crate) fn tokens_per_image(sizes: &VlmConfig) -> String {
-    sizes.tokens_per_image().map_or("as many tokens as its size asks for".into(), |tokens| format!("{tokens} tokens"))
+    sizes.tokens_per_image().map_or("as many tokens as their size asks for".into(), |tokens| format!("{tokens} tokens"))
 }
 
 fn mebibytes(bytes: u64) -> String {

@@ -1,13 +1,15 @@
 //! `mmtrain generate`
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use fs_err as fs;
-use mmtrain_data::Preparer;
+use mmtrain_data::{MediaContent, Preparer, RawMedium};
 use mmtrain_generate::{GenerateOptions, Generated, Prompt, SamplingConfig, generate};
-use mmtrain_media::{MediaValues, decode};
+use mmtrain_media::MediaValues;
+use mmtrain_text::MediaKind;
 use serde_json::json;
 
 use super::{Context, print_json};
@@ -20,9 +22,9 @@ pub(crate) fn run(context: &Context, args: &GenerateArgs) -> anyhow::Result<Exit
     let device = context.device.open()?;
     let loaded = model_dir::load(&args.model, args.weights, context.quiet, &device.device)?;
     let preparer = &loaded.preparer;
-    let pictures = args.image.iter().map(|file| picture(file, preparer)).collect::<anyhow::Result<Vec<_>>>()?;
+    let media = media(args, preparer)?;
     let (tokenizer, template) = (&preparer.tokenizer, &preparer.template);
-    let prompt = Prompt::render(tokenizer, template, &args.prompt, preparer.media_tokens, &pictures)?;
+    let prompt = Prompt::render(tokenizer, template, &args.prompt, preparer.media_tokens, &media)?;
     let sampling =
         SamplingConfig { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p, seed: args.seed };
     let stop_ids = template.stop_ids(tokenizer)?;
@@ -39,15 +41,21 @@ pub(crate) fn run(context: &Context, args: &GenerateArgs) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-fn picture(file: &std::path::Path, preparer: &Preparer) -> anyhow::Result<MediaValues> {
-    let bytes = fs::read(file)
-        .map_err(|error| Refusal::missing(error.to_string(), "`--image` takes a JPEG, PNG, WebP, GIF or BMP file"))?;
-    let image = decode(&bytes, &preparer.limits, preparer.alpha).with_context(|| format!("`{}`", file.display()))?;
-    let processor = preparer
-        .intake
-        .processor()
-        .ok_or_else(|| Refusal::usage("the model's encoder takes no pictures", "leave `--image` out"))?;
-    processor.process(&image).with_context(|| format!("`{}`", file.display()))
+/// The media of the command line: pictures, then clips, then sounds.
+fn media(args: &GenerateArgs, preparer: &Preparer) -> anyhow::Result<Vec<MediaValues>> {
+    let kinds = [
+        (&args.image, MediaKind::Image, "`--image` takes a JPEG, PNG, WebP, GIF or BMP file"),
+        (&args.video, MediaKind::Video, "`--video` takes a file that ffmpeg reads"),
+        (&args.audio, MediaKind::Audio, "`--audio` takes a WAV, FLAC, MP3 or Ogg file"),
+    ];
+    let media = kinds.into_iter().flat_map(|(files, kind, hint)| files.iter().map(move |file| (file, kind, hint)));
+    media.map(|(file, kind, hint)| medium(file, kind, hint, preparer)).collect()
+}
+
+fn medium(file: &Path, kind: MediaKind, hint: &str, preparer: &Preparer) -> anyhow::Result<MediaValues> {
+    fs::metadata(file).map_err(|error| Refusal::missing(error.to_string(), hint))?;
+    let input = preparer.input(&RawMedium { kind, content: MediaContent::File(file.to_owned()) });
+    input.with_context(|| format!("`{}`", file.display()))
 }
 
 /// Writes what is certain of a growing answer: a character may need several tokens.

@@ -10,7 +10,7 @@ use burn::tensor::{DType, Device};
 use fs_err as fs;
 use mmtrain_config::{ObjectiveConfig, Precision, RunConfig};
 use mmtrain_data::{Mixture, Preparer};
-use mmtrain_media::Processor;
+use mmtrain_media::Preprocessor;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::VlmConfig;
 use mmtrain_model::params::Part;
@@ -33,6 +33,7 @@ use super::{Context, dry_run, note, watch::Watcher};
 use crate::cli::TrainArgs;
 use crate::inputs::require_inputs;
 use crate::origin::Origin;
+use crate::report::medium::small_file;
 use crate::run_dir::{RunDir, RunInfo, fresh, refuse_overwrite};
 use crate::setup;
 
@@ -146,9 +147,10 @@ impl Prepared {
         let base = origin.model(&config, &tokenizer, device)?;
         let sizes = base.config.clone();
         setup::check_vocab(&tokenizer, &sizes)?;
-        let processor = origin.processor(&config, &sizes)?;
+        let preprocessor = origin.preprocessor(&config, &sizes)?;
         let template = setup::template(&config.data, &tokenizer)?;
-        let preparer = Arc::new(setup::preparer(tokenizer.clone(), processor.clone(), &sizes, template, &config.data)?);
+        let preparer =
+            Arc::new(setup::preparer(tokenizer.clone(), preprocessor.clone(), &sizes, template, &config.data)?);
         let progress = start(&config, base, origin, &data.mixture, &sizes)?;
         let frozen = progress.state.frozen.clone();
         let total_steps = total_steps(&config, data.mixture.epoch_len());
@@ -156,7 +158,7 @@ impl Prepared {
         let plan = Plan { features, ..plan(&config, progress.state.keep, is_cpu) };
         let texts = match origin {
             Origin::Checkpoint(found) => resumed_texts(&config, found)?,
-            Origin::Init(_) | Origin::Config => texts(&config, &sizes, &tokenizer, &processor)?,
+            Origin::Init(_) | Origin::Config => texts(&config, &sizes, &tokenizer, &preprocessor)?,
         };
         let workers = setup::workers(config.data.workers);
         let (mixture, held_out) = (data.mixture, data.held_out);
@@ -278,12 +280,12 @@ fn texts(
     config: &RunConfig,
     sizes: &VlmConfig,
     tokenizer: &TextTokenizer,
-    processor: &Processor,
+    preprocessor: &Preprocessor,
 ) -> anyhow::Result<Vec<(String, String)>> {
     let mut texts = vec![
         (CONFIG_FILE.to_owned(), config.to_toml()),
         ("config.json".to_owned(), format!("{:#}\n", sizes.to_checkpoint())),
-        ("preprocessor_config.json".to_owned(), format!("{:#}\n", processor.to_hf())),
+        ("preprocessor_config.json".to_owned(), format!("{:#}\n", preprocessor.to_hf())),
     ];
     texts.extend(tokenizer.files()?.into_iter().map(|(name, text)| (name.to_owned(), text)));
     Ok(texts)
@@ -363,7 +365,7 @@ pub(crate) fn memory_rows(estimate: &memory::MemoryEstimate) -> BTreeMap<&'stati
     ])
 }
 
-/// One held-out sample, prepared.
+/// The first held-out samples, prepared, each with the file of its first medium.
 pub(crate) fn shown(preparer: &Preparer, held_out: &Mixture, count: usize) -> Vec<(mmtrain_data::Prepared, Vec<u8>)> {
     let mut samples = Vec::new();
     for position in 0..held_out.epoch_len() {
@@ -373,8 +375,8 @@ pub(crate) fn shown(preparer: &Preparer, held_out: &Mixture, count: usize) -> Ve
         let (source, index) = held_out.locate(None, 0, position);
         let Ok(raw) = source.get(index) else { continue };
         let Ok(prepared) = preparer.prepare(&raw) else { continue };
-        let picture = raw.media.first().and_then(|medium| medium.bytes());
-        samples.push((prepared, picture.map(<[u8]>::to_vec).unwrap_or_default()));
+        let medium = raw.media.first().and_then(small_file).unwrap_or_default().into_owned();
+        samples.push((prepared, medium));
     }
     samples
 }

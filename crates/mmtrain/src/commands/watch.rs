@@ -7,7 +7,6 @@ use std::time::Instant;
 use fs_err as fs;
 use mmtrain_data::Prepared;
 use mmtrain_generate::{CaptionReport, caption_eval};
-use mmtrain_media::{ImageKind, sniff};
 use mmtrain_model::Vlm;
 use mmtrain_model::config::VlmConfig;
 use mmtrain_train::TrainError;
@@ -20,6 +19,7 @@ use super::eval::greedy;
 use super::train::{ledger, shown};
 use super::{Context, note};
 use crate::progress::{Mode, Progress};
+use crate::report::medium::extension;
 use crate::report::{ReportInput, ShownSample, write_html, write_plot};
 
 /// Rows that are generated together.
@@ -30,7 +30,7 @@ pub(crate) struct Watcher {
     progress: Progress,
     quiet: bool,
     started: Instant,
-    /// Held-out samples for generation, each with its picture as it stands in the data.
+    /// Held-out samples for generation, each with its first medium as it stands in the data.
     samples: Vec<(Prepared, Vec<u8>)>,
     preparer: std::sync::Arc<mmtrain_data::Preparer>,
     max_new_tokens: usize,
@@ -38,13 +38,13 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    /// A watcher for a run that goes on from `step`. Some held-out pictures are written to `samples/`.
+    /// A watcher for a run that goes on from `step`. Some held-out media are written to `samples/`.
     pub(crate) fn new(run: &Run, context: &Context, step: u64) -> anyhow::Result<Self> {
         let samples = match &run.held_out {
             Some(held_out) => shown(&run.preparer, held_out, run.config.eval.generate),
             None => Vec::new(),
         };
-        write_pictures(&run.run_dir, &samples)?;
+        write_media(&run.run_dir, &samples)?;
         Ok(Self {
             progress: Progress::new(run.total_steps, step, Mode::detect(context.quiet)),
             quiet: context.quiet,
@@ -62,7 +62,7 @@ impl Watcher {
             return;
         }
         note(&format!(
-            "{} samples, {} steps of {}, {} per image, {} rank(s) on {device}",
+            "{} samples, {} steps of {}, {} per medium, {} rank(s) on {device}",
             run.mixture.num_samples(),
             run.total_steps,
             run.config.train.global_batch_size,
@@ -118,10 +118,9 @@ impl Watcher {
     fn shown_samples(&self) -> Vec<ShownSample> {
         let Some(report) = &self.latest else { return Vec::new() };
         let pairs = report.examples.iter().zip(&self.samples);
-        let shown = pairs.map(|(example, (_, picture))| ShownSample {
+        let shown = pairs.map(|(example, (_, medium))| ShownSample {
             id: example.id.to_string(),
-            image: picture.clone(),
-            mime: mime(picture),
+            medium: medium.clone(),
             target: example.target.clone(),
             generated: example.generated.clone(),
             correct: example.score.map(|score| score.total()),
@@ -168,28 +167,14 @@ impl Watch for Watcher {
     }
 }
 
-fn write_pictures(run_dir: &Path, samples: &[(Prepared, Vec<u8>)]) -> anyhow::Result<()> {
+fn write_media(run_dir: &Path, samples: &[(Prepared, Vec<u8>)]) -> anyhow::Result<()> {
     if samples.is_empty() {
         return Ok(());
     }
     let dir = run_dir.join("samples");
     fs::create_dir_all(&dir)?;
-    for (number, (_, picture)) in samples.iter().enumerate() {
-        fs::write(dir.join(format!("{number}.{}", extension(picture))), picture)?;
+    for (number, (_, medium)) in samples.iter().enumerate().filter(|(_, (_, medium))| !medium.is_empty()) {
+        fs::write(dir.join(format!("{number}.{}", extension(medium))), medium)?;
     }
     Ok(())
-}
-
-fn extension(picture: &[u8]) -> &'static str {
-    match sniff(picture) {
-        Some(ImageKind::Png) => "png",
-        Some(ImageKind::Webp) => "webp",
-        Some(ImageKind::Gif) => "gif",
-        Some(ImageKind::Bmp) => "bmp",
-        Some(ImageKind::Jpeg) | None => "jpg",
-    }
-}
-
-fn mime(picture: &[u8]) -> &'static str {
-    sniff(picture).unwrap_or(ImageKind::Jpeg).mime()
 }

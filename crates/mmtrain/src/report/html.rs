@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::chart::{Chart, Line, Look, Values, figure};
+use super::medium::element;
 use super::series::{self, Point};
-use super::text::{data_uri, escaped, grouped, percent, push};
+use super::text::{escaped, grouped, percent, push};
 use super::{LedgerRow, ReportInput, ShownSample};
 
 /// Nothing may be loaded or run, whatever a caption holds.
-const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
+const POLICY: &str = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'";
 const STYLE: &str = include_str!("page.css");
 /// Tiles side by side.
 const MOST_COLUMNS: usize = 5;
@@ -125,11 +126,11 @@ fn score(samples: &[ShownSample]) -> String {
 
 fn card(sample: &ShownSample) -> String {
     let (id, target, generated) = (escaped(&sample.id), escaped(&sample.target), escaped(&sample.generated));
-    let uri = data_uri(sample.mime, &sample.image);
+    let medium = element(&sample.medium, &format!("held-out medium {}", sample.id));
     let badge = sample.correct.map_or(String::new(), badge);
     let generated = if sample.generated.trim().is_empty() { "<em>nothing</em>".into() } else { generated };
     format!(
-        "<article>\n<img alt=\"held-out picture {id}\" src=\"{uri}\">\n<div>\n\
+        "<article>\n{medium}\n<div>\n\
          <h3>generated{badge}</h3>\n<p dir=\"auto\">{generated}</p>\n\
          <h3>target</h3>\n<p dir=\"auto\" class=\"target\">{target}</p>\n<code>{id}</code>\n</div>\n</article>\n"
     )

@@ -60,8 +60,7 @@ fn html(metrics: &[Metric], samples: &[ShownSample], text: &str) -> String {
 fn sample(text: &str) -> ShownSample {
     ShownSample {
         id: text.into(),
-        image: vec![0xff, 0xd8, 0xff],
-        mime: "image/jpeg",
+        medium: vec![0xff, 0xd8, 0xff],
         target: text.into(),
         generated: text.into(),
         correct: Some((5, 6)),

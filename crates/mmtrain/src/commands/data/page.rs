@@ -1,17 +1,15 @@
 //! `mmtrain data show --html`: one page with pictures and tokens that needs nothing from outside.
 
-use mmtrain_data::{Feedback, Preparer, RawMedium};
-use mmtrain_media::sniff;
+use mmtrain_data::{Feedback, Preparer};
 
 use super::runs::Run;
 use super::shown::{Seen, Shown};
-use crate::report::text::{data_uri, escaped, push};
+use crate::report::medium::{element, small_file};
+use crate::report::text::{escaped, push};
 
 /// Nothing may be loaded or run, whatever the data hold.
-const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
+const POLICY: &str = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'";
 const STYLE: &str = include_str!("page.css");
-/// Larger files are not put into the page.
-const MOST_BYTES: usize = 4 << 20;
 
 /// The whole page.
 pub(super) fn page(shown: &[Shown], preparer: &Preparer) -> String {
@@ -46,22 +44,18 @@ fn body(seen: &Seen) -> String {
     let (tokens, learned) = (seen.encoded.input_ids.len(), seen.encoded.supervised_tokens());
     let mut html = format!("<p class=\"figures\">{tokens} tokens, {learned} learned</p>\n<div class=\"media\">\n");
     for (number, (medium, seen)) in seen.raw.media.iter().zip(&seen.media).enumerate() {
-        let size = seen.size.map_or(String::new(), |[width, height]| format!("{width} × {height}, "));
-        let caption = format!("{} {number}: {size}{} tokens", seen.kind, seen.tokens);
-        push(&mut html, format_args!("<figure>{}<figcaption>{caption}</figcaption></figure>\n", picture(medium)));
+        let extent = seen.extent();
+        let separator = if extent.is_empty() { "" } else { ", " };
+        let caption = format!("{} {number}: {extent}{separator}{} tokens", seen.kind, seen.tokens);
+        let file = small_file(medium).unwrap_or_default();
+        push(
+            &mut html,
+            format_args!("<figure>{}<figcaption>{caption}</figcaption></figure>\n", element(&file, &seen.kind)),
+        );
     }
     html.push_str("</div>\n<pre>");
     html.extend(seen.runs.iter().map(tokens_of));
     html + "</pre>\n" + &judged(seen)
-}
-
-/// The picture itself, where it is one that a browser shows and not too large.
-fn picture(medium: &RawMedium) -> String {
-    let bytes = medium.bytes().filter(|bytes| bytes.len() <= MOST_BYTES);
-    match bytes.and_then(|bytes| Some((bytes, sniff(bytes)?))) {
-        Some((bytes, kind)) => format!("<img alt=\"\" src=\"{}\">", data_uri(kind.mime(), bytes)),
-        None => "<div class=\"none\">not shown</div>".to_owned(),
-    }
 }
 
 fn tokens_of(run: &Run) -> String {

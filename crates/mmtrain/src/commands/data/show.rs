@@ -69,8 +69,9 @@ impl Style {
 fn medium(run: &Run, seen: &Seen) -> String {
     let Run::Media { number, tokens } = run else { return String::new() };
     let Some(medium) = seen.media.get(*number) else { return format!("<medium {number}: {tokens} tokens>") };
-    let size = medium.size.map_or(String::new(), |[width, height]| format!(" {width}x{height},"));
-    format!("<{} {number}:{size} {tokens} tokens>", medium.kind)
+    let extent = medium.extent();
+    let separator = if extent.is_empty() { "" } else { ", " };
+    format!("<{} {number}: {extent}{separator}{tokens} tokens>", medium.kind)
 }
 
 /// Without characters that would move a terminal's cursor.

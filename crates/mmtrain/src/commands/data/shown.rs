@@ -1,7 +1,6 @@
 //! A sample as it will be seen by the model, for people and as JSON.
 
-use mmtrain_data::{Feedback, Preparer, RawMedium, RawSample, Skip, Source};
-use mmtrain_media::probe;
+use mmtrain_data::{Feedback, MediumFacts, Preparer, RawMedium, RawSample, Skip, Source};
 use mmtrain_text::{Conversation, Encoded, MediaSpans};
 use serde_json::{Value, json};
 
@@ -29,10 +28,19 @@ pub(super) struct Seen {
 pub(super) struct SeenMedium {
     /// `image`, `video` or `audio`.
     pub(super) kind: String,
-    /// Width and height in pixels, of a picture.
-    pub(super) size: Option<[u32; 2]>,
+    /// Width and height, seconds.
+    pub(super) facts: MediumFacts,
     /// Tokens in the sequence.
     pub(super) tokens: usize,
+}
+
+impl SeenMedium {
+    /// `640x480, 4.0 s`, or whatever is known of it.
+    pub(super) fn extent(&self) -> String {
+        let size = self.facts.size.map(|size| format!("{}x{}", size.width, size.height));
+        let secs = self.facts.secs.map(|secs| format!("{secs:.1} s"));
+        [size, secs].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl Shown {
@@ -74,8 +82,10 @@ impl Seen {
 
     fn to_json(&self) -> Value {
         let Self { raw, encoded, media, .. } = self;
-        let media =
-            media.iter().map(|medium| json!({ "kind": medium.kind, "size": medium.size, "tokens": medium.tokens }));
+        let media = media.iter().map(|medium| {
+            let size = medium.facts.size.map(|size| [size.width, size.height]);
+            json!({ "kind": medium.kind, "size": size, "seconds": medium.facts.secs, "tokens": medium.tokens })
+        });
         let mut json = json!({
             "source": raw.id.source,
             "key": format!("{}/{}", raw.id.shard, raw.id.key),
@@ -101,10 +111,9 @@ fn turns(conversation: &Conversation) -> Value {
 
 fn seen(medium: &RawMedium, number: usize, encoded: &Encoded, preparer: &Preparer) -> SeenMedium {
     let spans = encoded.media.iter().filter(|span| span.index == number);
-    let size = medium.bytes().and_then(|bytes| probe(bytes, &preparer.limits).ok());
     SeenMedium {
         kind: format!("{:?}", medium.kind).to_lowercase(),
-        size: size.map(|(_, width, height)| [width, height]),
+        facts: preparer.facts(medium),
         tokens: spans.map(MediaSpans::placeholders).sum(),
     }
 }

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use mmtrain_config::{Request, RunConfig, SourceConfig, dataset_preset, load};
+use mmtrain_config::{
+    AudioArch, AudioFamily, ConnectorConfig, EncoderConfig, Request, RunConfig, SourceConfig, TemplateKind,
+    dataset_preset, load,
+};
 use mmtrain_data::{Mixture, Preparer, Source};
-use mmtrain_text::TextTokenizer;
+use mmtrain_text::{MediaKind, TextTokenizer};
 
 use super::source_of;
 use crate::cli::DataArgs;
 use crate::commands::config_dirs;
 use crate::fail::Refusal;
 use crate::fetch::localize::localize;
-use crate::setup;
+use crate::{preprocess, setup};
 
 /// Row length for looking at a dataset without a configuration.
 const USUAL_MAX_SEQ: usize = 2048;
@@ -24,20 +27,24 @@ pub(super) struct View {
 }
 
 impl View {
-    /// Without a configuration, that of the quickstart: its template and sizes, rows of [`USUAL_MAX_SEQ`].
+    /// Without a configuration, that of the quickstart: its template and sizes, rows of [`USUAL_MAX_SEQ`]; and for clips and
+    /// sounds what takes them.
     pub(super) fn open(args: &DataArgs) -> anyhow::Result<Self> {
-        let config = config(args)?;
+        let mut config = config(args)?;
         let sources = match &args.data {
             Some(data) => vec![open(&source_of(data, args.format, args.split.as_deref()))?],
             None => config.data.sources.iter().map(open).collect::<anyhow::Result<Vec<_>>>()?,
         };
+        if args.config.is_none() {
+            take_all(&mut config, &sources);
+        }
         let mixture = Mixture::new(sources.iter().map(|source| (source.clone(), 1.0)).collect())?;
         let mut tokenizer = view_tokenizer(&config, &mixture)?;
         tokenizer.ensure_image_token()?;
         let sizes = setup::model_config(&config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?;
-        let processor = setup::processor(&config.model.encoder, &sizes)?;
+        let preprocessor = preprocess::preprocessor(&config.model.encoder, &sizes)?;
         let template = setup::template(&config.data, &tokenizer)?;
-        let preparer = setup::preparer(Arc::new(tokenizer), processor, &sizes, template, &config.data)?;
+        let preparer = setup::preparer(Arc::new(tokenizer), preprocessor, &sizes, template, &config.data)?;
         Ok(Self { sources, preparer: Arc::new(preparer) })
     }
 }
@@ -60,6 +67,38 @@ fn config(args: &DataArgs) -> anyhow::Result<RunConfig> {
     let mut config = load(&Request { config: Some(config), sets: &sets, search: &dirs, ..Request::default() })?.config;
     localize(&mut config)?;
     Ok(config)
+}
+
+/// Samples that are looked at for the kinds of their media.
+const LOOKED_AT: usize = 16;
+
+/// Lets the configuration take what the data have: conversations get a chat template, sounds Qwen2-Audio's layout.
+fn take_all(config: &mut RunConfig, sources: &[Arc<dyn Source>]) {
+    let first = sources.iter().flat_map(|source| {
+        let looked_at = 0..source.len().min(LOOKED_AT);
+        looked_at.filter_map(|index| source.get(index).ok())
+    });
+    let first = first.collect::<Vec<_>>();
+    if first.iter().any(|sample| sample.conversation.turns.first().is_some_and(|turn| !turn.text().trim().is_empty())) {
+        config.data.template = TemplateKind::Chatml;
+    }
+    let kinds = first.iter().flat_map(|sample| &sample.media).map(|medium| medium.kind).collect::<Vec<_>>();
+    if kinds.contains(&MediaKind::Video) {
+        config.data.video.get_or_insert_default();
+    }
+    if kinds.contains(&MediaKind::Audio) {
+        let sizes = AudioArch {
+            family: AudioFamily::Qwen2Audio,
+            num_mel_bins: 128,
+            chunk_secs: 30,
+            hidden_size: 64,
+            intermediate_size: 256,
+            num_hidden_layers: 1,
+            num_attention_heads: 1,
+        };
+        config.model.encoder = EncoderConfig { audio_arch: Some(sizes), ..EncoderConfig::default() };
+        config.model.connector = ConnectorConfig::default();
+    }
 }
 
 fn open(source: &SourceConfig) -> anyhow::Result<Arc<dyn Source>> {
