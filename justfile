@@ -18,6 +18,10 @@ test-data *ARGS:
     cargo test --release --locked -p mmtrain-config -p mmtrain-text -p mmtrain-media -p mmtrain-data -p mmtrain-preference -p mmtrain-synth \
         -p mmtrain-score -- "$@"
 
+# data at addresses, against a server of the test's own
+test-remote *ARGS:
+    cargo test --release --locked -p mmtrain-data --features remote remote -- "$@"
+
 # run the program
 run *ARGS:
     cargo run --release --locked --package mmtrain -- "$@"

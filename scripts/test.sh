@@ -47,6 +47,8 @@ step 'lints' cargo clippy --release --workspace --all-targets --locked -- -D war
 step 'tests' run_tests "$@"
 # Only the program itself is checked again, for its dependencies need nothing of the HTTP client's.
 step 'types without fetch' cargo check --release --workspace --no-default-features --locked
+# Its tests (`cargo test --release -p mmtrain-data --features remote remote`) need most of the tree once more; just test-remote.
+step 'types with remote' cargo check --release -p mmtrain-data --features remote --all-targets --locked
 # Other features make another tree; a directory of its own keeps the two from waiting for each other.
 step 'types of the CUDA build' env CARGO_TARGET_DIR="$CARGO_TARGET_DIR-cuda" \
     cargo check --release --workspace --features mmtrain/cuda --locked

@@ -1,9 +1,8 @@
 //! Fingerprint of one file's content, for files that are not read through when they are opened.
 
-use std::fs::File;
 use std::io;
 
-use crate::reading::{bytes_at, read_through};
+use crate::reading::{ReadAt, bytes_at, read_through};
 
 /// Up to this many bytes a file is hashed from end to end.
 const WHOLE: u64 = 64 << 20;
@@ -13,8 +12,12 @@ const PLACES: u64 = 256;
 const DEEP: u64 = 16 << 10;
 
 /// A blake3 hash, in hexadecimal: of all bytes, or of a file of more than 64 MiB of its length, its ends and what
-/// stands at 256 places spread evenly between them.
-pub(crate) fn fingerprint(file: &File, len: u64) -> io::Result<String> {
+/// stands at 256 places spread evenly between them. Of a file on a server, of its length and what the server calls its
+/// content.
+pub(crate) fn fingerprint(file: &dyn ReadAt, len: u64) -> io::Result<String> {
+    if let Some(version) = file.version() {
+        return Ok(of_version(version, len).to_hex().to_string());
+    }
     let mut hasher = blake3::Hasher::new();
     hasher.update(&len.to_le_bytes());
     if len <= WHOLE {
@@ -28,4 +31,9 @@ pub(crate) fn fingerprint(file: &File, len: u64) -> io::Result<String> {
         hasher.update(&bytes_at(file, offset, size as usize)?);
     }
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Of a file of which a server says the version.
+pub(crate) fn of_version(version: &str, len: u64) -> blake3::Hash {
+    blake3::Hasher::new().update(&len.to_le_bytes()).update(version.as_bytes()).finalize()
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::open::Format;
+use crate::remote::RemoteFault;
 use crate::sample::SampleId;
 use crate::source::ShardProblem;
 
@@ -75,7 +76,11 @@ pub enum DataError {
 
     /// A file could not be read.
     #[error("data file cannot be read: {0}")]
-    Read(#[from] std::io::Error),
+    Read(#[source] std::io::Error),
+
+    /// Something at an address could not be read.
+    #[error(transparent)]
+    Remote(RemoteFault),
 
     /// All shards together hold no sample.
     #[error("source `{name}` holds no samples{}", problem_list(problems))]
@@ -163,6 +168,12 @@ pub enum DataError {
     WorkersGone,
 }
 
+impl From<std::io::Error> for DataError {
+    fn from(error: std::io::Error) -> Self {
+        RemoteFault::of(&error).cloned().map_or(Self::Read(error), Self::Remote)
+    }
+}
+
 impl DataError {
     /// What the user can do about it, where there is something to do.
     pub fn hint(&self) -> Option<String> {
@@ -175,6 +186,7 @@ impl DataError {
                 let names: Vec<_> = Format::all().map(Format::name).collect();
                 Some(format!("name it with `format` or `--format`: {}", names.join(", ")))
             }
+            Self::Remote(fault) => Some(fault.hint.clone()),
             Self::SeveralFiles { .. } => Some("name those that are meant under `annotations`".into()),
             Self::BatchSizes { global, micro } => {
                 Some(format!("`train.global_batch_size = {}` would fit", global.next_multiple_of((*micro).max(1))))

@@ -14,6 +14,7 @@
 //! - [`table`]: sources of rows: files of rows ([`rows`], of [`cell`]s), what a row says ([`mod@format`]), where its media
 //!   lie ([`store`]).
 //! - [`mod@open`]: datasets by format, and which format a directory has.
+//! - [`remote`]: data at addresses, read over the network.
 //! - [`order`]: the seekable permutation of an epoch.
 //! - [`mixture`]: several sources with weights as one epoch.
 //! - [`prepare`]: raw sample to token ids, labels and pixels.
@@ -45,6 +46,8 @@ pub mod table;
 
 pub mod open;
 
+pub mod remote;
+
 pub mod order;
 
 pub mod mixture;
@@ -62,6 +65,8 @@ pub mod collate;
 pub mod pool;
 
 mod content;
+
+mod place;
 
 mod panics;
 
@@ -114,7 +119,9 @@ pub use open::{Format, OpenOptions, detect, open};
 pub use order::{Cursor, permute};
 pub use pack::{Bucketing, Packing};
 pub use pass::Pass;
+pub use place::Place;
 pub use prepare::{Prepared, Preparer};
+pub use remote::{Remote, RemoteSettings};
 pub use sample::{Feedback, MediaContent, RawMedium, RawSample, Reject, SampleId, Skip, SourceError};
 pub use source::{ShardProblem, Source, WebDataset};
 pub use stats::{DataStats, stats};

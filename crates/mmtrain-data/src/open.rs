@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::DataError;
 use crate::format::{Captions, Placeholder};
+use crate::remote::Remote;
 use crate::source::{Source, WebDataset};
 use crate::store::PathMap;
 
@@ -40,9 +41,11 @@ pub struct OpenOptions {
     pub captions: Captions,
     /// Names of the columns of a file of separated values that has no header.
     pub columns: Vec<String>,
+    /// How addresses are read.
+    pub remote: Remote,
 }
 
-/// Opens the dataset at `path`: a directory, one of its files, or a pattern of tar shards.
+/// Opens the dataset at `path`: a directory, one of its files, a pattern of tar shards, or an address of one of these.
 pub fn open(
     name: impl Into<String>,
     path: &Path,
@@ -51,7 +54,7 @@ pub fn open(
 ) -> Result<Arc<dyn Source>, DataError> {
     if format == Format::WebDataset {
         // A pattern names files, not a place.
-        let source = WebDataset::open(name, &path.to_string_lossy(), options.split.as_deref())?;
+        let source = WebDataset::open_with(name, &path.to_string_lossy(), options.split.as_deref(), &options.remote)?;
         return Ok(Arc::new(source));
     }
     opening::Opening::new(name.into(), path, options)?.open(format)

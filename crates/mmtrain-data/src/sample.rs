@@ -29,7 +29,7 @@ impl fmt::Display for SampleId {
 }
 
 /// A sample as it stands in the data: nothing is decoded yet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RawSample {
     /// Where it stands.
     pub id: SampleId,

@@ -10,6 +10,8 @@ mod archive;
 
 mod directory;
 
+mod distant;
+
 mod inline;
 
 mod names;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use fs_err as fs;
 use mmtrain_config::{DatasetPreset, RunConfig, SourceConfig, dataset_preset};
+use mmtrain_data::remote::is_remote;
 use mmtrain_model::Vlm;
 use mmtrain_model::params::Part;
 use mmtrain_model::weights::Checkpoint;
@@ -72,7 +73,7 @@ fn synth_sibling(config: &RunConfig, source: &SourceConfig) -> bool {
 }
 
 fn is_there(path: &Path) -> bool {
-    path.exists() || path.to_string_lossy().contains(['{', '*'])
+    path.exists() || is_remote(path) || path.to_string_lossy().contains(['{', '*'])
 }
 
 fn no_data(source: &SourceConfig) -> Missing {

@@ -1,26 +1,33 @@
 //! From a source of a configuration to the data that it names.
 
+use std::env;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use mmtrain_config::{CaptionsKind, SourceConfig};
 use mmtrain_data::format::{Captions, Placeholder};
 use mmtrain_data::open::Detected;
+use mmtrain_data::remote::{is_remote, shown};
 use mmtrain_data::source::Limited;
 use mmtrain_data::store::PathMap;
-use mmtrain_data::{DataError, Format, OpenOptions, Source, detect};
+use mmtrain_data::{DataError, Format, OpenOptions, Remote, RemoteSettings, Source, detect};
 
 use crate::commands::note;
+
+/// Largest cache of what was read from addresses, where the configuration does not say, in bytes.
+const CACHE_BYTES: u64 = 64 << 30;
 
 /// Opens one source; where its format is not given, the files show it.
 pub(crate) fn open_source(source: &SourceConfig) -> anyhow::Result<Arc<dyn Source>> {
     let location = source.location();
-    let context = || format!("source `{}` at `{}`", source.name, location.display());
+    let context = || format!("source `{}` at `{}`", source.name, shown(&location));
+    let options = options(source)?;
     let format = match source.known_format() {
         Some(format) => format.name().parse()?,
-        None => detected(source).with_context(context)?,
+        None => detected(source, &options).with_context(context)?,
     };
-    let opened = mmtrain_data::open(source.name.clone(), &location, format, &options(source));
+    let opened = mmtrain_data::open(source.name.clone(), &location, format, &options);
     let opened = opened.with_context(context)?;
     Ok(match source.limit {
         Some(limit) => Arc::new(Limited::new(opened, limit)),
@@ -40,17 +47,17 @@ pub(crate) fn open_training(source: &SourceConfig) -> anyhow::Result<Arc<dyn Sou
 }
 
 /// Says what was seen, unless it is tar shards.
-fn detected(source: &SourceConfig) -> Result<Format, DataError> {
-    let Detected { format, seen } = detect(&source.location())?;
+fn detected(source: &SourceConfig, options: &OpenOptions) -> Result<Format, DataError> {
+    let Detected { format, seen } = detect(options.remote.place(&source.location()))?;
     if format != Format::WebDataset {
         note(&format!("source `{}` is read as `{format}`: {seen}", source.name));
     }
     Ok(format)
 }
 
-fn options(source: &SourceConfig) -> OpenOptions {
+fn options(source: &SourceConfig) -> anyhow::Result<OpenOptions> {
     let maps = source.path_map.iter().flatten();
-    OpenOptions {
+    Ok(OpenOptions {
         split: source.split.clone(),
         annotations: source.annotations.clone().unwrap_or_default(),
         media: source.media.clone().unwrap_or_default(),
@@ -63,7 +70,28 @@ fn options(source: &SourceConfig) -> OpenOptions {
             Some(CaptionsKind::First) => Captions::First,
         },
         columns: source.columns.clone().unwrap_or_default(),
+        remote: remote(source)?,
+    })
+}
+
+/// How addresses are read: as the environment has it for S3's own tools, kept in the user's cache. Where there is no
+/// address, no directory is made.
+fn remote(source: &SourceConfig) -> anyhow::Result<Remote> {
+    let media = source.media.iter().flatten().any(|path| is_remote(path));
+    if !media && !is_remote(&source.location()) {
+        return Ok(Remote::default());
     }
+    let path = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let caches = || path("XDG_CACHE_HOME").or_else(|| Some(path("HOME")?.join(".cache")));
+    let said = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let settings = RemoteSettings {
+        cache: source.cache.clone().or_else(|| Some(caches()?.join("mmtrain/blocks"))),
+        cache_bytes: source.cache_bytes.unwrap_or(CACHE_BYTES),
+        s3: said.filter(|(name, _)| name.starts_with("AWS_")).collect(),
+        certificates: path("SSL_CERT_FILE"),
+        ..RemoteSettings::default()
+    };
+    Remote::new(settings).context("the cache of what is read from addresses")
 }
 
 #[cfg(test)]

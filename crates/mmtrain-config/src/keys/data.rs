@@ -165,7 +165,8 @@ pub enum PlaceholderKind {
 pub struct SourceConfig {
     /// A data-set preset such as `cc3m`, or a name of your choice; it names the source in messages and metrics.
     pub name: String,
-    /// Where the files are; default `datasets/NAME`. Relative to the directory the command is started in.
+    /// Where the files are; default `datasets/NAME`. Relative to the directory the command is started in; or an address,
+    /// `s3://BUCKET/PREFIX/` or `https://HOST/SHARDS-{0000..0575}.tar`, in builds with the feature `remote`.
     #[serde(default)]
     #[schemars(extend("x-also" = ["dir", "root", "data_path", "url"]))]
     pub path: Option<PathBuf>,
@@ -211,6 +212,13 @@ pub struct SourceConfig {
     #[serde(default)]
     #[schemars(range(min = 1), extend("x-also" = ["max_samples", "num_samples"]))]
     pub limit: Option<usize>,
+    /// Directory in which is kept what was read from an address; when left out, `mmtrain/blocks` in the user's cache.
+    #[serde(default)]
+    pub cache: Option<PathBuf>,
+    /// Largest size of that directory, in bytes; when left out, 64 GiB.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub cache_bytes: Option<u64>,
     /// Make the data on first use, if nothing is there.
     #[serde(default)]
     pub synth: Option<SynthConfig>,
@@ -238,6 +246,8 @@ impl SourceConfig {
             weight: 1.0,
             better_answer: false,
             limit: None,
+            cache: None,
+            cache_bytes: None,
             synth: None,
         }
     }

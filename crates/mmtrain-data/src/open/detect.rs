@@ -4,9 +4,10 @@ use std::path::Path;
 
 use super::Format;
 use super::files::{Files, base, is_side_file, open_rows};
-use crate::DataError;
 use crate::cell::Cell;
+use crate::remote::is_remote;
 use crate::rows::Json;
+use crate::{DataError, Place};
 
 /// Names that an error lists.
 const MAX_LISTED: usize = 8;
@@ -24,16 +25,15 @@ pub struct Detected {
     pub seen: String,
 }
 
-/// The format of the dataset at `path`: a directory, a file, or a pattern of tar shards.
-pub fn detect(path: &Path) -> Result<Detected, DataError> {
+/// The format of the dataset at a place: a directory, a file, or a pattern of tar shards.
+pub fn detect(place: impl Into<Place>) -> Result<Detected, DataError> {
+    let place = place.into();
+    let path = place.path();
     let shown = path.to_string_lossy();
-    if shown.contains("::") || shown.contains('{') && !path.exists() {
+    if shown.contains("::") || shown.contains('{') && (is_remote(path) || !path.exists()) {
         return Ok(Detected { format: Format::WebDataset, seen: "a pattern of shards".into() });
     }
-    if !path.exists() {
-        return Err(DataError::NotFound { path: path.to_path_buf() });
-    }
-    let files = Files::at(path)?;
+    let files = Files::at(&place)?;
     let named: Vec<_> = files.names.iter().filter_map(|name| Some((by_name(name)?, name))).collect();
     // Tar files may be media beside rows.
     let of_rows = named.iter().find(|(format, _)| *format != Format::WebDataset);
@@ -73,13 +73,13 @@ fn by_name(name: &str) -> Option<Format> {
 fn by_content(path: &Path, files: &Files) -> Result<Detected, DataError> {
     // A list of files speaks for them.
     for name in files.named(|name| name == "meta.json").names {
-        if let (Some(format), seen) = look_into(&files.dir.join(&name), &name) {
+        if let (Some(format), seen) = look_into(&files.dir.join(Path::new(&name)), &name) {
             return Ok(Detected { format, seen });
         }
     }
     let mut seen = Vec::new();
     for name in files.named(|name| !is_side_file(name)).names.iter().take(MAX_LOOKED) {
-        let (format, what) = look_into(&files.dir.join(name), name);
+        let (format, what) = look_into(&files.dir.join(Path::new(name)), name);
         seen.push((format, what));
     }
     let formats: Vec<Format> = seen.iter().filter_map(|(format, _)| *format).collect();
@@ -95,11 +95,11 @@ fn by_content(path: &Path, files: &Files) -> Result<Detected, DataError> {
 }
 
 /// The format of one file, and what was seen in it.
-fn look_into(path: &Path, name: &str) -> (Option<Format>, String) {
-    if let Some(format) = by_frame(path) {
+fn look_into(place: &Place, name: &str) -> (Option<Format>, String) {
+    if let Some(format) = by_frame(place) {
         return (Some(format), format!("the frame of `{name}`"));
     }
-    let rows: Vec<Cell> = match open_rows(path, &[]) {
+    let rows: Vec<Cell> = match open_rows(place, &[]) {
         Ok(rows) => (0..rows.len().min(MAX_ROWS)).filter_map(|index| rows.row(index).ok()).collect(),
         Err(error) => return (None, error.to_string()),
     };
@@ -113,11 +113,11 @@ fn look_into(path: &Path, name: &str) -> (Option<Format>, String) {
 }
 
 /// By the keys around the rows.
-fn by_frame(path: &Path) -> Option<Format> {
-    if path.extension().is_none_or(|ext| ext != "json") {
+fn by_frame(place: &Place) -> Option<Format> {
+    if place.path().extension().is_none_or(|ext| ext != "json") {
         return None;
     }
-    let keys = Json::keys(path).ok()?;
+    let keys = Json::keys(place).ok()?;
     let has = |wanted: [&str; 2]| wanted.iter().all(|wanted| keys.iter().any(|key| key == wanted));
     let frames = [
         (["videos", "sentences"], Format::MsrVtt),
@@ -127,7 +127,7 @@ fn by_frame(path: &Path) -> Option<Format> {
     if let Some((_, format)) = frames.into_iter().find(|(wanted, _)| has(*wanted)) {
         return Some(format);
     }
-    let whole = super::files::small_json(path).ok()?;
+    let whole = super::files::small_json(place).ok()?;
     let (_, entry) = whole.fields().first()?;
     let is_meta = entry.get("annotation").as_str().is_some() && entry.get("root").as_str().is_some();
     is_meta.then_some(Format::Mmpr)
@@ -210,7 +210,7 @@ mod tests {
             ("wavcaps_5", Format::Wavcaps),
         ];
         for (name, format) in expected {
-            let detected = detect(&fixture(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let detected = detect(fixture(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(detected.format, format, "{name}: {}", detected.seen);
         }
     }

@@ -1,11 +1,13 @@
 //! The annotation files of a dataset: which there are, and which belong to a split.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::DataError;
 use crate::cell::Cell;
+use crate::place::{Entry, Kind};
+use crate::reading::head;
 use crate::rows::{Chained, Delimited, Dialect, Json, Parquet, Rows};
+use crate::{DataError, Place};
 
 /// Extensions of files that may hold rows.
 const ROWS: [&str; 6] = ["json", "jsonl", "csv", "tsv", "parquet", "tar"];
@@ -20,23 +22,27 @@ const NOT_ROWS: [&str; 4] = ["synth.json", "truth.jsonl", "dataset_infos.json", 
 #[derive(Debug, Clone)]
 pub(super) struct Files {
     /// The directory.
-    pub(super) dir: PathBuf,
+    pub(super) dir: Place,
     /// Paths from it, with `/`, sorted.
     pub(super) names: Vec<String>,
 }
 
 impl Files {
-    /// Those below `path`, or `path` itself where it is a file.
-    pub(super) fn at(path: &Path) -> io::Result<Self> {
-        if path.is_file() {
-            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let names = path.file_name().map(|name| name.to_string_lossy().into_owned());
-            return Ok(Self { dir: dir.to_path_buf(), names: names.into_iter().collect() });
+    /// Those below `place`, or `place` itself where it is a file.
+    pub(super) fn at(place: &Place) -> Result<Self, DataError> {
+        match place.kind()? {
+            Kind::Nothing => Err(DataError::NotFound { path: place.path().to_path_buf() }),
+            Kind::File => {
+                let dir = place.parent().filter(|dir| !dir.path().as_os_str().is_empty());
+                Ok(Self { dir: dir.unwrap_or_else(|| Path::new(".").into()), names: vec![place.name()] })
+            }
+            Kind::Directory => {
+                let mut names = Vec::new();
+                collect(place, "", 0, &mut names)?;
+                names.sort();
+                Ok(Self { dir: place.clone(), names })
+            }
         }
-        let mut names = Vec::new();
-        collect(path, "", 0, &mut names)?;
-        names.sort();
-        Ok(Self { dir: path.to_path_buf(), names })
     }
 
     /// Those whose name, without directories, is wanted.
@@ -60,37 +66,38 @@ impl Files {
 
     /// The rows of all of them, one after the other; of objects those under the keys `at`.
     pub(super) fn rows(&self, at: &[&str]) -> Result<Box<dyn Rows>, DataError> {
-        let mut parts = self.paths().iter().map(|path| open_rows(path, at)).collect::<Result<Vec<_>, _>>()?;
+        let mut parts = self.places().iter().map(|place| open_rows(place, at)).collect::<Result<Vec<_>, _>>()?;
         Ok(if parts.len() == 1 { parts.swap_remove(0) } else { Box::new(Chained::new(parts)) })
     }
 
-    /// Their paths.
-    pub(super) fn paths(&self) -> Vec<PathBuf> {
-        self.names.iter().map(|name| self.dir.join(name)).collect()
+    /// Where they are.
+    pub(super) fn places(&self) -> Vec<Place> {
+        self.names.iter().map(|name| self.dir.join(Path::new(name))).collect()
     }
 }
 
 /// Rows of a file by what it is; of a JSON object, those under the keys `at`.
-pub(super) fn open_rows(path: &Path, at: &[&str]) -> Result<Box<dyn Rows>, DataError> {
-    let ext = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+pub(super) fn open_rows(place: &Place, at: &[&str]) -> Result<Box<dyn Rows>, DataError> {
+    let ext = place.path().extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     Ok(match ext.as_str() {
-        "parquet" => Box::new(Parquet::open(path, None)?),
-        "csv" => Box::new(Delimited::open(path, Dialect::csv())?),
-        "tsv" => Box::new(Delimited::open(path, Dialect::tsv(&[]))?),
-        "jsonl" => Box::new(Json::lines(path)?),
-        _ => Box::new(Json::open(path, at)?),
+        "parquet" => Box::new(Parquet::open(place, None)?),
+        "csv" => Box::new(Delimited::open(place, Dialect::csv())?),
+        "tsv" => Box::new(Delimited::open(place, Dialect::tsv(&[]))?),
+        "jsonl" => Box::new(Json::lines(place)?),
+        _ => Box::new(Json::open(place, at)?),
     })
 }
 
 /// A small JSON file, whole.
-pub(super) fn small_json(path: &Path) -> Result<Cell, DataError> {
+pub(super) fn small_json(place: &Place) -> Result<Cell, DataError> {
     const MAX_BYTES: u64 = 64 << 20;
-    let refuse = |detail: String| DataError::Rows { path: path.to_path_buf(), detail };
-    let bytes = fs_err::metadata(path)?.len();
+    let refuse = |detail: String| DataError::Rows { path: place.path().to_path_buf(), detail };
+    let file = place.open()?;
+    let bytes = file.len()?;
     if bytes > MAX_BYTES {
         return Err(refuse(format!("has {bytes} bytes, at most {MAX_BYTES} are read of such a file")));
     }
-    Cell::from_json(&fs_err::read(path)?).map_err(|error| refuse(error.to_string()))
+    Cell::from_json(&head(file.as_ref(), bytes as usize)?).map_err(|error| refuse(error.to_string()))
 }
 
 /// Whether a file stands beside the rows without being any: `metadata.json`, `…_meta.json`.
@@ -108,25 +115,16 @@ pub(super) fn base(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
-fn collect(dir: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) -> io::Result<()> {
-    let mut entries = Vec::new();
-    for entry in fs_err::read_dir(dir)? {
-        if depth > 0 && entries.len() > MAX_ENTRIES {
-            return Ok(());
-        }
-        entries.push(entry?);
-    }
-    for entry in entries {
-        let Ok(name) = entry.file_name().into_string() else {
-            continue;
-        };
+fn collect(dir: &Place, prefix: &str, depth: usize, names: &mut Vec<String>) -> io::Result<()> {
+    let most = if depth > 0 { MAX_ENTRIES } else { usize::MAX };
+    for Entry { name, is_dir } in dir.entries(most)?.unwrap_or_default() {
         let ext = name.rsplit_once('.').map(|(_, ext)| ext.to_ascii_lowercase());
         if ext.is_some_and(|ext| ROWS.contains(&ext.as_str())) {
-            if entry.path().is_file() && !NOT_ROWS.contains(&name.as_str()) {
+            if !is_dir && !NOT_ROWS.contains(&name.as_str()) {
                 names.push(format!("{prefix}{name}"));
             }
-        } else if depth < MAX_DEPTH && !name.starts_with('.') && entry.path().is_dir() {
-            collect(&entry.path(), &format!("{prefix}{name}/"), depth + 1, names)?;
+        } else if depth < MAX_DEPTH && !name.starts_with('.') && is_dir {
+            collect(&dir.join(Path::new(&name)), &format!("{prefix}{name}/"), depth + 1, names)?;
         }
     }
     Ok(())
@@ -158,7 +156,7 @@ mod tests {
     use super::*;
 
     fn files(names: &[&str]) -> Files {
-        Files { dir: PathBuf::new(), names: names.iter().map(|&name| name.to_owned()).collect() }
+        Files { dir: Path::new("").into(), names: names.iter().map(|&name| name.to_owned()).collect() }
     }
 
     #[test]
@@ -189,8 +187,8 @@ mod tests {
         for number in 0..=MAX_ENTRIES {
             fs_err::write(dir.path().join(format!("images/{number}.json")), "").expect("written");
         }
-        assert_eq!(Files::at(dir.path()).expect("files").names, ["b.jsonl", "json_files/A/a_final.json"]);
-        let one = Files::at(&dir.path().join("b.jsonl")).expect("a file");
-        assert_eq!(one.paths(), [dir.path().join("b.jsonl")]);
+        assert_eq!(Files::at(&dir.path().into()).expect("files").names, ["b.jsonl", "json_files/A/a_final.json"]);
+        let one = Files::at(&dir.path().join("b.jsonl").into()).expect("a file");
+        assert_eq!(one.places()[0].path(), dir.path().join("b.jsonl"));
     }
 }

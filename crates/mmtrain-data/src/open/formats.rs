@@ -1,6 +1,6 @@
 //! Each format put together from its files, the shape of its rows and the places of its media.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::Format;
@@ -17,7 +17,7 @@ use crate::format::{
 use crate::rows::{Chained, Delimited, Dialect, Json, Rows};
 use crate::source::{Source, WebDataset};
 use crate::store::{MediaRoots, MediaStore};
-use crate::{DataError, OpenOptions, Table};
+use crate::{DataError, OpenOptions, Place, Table};
 
 impl Opening<'_> {
     /// Puts the dataset together.
@@ -60,30 +60,30 @@ impl Opening<'_> {
     }
 
     fn shards(&self) -> Result<Arc<dyn Source>, DataError> {
-        let dir = self.files.dir.to_string_lossy();
-        Ok(Arc::new(WebDataset::open(self.name.clone(), &dir, self.options.split.as_deref())?))
+        let (dir, remote) = (self.files.dir.to_string(), &self.options.remote);
+        Ok(Arc::new(WebDataset::open_with(self.name.clone(), &dir, self.options.split.as_deref(), remote)?))
     }
 
     fn cc3m_tsv(&self) -> Result<Arc<dyn Source>, DataError> {
         let files = self.some(&self.split(&self.files.named(|name| has_extension(name, "tsv"))))?;
         let columns: Vec<&str> = self.options.columns.iter().map(String::as_str).collect();
         let columns = if columns.is_empty() { vec!["caption", "url"] } else { columns };
-        let open = |path: &PathBuf| -> Result<Box<dyn Rows>, DataError> {
-            Ok(Box::new(Delimited::open(path, Dialect::tsv(&columns))?))
+        let open = |place: &Place| -> Result<Box<dyn Rows>, DataError> {
+            Ok(Box::new(Delimited::open(place, Dialect::tsv(&columns))?))
         };
-        let rows = Chained::new(files.paths().iter().map(open).collect::<Result<_, _>>()?);
+        let rows = Chained::new(files.places().iter().map(open).collect::<Result<_, _>>()?);
         self.table(Box::new(rows), coco::cc3m_tsv(), &files)
     }
 
     fn coco(&self) -> Result<Arc<dyn Source>, DataError> {
         let files = self.one(&self.rows_files())?;
         let mut parts: Vec<Arc<dyn Source>> = Vec::new();
-        for path in files.paths() {
-            parts.push(if Json::keys(&path)?.iter().any(|key| key == "annotations") {
-                let shape = coco::annotations(&Json::array(&path, &["images"])?);
-                self.table(Box::new(Json::array(&path, &["annotations"])?), shape, &files)?
+        for place in files.places() {
+            parts.push(if Json::keys(&place)?.iter().any(|key| key == "annotations") {
+                let shape = coco::annotations(&Json::array(&place, &["images"])?);
+                self.table(Box::new(Json::array(&place, &["annotations"])?), shape, &files)?
             } else {
-                self.table(open_rows(&path, &[])?, coco::karpathy(self.options.captions), &files)?
+                self.table(open_rows(&place, &[])?, coco::karpathy(self.options.captions), &files)?
             });
         }
         Ok(self.joined(parts))
@@ -115,7 +115,7 @@ impl Opening<'_> {
     fn wavcaps(&self) -> Result<Arc<dyn Source>, DataError> {
         let files = self.files.named(|name| !name.starts_with("blacklist") && !name.ends_with("_final_2s.json"));
         let files = self.some(&self.split(&files))?;
-        let lists = self.options.exclude.iter().map(|list| small_json(&self.below(list)));
+        let lists = self.options.exclude.iter().map(|list| small_json(&self.below(list)?));
         let lists = lists.collect::<Result<Vec<Cell>, _>>()?;
         let mut parts = Vec::new();
         for name in &files.names {
@@ -138,26 +138,31 @@ impl Opening<'_> {
     /// The places of a part of `WavCaps`, which is called as the directory of its rows.
     fn part_media(&self, name: &str, file: &Files) -> Result<Arc<dyn MediaStore>, DataError> {
         let part = name.rsplit('/').nth(1).unwrap_or_default();
-        let tops: Vec<PathBuf> = if self.options.media.is_empty() {
-            ["audio", "waveforms", "Zip_files", ""].iter().map(|top| self.files.dir.join(top)).collect()
+        let tops: Vec<Place> = if self.options.media.is_empty() {
+            ["audio", "waveforms", "Zip_files", ""].iter().map(|top| self.files.dir.join(Path::new(top))).collect()
         } else {
-            self.options.media.iter().map(|place| self.below(place)).collect()
+            self.options.media.iter().map(|place| self.below(place)).collect::<Result<_, _>>()?
         };
-        let own: Vec<PathBuf> =
-            tops.iter().map(|top| top.join(part)).filter(|path| !part.is_empty() && path.is_dir()).collect();
+        let mut own = Vec::new();
+        for top in tops.iter().filter(|top| !part.is_empty() && top.can_list()) {
+            let place = top.join(Path::new(part));
+            if place.is_dir()? {
+                own.push(place);
+            }
+        }
         if own.is_empty() {
             return self.media(file);
         }
-        Ok(Arc::new(MediaRoots::beside(&own, self.options.path_map.clone())?))
+        Ok(Arc::new(MediaRoots::beside(own, self.options.path_map.clone())?))
     }
 
     /// Each entry of MMPR's and `InternVL`'s `meta.json` has its own file, directory and share; rows are pairs or conversations.
     fn meta(&self) -> Result<Arc<dyn Source>, DataError> {
         let meta = self.one(&self.files.named(|name| name.ends_with("meta.json")))?;
         let mut parts = Vec::new();
-        for path in meta.paths() {
-            let refuse = |detail| DataError::Rows { path: path.clone(), detail };
-            for entry in meta_file::entries(&small_json(&path)?).map_err(refuse)? {
+        for place in meta.places() {
+            let refuse = |detail| DataError::Rows { path: place.path().to_path_buf(), detail };
+            for entry in meta_file::entries(&small_json(&place)?).map_err(refuse)? {
                 parts.push(self.meta_entry(&entry)?);
             }
         }
@@ -165,7 +170,7 @@ impl Opening<'_> {
     }
 
     fn meta_entry(&self, entry: &MetaEntry) -> Result<Arc<dyn Source>, DataError> {
-        let rows = open_rows(&self.below(Path::new(&entry.annotation)), &[])?;
+        let rows = open_rows(&self.below(Path::new(&entry.annotation))?, &[])?;
         let first = (0..rows.len()).find_map(|index| rows.row(index).ok()).unwrap_or_default();
         let rows = Box::new(Selected::repeat(rows, entry.repeat_time));
         let placeholder = self.options.placeholder;
@@ -174,16 +179,16 @@ impl Opening<'_> {
         } else {
             Box::new(llava::Llava { placeholder })
         };
-        let media = MediaRoots::open(&[self.below(Path::new(&entry.root))], self.options.path_map.clone())?;
+        let media = MediaRoots::open([self.below(Path::new(&entry.root))?], self.options.path_map.clone())?;
         Ok(Arc::new(Table::new(self.name.clone(), rows, shape, Arc::new(media))?))
     }
 
     /// The entry that is called as the source, or the only one with a file.
     fn llama_factory(&self) -> Result<Arc<dyn Source>, DataError> {
-        let path = self.files.dir.join("dataset_info.json");
-        let info = small_json(&path)?;
+        let place = self.files.dir.join(Path::new("dataset_info.json"));
+        let info = small_json(&place)?;
         let is_named = info.fields().iter().any(|(name, _)| *name == self.name);
-        let refuse = |detail| DataError::Rows { path: path.clone(), detail };
+        let refuse = |detail| DataError::Rows { path: place.path().to_path_buf(), detail };
         let entry = dataset_info::entry(&info, is_named.then_some(self.name.as_str())).map_err(refuse)?;
         let files = Files { dir: self.files.dir.clone(), names: vec![entry.file.clone()] };
         let rows = files.rows(&[])?;
@@ -198,8 +203,10 @@ impl Opening<'_> {
         let mut parts = Vec::new();
         for name in &files.names {
             let file = Files { dir: files.dir.clone(), names: vec![name.clone()] };
-            let media =
-                MediaRoots::beside(&[file.dir.join(name.trim_end_matches(base(name)))], self.options.path_map.clone())?;
+            let media = MediaRoots::beside(
+                [file.dir.join(Path::new(name.trim_end_matches(base(name))))],
+                self.options.path_map.clone(),
+            )?;
             let shape = image_folder::image_folder(self.options.captions);
             let table = Table::new(self.name.clone(), file.rows(&[])?, Box::new(shape), Arc::new(media))?;
             parts.push(Arc::new(table) as Arc<dyn Source>);

@@ -1,15 +1,17 @@
 //! A dataset that is being opened: its files, and how they become rows and places of media.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::OpenOptions;
 use super::files::{Files, is_side_file};
 use crate::format::Shape;
+use crate::place::Kind;
+use crate::remote::is_remote;
 use crate::rows::{Joined, Json, Lookup, Rows};
 use crate::source::{Several, Source};
 use crate::store::{MediaRoots, MediaStore};
-use crate::{DataError, Table};
+use crate::{DataError, Place, Table};
 
 /// Directories in which media lie beside the rows of a set, where they are there.
 const MEDIA: [&str; 13] = [
@@ -48,10 +50,7 @@ pub(super) struct Opening<'a> {
 
 impl<'a> Opening<'a> {
     pub(super) fn new(name: String, path: &Path, options: &'a OpenOptions) -> Result<Self, DataError> {
-        if !path.exists() {
-            return Err(DataError::NotFound { path: path.to_path_buf() });
-        }
-        let mut files = Files::at(path)?;
+        let mut files = Files::at(&options.remote.place(path))?;
         if !options.annotations.is_empty() {
             files.names = options.annotations.iter().map(|path| path.to_string_lossy().into_owned()).collect();
         }
@@ -73,12 +72,15 @@ impl<'a> Opening<'a> {
         if !files.names.is_empty() {
             return Ok(files.clone());
         }
-        let spec = self.files.dir.display().to_string();
+        let spec = self.files.dir.to_string();
         Err(match &self.options.split {
             Some(split) if !self.files.names.is_empty() => {
                 DataError::NoSplit { split: split.clone(), spec, found: self.files.names.clone() }
             }
-            _ => DataError::UnknownFormat { path: self.files.dir.clone(), seen: "no file of rows in it".into() },
+            _ => DataError::UnknownFormat {
+                path: self.files.dir.path().to_path_buf(),
+                seen: "no file of rows in it".into(),
+            },
         })
     }
 
@@ -92,7 +94,7 @@ impl<'a> Opening<'a> {
         let training = files.of_split(Some("train"));
         let known = files.named(|name| WHOLE_SETS.contains(&name));
         let one = [&files, &training, &known].into_iter().find(|files| files.names.len() == 1).cloned();
-        one.ok_or(DataError::SeveralFiles { dir: files.dir, found: files.names })
+        one.ok_or(DataError::SeveralFiles { dir: files.dir.path().to_path_buf(), found: files.names })
     }
 
     /// All rows of all files.
@@ -116,34 +118,34 @@ impl<'a> Opening<'a> {
     pub(super) fn media(&self, files: &Files) -> Result<Arc<dyn MediaStore>, DataError> {
         let maps = self.options.path_map.clone();
         if !self.options.media.is_empty() {
-            let places: Vec<_> = self.options.media.iter().map(|place| self.below(place)).collect();
-            return Ok(Arc::new(MediaRoots::open(&places, maps)?));
+            let places = self.options.media.iter().map(|place| self.below(place)).collect::<Result<Vec<_>, _>>()?;
+            return Ok(Arc::new(MediaRoots::open(places, maps)?));
         }
         let dir = &self.files.dir;
-        let parents = files.paths().into_iter().filter_map(|path| path.parent().map(Path::to_path_buf));
-        let usual = MEDIA.iter().map(|name| dir.join(name)).filter(|path| path.is_dir());
         let mut places = vec![dir.clone()];
-        for place in parents.chain(usual) {
-            if !places.contains(&place) {
+        let parents = files.places().iter().filter_map(Place::parent).collect::<Vec<_>>();
+        for place in parents.into_iter().chain(usual(dir)?) {
+            if !places.iter().any(|known| known.path() == place.path()) {
                 places.push(place);
             }
         }
-        Ok(Arc::new(MediaRoots::beside(&places, maps)?))
+        Ok(Arc::new(MediaRoots::beside(places, maps)?))
     }
 
     /// A path from the dataset's directory, or as it is where there is nothing.
-    pub(super) fn below(&self, path: &Path) -> PathBuf {
+    pub(super) fn below(&self, path: &Path) -> Result<Place, DataError> {
         let below = self.files.dir.join(path);
-        if below.exists() { below } else { path.to_path_buf() }
+        let is_there = is_remote(path) || below.kind()? != Kind::Nothing;
+        Ok(if is_there { below } else { self.options.remote.place(path) })
     }
 
     /// Made-up data whose columns have no room for what is known of a row have it in a file beside them, by the id `by`.
     pub(super) fn with_truth(&self, rows: Box<dyn Rows>, by: &'static str) -> Result<Box<dyn Rows>, DataError> {
-        let truth = self.files.dir.join("truth.jsonl");
-        if !truth.is_file() {
+        let truth = self.files.dir.join(Path::new("truth.jsonl"));
+        if !truth.is_file()? {
             return Ok(rows);
         }
-        let lookup = Lookup::new(Box::new(Json::lines(&truth)?), "id");
+        let lookup = Lookup::new(Box::new(Json::lines(truth)?), "id");
         Ok(Box::new(Joined::new(rows, by, "truth", lookup)))
     }
 
@@ -151,4 +153,16 @@ impl<'a> Opening<'a> {
     pub(super) fn joined(&self, mut parts: Vec<Arc<dyn Source>>) -> Arc<dyn Source> {
         if parts.len() == 1 { parts.swap_remove(0) } else { Arc::new(Several::new(self.name.clone(), parts)) }
     }
+}
+
+/// The usual directories of media that are there; where nothing is listed, none.
+fn usual(dir: &Place) -> Result<Vec<Place>, DataError> {
+    let mut found = Vec::new();
+    for name in MEDIA.iter().filter(|_| dir.can_list()) {
+        let place = dir.join(Path::new(name));
+        if place.is_dir()? {
+            found.push(place);
+        }
+    }
+    Ok(found)
 }

@@ -118,8 +118,13 @@ fn annotations_media_and_maps_can_be_named() {
 
 #[test]
 fn of_several_files_those_that_are_meant_have_to_be_named() {
-    let error = open("set", &fixture("coco_karpathy"), Format::Coco, &OpenOptions::default()).err().expect("several");
+    let dir = tempfile::tempdir().expect("a directory");
+    for name in ["coco_karpathy_a.json", "coco_karpathy_b.json"] {
+        fs_err::copy(fixture("coco_karpathy/coco_karpathy_val.json"), dir.path().join(name)).expect("copied");
+    }
+    let error = open("set", dir.path(), Format::Coco, &OpenOptions::default()).err().expect("several");
     assert!(error.to_string().contains("several files of rows"), "{error}");
+    check("coco_karpathy", &OpenOptions::default(), 1, &[]);
     let named = OpenOptions { annotations: vec!["coco_karpathy_val.json".into()], ..OpenOptions::default() };
     check("coco_karpathy", &named, 5, &[]);
     let error = open("set", &fixture("nowhere"), Format::Llava, &OpenOptions::default()).err().expect("not there");
@@ -140,7 +145,7 @@ fn made_up_sets_are_read_with_what_is_known_of_them() {
         let dir = tempfile::tempdir().expect("a directory");
         let made = SynthOptions { validation_samples: 4, ..SynthOptions::new(12, 3) };
         write_dataset(like, &dir.path().join("set"), &made).expect("made");
-        let Detected { format, .. } = detect(&dir.path().join("set")).expect("known");
+        let Detected { format, .. } = detect(dir.path().join("set")).expect("known");
         for (name, at_least) in [("train", 12), ("validation", 4)] {
             let source = open("set", &dir.path().join("set"), format, &split(name)).expect("opened");
             assert!(source.len() >= at_least, "{like:?} {name}: {}", source.len());

@@ -1,14 +1,12 @@
 //! Rows of CSV and TSV files: every value is text, nothing is trimmed.
 
-use std::path::Path;
-
 use super::record_scan::RecordScan;
 use super::text_file::TextFile;
 use super::{RowPlace, Rows};
-use crate::DataError;
 use crate::cell::Cell;
 use crate::sample::Reject;
 use crate::source::ShardProblem;
+use crate::{DataError, Place};
 
 /// How a file of separated values is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,11 +54,13 @@ pub struct Delimited {
 
 impl Delimited {
     /// Finds the records of a file.
-    pub fn open(path: &Path, mut dialect: Dialect) -> Result<Self, DataError> {
-        let file = TextFile::index(path, RecordScan::new(dialect.delimiter, dialect.quoting))?;
+    pub fn open(file: impl Into<Place>, mut dialect: Dialect) -> Result<Self, DataError> {
+        let place = file.into();
+        let path = place.path().to_path_buf();
+        let file = TextFile::index(place, RecordScan::new(dialect.delimiter, dialect.quoting))?;
         let skipped = usize::from(dialect.columns.is_empty());
         if dialect.columns.is_empty() {
-            let refuse = |detail| DataError::Rows { path: path.to_path_buf(), detail };
+            let refuse = |detail| DataError::Rows { path: path.clone(), detail };
             if file.len() == 0 {
                 return Err(refuse("has no header".to_owned()));
             }

@@ -1,7 +1,5 @@
 //! Rows of JSON: the elements of an array, or one value a line.
 
-use std::path::Path;
-
 use super::array_scan::ArrayScan;
 use super::line_scan::LineScan;
 use super::text_file::{Scan, TextFile};
@@ -9,7 +7,7 @@ use super::{RowPlace, Rows};
 use crate::cell::Cell;
 use crate::sample::Reject;
 use crate::source::ShardProblem;
-use crate::{DataError, reading};
+use crate::{DataError, Place, reading};
 
 /// Bytes that are looked at to tell one kind of JSON file from another.
 const HEAD_BYTES: usize = 64 << 10;
@@ -22,38 +20,37 @@ impl Json {
     /// The elements of the array under the keys `path`; with no keys, of a file that is an array.
     ///
     /// The file may have any size and be on one line. In memory are 12 bytes a row.
-    pub fn array(file: &Path, path: &[&str]) -> Result<Self, DataError> {
-        Ok(Self(TextFile::index(file, ArrayScan::new(path))?))
+    pub fn array(file: impl Into<Place>, path: &[&str]) -> Result<Self, DataError> {
+        Ok(Self(TextFile::index(file.into(), ArrayScan::new(path))?))
     }
 
     /// The lines of a file, without blank ones.
-    pub fn lines(file: &Path) -> Result<Self, DataError> {
-        Ok(Self(TextFile::index(file, LineScan::new())?))
+    pub fn lines(file: impl Into<Place>) -> Result<Self, DataError> {
+        Ok(Self(TextFile::index(file.into(), LineScan::new())?))
     }
 
     /// Whichever of both the file is, whatever its name says: POPE's `.json` files have a value a line.
     /// An object whose rows lie under keys is asked for by `path`.
-    pub fn open(file: &Path, path: &[&str]) -> Result<Self, DataError> {
-        if path.is_empty() && !begins_with_array(file)? { Self::lines(file) } else { Self::array(file, path) }
+    pub fn open(file: impl Into<Place>, path: &[&str]) -> Result<Self, DataError> {
+        let file = file.into();
+        if path.is_empty() && !begins_with_array(&file)? { Self::lines(file) } else { Self::array(file, path) }
     }
 
     /// The first keys of a file that is one object; none of any other file.
-    pub fn keys(file: &Path) -> Result<Vec<String>, DataError> {
-        if begins_with_array(file)? {
+    pub fn keys(file: impl Into<Place>) -> Result<Vec<String>, DataError> {
+        let file = file.into();
+        if begins_with_array(&file)? {
             return Ok(Vec::new());
         }
         let mut scan = ArrayScan::new(&[]);
-        reading::read_through(&fs_err::File::open(file)?.into_file(), |piece| scan.feed(piece))?;
+        reading::read_through(file.open()?.as_ref(), |piece| scan.feed(piece))?;
         Ok(scan.into_keys())
     }
 }
 
 /// Whether the rows of a file are one array, which is then not one value a line.
-fn begins_with_array(file: &Path) -> Result<bool, DataError> {
-    if !file.is_file() {
-        return Err(DataError::NotFound { path: file.to_path_buf() });
-    }
-    let head = reading::head(file, HEAD_BYTES)?;
+fn begins_with_array(file: &Place) -> Result<bool, DataError> {
+    let head = reading::head(file.open_file()?.as_ref(), HEAD_BYTES)?;
     let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head);
     Ok(head.trim_ascii_start().first().is_none_or(|&byte| byte == b'['))
 }

@@ -5,7 +5,6 @@
 //! writers add, that reads only the pages of the block; without one the pages before it in the row group are
 //! passed over by their headers.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
@@ -22,8 +21,8 @@ use super::{RowPlace, Rows};
 use crate::cell::Cell;
 use crate::panics::confined;
 use crate::sample::Reject;
-use crate::source::{self, ShardProblem};
-use crate::{DataError, content};
+use crate::source::ShardProblem;
+use crate::{DataError, Place, content};
 
 /// Bytes, before compression, that are decoded for one row.
 const BLOCK_BYTES: u64 = 1 << 20;
@@ -35,7 +34,7 @@ const PANDAS: &str = "__index_level_0__";
 
 /// Rows of a Parquet file.
 pub struct Parquet {
-    path: PathBuf,
+    place: Place,
     name: String,
     file: Pread,
     metadata: ArrowReaderMetadata,
@@ -59,12 +58,10 @@ struct Block {
 
 impl Parquet {
     /// Opens a file by its footer. With `columns`, only those of the outermost columns are read.
-    pub fn open(path: &Path, columns: Option<&[&str]>) -> Result<Self, DataError> {
-        if !path.is_file() {
-            return Err(DataError::NotFound { path: path.to_path_buf() });
-        }
-        let refuse = |detail: String| DataError::Rows { path: path.to_path_buf(), detail };
-        let file = Pread::open(path)?;
+    pub fn open(file: impl Into<Place>, columns: Option<&[&str]>) -> Result<Self, DataError> {
+        let place = file.into();
+        let refuse = |detail: String| DataError::Rows { path: place.path().to_path_buf(), detail };
+        let file = Pread::new(place.open_file()?)?;
         let options =
             ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Optional);
         let metadata = confined(|| ArrowReaderMetadata::load(&file, options))
@@ -73,14 +70,13 @@ impl Parquet {
             .map_err(refuse)?;
         let starts = starts(metadata.metadata()).map_err(refuse)?;
         let (projection, unread) = project(&metadata, columns);
-        let name = source::file_name(path);
+        let name = place.name();
         let rows = starts.last().copied().unwrap_or(0);
         let problems = unread.map(|fault| problem(&name, rows, fault)).into_iter().collect();
         let fingerprint = content::fingerprint(file.file(), file.bytes())?;
         let block_rows = block_rows(metadata.metadata());
         let kept = Mutex::default();
-        let path = path.to_path_buf();
-        Ok(Self { path, name, file, metadata, projection, starts, block_rows, kept, fingerprint, problems })
+        Ok(Self { place, name, file, metadata, projection, starts, block_rows, kept, fingerprint, problems })
     }
 
     fn block(&self, group: usize, number: usize) -> Result<Arc<RecordBatch>, Reject> {
@@ -103,7 +99,7 @@ impl Parquet {
             Ok(Err(error)) => error.to_string(),
             Err(panic) => panic,
         };
-        Err(Reject::new("bad_parquet", format!("`{}`: {detail}", self.path.display())))
+        Err(Reject::new("bad_parquet", format!("`{}`: {detail}", self.place)))
     }
 
     fn keep(&self, block: Block) {
@@ -192,7 +188,7 @@ impl Rows for Parquet {
             let columns = schema.fields().iter().zip(batch.columns());
             Cell::Struct(columns.map(|(field, column)| (field.name().clone(), cell_at(column, row))).collect())
         };
-        confined(cells).map_err(|panic| Reject::new("bad_parquet", format!("`{}`: {panic}", self.path.display())))
+        confined(cells).map_err(|panic| Reject::new("bad_parquet", format!("`{}`: {panic}", self.place)))
     }
 
     fn place(&self, index: usize) -> RowPlace<'_> {
@@ -210,6 +206,8 @@ impl Rows for Parquet {
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+
     use super::*;
 
     fn fixture(name: &str) -> PathBuf {
@@ -217,7 +215,7 @@ mod tests {
     }
 
     fn open(name: &str) -> Parquet {
-        Parquet::open(&fixture(name), None).expect("rows")
+        Parquet::open(fixture(name), None).expect("rows")
     }
 
     #[test]
@@ -283,13 +281,13 @@ mod tests {
         assert!(
             row.fields().iter().all(|(name, _)| name != PANDAS) && row.get("start time").as_float() == Some(137.72)
         );
-        let row = Parquet::open(&fixture(file), Some(&["caption"])).expect("rows").row(1).expect("a row");
+        let row = Parquet::open(fixture(file), Some(&["caption"])).expect("rows").row(1).expect("a row");
         assert_eq!(row, Cell::Struct(vec![("caption".into(), Cell::Text("a man sings".into()))]));
     }
 
     #[test]
     fn a_file_that_is_no_parquet_says_so() {
-        let error = Parquet::open(&fixture("README.md"), None).err().expect("refused").to_string();
+        let error = Parquet::open(fixture("README.md"), None).err().expect("refused").to_string();
         assert!(error.contains("README.md`: is no Parquet file that can be read"), "{error}");
     }
 

@@ -1,12 +1,11 @@
 //! A text file of rows: where each row stands in it, and what the file holds.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::reading::{bytes_at, read_through, unreadable};
+use crate::reading::{ReadAt, bytes_at, read_through, unreadable};
 use crate::sample::Reject;
 use crate::source::ShardProblem;
-use crate::{DataError, source};
+use crate::{DataError, Place, content};
 
 /// Longest row that is read, in bytes.
 const MAX_ROW_BYTES: u32 = 64 << 20;
@@ -60,9 +59,9 @@ pub(crate) struct Found {
 /// A file whose rows have been found.
 #[derive(Debug)]
 pub(crate) struct TextFile {
-    path: PathBuf,
+    place: Place,
     name: String,
-    file: File,
+    file: Arc<dyn ReadAt>,
     extents: Extents,
     fingerprint: String,
     problems: Vec<ShardProblem>,
@@ -70,27 +69,25 @@ pub(crate) struct TextFile {
 
 impl TextFile {
     /// Reads the file once, from end to end: its rows are found and its bytes hashed, all of them.
-    pub(crate) fn index(path: &Path, mut scan: impl Scan) -> Result<Self, DataError> {
-        if !path.is_file() {
-            return Err(DataError::NotFound { path: path.to_path_buf() });
-        }
-        let file = fs_err::File::open(path)?.into_file();
+    pub(crate) fn index(place: Place, mut scan: impl Scan) -> Result<Self, DataError> {
+        let file = place.open_file()?;
         let mut hasher = blake3::Hasher::new();
-        read_through(&file, |piece| {
+        read_through(file.as_ref(), |piece| {
             hasher.update(piece);
             if scan.rows() <= MAX_ROWS {
                 scan.feed(piece);
             }
         })?;
-        let refuse = |detail: String| DataError::Rows { path: path.to_path_buf(), detail };
+        let refuse = |detail: String| DataError::Rows { path: place.path().to_path_buf(), detail };
         if scan.rows() > MAX_ROWS {
             return Err(refuse(format!("has more than {MAX_ROWS} rows")));
         }
         let Found { extents, fault } = scan.finish().map_err(refuse)?;
-        let name = source::file_name(path);
+        let name = place.name();
         let problems = fault.map(|fault| problem(&name, extents.len(), fault)).into_iter().collect();
-        let fingerprint = hasher.finalize().to_hex().to_string();
-        Ok(Self { path: path.to_path_buf(), name, file, extents, fingerprint, problems })
+        let of_version = || Some(content::of_version(file.version()?, file.len().ok()?));
+        let fingerprint = of_version().unwrap_or_else(|| hasher.finalize()).to_hex().to_string();
+        Ok(Self { place, name, file, extents, fingerprint, problems })
     }
 
     /// The bytes of the row at `index`.
@@ -100,8 +97,8 @@ impl TextFile {
             let detail = format!("the row at byte {offset} has {len} bytes, at most {MAX_ROW_BYTES} are read");
             return Err(Reject::new("row_too_large", detail));
         }
-        bytes_at(&self.file, offset, len as usize)
-            .map_err(|error| unreadable(&self.path, offset + u64::from(len), &error))
+        bytes_at(self.file.as_ref(), offset, len as usize)
+            .map_err(|error| unreadable(&self.place, offset + u64::from(len), &error))
     }
 
     pub(crate) fn len(&self) -> usize {

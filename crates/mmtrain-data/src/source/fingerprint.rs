@@ -10,6 +10,8 @@
 //! - of the members at [`PLACES`] places, spread evenly over the bytes of the shard, the first
 //!   [`DEEP`] bytes.
 //!
+//! Of a shard on a server the hash is of its size and of what the server calls its content (its `ETag`).
+//!
 //! Times, owners and whatever else is in headers do not count: a copy has the fingerprint of its original.
 
 use std::io;

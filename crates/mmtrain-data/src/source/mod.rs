@@ -27,7 +27,6 @@ mod several;
 
 pub use limited::Limited;
 pub use several::Several;
-pub(crate) use shards::file_name;
 pub use webdataset::WebDataset;
 pub(crate) use window::Window;
 

@@ -17,11 +17,8 @@
 //! An extension is all behind the first dot of the name, so `000.seg.png` beside `000.jpg` is no second
 //! picture: side files of that kind are passed over.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use mmtrain_text::{Conversation, MediaKind, MediaRef};
 use serde_json::Value;
@@ -29,9 +26,10 @@ use serde_json::Value;
 use super::fingerprint::{Depth, ShardPrint};
 use super::group::{Grouped, Piece};
 use super::window::Window;
-use super::{ShardProblem, shards, tar};
-use crate::reading::{retrying, unreadable};
+use super::{ShardProblem, tar};
+use crate::reading::{ReadAt, exactly, retrying, unreadable};
 use crate::sample::Reject;
+use crate::{Place, content};
 
 /// A medium and the bytes of its file.
 type Payload = (MediaKind, Vec<u8>);
@@ -51,32 +49,33 @@ const MAX_TRUTH_BYTES: u32 = 16 << 20;
 /// A shard, indexed.
 #[derive(Debug)]
 pub(crate) struct Shard {
-    path: PathBuf,
+    place: Place,
     /// File name.
     pub(crate) name: String,
     pub(crate) bytes: u64,
-    /// Hash of its members.
+    /// Hash of its members, or of what a server calls it.
     pub(crate) print: blake3::Hash,
     pub(crate) grouped: Grouped,
     fault: Option<Reject>,
     /// Where the shard is kept open: the file, once it has been opened.
-    file: Option<OnceLock<File>>,
+    file: Option<OnceLock<Arc<dyn ReadAt>>>,
 }
 
 impl Shard {
     /// Walks the headers of a tar file and hashes what lies around them.
-    pub(crate) fn index(path: &Path, depth: Depth) -> io::Result<Self> {
-        let file = fs_err::File::open(path)?.into_file();
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()));
-        let bytes = file.metadata()?.len();
-        let mut window = Window::new(&file);
-        let mut print = ShardPrint::new(depth);
-        let listing = tar::list(&mut window, bytes, |window, member| print.add(window, member)).map_err(named)?;
-        let print = print.finish(&mut window, &listing.members).map_err(named)?;
+    pub(crate) fn index(place: &Place, depth: Depth) -> io::Result<Self> {
+        let file = place.open()?;
+        let bytes = file.len()?;
+        let mut window = Window::new(file.as_ref());
+        let (listing, print) = match file.version() {
+            Some(version) => (tar::list(&mut window, bytes, |_, _| Ok(()))?, content::of_version(version, bytes)),
+            None => listed_and_hashed(&mut window, bytes, depth)
+                .map_err(|error| io::Error::new(error.kind(), format!("`{place}`: {error}")))?,
+        };
         let grouped = Grouped::new(&listing);
         let empty = grouped.samples.is_empty().then(|| Reject::new("shard_no_samples", "holds no samples"));
         let fault = listing.fault.map(|fault| Reject::new(fault.reason, fault.detail)).or(empty);
-        Ok(Self { path: path.to_path_buf(), name: shards::file_name(path), bytes, print, grouped, fault, file: None })
+        Ok(Self { place: place.clone(), name: place.name(), bytes, print, grouped, fault, file: None })
     }
 
     /// Keeps the file open from the first sample on.
@@ -158,25 +157,32 @@ impl Shard {
             return Err(Reject::new("member_too_large", detail));
         }
         let end = member.offset + u64::from(member.size);
-        retrying(|| self.try_payload(member)).map_err(|error| unreadable(&self.path, end, &error))
+        retrying(|| self.try_payload(member)).map_err(|error| unreadable(&self.place, end, &error))
     }
 
     fn try_payload(&self, member: Piece) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; member.size as usize];
+        let len = member.size as usize;
         match &self.file {
-            Some(kept) => self.kept_open(kept)?.read_exact_at(&mut bytes, member.offset)?,
-            None => File::open(&self.path)?.read_exact_at(&mut bytes, member.offset)?,
+            Some(kept) => exactly(self.kept_open(kept)?.as_ref(), member.offset, len),
+            None => exactly(self.place.open()?.as_ref(), member.offset, len),
         }
-        Ok(bytes)
     }
 
-    fn kept_open<'a>(&self, kept: &'a OnceLock<File>) -> io::Result<&'a File> {
+    fn kept_open<'a>(&self, kept: &'a OnceLock<Arc<dyn ReadAt>>) -> io::Result<&'a Arc<dyn ReadAt>> {
         if let Some(file) = kept.get() {
             return Ok(file);
         }
-        let file = File::open(&self.path)?;
+        let file = self.place.open()?;
         Ok(kept.get_or_init(|| file))
     }
+}
+
+/// The members of a shard, and the hash of what lies around their headers.
+fn listed_and_hashed(window: &mut Window, bytes: u64, depth: Depth) -> io::Result<(tar::Listing, blake3::Hash)> {
+    let mut print = ShardPrint::new(depth);
+    let listing = tar::list(window, bytes, |window, member| print.add(window, member))?;
+    let print = print.finish(window, &listing.members)?;
+    Ok((listing, print))
 }
 
 /// A caption, trimmed; a byte-order mark in front is dropped.

@@ -3,21 +3,23 @@
 //! Patterns are those of Python's `webdataset`: `{0000..0575}` with zero padding, `{a,b}`, and `::`
 //! between several of them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::DataError;
+use crate::place::{Entry, Kind};
+use crate::remote::{Remote, is_address, shown};
+use crate::{DataError, Place};
 
 /// How many files one pattern may name.
 const MAX_EXPANSION: usize = 100_000;
 
 /// The shards of `spec`, of one split if one is asked for, sorted by name inside a directory.
-pub(crate) fn find(spec: &str, split: Option<&str>) -> Result<Vec<PathBuf>, DataError> {
+pub(crate) fn find(spec: &str, split: Option<&str>, remote: &Remote) -> Result<Vec<Place>, DataError> {
     let mut files = Vec::new();
     for pattern in spec.split("::") {
         let mut paths = Vec::new();
         expand(pattern, &mut paths, pattern)?;
         for path in paths {
-            files.extend(shards_at(Path::new(&path))?);
+            files.extend(shards_at(&remote.place(Path::new(&path)))?);
         }
     }
     match split {
@@ -27,57 +29,48 @@ pub(crate) fn find(spec: &str, split: Option<&str>) -> Result<Vec<PathBuf>, Data
 }
 
 /// The file itself, or the tar files of a directory.
-fn shards_at(path: &Path) -> Result<Vec<PathBuf>, DataError> {
-    if path.is_dir() {
-        return shards_in(path);
+fn shards_at(place: &Place) -> Result<Vec<Place>, DataError> {
+    match place.kind()? {
+        Kind::Directory => shards_in(place),
+        Kind::File => Ok(vec![place.clone()]),
+        Kind::Nothing => Err(DataError::NotFound { path: place.path().to_path_buf() }),
     }
-    if path.is_file() {
-        return Ok(vec![path.to_path_buf()]);
-    }
-    Err(DataError::NotFound { path: path.to_path_buf() })
 }
 
-fn shards_in(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let mut paths = Vec::new();
-    for entry in fs_err::read_dir(dir)? {
-        paths.push(entry?.path());
-    }
-    paths.sort();
-    let is_tar = |path: &&PathBuf| path.extension().is_some_and(|ext| ext == "tar") && path.is_file();
-    let shards: Vec<PathBuf> = paths.iter().filter(is_tar).cloned().collect();
+fn shards_in(dir: &Place) -> Result<Vec<Place>, DataError> {
+    let mut entries = dir.entries(usize::MAX)?.unwrap_or_default();
+    entries.sort();
+    let is_tar = |entry: &&Entry| !entry.is_dir && Path::new(&entry.name).extension().is_some_and(|ext| ext == "tar");
+    let shards: Vec<Place> = entries.iter().filter(is_tar).map(|entry| dir.join(Path::new(&entry.name))).collect();
     if shards.is_empty() {
-        let found = paths.iter().map(|path| file_name(path)).collect();
-        return Err(DataError::NoShards { dir: dir.to_path_buf(), found });
+        let found = entries.into_iter().map(|entry| entry.name).collect();
+        return Err(DataError::NoShards { dir: dir.path().to_path_buf(), found });
     }
     Ok(shards)
 }
 
 /// Those whose name has `split` as a word, as in `cc3m-train-0000.tar`.
-fn of_split(files: Vec<PathBuf>, split: &str, spec: &str) -> Result<Vec<PathBuf>, DataError> {
-    let has_split = |path: &PathBuf| {
-        let name = file_name(path);
+fn of_split(files: Vec<Place>, split: &str, spec: &str) -> Result<Vec<Place>, DataError> {
+    let has_split = |place: &Place| {
+        let name = place.name();
         name.split(|c: char| !c.is_alphanumeric()).any(|word| word == split)
     };
     let (chosen, others): (Vec<_>, Vec<_>) = files.into_iter().partition(has_split);
     if chosen.is_empty() {
-        let found = others.iter().map(|path| file_name(path)).collect();
-        return Err(DataError::NoSplit { split: split.to_owned(), spec: spec.to_owned(), found });
+        let found = others.iter().map(Place::name).collect();
+        return Err(DataError::NoSplit { split: split.to_owned(), spec: shown(Path::new(spec)), found });
     }
     Ok(chosen)
 }
 
-pub(crate) fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-}
-
 /// Appends what `pattern` stands for, one brace after the other, from the left.
 fn expand(pattern: &str, out: &mut Vec<String>, whole: &str) -> Result<(), DataError> {
-    let refuse = |detail: String| DataError::Pattern { pattern: whole.to_owned(), detail };
+    let refuse = |detail: String| DataError::Pattern { pattern: shown(Path::new(whole)), detail };
     if out.len() >= MAX_EXPANSION {
         return Err(refuse(format!("names more than {MAX_EXPANSION} files")));
     }
     // A file whose real name holds braces is that file.
-    let Some(open) = pattern.find('{').filter(|_| !Path::new(pattern).exists()) else {
+    let Some(open) = pattern.find('{').filter(|_| is_address(pattern) || !Path::new(pattern).exists()) else {
         out.push(pattern.to_owned());
         return Ok(());
     };
@@ -119,8 +112,8 @@ mod tests {
     }
 
     fn found(spec: &str, split: Option<&str>) -> Vec<String> {
-        let files = find(spec, split).expect("shards");
-        files.iter().map(|path| file_name(path)).collect()
+        let files = find(spec, split, &Remote::default()).expect("shards");
+        files.iter().map(Place::name).collect()
     }
 
     #[test]
@@ -142,7 +135,7 @@ mod tests {
 
     #[track_caller]
     fn check_error(spec: &str, split: Option<&str>, expected: &str) {
-        let error = find(spec, split).expect_err("no shards").to_string();
+        let error = find(spec, split, &Remote::default()).expect_err("no shards").to_string();
         assert!(error.contains(expected), "{error}");
     }
 

@@ -5,18 +5,21 @@
 //! used, the rest is a [`ShardProblem`]. What makes a sample good or bad stands in `shard.rs`.
 
 use std::io;
-use std::path::PathBuf;
 
 use burn_dataset::Dataset;
 
 use super::fingerprint::{self, Depth};
 use super::shard::Shard;
 use super::{ShardProblem, Source, shards};
-use crate::DataError;
+use crate::remote::Remote;
 use crate::sample::{MediaContent, RawMedium, RawSample, SampleId, SourceError};
+use crate::{DataError, Place};
 
 /// Up to this many shards stay open; beyond it a shard is opened for each sample.
 const MAX_OPEN_SHARDS: usize = 256;
+
+/// Shards on servers that are indexed at the same time.
+const WAITING: usize = 16;
 
 /// Captioned pictures in `WebDataset` tars.
 #[derive(Debug)]
@@ -33,9 +36,19 @@ impl WebDataset {
     /// Opens and indexes the shards of `spec`: a directory, a tar file, or a pattern such as
     /// `cc3m-train-{0000..0575}.tar`. With `split`, only shards that have it as a word in their name.
     pub fn open(name: impl Into<String>, spec: &str, split: Option<&str>) -> Result<Self, DataError> {
+        Self::open_with(name, spec, split, &Remote::default())
+    }
+
+    /// The same with settings for those that are addresses.
+    pub fn open_with(
+        name: impl Into<String>,
+        spec: &str,
+        split: Option<&str>,
+        remote: &Remote,
+    ) -> Result<Self, DataError> {
         let name = name.into();
-        let paths = shards::find(spec, split)?;
-        let mut shards = index_all(&paths)?;
+        let places = shards::find(spec, split, remote)?;
+        let mut shards = index_all(&places)?;
         if shards.len() <= MAX_OPEN_SHARDS {
             for shard in &mut shards {
                 shard.keep_open();
@@ -105,19 +118,23 @@ impl Source for WebDataset {
     }
 }
 
-/// Indexes shards on as many threads as there are cores; the result is in the order of `paths`.
-fn index_all(paths: &[PathBuf]) -> io::Result<Vec<Shard>> {
-    let sizes = paths.iter().map(|path| Ok(fs_err::metadata(path)?.len()));
+/// Indexes shards on as many threads as there are cores; the result is in the order of `places`.
+fn index_all(places: &[Place]) -> io::Result<Vec<Shard>> {
+    // How deep is looked into files on servers is not asked.
+    let on_disk = places.iter().filter(|place| !place.is_remote());
+    let sizes = on_disk.map(|place| Ok(fs_err::metadata(place.path())?.len()));
     let depth = Depth::of(sizes.sum::<io::Result<u64>>()?);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let per_thread = paths.len().div_ceil(threads).max(1);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // Who waits for servers needs no core.
+    let threads = if places.iter().any(Place::is_remote) { cores.max(WAITING) } else { cores };
+    let per_thread = places.len().div_ceil(threads).max(1);
     let index_part =
-        |part: &[PathBuf]| part.iter().map(|path| Shard::index(path, depth)).collect::<io::Result<Vec<_>>>();
+        |part: &[Place]| part.iter().map(|place| Shard::index(place, depth)).collect::<io::Result<Vec<_>>>();
     let parts: Vec<_> = std::thread::scope(|scope| {
-        let started: Vec<_> = paths.chunks(per_thread).map(|part| scope.spawn(move || index_part(part))).collect();
+        let started: Vec<_> = places.chunks(per_thread).map(|part| scope.spawn(move || index_part(part))).collect();
         started.into_iter().map(|thread| thread.join().expect("indexing does not panic")).collect()
     });
-    let mut shards = Vec::with_capacity(paths.len());
+    let mut shards = Vec::with_capacity(places.len());
     for part in parts {
         shards.extend(part?);
     }

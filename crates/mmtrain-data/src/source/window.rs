@@ -4,9 +4,9 @@
 //! is in and the one behind it, so that what lies close together costs one read, and what lies far apart
 //! costs no more than the disk reads anyway.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+
+use crate::reading::{ReadAt, fill};
 
 const PAGE: u64 = 4096;
 /// Bytes of a usual read.
@@ -15,14 +15,14 @@ const WINDOW: u64 = 2 * PAGE;
 /// A file with the bytes around the last place that was looked at.
 #[derive(Debug)]
 pub(crate) struct Window<'a> {
-    file: &'a File,
+    file: &'a dyn ReadAt,
     /// Where `bytes` stand in the file.
     start: u64,
     bytes: Vec<u8>,
 }
 
 impl<'a> Window<'a> {
-    pub(crate) fn new(file: &'a File) -> Self {
+    pub(crate) fn new(file: &'a dyn ReadAt) -> Self {
         Self { file, start: 0, bytes: Vec::new() }
     }
 
@@ -51,22 +51,9 @@ impl<'a> Window<'a> {
     }
 }
 
-/// Reads until `buffer` is full or the file ends; returns how many bytes there were.
-fn fill(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::Write;
 
     use super::*;

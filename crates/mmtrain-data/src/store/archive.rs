@@ -1,25 +1,25 @@
 //! An archive of media, read by offset and never unpacked: its members by name.
 
-use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use mmtrain_text::MediaKind;
 
 use super::{Found, limit, too_large, zip};
-use crate::DataError;
-use crate::reading::bytes_at;
+use crate::reading::{ReadAt, bytes_at};
 use crate::sample::{MediaContent, Reject};
-use crate::source::{Window, file_name, tar};
+use crate::source::{Window, tar};
+use crate::{DataError, Place};
 
 /// A zip or tar file.
 #[derive(Debug)]
 pub(super) struct Archive {
-    path: PathBuf,
+    place: Place,
     name: String,
     /// Its name without the extension: the directory that it would be unpacked to.
     stem: String,
-    file: File,
+    file: Arc<dyn ReadAt>,
     members: Members,
     /// Why not everything in it can be read.
     fault: Option<String>,
@@ -102,26 +102,27 @@ fn name_of<'a>(names: &'a str, &(start, len, _): &(u32, u16, Entry)) -> &'a str 
 
 impl Archive {
     /// Reads the directory of a zip file, or the headers of a tar file.
-    pub(super) fn open(path: &Path) -> Result<Self, DataError> {
+    pub(super) fn open(place: &Place) -> Result<Self, DataError> {
+        let path = place.path();
         let refuse = |detail: String| DataError::Rows { path: path.to_path_buf(), detail };
         if let Some(detail) = part_of_split(path) {
             return Err(refuse(detail));
         }
-        let file = fs_err::File::open(path)?.into_file();
-        let len = file.metadata()?.len();
+        let file = place.open()?;
+        let len = file.len()?;
         let is_tar = path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("tar"));
         let (mut members, fault) =
-            if is_tar { list_tar(&file, len)? } else { (zip::list(&file, len).map_err(refuse)?, None) };
+            if is_tar { list_tar(file.as_ref(), len)? } else { (zip::list(file.as_ref(), len).map_err(refuse)?, None) };
         members.sort();
         if members.len() == 0 {
             return Err(refuse(fault.unwrap_or_else(|| "holds no files".into())));
         }
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { path: path.to_path_buf(), name: file_name(path), stem, file, members, fault })
+        Ok(Self { place: place.clone(), name: place.name(), stem, file, members, fault })
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.place.path()
     }
 
     /// Whether members may be missing.
@@ -154,9 +155,9 @@ impl Archive {
     fn read(&self, entry: Entry) -> Result<Vec<u8>, String> {
         match entry.packing {
             Packing::Plain => {
-                bytes_at(&self.file, entry.offset, entry.size as usize).map_err(|error| error.to_string())
+                bytes_at(self.file.as_ref(), entry.offset, entry.size as usize).map_err(|error| error.to_string())
             }
-            Packing::Zip { method, crc } => zip::read(&self.file, &entry, method, crc),
+            Packing::Zip { method, crc } => zip::read(self.file.as_ref(), &entry, method, crc),
         }
     }
 }
@@ -178,7 +179,7 @@ pub(super) fn part_of_split(path: &Path) -> Option<String> {
     })
 }
 
-fn list_tar(file: &File, len: u64) -> io::Result<(Members, Option<String>)> {
+fn list_tar(file: &dyn ReadAt, len: u64) -> io::Result<(Members, Option<String>)> {
     let listing = tar::list(&mut Window::new(file), len, |_, _| Ok(()))?;
     let mut members = Members::default();
     for tar::Member { name, offset, size } in listing.members {

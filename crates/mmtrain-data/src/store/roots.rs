@@ -1,15 +1,17 @@
 //! The places where media are looked for, in their order.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mmtrain_text::MediaKind;
 
 use super::archive::{Archive, is_archive, part_of_split};
 use super::directory::Directory;
+use super::distant::Distant;
 use super::names::{candidates, inside, outside};
 use super::{Found, MediaStore, PathMap, inline};
-use crate::DataError;
+use crate::place::{Entry, Kind};
 use crate::sample::{MediaContent, Reject};
+use crate::{DataError, Place as At};
 
 /// Names that a message lists.
 const MAX_LISTED: usize = 6;
@@ -30,26 +32,29 @@ pub struct MediaRoots {
 
 enum Place {
     Directory(Directory),
+    /// A directory on a server.
+    Distant(Distant),
     Archive(Archive),
 }
 
 impl MediaRoots {
     /// Opens places in the order in which they are tried.
-    pub fn open(places: &[PathBuf], maps: Vec<PathMap>) -> Result<Self, DataError> {
+    pub fn open(places: impl IntoIterator<Item: Into<At>>, maps: Vec<PathMap>) -> Result<Self, DataError> {
         let mut roots = Self { places: Vec::new(), mapped: mapped(&maps), maps, notes: Vec::new() };
-        for path in places {
-            roots.add(path)?;
+        for place in places {
+            roots.add(&place.into())?;
         }
         Ok(roots)
     }
 
     /// These directories and the zip files in them: where media lie that came with their annotations.
-    pub fn beside(dirs: &[PathBuf], maps: Vec<PathMap>) -> Result<Self, DataError> {
-        let mut roots = Self::open(dirs, maps)?;
-        for dir in dirs {
-            for path in archives_in(dir)? {
+    pub fn beside(dirs: impl IntoIterator<Item: Into<At>>, maps: Vec<PathMap>) -> Result<Self, DataError> {
+        let dirs: Vec<At> = dirs.into_iter().map(Into::into).collect();
+        let mut roots = Self::open(&dirs, maps)?;
+        for dir in &dirs {
+            for place in archives_in(dir)? {
                 // What was not asked for is no error; it is told where a file is missing.
-                if let Err(error) = roots.add(&path) {
+                if let Err(error) = roots.add(&place) {
                     roots.notes.push(error.to_string());
                 }
             }
@@ -57,19 +62,23 @@ impl MediaRoots {
         Ok(roots)
     }
 
-    fn add(&mut self, path: &Path) -> Result<(), DataError> {
-        if !path.exists() {
-            return Err(DataError::NotFound { path: path.to_path_buf() });
-        }
-        self.places.push(if path.is_dir() {
-            Place::Directory(Directory::open(path)?)
-        } else if is_archive(path) {
-            let archive = Archive::open(path)?;
-            self.notes.extend(archive.fault().map(|fault| format!("`{}` {fault}", path.display())));
-            Place::Archive(archive)
-        } else {
-            let detail = "is no place of media: a directory, a `.zip` or a `.tar`".to_owned();
-            return Err(DataError::Rows { path: path.to_path_buf(), detail });
+    fn add(&mut self, at: &At) -> Result<(), DataError> {
+        let path = at.path();
+        // What a server has below an address shows when it is asked for.
+        let kind = if at.is_remote() && !is_archive(path) { Kind::Directory } else { at.kind()? };
+        self.places.push(match kind {
+            Kind::Nothing => return Err(DataError::NotFound { path: path.to_path_buf() }),
+            Kind::Directory if at.is_remote() => Place::Distant(Distant::new(at.clone())),
+            Kind::Directory => Place::Directory(Directory::open(path)?),
+            Kind::File if is_archive(path) => {
+                let archive = Archive::open(at)?;
+                self.notes.extend(archive.fault().map(|fault| format!("`{at}` {fault}")));
+                Place::Archive(archive)
+            }
+            Kind::File => {
+                let detail = "is no place of media: a directory, a `.zip` or a `.tar`".to_owned();
+                return Err(DataError::Rows { path: path.to_path_buf(), detail });
+            }
         });
         Ok(())
     }
@@ -77,7 +86,7 @@ impl MediaRoots {
     fn directories(&self) -> impl Iterator<Item = &Directory> {
         let places = self.places.iter().filter_map(|place| match place {
             Place::Directory(directory) => Some(directory),
-            Place::Archive(_) => None,
+            Place::Distant(_) | Place::Archive(_) => None,
         });
         places.chain(&self.mapped)
     }
@@ -96,6 +105,7 @@ impl MediaRoots {
         Ok(first(candidates(&name, kind), |name| {
             first(self.places.iter(), |place| match place {
                 Place::Directory(directory) => directory.find(name, kind, &allowed),
+                Place::Distant(distant) => distant.find(name, kind),
                 Place::Archive(archive) => archive.find(name, kind),
             })
         }))
@@ -104,6 +114,7 @@ impl MediaRoots {
     fn missing(&self, name: &str, kind: MediaKind) -> Reject {
         let places = self.places.iter().map(|place| match place {
             Place::Directory(directory) => directory.path().display().to_string(),
+            Place::Distant(distant) => distant.to_string(),
             Place::Archive(archive) => archive.path().display().to_string(),
         });
         let places: Vec<String> = places.take(MAX_LISTED).collect();
@@ -114,18 +125,20 @@ impl MediaRoots {
     }
 }
 
-/// Zip files and parts of split ones, by name.
-fn archives_in(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut archives = Vec::new();
-    for entry in fs_err::read_dir(dir)? {
-        let path = entry?.path();
-        let is_zip = path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("zip"));
-        if (is_zip || part_of_split(&path).is_some()) && path.is_file() {
-            archives.push(path);
-        }
+/// Zip files and parts of split ones, by name; none where nothing is listed.
+fn archives_in(dir: &At) -> std::io::Result<Vec<At>> {
+    if !dir.can_list() {
+        return Ok(Vec::new());
     }
-    archives.sort();
-    Ok(archives)
+    let is_archive = |entry: &Entry| {
+        let path = Path::new(&entry.name);
+        let is_zip = path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("zip"));
+        (is_zip || part_of_split(path).is_some()) && !entry.is_dir
+    };
+    let mut names = dir.entries(usize::MAX)?.unwrap_or_default();
+    names.retain(is_archive);
+    names.sort();
+    Ok(names.iter().map(|entry| dir.join(Path::new(&entry.name))).collect())
 }
 
 /// The directories to which maps lead with absolute paths.
@@ -166,6 +179,7 @@ impl MediaStore for MediaRoots {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
 
     use super::*;
 

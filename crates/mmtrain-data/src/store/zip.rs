@@ -3,15 +3,13 @@
 //! After APPNOTE 6.3.10. The directory stands at the end and says where each member begins; nothing else of the
 //! archive is read, and no name in it is ever used as a path.
 
-use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::FileExt;
 
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
 
 use super::archive::{Entry, Members, Packing};
-use crate::reading::bytes_at;
+use crate::reading::{From, ReadAt, bytes_at};
 use crate::source::Window;
 
 const END: u32 = 0x0605_4b50;
@@ -35,7 +33,7 @@ struct Directory {
 }
 
 /// The files of an archive of `len` bytes.
-pub(super) fn list(file: &File, len: u64) -> Result<Members, String> {
+pub(super) fn list(file: &dyn ReadAt, len: u64) -> Result<Members, String> {
     let directory = directory(file, len)?;
     let mut members = Members::default();
     let mut window = Window::new(file);
@@ -58,14 +56,14 @@ pub(super) fn list(file: &File, len: u64) -> Result<Members, String> {
 }
 
 /// The unpacked bytes of a member, checked against its length and checksum.
-pub(super) fn read(file: &File, entry: &Entry, method: u16, crc: u32) -> Result<Vec<u8>, String> {
+pub(super) fn read(file: &dyn ReadAt, entry: &Entry, method: u16, crc: u32) -> Result<Vec<u8>, String> {
     let io = |error: std::io::Error| error.to_string();
     let local = Fields(bytes_at(file, entry.offset, LOCAL_LEN).map_err(io)?);
     if local.u32(0) != LOCAL {
         return Err("there is no member at its place".into());
     }
     let start = entry.offset + (LOCAL_LEN + local.len(26) + local.len(28)) as u64;
-    let available = file.metadata().map_err(io)?.len().saturating_sub(start);
+    let available = file.len().map_err(io)?.saturating_sub(start);
     if entry.stored > available {
         return Err("the archive ends inside it".into());
     }
@@ -83,28 +81,15 @@ pub(super) fn read(file: &File, entry: &Entry, method: u16, crc: u32) -> Result<
 }
 
 /// At most one byte more than the directory says.
-fn inflate(file: &File, start: u64, entry: &Entry) -> std::io::Result<Vec<u8>> {
-    let packed = At { file, at: start }.take(entry.stored);
+fn inflate(file: &dyn ReadAt, start: u64, entry: &Entry) -> std::io::Result<Vec<u8>> {
+    let packed = From { file, at: start }.take(entry.stored);
     let mut bytes = Vec::new();
     DeflateDecoder::new(packed).take(entry.size + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-struct At<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-impl Read for At<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let n = self.file.read_at(buffer, self.at)?;
-        self.at += n as u64;
-        Ok(n)
-    }
-}
-
 /// Finds the end record, and behind a zip64 locator the one with longer fields.
-fn directory(file: &File, len: u64) -> Result<Directory, String> {
+fn directory(file: &dyn ReadAt, len: u64) -> Result<Directory, String> {
     let not_a_zip = || "is no zip archive, or its end is missing".to_owned();
     let tail_len = len.min(MAX_END);
     let tail = Fields(bytes_at(file, len - tail_len, tail_len as usize).map_err(|error| error.to_string())?);
@@ -129,7 +114,7 @@ fn directory(file: &File, len: u64) -> Result<Directory, String> {
 }
 
 /// Members, bytes and offset of the directory, and where the zip64 end record that says so stands.
-fn end64(file: &File, at: u64) -> Option<(u64, u64, u64, u64)> {
+fn end64(file: &dyn ReadAt, at: u64) -> Option<(u64, u64, u64, u64)> {
     let record = Fields(bytes_at(file, at, 56).ok()?);
     (record.u32(0) == END64).then(|| (record.u64(32), record.u64(40), record.u64(48), at))
 }

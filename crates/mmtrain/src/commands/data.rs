@@ -9,7 +9,7 @@ mod stats;
 mod synth;
 mod view;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use mmtrain_config::{FormatKind, SourceConfig, dataset_preset};
@@ -31,7 +31,8 @@ pub(crate) fn source_of(data: &str, format: Option<FormatKind>, split: Option<&s
     let path = Path::new(data);
     let is_place = dataset_preset(data).is_none() && (path.exists() || data.contains(['/', '{', '*']));
     let name = if is_place {
-        path.file_name().map_or(data.into(), |name| name.to_string_lossy().into_owned())
+        let shown = PathBuf::from(mmtrain_data::remote::shown(path));
+        shown.file_name().map_or(data.into(), |name| name.to_string_lossy().into_owned())
     } else {
         data.to_owned()
     };

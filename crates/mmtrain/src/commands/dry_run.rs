@@ -108,7 +108,7 @@ fn sources(config: &RunConfig) -> anyhow::Result<Vec<SourceLine>> {
         let place = source.location();
         let line = |state: String, samples| SourceLine {
             name: source.name.clone(),
-            place: place.display().to_string(),
+            place: mmtrain_data::remote::shown(&place),
             state,
             samples,
         };

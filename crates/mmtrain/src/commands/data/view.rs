@@ -7,6 +7,7 @@ use mmtrain_config::{
     AudioArch, AudioFamily, ConnectorConfig, EncoderConfig, Request, RunConfig, SourceConfig, TemplateKind,
     dataset_preset, load,
 };
+use mmtrain_data::remote::is_remote;
 use mmtrain_data::{Mixture, Preparer, Source};
 use mmtrain_text::{MediaKind, TextTokenizer};
 
@@ -103,7 +104,7 @@ fn take_all(config: &mut RunConfig, sources: &[Arc<dyn Source>]) {
 
 fn open(source: &SourceConfig) -> anyhow::Result<Arc<dyn Source>> {
     setup::open_source(source).map_err(|error| match dataset_preset(&source.name) {
-        Some(preset) if !source.location().exists() => {
+        Some(preset) if !is_remote(&source.location()) && !source.location().exists() => {
             Refusal::missing(format!("{error:#}"), format!("expected {}; {}", preset.layout, preset.how_to_get)).into()
         }
         _ => error,
