@@ -28,6 +28,8 @@ pub mod llava;
 
 pub mod coco;
 
+pub mod cc3m;
+
 pub mod image_folder;
 
 pub mod msr_vtt;

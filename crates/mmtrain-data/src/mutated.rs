@@ -9,7 +9,7 @@ use mmtrain_text::MediaKind;
 
 use crate::DataError;
 use crate::panics::confined;
-use crate::rows::{Delimited, Dialect, Json, Parquet, Rows};
+use crate::rows::{Arrow, Delimited, Dialect, Json, Parquet, Rows};
 use crate::store::{MediaRoots, MediaStore};
 
 const TRIES: u64 = 1000;
@@ -114,6 +114,13 @@ fn damaged_parquet() {
     {
         let file = fixture(&format!("data/{name}.parquet"));
         survives(&file, "a.parquet", |path| read_all(Parquet::open(path, None)));
+    }
+}
+
+#[test]
+fn damaged_arrow() {
+    for name in ["tables/stream", "tables/file", "saved_to_disk/train/data-00000-of-00001"] {
+        survives(&fixture(&format!("data/{name}.arrow")), "a.arrow", |path| read_all(Arrow::open(path)));
     }
 }
 

@@ -13,6 +13,8 @@ mod detect;
 
 mod files;
 
+mod folder;
+
 mod formats;
 
 mod kind;

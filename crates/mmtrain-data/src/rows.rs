@@ -3,13 +3,19 @@
 //! - [`Json`]: an array, also one under keys of an object, or a value a line.
 //! - [`Delimited`]: CSV and TSV.
 //! - [`Parquet`]: by row groups.
+//! - [`Arrow`]: by batches.
+//! - [`ClassFolder`]: files by the directories that they are in.
 //! - [`Chained`], [`Joined`]: several files as one, and a table with what another says of its rows.
 
 mod array_scan;
 
+mod arrow;
+
 mod arrow_cell;
 
 mod chained;
+
+mod class_folder;
 
 mod delimited;
 
@@ -19,6 +25,8 @@ mod json;
 
 mod line_scan;
 
+mod message_scan;
+
 mod parquet;
 
 mod pread;
@@ -27,7 +35,10 @@ mod record_scan;
 
 mod text_file;
 
+pub use arrow::Arrow;
 pub use chained::Chained;
+pub use class_folder::ClassFolder;
+pub(crate) use class_folder::classes;
 pub use delimited::{Delimited, Dialect, Encoding};
 pub use joined::{Joined, Lookup};
 pub use json::Json;

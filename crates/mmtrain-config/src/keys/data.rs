@@ -193,7 +193,7 @@ pub struct SourceConfig {
     /// Which captions are used of a medium that has several; `all` when left out.
     #[serde(default)]
     pub captions: Option<CaptionsKind>,
-    /// Names of the columns of a TSV file without a header; with a column `file` for the pictures.
+    /// Names of the columns of a TSV file without a header; `file` names the pictures, `key` is what img2dataset calls them by.
     #[serde(default)]
     pub columns: Option<Vec<String>>,
     /// Which part: `train`, `validation` or `test`. When left out, a run trains on what is not held out by the names of the
@@ -273,7 +273,7 @@ pub enum FormatKind {
     /// Tar shards whose members share a key: `000000000.jpg`, `000000000.txt`, `000000000.json`.
     #[serde(rename = "webdataset")]
     WebDataset,
-    /// CC3M's TSV of captions and addresses, with a column of files.
+    /// CC3M's TSV of captions and addresses, and the pictures that were downloaded.
     Cc3mTsv,
     /// `LLaVA`'s JSON: `image` and `conversations`.
     Llava,
@@ -311,7 +311,7 @@ pub enum FormatKind {
     MsSwift,
     /// `Qwen-VL`: `conversations` with `<img>a.jpg</img>` in their text.
     QwenVl,
-    /// Files beside a `metadata.csv`, `.jsonl` or `.parquet`.
+    /// Files beside a `metadata.csv`, `.jsonl` or `.parquet`, or in directories that are called as what is in them.
     ImageFolder,
 }
 

@@ -1,4 +1,4 @@
-//! COCO captions: `annotations` of `captions_*.json`, whose pictures are named under `images`; CC3M's TSV; Karpathy's lists.
+//! COCO captions: `annotations` of `captions_*.json`, whose pictures are named under `images`; Karpathy's lists.
 //!
 //! A caption is a row. Names of 2014 (`COCO_val2014_000000000009.jpg`) and 2017 (`000000000009.jpg`) are two names of one
 //! picture; the name that the file gives is used.
@@ -32,23 +32,8 @@ pub fn karpathy(captions: Captions) -> impl Shape {
     Captioned { medium: image, captions }
 }
 
-/// CC3M's `caption` and `image`: a column with the file of each picture, which is not in the TSV of URLs.
-pub fn cc3m_tsv() -> impl Shape {
-    Captioned { medium: downloaded, captions: Captions::All }
-}
-
 fn image(row: &Cell) -> Result<NamedMedium, Reject> {
     name_at(row, "image", MediaKind::Image)
-}
-
-fn downloaded(row: &Cell) -> Result<NamedMedium, Reject> {
-    match row.get_any(&["file", "file_name", "image", "path"]) {
-        Cell::Text(name) if !name.is_empty() => Ok(named(MediaKind::Image, name.as_str())),
-        _ => {
-            let url = shown(row.get("url"));
-            Err(Reject::new("missing_media", format!("the picture of {url} has no file: a third column names it")))
-        }
-    }
 }
 
 /// File names by id.
@@ -99,15 +84,5 @@ mod tests {
         check_shape(&shape, train, "U: [image 0] | A: A bench", &[picture]);
         let test = cell(r#"{"image": "val2014/a.jpg", "caption": ["a", "b", "c", "d", "e"]}"#);
         assert_eq!((shape.samples_in(&test), karpathy(Captions::First).samples_in(&test)), (Some(5), None));
-    }
-
-    #[test]
-    fn rows_of_the_tsv_need_the_file_of_their_picture() {
-        let row = r#"{"caption": "the \"red\" boat , é", "url": "http://example.org/1.jpg", "file": "1.jpg"}"#;
-        check_shape(&cc3m_tsv(), row, "U: [image 0] | A: the \"red\" boat , é", &[named(MediaKind::Image, "1.jpg")]);
-        let reject =
-            cc3m_tsv().parse(&cell(r#"{"caption": "x", "url": "http://example.org/1.jpg"}"#), 0).expect_err("no file");
-        assert_eq!(reject.reason, "missing_media");
-        assert!(reject.detail.contains("`http://example.org/1.jpg` has no file"), "{}", reject.detail);
     }
 }

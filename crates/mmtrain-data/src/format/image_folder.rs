@@ -1,14 +1,15 @@
-//! A folder of pictures, clips or sounds with captions in `metadata.csv`, `.jsonl` or `.parquet`, as `datasets` reads them.
+//! A folder of pictures, clips or sounds with captions in `metadata.csv`, `.jsonl` or `.parquet`, as `datasets` reads them; and
+//! what `datasets` makes of one: tables with a column `image`, `video` or `audio`.
 
 use mmtrain_text::MediaKind;
 
 use super::captions::Captioned;
-use super::media::named;
+use super::media::{named, of_row};
 use super::{Captions, NamedMedium, Shape};
 use crate::cell::Cell;
 use crate::sample::Reject;
 
-/// Rows of `file_name` (or `image_file_name`, `video_file_name`, `audio_file_name`) and `caption` or `text`.
+/// Rows of `file_name` (or `image_file_name`, `video_file_name`, `audio_file_name`), or of a medium, and `caption` or `text`.
 pub fn image_folder(captions: Captions) -> impl Shape {
     Captioned { medium: file_of, captions }
 }
@@ -24,8 +25,18 @@ fn file_of(row: &Cell) -> Result<NamedMedium, Reject> {
     let found = KEYS.iter().find_map(|(key, kind)| Some((row.get(key).as_str()?, *kind)));
     match found {
         Some((name, kind)) if !name.is_empty() => Ok(named(kind_of(name).unwrap_or(kind), name)),
-        _ => Err(Reject::new("missing_media", "no `file_name`")),
+        _ => only(of_row(row)?),
     }
+}
+
+/// The one medium of a row.
+fn only(media: Vec<NamedMedium>) -> Result<NamedMedium, Reject> {
+    let count = media.len();
+    let [only] = <[_; 1]>::try_from(media).map_err(|_| match count {
+        0 => Reject::new("missing_media", "neither a `file_name` nor a medium"),
+        _ => Reject::new("bad_media", format!("{count} media with one caption")),
+    })?;
+    Ok(only)
 }
 
 /// What a file of this name is, if the name tells.

@@ -39,7 +39,7 @@ const SEEDS: [&str; 16] = [
     r#"{"instruction": "q", "input": "r", "output": "a", "history": [["q", "a"]], "chosen": "a", "rejected": "b"}"#,
     r#"{"conversations": [{"from": "user", "value": "Picture 1: <img>a.jpg</img>\nq"}, {"from": "assistant", "value": "a"}]}"#,
     r#"{"q": "what?", "a": "that", "video_id": "-x", "__row__": 2, "caption": ["a", "b"], "image_id": 3, "file_name": "f.png",
-        "id": "Y.wav", "audio": "wav_path"}"#,
+        "id": "Y.wav", "audio": "wav_path", "key": "000000017"}"#,
     r#"{"video_id": "video0", "caption_1": "a", "caption_2": "b", "file_name": " x.wav", "clip": {"frames": []}}"#,
 ];
 
@@ -76,7 +76,8 @@ fn shapes() -> Vec<Box<dyn Shape>> {
         )),
         Box::new(qwen_vl::QwenVl),
         Box::new(msr_vtt::msr_vtt()),
-        Box::new(coco::cc3m_tsv()),
+        Box::new(cc3m::cc3m_tsv(None)),
+        Box::new(cc3m::cc3m_tsv(Some(cc3m::Naming::InShards))),
     ];
     for captions in [Captions::All, Captions::First] {
         shapes.push(Box::new(coco::karpathy(captions)));

@@ -13,7 +13,7 @@ use crate::rows::{RowPlace, Rows};
 use crate::sample::Reject;
 
 /// The column that [`Numbered`] adds.
-const NUMBER: &str = "__row__";
+pub(super) const NUMBER: &str = "__row__";
 
 /// Questions and answers about clips.
 #[derive(Debug, Clone, Copy, Default)]

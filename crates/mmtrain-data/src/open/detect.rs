@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::Format;
 use super::files::{Files, base, is_side_file, open_rows};
+use super::folder::class_folder;
 use crate::cell::Cell;
 use crate::remote::is_remote;
 use crate::rows::Json;
@@ -41,9 +42,13 @@ pub fn detect(place: impl Into<Place>) -> Result<Detected, DataError> {
         return Ok(Detected { format, seen: format!("`{name}`") });
     }
     if files.names.is_empty() {
+        if let Some(seen) = class_folder(&place)? {
+            return Ok(Detected { format: Format::ImageFolder, seen });
+        }
         return Err(unknown(
             path,
-            "no file that may hold rows (`.tar`, `.json`, `.jsonl`, `.csv`, `.tsv`, `.parquet`)",
+            "no file that may hold rows (`.tar`, `.json`, `.jsonl`, `.csv`, `.tsv`, `.parquet`, `.arrow`), and no two \
+             directories of pictures that are called as what is in them",
         ));
     }
     by_content(path, &files)
@@ -155,9 +160,17 @@ fn by_row(row: &Cell) -> Option<Format> {
         () if has(&["file_name", "caption_1"]) => Format::Clotho,
         () if any(&["file_name", "image_file_name", "video_file_name", "audio_file_name"]) => Format::ImageFolder,
         () if has(&["video_id", "caption"]) => Format::MsrVtt,
+        () if holds_medium(row) && any(&["caption", "captions", "text", "sentence", "sentences"]) => {
+            Format::ImageFolder
+        }
         () if has(&["image", "caption"]) => Format::Coco,
         () => return None,
     })
+}
+
+/// Whether a row has a medium with its bytes, as `datasets` has media.
+fn holds_medium(row: &Cell) -> bool {
+    matches!(row.get_any(&["image", "video", "audio"]), Cell::Bytes(_) | Cell::Struct(_))
 }
 
 /// Whether the first turn names its pictures in its text.
@@ -203,6 +216,7 @@ mod tests {
             ("preference", Format::Preference),
             ("rlaif_v", Format::RlaifV),
             ("rlhf_v", Format::RlhfV),
+            ("saved_to_disk", Format::ImageFolder),
             ("sharegpt4v", Format::Llava),
             ("video_chatgpt", Format::VideoChatgpt),
             ("vlfeedback", Format::Vlfeedback),

@@ -6,17 +6,17 @@ use std::path::Path;
 use crate::cell::Cell;
 use crate::place::{Entry, Kind};
 use crate::reading::head;
-use crate::rows::{Chained, Delimited, Dialect, Json, Parquet, Rows};
+use crate::rows::{Arrow, Chained, Delimited, Dialect, Json, Parquet, Rows};
 use crate::{DataError, Place};
 
 /// Extensions of files that may hold rows.
-const ROWS: [&str; 6] = ["json", "jsonl", "csv", "tsv", "parquet", "tar"];
+const ROWS: [&str; 7] = ["json", "jsonl", "csv", "tsv", "parquet", "arrow", "tar"];
 /// A directory below the first with more entries than this holds media; it is not looked into.
 const MAX_ENTRIES: usize = 2000;
 /// How far below the first directory annotations may lie, as in `json_files/FreeSound/fsd_final.json`.
 const MAX_DEPTH: usize = 2;
 /// Files that describe the annotations or were made beside them.
-const NOT_ROWS: [&str; 4] = ["synth.json", "truth.jsonl", "dataset_infos.json", "state.json"];
+const NOT_ROWS: [&str; 5] = ["synth.json", "truth.jsonl", "dataset_infos.json", "dataset_dict.json", "state.json"];
 
 /// Annotation files below a directory, by their path from it.
 #[derive(Debug, Clone)]
@@ -40,6 +40,7 @@ impl Files {
                 let mut names = Vec::new();
                 collect(place, "", 0, &mut names)?;
                 names.sort();
+                leave_out_caches(&mut names);
                 Ok(Self { dir: place.clone(), names })
             }
         }
@@ -80,6 +81,7 @@ impl Files {
 pub(super) fn open_rows(place: &Place, at: &[&str]) -> Result<Box<dyn Rows>, DataError> {
     let ext = place.path().extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     Ok(match ext.as_str() {
+        "arrow" => Box::new(Arrow::open(place)?),
         "parquet" => Box::new(Parquet::open(place, None)?),
         "csv" => Box::new(Delimited::open(place, Dialect::csv())?),
         "tsv" => Box::new(Delimited::open(place, Dialect::tsv(&[]))?),
@@ -130,11 +132,23 @@ fn collect(dir: &Place, prefix: &str, depth: usize, names: &mut Vec<String>) -> 
     Ok(())
 }
 
+/// Beside Arrow files, `dataset_info.json` is that of `datasets`, and `cache-….arrow` holds what was once computed from them.
+fn leave_out_caches(names: &mut Vec<String>) {
+    if names.iter().any(|name| has_extension(name, "arrow")) {
+        names.retain(|name| base(name) != "dataset_info.json" && !base(name).starts_with("cache-"));
+    }
+}
+
 /// The split that a path names, by the last word in it that is one, with digits behind it or not: `train2017`.
 fn split_of(name: &str) -> Option<&'static str> {
     let words = name.split(|c: char| !c.is_alphanumeric());
     let words = words.map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit()).to_ascii_lowercase());
     words.filter_map(|word| known(&word)).next_back()
+}
+
+/// The split that a directory is called as.
+pub(super) fn known_split(name: &str) -> Option<&'static str> {
+    known(&name.to_ascii_lowercase())
 }
 
 fn known(word: &str) -> Option<&'static str> {

@@ -3,21 +3,23 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use mmtrain_text::MediaKind;
+
 use super::Format;
-use super::files::{Files, base, has_extension, open_rows, small_json};
+use super::files::{Files, has_extension, open_rows, small_json};
 use super::opening::Opening;
 use crate::cell::Cell;
 use crate::format::llama_factory::LlamaFactory;
 use crate::format::meta_file::{self, MetaEntry};
 use crate::format::selected::Selected;
 use crate::format::{
-    Shape, clotho, coco, dataset_info, image_folder, llava, llava_pairs, messages, ms_swift, msr_vtt, preference,
-    qwen_vl, scored, video_chatgpt, wavcaps,
+    Shape, cc3m, clotho, coco, dataset_info, llava, llava_pairs, messages, ms_swift, msr_vtt, preference, qwen_vl,
+    scored, video_chatgpt, wavcaps,
 };
 use crate::rows::{Chained, Delimited, Dialect, Json, Rows};
 use crate::source::{Source, WebDataset};
 use crate::store::{MediaRoots, MediaStore};
-use crate::{DataError, OpenOptions, Place, Table};
+use crate::{DataError, OpenOptions, Place, Table, reading};
 
 impl Opening<'_> {
     /// Puts the dataset together.
@@ -64,15 +66,50 @@ impl Opening<'_> {
         Ok(Arc::new(WebDataset::open_with(self.name.clone(), &dir, self.options.split.as_deref(), remote)?))
     }
 
+    /// Where no column names the pictures, they are called by their rows, and so belong to one file.
     fn cc3m_tsv(&self) -> Result<Arc<dyn Source>, DataError> {
         let files = self.some(&self.split(&self.files.named(|name| has_extension(name, "tsv"))))?;
+        let tables = files.places().iter().map(|place| self.tsv(place)).collect::<Result<Vec<_>, _>>()?;
+        let names_files =
+            |table: &Delimited| table.columns().iter().any(|column| cc3m::FILES.contains(&column.as_str()));
+        if tables.iter().all(names_files) {
+            let rows = Chained::new(tables.into_iter().map(|table| Box::new(table) as Box<dyn Rows>).collect());
+            return self.table(Box::new(rows), cc3m::cc3m_tsv(None), &files);
+        }
+        let files = self.one(&files)?;
+        let rows = Chained::new(
+            files.places().iter().map(|place| Ok(Box::new(self.tsv(place)?) as _)).collect::<Result<_, DataError>>()?,
+        );
+        let rows = video_chatgpt::Numbered(Box::new(rows));
+        let media = self.media(&files)?;
+        let naming = cc3m::Naming::seen(&rows, media.as_ref());
+        let behind = cc3m::Naming::plain(rows.len() as i64);
+        if naming == Some(cc3m::Naming::Plain) && media.open(&behind, MediaKind::Image).is_ok() {
+            let detail = format!(
+                "has {} rows, numbered from 0, and there is a picture `{behind}`: a column has to name the files",
+                rows.len()
+            );
+            return Err(DataError::Rows { path: files.places()[0].path().to_path_buf(), detail });
+        }
+        Ok(Arc::new(Table::new(self.name.clone(), Box::new(rows), Box::new(cc3m::cc3m_tsv(naming)), media)?))
+    }
+
+    /// A table of the columns that were named, or that its first line names; else of captions, addresses and, if there is a
+    /// third value, files.
+    fn tsv(&self, place: &Place) -> Result<Delimited, DataError> {
         let columns: Vec<&str> = self.options.columns.iter().map(String::as_str).collect();
-        let columns = if columns.is_empty() { vec!["caption", "url"] } else { columns };
-        let open = |place: &Place| -> Result<Box<dyn Rows>, DataError> {
-            Ok(Box::new(Delimited::open(place, Dialect::tsv(&columns))?))
+        if !columns.is_empty() {
+            return Delimited::open(place, Dialect::tsv(&columns));
+        }
+        let head = reading::head(place.open_file()?.as_ref(), 64 << 10)?;
+        let line = String::from_utf8_lossy(head.split(|&byte| byte == b'\n').next().unwrap_or_default()).into_owned();
+        let values: Vec<&str> = line.trim_end().split('\t').collect();
+        let columns: &[&str] = match values.len() {
+            _ if values.contains(&"caption") && values.contains(&"url") => &[],
+            3 => &["caption", "url", "file"],
+            _ => &["caption", "url"],
         };
-        let rows = Chained::new(files.places().iter().map(open).collect::<Result<_, _>>()?);
-        self.table(Box::new(rows), coco::cc3m_tsv(), &files)
+        Delimited::open(place, Dialect::tsv(columns))
     }
 
     fn coco(&self) -> Result<Arc<dyn Source>, DataError> {
@@ -195,22 +232,5 @@ impl Opening<'_> {
         let used = entry.num_samples.map_or(rows.len(), |most| most.min(rows.len()));
         let rows = Box::new(Selected::new(rows, (0..used as u32).collect()));
         self.table(rows, LlamaFactory::new(entry, self.options.placeholder), &files)
-    }
-
-    /// Files are named from the directory of their `metadata`.
-    fn image_folder(&self) -> Result<Arc<dyn Source>, DataError> {
-        let files = self.some(&self.split(&self.files.named(|name| name.starts_with("metadata."))))?;
-        let mut parts = Vec::new();
-        for name in &files.names {
-            let file = Files { dir: files.dir.clone(), names: vec![name.clone()] };
-            let media = MediaRoots::beside(
-                [file.dir.join(Path::new(name.trim_end_matches(base(name))))],
-                self.options.path_map.clone(),
-            )?;
-            let shape = image_folder::image_folder(self.options.captions);
-            let table = Table::new(self.name.clone(), file.rows(&[])?, Box::new(shape), Arc::new(media))?;
-            parts.push(Arc::new(table) as Arc<dyn Source>);
-        }
-        Ok(self.joined(parts))
     }
 }

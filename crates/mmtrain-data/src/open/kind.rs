@@ -46,7 +46,7 @@ pub enum Format {
     MsSwift,
     /// `Qwen-VL`'s conversations, whose text names its pictures.
     QwenVl,
-    /// Files beside a `metadata.csv`, `.jsonl` or `.parquet`.
+    /// Files beside a `metadata.csv`, `.jsonl` or `.parquet`, or in directories that are called as what is in them.
     ImageFolder,
 }
 

@@ -155,6 +155,11 @@ impl<'a> Opening<'a> {
     }
 }
 
+/// Whether a directory is called as those in which media lie beside the rows of a set.
+pub(super) fn is_usual(name: &str) -> bool {
+    MEDIA.contains(&name) && !matches!(name, "validation" | "evaluation" | "development")
+}
+
 /// The usual directories of media that are there; where nothing is listed, none.
 fn usual(dir: &Place) -> Result<Vec<Place>, DataError> {
     let mut found = Vec::new();

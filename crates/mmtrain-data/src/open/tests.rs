@@ -42,7 +42,9 @@ fn split(split: &str) -> OpenOptions {
 #[test]
 fn sets_of_captions_are_read() {
     let all = &OpenOptions::default();
-    check("cc3m_tsv", all, 0, &[("missing_media", 3)]);
+    check("cc3m_tsv", all, 2, &[("missing_media", 1)]);
+    check("saved_to_disk", all, 3, &[]);
+    check("saved_to_disk", &split("validation"), 1, &[]);
     check("coco", all, 3, &[("missing_media", 1)]);
     check("coco", &split("train"), 3, &[("missing_media", 1)]);
     check("coco_karpathy", &split("train"), 1, &[]);
@@ -155,4 +157,72 @@ fn made_up_sets_are_read_with_what_is_known_of_them() {
             }
         }
     }
+}
+
+/// A directory with these files, of which those called `.tsv` hold `table` and the others a picture.
+fn directory(table: &str, names: &[&str]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a directory");
+    for name in names {
+        let path = dir.path().join(name);
+        fs_err::create_dir_all(path.parent().expect("below")).expect("made");
+        let picture = crate::fixtures::jpeg(8, 8, 1);
+        fs_err::write(&path, if name.ends_with("tsv") { table.as_bytes() } else { &picture }).expect("written");
+    }
+    dir
+}
+
+/// What is said of each sample, or why there is none.
+fn answers(dir: &Path, options: &OpenOptions) -> Vec<String> {
+    let source = open("set", dir, detect(dir).expect("known").format, options).expect("opened");
+    let said = |index| match source.get(index) {
+        Ok(sample) => sample.conversation.turns[1].text(),
+        Err(error) => error.0.reason,
+    };
+    (0..source.len()).map(said).collect()
+}
+
+#[test]
+fn pictures_of_a_table_without_names_are_those_called_by_its_rows() {
+    let all = &OpenOptions::default();
+    let two = "a boat\thttp://a/1\na car\thttp://a/2\n";
+    for names in
+        [["images/0.jpg", "images/x.jpg"], ["000000000.png", "x.jpg"], ["00000/000000000.jpg", "00000/000000000.json"]]
+    {
+        let dir = directory(two, &[&["GCC.tsv"], &names[..1]].concat());
+        assert_eq!(answers(dir.path(), all), ["a boat", "missing_media"], "{names:?}");
+    }
+    let headed = directory(&format!("caption\turl\n{two}"), &["GCC.tsv", "1.jpg"]);
+    assert_eq!(answers(headed.path(), all), ["missing_media", "a car"]);
+    let three = directory("a boat\thttp://a/1\tx/b.jpg\n", &["GCC.tsv", "x/b.jpg", "0.jpg"]);
+    assert_eq!(answers(three.path(), all), ["a boat"]);
+    let from_one = directory(two, &["GCC.tsv", "1.jpg", "2.jpg"]);
+    let error = open("set", from_one.path(), Format::Cc3mTsv, all).err().expect("refused").to_string();
+    assert!(error.ends_with("there is a picture `2.jpg`: a column has to name the files"), "{error}");
+}
+
+#[test]
+fn directories_of_classes_say_what_is_in_them() {
+    let all = &OpenOptions::default();
+    let plain = directory("", &["cat/1.jpg", "cat/2.png", "test_tube/1.jpg"]);
+    assert_eq!(answers(plain.path(), all), ["cat", "cat", "test_tube"]);
+    let splits = directory("", &["train/cat/1.jpg", "train/dog/1.jpg", "val/cat/7.jpg"]);
+    assert_eq!(answers(splits.path(), all), ["cat", "dog", "cat"]);
+    assert_eq!(answers(splits.path(), &split("validation")), ["cat"]);
+    let error = open("set", splits.path(), Format::ImageFolder, &split("test")).err().expect("no such split");
+    assert!(matches!(error, DataError::NoSplit { .. }), "{error}");
+}
+
+#[test]
+fn other_directories_of_pictures_are_not_taken_for_classes() {
+    for names in
+        [&["images/1.jpg"][..], &["images/1.jpg", "train2017/2.jpg"], &["1.jpg", "2.jpg"], &["a/1.jpg", "b/notes.md"]]
+    {
+        let dir = directory("", names);
+        let error = detect(dir.path()).expect_err("unknown").to_string();
+        assert!(error.contains("no two directories of pictures"), "{names:?}: {error}");
+    }
+    let empty = directory("", &["notes.md"]);
+    let error =
+        open("set", empty.path(), Format::ImageFolder, &OpenOptions::default()).err().expect("empty").to_string();
+    assert!(error.contains("expected are a `metadata.csv`") && error.contains("such as `cat/1.jpg`"), "{error}");
 }

@@ -103,6 +103,7 @@ mod served {
             "mmpr",
             "ms_swift",
             "rlaif_v",
+            "saved_to_disk",
             "sharegpt4v",
             "vlfeedback",
             "wavcaps",

@@ -9,7 +9,7 @@ use arrow_array::types::{
     Int64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
     UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
 
 use crate::cell::Cell;
@@ -34,8 +34,15 @@ fn is_simple(kind: &DataType) -> bool {
     is_text || is_bytes || is_number || is_time || matches!(kind, T::Null | T::Boolean)
 }
 
+/// The values of all columns in `row`.
+pub(crate) fn row_of(batch: &RecordBatch, row: usize) -> Cell {
+    let schema = batch.schema();
+    let columns = schema.fields().iter().zip(batch.columns());
+    Cell::Struct(columns.map(|(field, column)| (field.name().clone(), cell_at(column, row))).collect())
+}
+
 /// The value of `column` in `row`.
-pub(crate) fn cell_at(column: &ArrayRef, row: usize) -> Cell {
+fn cell_at(column: &ArrayRef, row: usize) -> Cell {
     use DataType as T;
     if column.is_null(row) {
         return Cell::Null;
@@ -77,7 +84,11 @@ fn bytes(bytes: &[u8]) -> Cell {
     Cell::Bytes(bytes.to_vec())
 }
 
+/// Items without a kind take no room, so a damaged file may claim any number of them; they are none.
 fn list(items: &ArrayRef) -> Cell {
+    if items.data_type() == &DataType::Null {
+        return Cell::List(Vec::new());
+    }
     Cell::List((0..items.len()).map(|item| cell_at(items, item)).collect())
 }
 

@@ -14,7 +14,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 
-use super::arrow_cell::{cell_at, is_read};
+use super::arrow_cell::{is_read, row_of};
 use super::pread::Pread;
 use super::text_file::problem;
 use super::{RowPlace, Rows};
@@ -182,13 +182,8 @@ impl Rows for Parquet {
         let group = self.starts.partition_point(|&start| start <= index) - 1;
         let row = index - self.starts[group];
         let batch = self.block(group, row / self.block_rows)?;
-        let row = row % self.block_rows;
-        let schema = batch.schema();
-        let cells = || {
-            let columns = schema.fields().iter().zip(batch.columns());
-            Cell::Struct(columns.map(|(field, column)| (field.name().clone(), cell_at(column, row))).collect())
-        };
-        confined(cells).map_err(|panic| Reject::new("bad_parquet", format!("`{}`: {panic}", self.place)))
+        confined(|| row_of(&batch, row % self.block_rows))
+            .map_err(|panic| Reject::new("bad_parquet", format!("`{}`: {panic}", self.place)))
     }
 
     fn place(&self, index: usize) -> RowPlace<'_> {

@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn archives_are_read_as_they_are() {
-        let picture = fs_err::read(fixture("cc3m_tsv/images/1.jpg")).expect("bytes");
+        let picture = fs_err::read(fixture("messages/images/1.jpg")).expect("bytes");
         for name in ["tables/stored.zip", "tables/deflated.zip"] {
             let roots = roots(&[&fixture(name)], &[]);
             let content = roots.open("d/b.jpg", IMAGE).expect("found");

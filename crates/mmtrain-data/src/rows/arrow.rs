@@ -1,0 +1,248 @@
+//! Rows of Arrow files: what `datasets` keeps in its cache and writes with `save_to_disk`, as a stream or with a footer.
+//!
+//! Both are the same messages one behind the other (Arrow columnar format, "Encapsulated message format"), a schema first,
+//! then dictionaries and batches of rows. On opening their headers are gone through, no batch is read. To get a row, its
+//! batch is decoded; the last ones are kept, as far as they fit into [`KEPT_BYTES`].
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_buffer::Buffer;
+use arrow_ipc::convert::try_fb_to_schema;
+use arrow_ipc::reader::{read_dictionary, read_record_batch};
+use arrow_ipc::{MetadataVersion, root_as_message};
+use arrow_schema::{ArrowError, SchemaRef};
+
+use super::arrow_cell::{is_read, row_of};
+use super::message_scan::{Message, scan};
+use super::text_file::problem;
+use super::{RowPlace, Rows};
+use crate::cell::Cell;
+use crate::panics::confined;
+use crate::reading::{ReadAt, bytes_at, unreadable};
+use crate::sample::Reject;
+use crate::source::ShardProblem;
+use crate::{DataError, Place, content};
+
+/// Bytes of decoded batches that are kept, one at least.
+const KEPT_BYTES: u64 = 64 << 20;
+
+/// Rows of an Arrow file.
+pub struct Arrow {
+    place: Place,
+    name: String,
+    file: Arc<dyn ReadAt>,
+    schema: SchemaRef,
+    /// The columns that are read.
+    projection: Vec<usize>,
+    dictionaries: HashMap<i64, ArrayRef>,
+    batches: Vec<Message>,
+    /// First row of each batch, and the number of rows at the end.
+    starts: Vec<usize>,
+    kept: Mutex<Vec<Block>>,
+    fingerprint: String,
+    problems: Vec<ShardProblem>,
+}
+
+/// A batch, or why there is none.
+type Decoded = Result<Arc<RecordBatch>, Arc<Reject>>;
+
+/// A batch by its number, and its bytes in the file.
+#[derive(Clone)]
+struct Block {
+    number: usize,
+    bytes: u64,
+    decoded: Decoded,
+}
+
+impl Arrow {
+    /// Goes through the headers of a file.
+    pub fn open(file: impl Into<Place>) -> Result<Self, DataError> {
+        let place = file.into();
+        let file = place.open_file()?;
+        let refuse = |detail: String| DataError::Rows { path: place.path().to_path_buf(), detail };
+        let len = file.len()?;
+        let found = scan(file.as_ref(), len).map_err(refuse)?;
+        let schema = confined(|| schema_of(&found.schema)).and_then(|schema| schema).map_err(refuse)?;
+        let dictionaries = confined(|| dictionaries(file.as_ref(), &found.dictionaries, &schema))
+            .and_then(|read| read)
+            .map_err(|detail| refuse(format!("its dictionaries: {detail}")))?;
+        let mut starts = vec![0];
+        starts.extend(found.batches.iter().scan(0, |sum, batch| {
+            *sum += batch.rows;
+            Some(*sum)
+        }));
+        let name = place.name();
+        let unread = schema.fields().iter().find(|field| !is_read(field.data_type())).map(|field| {
+            let detail = format!("column `{}` is of the kind `{}` and is not read", field.name(), field.data_type());
+            Reject::new("rows_unread_column", detail)
+        });
+        let rows = starts.last().copied().unwrap_or(0);
+        let problems = found.fault.into_iter().chain(unread).map(|fault| problem(&name, rows, fault)).collect();
+        let fields = schema.fields().iter().enumerate();
+        let projection = fields.filter(|(_, field)| is_read(field.data_type())).map(|(at, _)| at).collect();
+        let fingerprint = content::fingerprint(file.as_ref(), len)?;
+        let (batches, kept) = (found.batches, Mutex::default());
+        Ok(Self { place, name, file, schema, projection, dictionaries, batches, starts, kept, fingerprint, problems })
+    }
+
+    fn batch(&self, number: usize) -> Decoded {
+        {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(place) = kept.iter().position(|block| block.number == number) {
+                let block = kept.remove(place);
+                kept.push(block.clone());
+                return block.decoded;
+            }
+        }
+        let decoded = self.decode(&self.batches[number]).map(Arc::new).map_err(Arc::new);
+        self.keep(Block { number, bytes: self.batches[number].bytes(), decoded: decoded.clone() });
+        decoded
+    }
+
+    fn keep(&self, block: Block) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push(block);
+        while kept.len() > 1 && kept.iter().map(|block| block.bytes).sum::<u64>() > KEPT_BYTES {
+            kept.remove(0);
+        }
+    }
+
+    fn decode(&self, message: &Message) -> Result<RecordBatch, Reject> {
+        let bad = |detail: String| Reject::new("bad_arrow", format!("`{}`: {detail}", self.place));
+        let bytes =
+            read(self.file.as_ref(), message).map_err(|error| unreadable(&self.place, message.end(), &error))?;
+        let batch = confined(|| {
+            with_message(message, &bytes, |header, body, version| {
+                let batch = header.header_as_record_batch().ok_or_else(|| damaged("no batch of rows"))?;
+                let columns = Some(self.projection.as_slice());
+                read_record_batch(body, batch, self.schema.clone(), &self.dictionaries, columns, &version)
+            })
+        });
+        let batch = batch.map_err(bad)?.map_err(|error| bad(error.to_string()))?;
+        if batch.num_rows() == message.rows {
+            Ok(batch)
+        } else {
+            Err(bad("a batch has other rows than it says".into()))
+        }
+    }
+}
+
+fn damaged(detail: &str) -> ArrowError {
+    ArrowError::IpcError(detail.to_owned())
+}
+
+/// Header and body of a message.
+fn read(file: &dyn ReadAt, message: &Message) -> std::io::Result<Vec<u8>> {
+    bytes_at(file, message.header, message.bytes() as usize)
+}
+
+/// Takes a message apart.
+fn with_message<T>(
+    message: &Message,
+    bytes: &[u8],
+    work: impl FnOnce(arrow_ipc::Message<'_>, &Buffer, MetadataVersion) -> Result<T, ArrowError>,
+) -> Result<T, ArrowError> {
+    let (header, body) = bytes.split_at(message.header_bytes as usize);
+    let header = root_as_message(header).map_err(|error| damaged(&error.to_string()))?;
+    work(header, &Buffer::from(body), header.version())
+}
+
+fn schema_of(header: &[u8]) -> Result<SchemaRef, String> {
+    let message = root_as_message(header).map_err(|error| error.to_string())?;
+    let schema = message.header_as_schema().ok_or("has no schema")?;
+    Ok(Arc::new(try_fb_to_schema(schema).map_err(|error| error.to_string())?))
+}
+
+fn dictionaries(file: &dyn ReadAt, messages: &[Message], schema: &SchemaRef) -> Result<HashMap<i64, ArrayRef>, String> {
+    let mut read_so_far = HashMap::new();
+    for message in messages {
+        let bytes = read(file, message).map_err(|error| error.to_string())?;
+        let added = with_message(message, &bytes, |header, body, version| {
+            let batch = header.header_as_dictionary_batch().ok_or_else(|| damaged("no dictionary"))?;
+            if read_so_far.contains_key(&batch.id()) {
+                return Err(damaged("one that changes from batch to batch is not read"));
+            }
+            read_dictionary(body, batch, schema, &mut read_so_far, &version)
+        });
+        added.map_err(|error| error.to_string())?;
+    }
+    Ok(read_so_far)
+}
+
+impl Rows for Arrow {
+    fn len(&self) -> usize {
+        self.starts.last().copied().unwrap_or(0)
+    }
+
+    fn row(&self, index: usize) -> Result<Cell, Reject> {
+        assert!(index < self.len(), "row {index} of {}", self.len());
+        let number = self.starts.partition_point(|&start| start <= index) - 1;
+        let batch = self.batch(number).map_err(|reject| Reject::clone(&reject))?;
+        confined(|| row_of(&batch, index - self.starts[number]))
+            .map_err(|panic| Reject::new("bad_arrow", format!("`{}`: {panic}", self.place)))
+    }
+
+    fn place(&self, index: usize) -> RowPlace<'_> {
+        RowPlace { file: &self.name, row: index }
+    }
+
+    fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    fn problems(&self) -> &[ShardProblem] {
+        &self.problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::rows::Parquet;
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/data").join(name)
+    }
+
+    #[test]
+    fn a_stream_and_a_file_have_the_rows_of_the_same_table_as_parquet() {
+        let parquet = Parquet::open(fixture("tables/snappy_v1.parquet"), None).expect("rows");
+        for name in ["stream", "file"] {
+            let rows = Arrow::open(fixture(&format!("tables/{name}.arrow"))).expect("rows");
+            assert_eq!((rows.len(), rows.starts.clone()), (1000, vec![0, 300, 600, 900, 1000]));
+            for step in 0..1000 {
+                let index = step * 617 % 1000;
+                assert_eq!(rows.row(index).expect("a row"), parquet.row(index).expect("a row"), "{name} {index}");
+            }
+            let reasons: Vec<_> = rows.problems().iter().map(|problem| problem.reason).collect();
+            assert_eq!(reasons, ["rows_unread_column"]);
+        }
+    }
+
+    #[test]
+    fn a_file_that_breaks_off_keeps_its_complete_batches() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.arrow");
+        let whole = fs_err::read(fixture("tables/stream.arrow")).expect("bytes");
+        let third = Arrow::open(fixture("tables/stream.arrow")).expect("rows").batches[2].end() as usize;
+        for (len, rows, reasons) in [(third - 1, 600, 1), (third, 900, 0), (whole.len() - 8, 1000, 0)] {
+            fs_err::write(&path, &whole[..len]).expect("written");
+            let cut = Arrow::open(&path).expect("rows");
+            let cuts = cut.problems().iter().filter(|problem| problem.reason == "rows_cut_short").count();
+            assert_eq!((cut.len(), cuts), (rows, reasons), "{len}");
+            assert!(cut.row(rows - 1).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_file_of_something_else_says_so() {
+        for name in ["README.md", "tables/snappy_v1.parquet", "messages/images/1.jpg"] {
+            let error = Arrow::open(fixture(name)).err().expect("refused").to_string();
+            assert!(error.ends_with("is no Arrow file"), "{error}");
+        }
+    }
+}
