@@ -24,7 +24,7 @@ mod video;
 pub use connector::{ConnectorConfig, QueryVariant};
 pub use data::{
     CaptionsKind, DataConfig, FormatKind, LimitsConfig, PathMapConfig, PlaceholderKind, SourceConfig, SynthConfig,
-    TooLongKind,
+    TooLongKind, WordsConfig,
 };
 pub use decoder::{DecoderArch, DecoderConfig, DecoderFamily, TokenizerConfig, TrainBpe};
 pub use encoder::{

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use mmtrain_text::MediaKind;
+
 use crate::DataError;
 use crate::format::{Captions, Placeholder};
 use crate::remote::Remote;
@@ -37,6 +39,8 @@ pub struct OpenOptions {
     pub path_map: Vec<PathMap>,
     /// Where media stand among words.
     pub placeholder: Placeholder,
+    /// Words that mark media among others, beside `<image>`, `<video>` and `<audio>`.
+    pub words: Vec<(String, MediaKind)>,
     /// Lists of what is left out: `WavCaps`' blacklists.
     pub exclude: Vec<PathBuf>,
     /// Which of several captions of a medium are used.

@@ -33,6 +33,8 @@ mod pread;
 
 mod record_scan;
 
+mod reworded;
+
 mod text_file;
 
 pub use arrow::Arrow;
@@ -43,6 +45,7 @@ pub use delimited::{Delimited, Dialect, Encoding};
 pub use joined::{Joined, Lookup};
 pub use json::Json;
 pub use parquet::Parquet;
+pub use reworded::Reworded;
 
 use crate::ShardProblem;
 use crate::cell::Cell;

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use mmtrain_config::{CaptionsKind, SourceConfig};
+use mmtrain_config::{CaptionsKind, SourceConfig, WordsConfig};
 use mmtrain_data::format::{Captions, Placeholder};
 use mmtrain_data::open::Detected;
 use mmtrain_data::remote::{is_remote, shown};
 use mmtrain_data::source::Limited;
 use mmtrain_data::store::PathMap;
 use mmtrain_data::{DataError, Format, OpenOptions, Remote, RemoteSettings, Source, detect};
+use mmtrain_text::MediaKind;
 
 use crate::commands::note;
 
@@ -64,6 +65,7 @@ fn options(source: &SourceConfig) -> anyhow::Result<OpenOptions> {
         path_map: maps.map(|map| PathMap { from: map.from.clone(), to: map.to.clone() }).collect(),
         // The template moves media, `data.placeholder`.
         placeholder: Placeholder::Keep,
+        words: words(source),
         exclude: source.exclude.clone().unwrap_or_default(),
         captions: match source.captions {
             None | Some(CaptionsKind::All) => Captions::All,
@@ -72,6 +74,12 @@ fn options(source: &SourceConfig) -> anyhow::Result<OpenOptions> {
         columns: source.columns.clone().unwrap_or_default(),
         remote: remote(source)?,
     })
+}
+
+fn words(source: &SourceConfig) -> Vec<(String, MediaKind)> {
+    let WordsConfig { image, video, audio } = source.words.clone().unwrap_or_default();
+    let kinds = [(image, MediaKind::Image), (video, MediaKind::Video), (audio, MediaKind::Audio)];
+    kinds.into_iter().flat_map(|(words, kind)| words.into_iter().map(move |word| (word, kind))).collect()
 }
 
 /// How addresses are read: as the environment has it for S3's own tools, kept in the user's cache. Where there is no

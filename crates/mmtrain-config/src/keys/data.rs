@@ -186,6 +186,10 @@ pub struct SourceConfig {
     /// What rows call a place and where it is: `[{ from = "llava/llava_pretrain/images", to = "/data/558k" }]`.
     #[serde(default)]
     pub path_map: Option<Vec<PathMapConfig>>,
+    /// Words that mark media in the rows, where they are not `<image>`, `<video>` and `<audio>`.
+    #[serde(default)]
+    #[schemars(extend("x-also" = ["image_token", "placeholder", "media_token"]))]
+    pub words: Option<WordsConfig>,
     /// Lists of samples to leave out, from `path`: the blacklists of `WavCaps`.
     #[serde(default)]
     #[schemars(extend("x-also" = ["blacklist", "skip"]))]
@@ -239,6 +243,7 @@ impl SourceConfig {
             annotations: None,
             media: None,
             path_map: None,
+            words: None,
             exclude: None,
             captions: None,
             columns: None,
@@ -323,6 +328,18 @@ pub struct PathMapConfig {
     pub from: String,
     /// What they begin with in its place; an absolute path may be anywhere.
     pub to: String,
+}
+
+/// `[data.sources.words]`: what marks media in the rows of a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WordsConfig {
+    /// Words for pictures, such as `<|image_1|>` and `<|image_2|>`, in the order of the pictures.
+    pub image: Vec<String>,
+    /// Words for clips.
+    pub video: Vec<String>,
+    /// Words for sounds.
+    pub audio: Vec<String>,
 }
 
 /// Which captions of a medium are used.

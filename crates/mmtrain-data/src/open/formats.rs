@@ -209,7 +209,7 @@ impl Opening<'_> {
     fn meta_entry(&self, entry: &MetaEntry) -> Result<Arc<dyn Source>, DataError> {
         let rows = open_rows(&self.below(Path::new(&entry.annotation))?, &[])?;
         let first = (0..rows.len()).find_map(|index| rows.row(index).ok()).unwrap_or_default();
-        let rows = Box::new(Selected::repeat(rows, entry.repeat_time));
+        let rows = self.reworded(Box::new(Selected::repeat(rows, entry.repeat_time)));
         let placeholder = self.options.placeholder;
         let shape: Box<dyn Shape> = if first.get("conversations").is_null() {
             Box::new(preference::Preference { placeholder })

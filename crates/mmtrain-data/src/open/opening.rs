@@ -8,7 +8,7 @@ use super::files::{Files, is_side_file};
 use crate::format::Shape;
 use crate::place::Kind;
 use crate::remote::is_remote;
-use crate::rows::{Joined, Json, Lookup, Rows};
+use crate::rows::{Joined, Json, Lookup, Reworded, Rows};
 use crate::source::{Several, Source};
 use crate::store::{MediaRoots, MediaStore};
 use crate::{DataError, Place, Table};
@@ -109,8 +109,16 @@ impl<'a> Opening<'a> {
         shape: impl Shape + 'static,
         files: &Files,
     ) -> Result<Arc<dyn Source>, DataError> {
-        let table = Table::new(self.name.clone(), rows, Box::new(shape), self.media(files)?)?;
+        let table = Table::new(self.name.clone(), self.reworded(rows), Box::new(shape), self.media(files)?)?;
         Ok(Arc::new(table))
+    }
+
+    /// Rows with the usual words for media.
+    pub(super) fn reworded(&self, rows: Box<dyn Rows>) -> Box<dyn Rows> {
+        match &self.options.words[..] {
+            [] => rows,
+            words => Box::new(Reworded::new(rows, words.to_vec())),
+        }
     }
 
     /// Where the media are: the places that were named, or else the directories of dataset and annotations, what is usual

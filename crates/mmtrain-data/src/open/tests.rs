@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use mmtrain_synth::{Like, SynthOptions, write_dataset};
+use mmtrain_text::{MediaRef, Part};
 
 use super::*;
 
@@ -225,4 +226,19 @@ fn other_directories_of_pictures_are_not_taken_for_classes() {
     let error =
         open("set", empty.path(), Format::ImageFolder, &OpenOptions::default()).err().expect("empty").to_string();
     assert!(error.contains("expected are a `metadata.csv`") && error.contains("such as `cat/1.jpg`"), "{error}");
+}
+
+#[test]
+fn media_that_are_marked_by_other_words_stand_where_those_are() {
+    let dir = directory("", &["1.jpg", "2.jpg"]);
+    let row = r#"{"image": ["1.jpg", "2.jpg"], "conversations": [
+        {"from": "human", "value": "<|image_1|> or <|image_2|>?"}, {"from": "gpt", "value": "Both."}]}"#;
+    fs_err::write(dir.path().join("a.json"), format!("[{row}]")).expect("written");
+    assert_eq!(answers(dir.path(), &OpenOptions::default()), ["media_mismatch"]);
+    let words = ["<|image_1|>", "<|image_2|>"].map(|word| (word.to_owned(), MediaKind::Image));
+    let options = OpenOptions { words: words.into(), ..OpenOptions::default() };
+    let source = open("set", dir.path(), Format::Llava, &options).expect("opened");
+    let [first, second] = [0, 1].map(|index| Part::Media(MediaRef::image(index)));
+    let expected = [first, Part::Text(" or ".into()), second, Part::Text("?".into())];
+    assert_eq!(source.get(0).expect("a sample").conversation.turns[0].parts, expected);
 }
