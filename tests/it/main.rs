@@ -12,4 +12,5 @@ mod inspect;
 mod pretrain;
 mod resume;
 mod sounds;
+mod stages;
 mod support;

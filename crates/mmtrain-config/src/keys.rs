@@ -30,7 +30,10 @@ pub use decoder::{DecoderArch, DecoderConfig, DecoderFamily, TokenizerConfig, Tr
 pub use encoder::{
     AudioArch, AudioFamily, EncoderConfig, ImageFit, SecondTower, VideoFeatures, VisionArch, VisionFamily,
 };
-pub use run::{CheckpointConfig, EvalConfig, ModelConfig, ObjectiveConfig, RunConfig, ScheduleConfig, ScheduleKind};
+pub use run::{
+    CheckpointConfig, EvalConfig, ModelConfig, ObjectiveConfig, PreferenceLossKind, PreferenceTerm, RunConfig,
+    ScheduleConfig, ScheduleKind,
+};
 pub use template::TemplateKind;
 pub use train::{FeatureCacheConfig, Precision, Recompute, TrainConfig};
 pub use tuning::{FullTuning, PartConfig, Tuning};

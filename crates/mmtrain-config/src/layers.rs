@@ -55,6 +55,26 @@ pub(crate) fn read(name: &str, search: &[PathBuf]) -> Result<Entry, Vec<ConfigIs
     if reader.issues.is_empty() { Ok(tree) } else { Err(reader.issues) }
 }
 
+/// Keys that a stage takes over from the run before it: what the model is, and how its data are written down.
+const HANDED_ON: [&str; 5] = ["template", "system", "placeholder", "max_seq", "video"];
+
+/// What a run hands on to the one that starts from it, of the `config.toml` in `text`.
+pub(crate) fn handed_on(text: &str, name: &str) -> Result<Entry, Vec<ConfigIssue>> {
+    let mut tree = tree::parse(text, &Origin::File { path: name.into(), line: 1 })?;
+    let mut kept = Entry::empty(tree.origin.clone());
+    if let Some(model) = take(&mut tree, "model") {
+        kept = overlay(Some(kept), Entry::nested("model", model), Some(shape::root()));
+    }
+    let mut data = take(&mut tree, "data").unwrap_or_else(|| Entry::empty(tree.origin.clone()));
+    for key in HANDED_ON {
+        if let Some(value) = take(&mut data, key) {
+            let value = Entry::nested("data", Entry::nested(key, value));
+            kept = overlay(Some(kept), value, Some(shape::root()));
+        }
+    }
+    Ok(kept)
+}
+
 struct Reader<'a> {
     search: &'a [PathBuf],
     issues: Vec<ConfigIssue>,

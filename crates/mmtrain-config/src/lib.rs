@@ -33,6 +33,6 @@ pub use difference::{Difference, differences};
 pub use error::{ConfigErrors, ConfigIssue};
 pub use keys::*;
 pub use presets::{Preset, presets};
-pub use resolve::{Leaf, Request, Resolved, load, parse_resolved};
+pub use resolve::{Leaf, Request, Resolved, load, mentions, parse_resolved};
 pub use shape::schema;
 pub use tree::Origin;

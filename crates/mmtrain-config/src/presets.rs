@@ -22,7 +22,16 @@ macro_rules! preset_files {
 /// All configurations inside the program.
 pub fn presets() -> &'static [Preset] {
     static PRESETS: LazyLock<Vec<Preset>> = LazyLock::new(|| {
-        let files = preset_files!["quickstart", "cc3m", "cc3m-siglip-qwen2", "forkme"];
+        let files = preset_files![
+            "quickstart",
+            "cc3m",
+            "cc3m-siglip-qwen2",
+            "sft",
+            "dpo",
+            "quickstart-sft",
+            "quickstart-dpo",
+            "forkme"
+        ];
         files.into_iter().map(|(name, text)| Preset { name, text, description: description(text) }).collect()
     });
     &PRESETS
@@ -62,10 +71,14 @@ mod tests {
     #[test]
     fn every_preset_resolves_by_name_and_by_path_and_says_what_it_is() {
         for preset in presets() {
-            let by_name = load(&Request { config: Some(preset.name), ..Request::default() });
+            // Later stages have the model of the run that they start from.
+            let quickstart = super::preset("quickstart").expect("the first stage").text;
+            let follows = ["sft", "dpo"].iter().any(|stage| preset.name.ends_with(stage));
+            let parent = follows.then_some((quickstart, "quickstart"));
+            let by_name = load(&Request { config: Some(preset.name), parent, ..Request::default() });
             let by_name = by_name.unwrap_or_else(|errors| panic!("{}: {errors}", preset.name));
             let path = format!("{CONFIGS}/{}.toml", preset.name);
-            let by_path = load(&Request { config: Some(&path), ..Request::default() }).expect("the same file");
+            let by_path = load(&Request { config: Some(&path), parent, ..Request::default() }).expect("the same file");
             assert_eq!(by_name.config, by_path.config);
             assert!(preset.description.len() > 20, "{}", preset.name);
         }
@@ -83,7 +96,8 @@ mod tests {
                     .next()
                     .unwrap_or_default()
                     .replace("sources", "sources.N")
-                    .replace("path_map", "path_map.N");
+                    .replace("path_map", "path_map.N")
+                    .replace("terms", "terms.N");
             } else if let Some((key, _)) = line.split_once(" = ") {
                 keys.push(shape::join(&section, key.trim()));
             }

@@ -25,6 +25,9 @@ pub struct Request<'a> {
     pub format: Option<FormatKind>,
     /// Directories with configurations, such as `configs/`.
     pub search: &'a [PathBuf],
+    /// The `config.toml` of the run that this one starts from, and its name in messages. Its model, and how its data are
+    /// written down, stand below the file.
+    pub parent: Option<(&'a str, &'a str)>,
 }
 
 /// A configuration that passed every check.
@@ -56,6 +59,7 @@ pub fn load(request: &Request<'_>) -> Result<Resolved, ConfigErrors> {
             None
         })
     };
+    let parent = request.parent.and_then(|(text, name)| keep(layers::handed_on(text, name).map(Some)));
     let file = request.config.and_then(|name| keep(layers::read(name, request.search).map(Some)));
     let data = keep(layers::from_data(request.sources, request.format));
     let sets = request.sets.iter().filter_map(|set| keep(layers::from_set(set).map(Some).map_err(|issue| vec![issue])));
@@ -64,8 +68,19 @@ pub fn load(request: &Request<'_>) -> Result<Resolved, ConfigErrors> {
         return Err(ConfigErrors(issues));
     }
     let (file, notes) = follow_data(file.unwrap_or_else(|| Entry::empty(Origin::Default)), data.as_ref());
+    let file = match parent {
+        Some(parent) => overlay(Some(parent), file, Some(shape::root())),
+        None => file,
+    };
     let layers = data.into_iter().chain(sets);
     resolve(layers.fold(file, |tree, layer| overlay(Some(tree), layer, Some(shape::root()))), notes)
+}
+
+/// Whether the file of a request, or what it extends, sets a key or one below it.
+pub fn mentions(request: &Request<'_>, key: &str) -> Result<bool, ConfigErrors> {
+    let Some(name) = request.config else { return Ok(false) };
+    let tree = layers::read(name, request.search).map_err(ConfigErrors)?;
+    Ok(tree.get(key).is_some())
 }
 
 /// Parses the `config.toml` of a run: one file, resolved already, named `file` in messages.

@@ -38,6 +38,7 @@ pub(crate) fn conflicts(config: &RunConfig) -> Vec<Conflict> {
     found.extend(trained_parts(&config.train));
     found.extend(feature_cache(&config.train));
     found.extend(resampled_rows(config));
+    found.extend(packed_pairs(config));
     found.extend(encoder(&config.model.encoder));
     found.extend(connector(&config.model));
     found.extend(decoder(&config.model.decoder));
@@ -53,6 +54,15 @@ fn resampled_rows(config: &RunConfig) -> Option<Conflict> {
         let keys = ["data.packing", "model.connector.num_latents"];
         let message = "`data.packing` does not go with cross-attention behind a resampler".to_owned();
         Conflict::new(&keys, message).hint("set `data.packing = false`, or leave `model.connector.num_latents` out")
+    })
+}
+
+/// A pair is a row of its own.
+fn packed_pairs(config: &RunConfig) -> Option<Conflict> {
+    (config.data.packing && config.objective.is_preference()).then(|| {
+        let keys = ["data.packing", "objective.kind"];
+        let message = "`data.packing` does not go with `objective.kind` \"preference\"".to_owned();
+        Conflict::new(&keys, message).hint("set `data.packing = false`: both answers of a pair share a row already")
     })
 }
 

@@ -121,6 +121,7 @@ fn preparer(size: u32) -> Result<Preparer, Failure> {
         too_long: TooLong::Drop,
         limits: MediaLimits::default(),
         alpha: Alpha::White,
+        wanted: mmtrain_data::Wanted::Any,
     })
 }
 

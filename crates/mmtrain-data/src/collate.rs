@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use mmtrain_text::IGNORE_INDEX;
 
+use crate::fork::{Fork, PairKey};
 use crate::medium::Medium;
 use crate::prepare::Prepared;
 use crate::sample::SampleId;
@@ -23,6 +24,23 @@ pub struct HostMedium {
     pub row: usize,
     /// The encoder's input, and the columns of its placeholders.
     pub medium: Medium,
+}
+
+/// A pair in a batch: columns of its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostFork {
+    /// Row of the batch.
+    pub row: usize,
+    /// First token of the prompt.
+    pub start: usize,
+    /// First token of the better answer.
+    pub chosen: usize,
+    /// First token of the worse answer, which does not see the better one.
+    pub rejected: usize,
+    /// Behind the worse answer.
+    pub end: usize,
+    /// Names all that the model sees of it.
+    pub key: PairKey,
 }
 
 /// A micro-batch in host memory.
@@ -42,6 +60,8 @@ pub struct HostBatch {
     pub labels: Vec<i32>,
     /// Columns of each sample of each row, ascending; what lies outside is fill.
     pub samples: Vec<Vec<Range<usize>>>,
+    /// Samples that are pairs of answers, by row and column.
+    pub forks: Vec<HostFork>,
     /// By row and first placeholder; rows without any are allowed.
     pub media: Vec<HostMedium>,
     /// Names of the samples, row by row.
@@ -69,6 +89,7 @@ pub fn collate_rows(rows: Vec<Vec<Prepared>>, fill_id: u32) -> HostBatch {
         input_ids: Vec::with_capacity(batch * seq),
         labels: Vec::with_capacity(batch * seq),
         samples: Vec::with_capacity(batch),
+        forks: Vec::new(),
         media: Vec::new(),
         ids: Vec::with_capacity(batch),
         supervised_tokens: 0,
@@ -91,12 +112,21 @@ impl HostBatch {
 
     /// Puts a sample behind those of the last row.
     fn push(&mut self, sample: Prepared) {
-        let Prepared { id, encoded, media, .. } = sample;
+        let Prepared { id, encoded, fork, key, media, .. } = sample;
         assert_eq!(encoded.media.len(), media.len(), "spans vs media of {id}");
         let row = self.samples.len() - 1;
         let start = self.input_ids.len() - row * self.seq;
         self.supervised_tokens += encoded.supervised_tokens();
-        self.samples[row].push(start..start + encoded.input_ids.len());
+        let end = start + encoded.input_ids.len();
+        self.samples[row].push(start..end);
+        self.forks.extend(fork.map(|Fork { chosen, rejected }| HostFork {
+            row,
+            start,
+            chosen: start + chosen,
+            rejected: start + rejected,
+            end,
+            key,
+        }));
         self.input_ids.extend(encoded.input_ids.iter().map(|&id| id as i32));
         self.labels.extend_from_slice(&encoded.labels);
         self.media.extend(media.into_iter().map(|medium| HostMedium { row, medium: medium.behind(start) }));
@@ -138,7 +168,9 @@ mod tests {
             id,
             encoded: Encoded { input_ids, labels, media },
             media: pictures,
-            rejected: None,
+            fork: None,
+            key: PairKey::default(),
+            questions: Vec::new(),
             fitted: None,
             truth: None,
         }

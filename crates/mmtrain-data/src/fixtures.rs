@@ -99,6 +99,7 @@ pub(crate) fn preparer() -> Preparer {
         too_long: TooLong::Drop,
         limits: MediaLimits::default(),
         alpha: Alpha::White,
+        wanted: crate::Wanted::Any,
     }
 }
 

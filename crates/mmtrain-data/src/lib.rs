@@ -58,6 +58,8 @@ pub mod intake;
 
 pub mod fit;
 
+pub mod fork;
+
 pub mod pack;
 
 pub mod collate;
@@ -79,6 +81,8 @@ mod facts;
 mod rejected;
 
 mod settle;
+
+mod wanted;
 
 mod ledger;
 
@@ -105,10 +109,11 @@ mod fixtures;
 mod mutated;
 
 pub use check::{CheckReport, check};
-pub use collate::{HostBatch, HostMedium, collate, collate_rows};
+pub use collate::{HostBatch, HostFork, HostMedium, collate, collate_rows};
 pub use error::DataError;
 pub use facts::MediumFacts;
 pub use fit::{Fitted, TooLong};
+pub use fork::{Fork, PairKey};
 pub use histogram::Histogram;
 pub use intake::{Clips, Intake};
 pub use loader::{LoaderConfig, StepBatch, StepLoader};
@@ -120,7 +125,7 @@ pub use order::{Cursor, permute};
 pub use pack::{Bucketing, Packing};
 pub use pass::Pass;
 pub use place::Place;
-pub use prepare::{Prepared, Preparer};
+pub use prepare::{Prepared, Preparer, Wanted};
 pub use remote::{Remote, RemoteSettings};
 pub use sample::{Feedback, MediaContent, RawMedium, RawSample, Reject, SampleId, Skip, SourceError};
 pub use source::{ShardProblem, Source, WebDataset};

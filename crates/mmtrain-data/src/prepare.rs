@@ -10,16 +10,18 @@
 use std::sync::Arc;
 
 use mmtrain_media::{Alpha, MediaError, MediaLayout, MediaLimits, MediaTokens, MediaValues};
-use mmtrain_text::{Encoded, Template, TextTokenizer};
+use mmtrain_text::{Conversation, Encoded, Role, Template, TextTokenizer, Turn};
 
 use crate::fit::{Fitted, TooLong};
+use crate::fork::{Fork, PairKey};
 use crate::intake::Intake;
 use crate::medium::Medium;
 use crate::opened::{Fault, Opened, size_of};
 use crate::panics::confined;
 use crate::sample::{RawMedium, RawSample, SampleId, Skip};
-use crate::settle::{Answers, Settled};
+use crate::settle::Settled;
 use crate::source::Source;
+pub use crate::wanted::Wanted;
 
 /// How samples are made ready.
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ pub struct Preparer {
     pub limits: MediaLimits,
     /// What becomes of transparency.
     pub alpha: Alpha,
+    /// Which samples are prepared.
+    pub wanted: Wanted,
 }
 
 /// A sample that is ready to be put into a batch.
@@ -47,16 +51,20 @@ pub struct Preparer {
 pub struct Prepared {
     /// Where it stands.
     pub id: SampleId,
-    /// Token ids and labels; of a pair those of the better answer.
+    /// Token ids and labels; of a pair those of the prompt and of both answers behind one another.
     pub encoded: Encoded,
+    /// Of a pair, where its answers begin.
+    pub fork: Option<Fork>,
+    /// Of a pair, a hash of all that the model sees of it; else zeros.
+    pub key: PairKey,
     /// In the order of `encoded.media`.
     pub media: Vec<Medium>,
-    /// Of a pair, the same with the worse answer; its media are the same and stand at the same places.
-    pub rejected: Option<Encoded>,
     /// What was done to it so that it fits into a row.
     pub fitted: Option<Fitted>,
     /// The sample's JSON, whole.
     pub truth: Option<serde_json::Value>,
+    /// What the user says before each answer.
+    pub questions: Vec<String>,
 }
 
 impl Prepared {
@@ -92,13 +100,24 @@ impl Preparer {
 
     /// Decodes the media of a sample whose length is known.
     pub(crate) fn decoded(&self, raw: &RawSample, settled: Settled<'_>) -> Result<Prepared, Skip> {
-        let Settled { answers: Answers { encoded, rejected }, media, intake, fitted } = settled;
+        let Settled { answers, media, intake, fitted } = settled;
+        let (encoded, fork) = answers.joined().map_err(|reject| skip(&raw.id, reject.reason, reject.detail))?;
         let media = encoded.media.iter().map(|spans| {
             let (input, group_seconds) = media[spans.index].values(&intake, self)?;
             Ok(Medium { group_seconds, ..Medium::new(spans.spans.clone(), input) })
         });
         let media = media.collect::<Result<Vec<_>, MediaError>>().map_err(|error| Fault::from(error).skip(&raw.id))?;
-        Ok(Prepared { id: raw.id.clone(), encoded, media, rejected, fitted, truth: raw.truth.clone() })
+        let key = fork.map_or(PairKey::default(), |fork| pair_key(&encoded, fork, &media));
+        Ok(Prepared {
+            id: raw.id.clone(),
+            encoded,
+            fork,
+            key,
+            media,
+            fitted,
+            truth: raw.truth.clone(),
+            questions: questions(&raw.conversation),
+        })
     }
 
     /// Token ids and labels; no picture is decoded.
@@ -123,6 +142,32 @@ impl Preparer {
     }
 }
 
+/// The user's words before each answer.
+fn questions(conversation: &Conversation) -> Vec<String> {
+    let users = conversation.turns.iter().filter(|turn| turn.role == Role::User);
+    users.map(Turn::text).collect()
+}
+
+/// Tokens, labels, media and their places.
+fn pair_key(encoded: &Encoded, fork: Fork, media: &[Medium]) -> PairKey {
+    let sizes = [fork.chosen, fork.rejected, encoded.input_ids.len(), media.len()];
+    let mut numbers = sizes.map(|size| size as u64).to_vec();
+    numbers.extend(encoded.input_ids.iter().map(|&id| u64::from(id)));
+    numbers.extend(encoded.labels.iter().map(|&label| label as u64));
+    for medium in media {
+        numbers.extend(medium.spans.iter().flat_map(|&(start, len)| [start as u64, len as u64]));
+        numbers.extend(medium.instruction.iter().map(|&id| u64::from(id)));
+        numbers.push(medium.group_seconds.to_bits());
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(bytemuck::cast_slice(&numbers));
+    for medium in media {
+        hasher.update(format!("{:?}", medium.input.layout).as_bytes());
+        hasher.update(bytemuck::cast_slice(&medium.input.values));
+    }
+    *hasher.finalize().as_bytes()
+}
+
 pub(crate) fn skip(id: &SampleId, reason: &str, detail: impl Into<Box<str>>) -> Skip {
     Skip { id: id.clone(), reason: reason.to_owned(), detail: detail.into() }
 }
@@ -135,7 +180,7 @@ mod tests {
         AudioLimits, ClipRule, Ffmpeg, Filter, FrameSampling, LogMel, Normalise, PixelRange, Processor, Qwen2Vl,
         SoundProcessor, TokenGrid, VideoLimits,
     };
-    use mmtrain_text::{Conversation, MediaKind, MediaRef, Part, Role, Turn};
+    use mmtrain_text::{MediaKind, MediaRef, Part};
 
     use super::*;
     use crate::fixtures::{Counting, Shards, encode_image, jpeg, preparer};
@@ -258,10 +303,26 @@ mod tests {
     #[test]
     fn a_pair_has_both_answers_over_the_same_media() {
         let prepared = preparer().prepare(&pair("a dog", "a dog dog")).expect("prepared");
-        let rejected = prepared.rejected.expect("the worse answer");
-        assert_eq!(rejected.media, prepared.encoded.media);
-        assert!(rejected.input_ids.len() > prepared.encoded.input_ids.len());
-        assert_eq!(prepared.media.len(), 1);
+        let Fork { chosen, rejected } = prepared.fork.expect("two answers");
+        let ids = &prepared.encoded.input_ids;
+        assert_eq!(prepared.encoded.media[0].spans.last().map(|&(start, len)| start + len), Some(chosen));
+        assert!(ids[rejected..].len() > ids[chosen..rejected].len());
+        assert_eq!((prepared.media.len(), prepared.encoded.supervised_tokens()), (1, ids[chosen..].len()));
+    }
+
+    #[test]
+    fn an_objective_gets_what_it_can_learn_from() {
+        let reason =
+            |wanted, raw: &RawSample| Preparer { wanted, ..preparer() }.prepare(raw).err().map(|skip| skip.reason);
+        let (judged, plain) = (pair("a dog", "a dog dog"), raw("a dog", jpeg(8, 8, 1)));
+        let single = RawSample { feedback: Some(Feedback::Wanted(true)), ..plain.clone() };
+        assert_eq!(reason(Wanted::Answers, &judged).as_deref(), Some("judged_answer"));
+        assert_eq!(reason(Wanted::Pairs, &plain).as_deref(), Some("no_pair"));
+        assert_eq!(reason(Wanted::Pairs, &single).as_deref(), Some("no_pair"));
+        assert_eq!(
+            [reason(Wanted::Answers, &plain), reason(Wanted::Pairs, &judged), reason(Wanted::Any, &single)],
+            [None, None, None]
+        );
     }
 
     #[test]

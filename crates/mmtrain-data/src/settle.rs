@@ -7,11 +7,12 @@ use mmtrain_text::{Conversation, Encoded, Segment, encode};
 
 use crate::Preparer;
 use crate::fit::{Fitted, TooLong, truncated};
+use crate::fork::Fork;
 use crate::intake::Intake;
 use crate::medium::placeholders;
 use crate::opened::{Fault, Opened};
 use crate::prepare::skip;
-use crate::sample::{Feedback, RawSample, SampleId, Skip};
+use crate::sample::{Feedback, RawSample, Reject, SampleId, Skip};
 
 /// A sample whose length is known; nothing is decoded yet.
 pub(crate) struct Settled<'a> {
@@ -26,10 +27,18 @@ pub(crate) struct Settled<'a> {
 /// A sample as token ids, once or with either answer of a pair.
 pub(crate) struct Answers {
     pub(crate) encoded: Encoded,
-    pub(crate) rejected: Option<Encoded>,
+    rejected: Option<Encoded>,
 }
 
 impl Answers {
+    /// One row of both answers of a pair, or of the one that there is.
+    pub(crate) fn joined(self) -> Result<(Encoded, Option<Fork>), Reject> {
+        match self.rejected {
+            Some(rejected) => Fork::join(self.encoded, &rejected).map(|(joined, fork)| (joined, Some(fork))),
+            None => Ok((self.encoded, None)),
+        }
+    }
+
     fn longest(&self) -> usize {
         let rejected = self.rejected.as_ref().map_or(0, |rejected| rejected.input_ids.len());
         self.encoded.input_ids.len().max(rejected)
@@ -54,6 +63,7 @@ struct Rendered<'a> {
 impl Preparer {
     /// Finds out how long a sample is, and makes it fit if that is asked for.
     pub(crate) fn settle<'a>(&'a self, raw: &'a RawSample) -> Result<Settled<'a>, Skip> {
+        self.wanted.check(raw)?;
         let rendered = self.render(raw)?;
         let media = raw.media.iter().map(|medium| Opened::new(medium, self)).collect::<Result<Vec<_>, _>>();
         let media = media.map_err(|fault| fault.skip(&raw.id))?;

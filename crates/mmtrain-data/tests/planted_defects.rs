@@ -93,6 +93,7 @@ fn preparer() -> Arc<Preparer> {
         too_long: TooLong::Drop,
         limits: MediaLimits { max_side: 64, ..MediaLimits::default() },
         alpha: Alpha::White,
+        wanted: mmtrain_data::Wanted::Any,
     })
 }
 

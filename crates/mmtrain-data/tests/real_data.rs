@@ -31,6 +31,7 @@ fn preparer(source: &dyn Source, size: u32) -> Arc<Preparer> {
         too_long: TooLong::Drop,
         limits: MediaLimits::default(),
         alpha: Alpha::White,
+        wanted: mmtrain_data::Wanted::Any,
     })
 }
 

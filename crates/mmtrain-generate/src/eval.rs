@@ -101,7 +101,9 @@ pub fn caption_eval(
 
 /// The first answer of a sample: what follows its prompt, up to the next position that is not learned.
 fn target_ids(sample: &Prepared) -> Vec<u32> {
-    let labels = sample.encoded.labels[prompt_len(sample)..].iter();
+    // Of a pair the better one.
+    let end = sample.fork.map_or(sample.len(), |fork| fork.rejected);
+    let labels = sample.encoded.labels[prompt_len(sample)..end].iter();
     labels.take_while(|&&label| label != IGNORE_INDEX).map(|&label| label as u32).collect()
 }
 
@@ -179,6 +181,7 @@ mod tests {
             too_long: TooLong::Drop,
             limits: MediaLimits::default(),
             alpha: Alpha::White,
+            wanted: mmtrain_data::Wanted::Any,
         }
     }
 
@@ -192,7 +195,7 @@ mod tests {
         let media = media.collect();
         let id = SampleId { source: "s".into(), shard: "a.tar".into(), key: index.to_string(), index: index as usize };
         let truth = with_scene.then(|| serde_json::json!({ "scene": truth }));
-        Prepared { id, encoded, media, rejected: None, fitted: None, truth }
+        Prepared { id, encoded, media, fork: None, key: Default::default(), fitted: None, truth, questions: Vec::new() }
     }
 
     fn inputs(sample: &Prepared) -> Vec<MediaValues> {

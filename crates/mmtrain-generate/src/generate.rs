@@ -157,7 +157,7 @@ impl<'a> Batch<'a> {
             })
         });
         let samples = vec![vec![0..self.seq]; self.rows.len()];
-        let batch = BatchView { input_ids: &ids, seq: self.seq, samples, media: media.collect() };
+        let batch = BatchView { input_ids: &ids, seq: self.seq, samples, forks: Vec::new(), media: media.collect() };
         let input = self.model.prepare(&batch, None)?;
         self.positions = batch.positions(&self.model.config)?;
         self.reading.clone_from(&input.reading);

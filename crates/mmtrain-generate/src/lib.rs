@@ -6,6 +6,7 @@
 //! - [`sampling`]: the next token from a row of logits
 //! - [`generate`](mod@generate): prompts to tokens
 //! - [`eval`]: captions against their targets and scenes
+//! - [`answers`]: answers to questions
 //! - [`error`]: what a request can get wrong
 
 pub mod prompt;
@@ -16,11 +17,14 @@ pub mod generate;
 
 pub mod eval;
 
+pub mod answers;
+
 pub mod error;
 
 #[cfg(test)]
 mod fixtures;
 
+pub use answers::{AnswerReport, Answered, answer_eval, asks};
 pub use error::GenerateError;
 pub use eval::{CaptionReport, Example, SceneGroup, caption_eval};
 pub use generate::{GenerateOptions, Generated, generate};

@@ -49,7 +49,11 @@ impl Prompt {
 
     /// What stands before the first learned token of a sample, token by token as in training.
     pub fn of_sample(sample: &Prepared) -> Self {
-        let len = prompt_len(sample);
+        Self::before(sample, prompt_len(sample))
+    }
+
+    /// The first `len` tokens of a sample, with the media among them.
+    pub(crate) fn before(sample: &Prepared, len: usize) -> Self {
         let media = sample.media.iter().filter(|medium| medium.end() <= len).cloned().collect();
         Self { input_ids: sample.encoded.input_ids[..len].to_vec(), media }
     }

@@ -7,6 +7,7 @@ use std::ops::Range;
 use burn::prelude::*;
 use mmtrain_media::{MediaLayout, MediaTokens};
 
+use crate::attention::Mask;
 use crate::config::{ConnectorConfig, CrossAttentionConfig, EncoderConfig, QFormerConfig, VlmConfig};
 use crate::connector::{Instruction, MediaPlaces, MediumPlace};
 use crate::decoder::positions::{Grid, Placeholders, Positions};
@@ -41,6 +42,21 @@ impl<'a> PlacedMedium<'a> {
 /// Positions of the samples of a row, and at which column each begins.
 pub type PlacedPositions = Vec<(usize, Positions)>;
 
+/// A sample with two ends that do not see each other, such as two answers to one prompt: columns of its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForkedSample {
+    /// Row of the batch.
+    pub row: usize,
+    /// Where the sample begins.
+    pub start: usize,
+    /// Where the first end begins.
+    pub first: usize,
+    /// Where the second end begins, and the first one ends.
+    pub second: usize,
+    /// Where the sample ends.
+    pub end: usize,
+}
+
 /// A batch in host memory.
 #[derive(Debug, Clone)]
 pub struct BatchView<'a> {
@@ -50,6 +66,8 @@ pub struct BatchView<'a> {
     pub seq: usize,
     /// Columns of each sample of each row, ascending; what lies outside is padding.
     pub samples: Vec<Vec<Range<usize>>>,
+    /// Samples that have two ends.
+    pub forks: Vec<ForkedSample>,
     /// In the order of their placeholders.
     pub media: Vec<PlacedMedium<'a>>,
 }
@@ -77,17 +95,62 @@ impl BatchView<'_> {
                 let (videos, seconds): (Vec<_>, Vec<_>) = videos.into_iter().unzip();
                 let intervals = seconds.into_iter().map(|seconds| qwen.positions_of(seconds)).collect::<Vec<_>>();
                 let ids = &ids[sample.clone()];
-                Ok((sample.start, Positions::timed(ids, &placeholders, &images, &videos, &intervals)?))
+                let positions = Positions::timed(ids, &placeholders, &images, &videos, &intervals)?;
+                let fork = self.forks.iter().find(|fork| (fork.row, fork.start) == (row, sample.start));
+                Ok((
+                    sample.start,
+                    match fork {
+                        Some(fork) => positions.forked(fork.first - fork.start, fork.second - fork.start),
+                        None => positions,
+                    },
+                ))
             });
             positions.collect::<Result<Vec<_>, ModelError>>()
         });
         rows.collect::<Result<Vec<_>, ModelError>>().map(Some)
     }
 
-    /// How many tokens each sample of each row has, where a row has several that lie behind one another.
-    pub fn packed(&self) -> Option<Vec<Vec<usize>>> {
-        let lengths = |row: &Vec<Range<usize>>| row.iter().map(Range::len).collect();
-        self.samples.iter().any(|row| row.len() > 1).then(|| self.samples.iter().map(lengths).collect())
+    /// Which tokens a token sees, and where each stands in its sequence (`[batch][seq]`); none where rows are single
+    /// sequences.
+    pub fn apart(&self, device: &Device) -> Option<(Mask, Vec<Vec<usize>>)> {
+        let is_plain = self.forks.is_empty() && self.samples.iter().all(|row| row.len() <= 1);
+        if is_plain {
+            return None;
+        }
+        let lengths = self.samples.iter().map(|row| row.iter().map(Range::len).collect()).collect::<Vec<_>>();
+        let mask = Mask::packed(&lengths, self.seq, device);
+        let places = self.sequence_places();
+        if self.forks.is_empty() {
+            return Some((mask, places));
+        }
+        let wide = places.iter().map(|row| row.iter().map(|&place| place as i64).collect()).collect();
+        Some((mask.forked(self.branches(), wide), places))
+    }
+
+    /// Where each token stands in its sequence; 0 for padding.
+    fn sequence_places(&self) -> Vec<Vec<usize>> {
+        let mut places = vec![vec![0; self.seq]; self.samples.len()];
+        for (row, samples) in places.iter_mut().zip(&self.samples) {
+            for sample in samples {
+                row[sample.clone()].iter_mut().enumerate().for_each(|(place, at)| *at = place);
+            }
+        }
+        for fork in &self.forks {
+            let row = &mut places[fork.row];
+            let first = row[fork.first];
+            row[fork.second..fork.end].iter_mut().enumerate().for_each(|(place, at)| *at = first + place);
+        }
+        places
+    }
+
+    /// 1 for the first end of a fork, 2 for the second.
+    fn branches(&self) -> Vec<Vec<i64>> {
+        let mut branches = vec![vec![0; self.seq]; self.samples.len()];
+        for fork in &self.forks {
+            branches[fork.row][fork.first..fork.second].fill(1);
+            branches[fork.row][fork.second..fork.end].fill(2);
+        }
+        branches
     }
 
     /// Grids of the pictures of a row's sample, and of its clips with the seconds between their groups of frames; which

@@ -218,14 +218,12 @@ impl Vlm {
     /// [`ModelError::Placeholders`] where placeholders are not those of the media.
     pub fn context(&self, batch: &BatchView<'_>, mask: Option<Mask>) -> Result<DecoderContext, ModelError> {
         let (text, device) = (&self.config.text, self.device());
-        let (seq, packed) = (batch.seq, if mask.is_none() { batch.packed() } else { None });
-        let mask = mask.unwrap_or_else(|| match &packed {
-            Some(lengths) => Mask::packed(lengths, seq, &device),
-            None => Mask::causal(seq, seq, &device),
-        });
-        Ok(match (batch.positions(&self.config)?, packed) {
+        let (seq, apart) = (batch.seq, if mask.is_none() { batch.apart(&device) } else { None });
+        let (apart, places) = apart.unzip();
+        let mask = mask.or(apart).unwrap_or_else(|| Mask::causal(seq, seq, &device));
+        Ok(match (batch.positions(&self.config)?, places) {
             (Some(rows), _) => DecoderContext::multimodal(text, &rows, seq, mask, &device),
-            (None, Some(lengths)) => DecoderContext::packed(text, &lengths, seq, &device),
+            (None, Some(places)) => DecoderContext::at(text, &places, mask, &device),
             (None, None) => DecoderContext::with_mask(text, 0, seq, Some(mask), &device),
         })
     }

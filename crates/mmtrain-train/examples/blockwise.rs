@@ -74,6 +74,7 @@ fn batch() -> HostBatch {
         labels: input_ids.clone(),
         input_ids,
         samples: vec![vec![0..SEQ]; BATCH],
+        forks: Vec::new(),
         media: Vec::new(),
         ids: Vec::new(),
         supervised_tokens: BATCH * (SEQ - 1),

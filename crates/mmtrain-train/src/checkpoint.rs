@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 use mmtrain_data::Cursor;
 use mmtrain_model::params::Part;
+use mmtrain_preference::RunningDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::memory::KeepPlan;
@@ -51,6 +52,9 @@ pub struct TrainState {
     pub keep: KeepPlan,
     /// Parts that are not in `model.safetensors`, and where they are.
     pub frozen: Vec<FrozenPart>,
+    /// The mean reward so far, which some losses compare with.
+    #[serde(default)]
+    pub delta: RunningDelta,
 }
 
 /// Identity of a source's data.

@@ -23,12 +23,12 @@ use mmtrain_model::decoder::{Decoder, DecoderBlock, DecoderContext, DecoderModel
 use mmtrain_model::encoder::chain::{ChainContext, Stretch, StretchNet, side_by_side};
 use mmtrain_model::encoder::input::MediumView;
 use mmtrain_model::encoder::parts::FeatureParts;
-use mmtrain_model::media::{Arrangement, BatchView, PlacedMedium, Placement};
+use mmtrain_model::media::{Arrangement, BatchView, ForkedSample, PlacedMedium, Placement};
 use mmtrain_model::params::{FlatTensors, Part};
 use mmtrain_model::{ModelError, Vlm};
 
 use crate::features::FeatureCache;
-use crate::objective::{HeadLoss, Supervised, head_loss, supervised};
+use crate::objective::{HeadLoss, Supervised, Weights, head_logps, head_loss, supervised};
 use crate::tape::{Beside, Held, Place, backward, backward_beside, forward, forward_beside};
 
 /// Which parts are trained.
@@ -43,6 +43,9 @@ pub struct Trained {
 }
 
 impl Trained {
+    /// No part.
+    pub const NOTHING: Self = Self { encoder: false, connector: false, decoder: false };
+
     /// Whether one part is trained.
     pub fn part(self, part: Part) -> bool {
         match part {
@@ -101,14 +104,68 @@ pub fn forward_backward_masked(
     let mut gradients = FlatTensors::new();
     let media = Media::forward(model, &view, plan)?;
     let text = Text::forward(model, &view, mask, plan, media.as_ref())?;
-    let head = head_loss(&head_of(&model.decoder), &text.rows(&rows), &rows, plan, Some(divisor), &mut gradients);
+    let weights = Some(Weights::Mean(divisor));
+    let head = head_loss(&head_of(&model.decoder), &text.rows(&rows), &rows, plan, weights, &mut gradients);
     let loss_sum = head.loss_sum.clone();
-    if let Some(feature_gradient) = text.backward(model, plan, head, &rows, &mut gradients)
+    below_head(model, plan, (media, text), head, &rows, &mut gradients);
+    Ok(MicroResult { loss_sum, gradients })
+}
+
+/// A micro-batch whose log-probabilities decide with which weights they are learned.
+///
+/// `weigh` gets the supervised tokens and the log-probability of each, and gives the gradient of the loss by each. The
+/// `loss_sum` of the result is the weighted sum of negative log-likelihoods; who weighs knows the loss.
+///
+/// # Errors
+///
+/// [`ModelError`] for media that the model does not take, or what `weigh` refuses.
+pub fn forward_weigh_backward<E: From<ModelError>>(
+    model: &Vlm,
+    batch: &HostBatch,
+    plan: &Plan,
+    weigh: impl FnOnce(&Supervised, &[f64]) -> Result<Vec<f64>, E>,
+) -> Result<MicroResult, E> {
+    let (view, rows) = (view(batch), supervised(batch));
+    let mut gradients = FlatTensors::new();
+    let media = Media::forward(model, &view, plan)?;
+    let text = Text::forward(model, &view, None, plan, media.as_ref())?;
+    let (top, states) = (head_of(&model.decoder), text.rows(&rows));
+    let slopes = weigh(&rows, &head_logps(&top, &states, &rows, plan))?;
+    let weights = slopes.iter().map(|slope| -*slope as f32).collect::<Vec<_>>();
+    let head = head_loss(&top, &states, &rows, plan, Some(Weights::Own(&weights)), &mut gradients);
+    let loss_sum = head.loss_sum.clone();
+    below_head(model, plan, (media, text), head, &rows, &mut gradients);
+    Ok(MicroResult { loss_sum, gradients })
+}
+
+/// The backward pass from the states that predict on.
+fn below_head(
+    model: &Vlm,
+    plan: &Plan,
+    (media, text): (Option<Media>, Text),
+    head: HeadLoss,
+    rows: &Supervised,
+    gradients: &mut FlatTensors,
+) {
+    if let Some(feature_gradient) = text.backward(model, plan, head, rows, gradients)
         && let Some(media) = media
     {
-        media.backward(model, plan, feature_gradient, &mut gradients);
+        media.backward(model, plan, feature_gradient, gradients);
     }
-    Ok(MicroResult { loss_sum, gradients })
+}
+
+/// The supervised tokens of a batch and the log-probability of each, without any tape.
+///
+/// # Errors
+///
+/// [`ModelError`] for media that the model does not take.
+pub fn forward_logps(model: &Vlm, batch: &HostBatch, plan: &Plan) -> Result<(Supervised, Vec<f64>), ModelError> {
+    let plan = Plan { trained: Trained::NOTHING, ..plan.clone() };
+    let (view, rows) = (view(batch), supervised(batch));
+    let media = Media::forward(model, &view, &plan)?;
+    let text = Text::forward(model, &view, None, &plan, media.as_ref())?;
+    let logps = head_logps(&head_of(&model.decoder), &text.rows(&rows), &rows, &plan);
+    Ok((rows, logps))
 }
 
 /// Loss of one batch without any tape. `[1]`
@@ -127,7 +184,7 @@ pub fn forward_loss_masked(
     mask: Option<&Mask>,
     plan: &Plan,
 ) -> Result<Tensor<1>, ModelError> {
-    let plan = Plan { trained: Trained { encoder: false, connector: false, decoder: false }, ..plan.clone() };
+    let plan = Plan { trained: Trained::NOTHING, ..plan.clone() };
     let (view, rows) = (view(batch), supervised(batch));
     let media = Media::forward(model, &view, &plan)?;
     let text = Text::forward(model, &view, mask, &plan, media.as_ref())?;
@@ -144,7 +201,20 @@ pub fn view(batch: &HostBatch) -> BatchView<'_> {
         instruction: &host.medium.instruction,
         group_seconds: host.medium.group_seconds,
     });
-    BatchView { input_ids: &batch.input_ids, seq: batch.seq, samples: batch.samples.clone(), media: media.collect() }
+    let forks = batch.forks.iter().map(|fork| ForkedSample {
+        row: fork.row,
+        start: fork.start,
+        first: fork.chosen,
+        second: fork.rejected,
+        end: fork.end,
+    });
+    BatchView {
+        input_ids: &batch.input_ids,
+        seq: batch.seq,
+        samples: batch.samples.clone(),
+        forks: forks.collect(),
+        media: media.collect(),
+    }
 }
 
 /// The encoder and the connector on one micro-batch.

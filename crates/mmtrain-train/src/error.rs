@@ -50,6 +50,9 @@ pub enum TrainError {
         /// What is wrong.
         message: String,
     },
+    /// The answers of a pair cannot be compared.
+    #[error("preference: {0}")]
+    Preference(#[from] mmtrain_preference::PreferenceError),
     /// The data of the run are not what they were.
     #[error("the data changed since this run began: {0}")]
     DataChanged(String),
@@ -83,6 +86,7 @@ impl TrainError {
             Self::Save { .. } => {
                 Some("earlier checkpoints are untouched; free space or permissions, then `--resume`".into())
             }
+            Self::Preference(error) => error.hint().map(str::to_owned),
             Self::Corrupt { .. } | Self::Io(_) => None,
         }
     }

@@ -4,6 +4,7 @@
 //!
 //! - [`trainer`]: the loop, and what happens around a step
 //! - [`tape`], [`driver`], [`objective`]: forward and backward of one micro-batch, block by block
+//! - [`preference`]: answers that are compared, and the reference model
 //! - [`features`]: what a frozen encoder made, kept on disk
 //! - [`ranks`]: micro-batches over cores
 //! - [`clip`], [`optimizer`], [`schedule`]: from gradients to an update
@@ -20,6 +21,8 @@ pub mod tape;
 pub mod driver;
 
 pub mod objective;
+
+pub mod preference;
 
 pub mod features;
 

@@ -44,6 +44,9 @@ pub struct StepReport {
     /// Samples that were made to fit so far in this process, by what was done to them.
     #[serde(default)]
     pub fitted: BTreeMap<String, u64>,
+    /// What else the objective measures, by name: `rewards/margins`, …
+    #[serde(flatten)]
+    pub values: BTreeMap<String, f64>,
 }
 
 /// What one evaluation reports.

@@ -8,7 +8,7 @@
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, TensorData};
-use mmtrain_data::HostBatch;
+use mmtrain_data::{HostBatch, HostFork};
 use mmtrain_model::decoder::Decoder;
 use mmtrain_model::params::{FlatTensors, Part, leaves};
 use mmtrain_model::precision::computing;
@@ -24,6 +24,9 @@ pub struct Supervised {
     pub index: Vec<i32>,
     /// The token that comes next.
     pub target: Vec<i32>,
+    /// Of a token of an answer of a pair, the number of that answer: `2 p` of the better one of pair `p` of the batch,
+    /// `2 p + 1` of the worse one; of others none.
+    pub answer: Vec<Option<u32>>,
 }
 
 /// Labels stand at their own token (as in `transformers`): the state before it predicts it. The first token of a sample
@@ -34,11 +37,23 @@ pub fn supervised(batch: &HostBatch) -> Supervised {
         let begins = |col: usize| samples.iter().skip(1).any(|sample| sample.start == col);
         let learned = labels.iter().enumerate().skip(1).filter(|(_, label)| **label != IGNORE_INDEX);
         for (col, &label) in learned.filter(|&(col, _)| !begins(col)) {
-            found.index.push((row * batch.seq + col - 1) as i32);
+            let answer = answer_at(batch, row, col);
+            // The worse answer of a pair follows the prompt, as the better one does.
+            let before = answer.filter(|(fork, _)| fork.rejected == col).map_or(col, |(fork, _)| fork.chosen);
+            found.index.push((row * batch.seq + before - 1) as i32);
             found.target.push(label);
+            found.answer.push(answer.map(|(_, number)| number));
         }
     }
     found
+}
+
+/// The pair whose answer stands at a column, and the number of the answer.
+fn answer_at(batch: &HostBatch, row: usize, col: usize) -> Option<(&HostFork, u32)> {
+    let within = |fork: &HostFork| fork.row == row && (fork.chosen..fork.end).contains(&col);
+    let pair = batch.forks.iter().position(within)?;
+    let fork = &batch.forks[pair];
+    Some((fork, 2 * pair as u32 + u32::from(col >= fork.rejected)))
 }
 
 impl Supervised {
@@ -67,35 +82,65 @@ pub struct HeadLoss {
     pub row_gradient: Option<Tensor<2>>,
 }
 
+/// What the log-likelihoods of the rows are weighed with, for the gradients.
+#[derive(Debug, Clone, Copy)]
+pub enum Weights<'a> {
+    /// Each with one over this: the mean over the supervised tokens of the step.
+    Mean(f64),
+    /// Each with its own.
+    Own(&'a [f32]),
+}
+
+/// Log-probability of each supervised token, without any tape. `[rows]`
+pub fn head_logps(decoder: &Decoder, rows: &Tensor<2>, supervised: &Supervised, plan: &Plan) -> Vec<f64> {
+    let decoder = computing(decoder, plan.dtype);
+    let mut logps = Vec::with_capacity(supervised.len());
+    for (chunk, target, _) in chunks(rows, supervised, plan) {
+        let values = nll(&decoder, chunk, target).into_data().convert::<f32>();
+        logps.extend(values.iter::<f32>().map(|value| -f64::from(value)));
+    }
+    logps
+}
+
+/// Rows and targets (`[rows, 1]`) of a chunk after another, and which rows they are.
+fn chunks<'a>(
+    rows: &'a Tensor<2>,
+    supervised: &'a Supervised,
+    plan: &'a Plan,
+) -> impl Iterator<Item = (Tensor<2>, Tensor<2, Int>, std::ops::Range<usize>)> + 'a {
+    (0..supervised.len()).step_by(plan.chunk_rows).map(|start| {
+        let end = (start + plan.chunk_rows).min(supervised.len());
+        let target = TensorData::new(supervised.target[start..end].to_vec(), [end - start, 1]);
+        let target = Tensor::<2, Int>::from_data(target, &rows.device());
+        (rows.clone().slice_dim(0, start..end), target, start..end)
+    })
+}
+
 /// Final norm, output projection and cross-entropy over `rows` (`[rows, hidden]`), chunk by chunk.
 ///
-/// With a `divisor`, also the gradients; those of norm and head (or embedding table) go to `gradients`.
+/// With `weights`, also the gradients of the weighted sum; those of norm and head (or embedding table) go to `gradients`.
 pub fn head_loss(
     decoder: &Decoder,
     rows: &Tensor<2>,
     supervised: &Supervised,
     plan: &Plan,
-    divisor: Option<f64>,
+    weights: Option<Weights<'_>>,
     gradients: &mut FlatTensors,
 ) -> HeadLoss {
     let device = rows.device();
     let place = Place { part: Part::Decoder, scope: String::new(), trained: plan.trained.decoder, dtype: plan.dtype };
     let mut loss_sum = Tensor::<1>::zeros([1], &device);
     let mut row_gradients = Vec::new();
-    for start in (0..supervised.len()).step_by(plan.chunk_rows) {
-        let end = (start + plan.chunk_rows).min(supervised.len());
-        let chunk = rows.clone().slice_dim(0, start..end);
-        let target = TensorData::new(supervised.target[start..end].to_vec(), [end - start, 1]);
-        let target = Tensor::<2, Int>::from_data(target, &device);
-        let Some(divisor) = divisor else {
-            loss_sum = loss_sum + nll_sum(&computing(decoder, plan.dtype), chunk, target);
+    for (chunk, target, range) in chunks(rows, supervised, plan) {
+        let Some(weights) = weights else {
+            loss_sum = loss_sum + nll(&computing(decoder, plan.dtype), chunk, target).sum();
             continue;
         };
         let leaf = if place.trained { leaves(decoder) } else { decoder.clone() };
         let input = chunk.autodiff().require_grad();
-        let loss = nll_sum(&computing(&leaf, plan.dtype), input.clone(), target);
-        loss_sum = loss_sum + loss.clone().inner();
-        let mut tape = (loss / divisor).backward();
+        let nll = nll(&computing(&leaf, plan.dtype), input.clone(), target);
+        loss_sum = loss_sum + nll.clone().inner().sum();
+        let mut tape = weights.sum(nll, range).backward();
         collect(&leaf, &place, &mut tape, gradients);
         row_gradients.extend(input.grad_remove(&mut tape));
     }
@@ -103,8 +148,21 @@ pub fn head_loss(
     HeadLoss { loss_sum, row_gradient }
 }
 
-/// `-Σ log p(target)`, in f32. `[1]`
-fn nll_sum(decoder: &Decoder, rows: Tensor<2>, target: Tensor<2, Int>) -> Tensor<1> {
+impl Weights<'_> {
+    /// The weighted sum of the rows in `range`. `[rows, 1]` to `[1]`
+    fn sum(self, nll: Tensor<2>, range: std::ops::Range<usize>) -> Tensor<1> {
+        match self {
+            Self::Mean(divisor) => nll.sum() / divisor,
+            Self::Own(weights) => {
+                let weights = TensorData::new(weights[range.clone()].to_vec(), [range.len(), 1]);
+                (nll.clone() * Tensor::<2>::from_data(weights, &nll.device())).sum()
+            }
+        }
+    }
+}
+
+/// `-log p(target)`, in f32. `[rows, 1]`
+fn nll(decoder: &Decoder, rows: Tensor<2>, target: Tensor<2, Int>) -> Tensor<2> {
     let logits = decoder.logits(rows).cast(DType::F32);
-    -log_softmax(logits, 1).gather(1, target).sum()
+    -log_softmax(logits, 1).gather(1, target)
 }

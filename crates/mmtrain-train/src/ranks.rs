@@ -21,7 +21,7 @@ pub struct Ranks {
 }
 
 /// What the micro-batches of a step yield together.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct StepGradients {
     /// Negative log-likelihood summed over the step's supervised tokens, rank by rank.
     pub loss_sums: Vec<burn::tensor::Tensor<1>>,
@@ -60,47 +60,54 @@ impl Ranks {
         plan: &Plan,
         divisor: f64,
     ) -> Result<StepGradients, ModelError> {
+        self.each(micro_batches, |share| run_rank(model, share, plan, divisor)).map(sum)
+    }
+
+    /// Gives each rank its share of the micro-batches. The results are in rank order.
+    pub fn each<'a, T: Send, E: Send>(
+        &self,
+        micro_batches: &'a [HostBatch],
+        work: impl Fn(&mut dyn Iterator<Item = &'a HostBatch>) -> Result<T, E> + Sync,
+    ) -> Result<Vec<T>, E> {
         if self.pools.is_empty() {
-            return run_rank(model, micro_batches.iter(), plan, divisor);
+            return work(&mut micro_batches.iter()).map(|result| vec![result]);
         }
-        let count = self.pools.len();
-        let results = thread::scope(|scope| {
-            let handles = self
-                .pools
-                .iter()
-                .enumerate()
-                .map(|(rank, pool)| {
-                    let share = micro_batches.iter().skip(rank).step_by(count);
-                    scope.spawn(move || pool.install(|| run_rank(model, share, plan, divisor)))
-                })
-                .collect::<Vec<_>>();
-            handles
-                .into_iter()
-                .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect::<Result<Vec<_>, _>>()
-        });
-        results.map(sum)
+        let (count, work) = (self.pools.len(), &work);
+        thread::scope(|scope| {
+            let handles = self.pools.iter().enumerate().map(|(rank, pool)| {
+                let mut share = micro_batches.iter().skip(rank).step_by(count);
+                scope.spawn(move || pool.install(|| work(&mut share)))
+            });
+            let handles = handles.collect::<Vec<_>>().into_iter();
+            handles.map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        })
     }
 }
 
-fn run_rank<'a>(
+fn run_rank(
     model: &Vlm,
-    micro_batches: impl Iterator<Item = &'a HostBatch>,
+    micro_batches: &mut dyn Iterator<Item = &HostBatch>,
     plan: &Plan,
     divisor: f64,
 ) -> Result<StepGradients, ModelError> {
-    let mut total = StepGradients { loss_sums: Vec::new(), gradients: FlatTensors::new() };
+    let mut total = StepGradients::default();
     for batch in micro_batches {
-        let MicroResult { loss_sum, gradients } = forward_backward(model, batch, plan, divisor)?;
-        total.loss_sums.push(loss_sum);
-        add(&mut total.gradients, gradients);
+        total.add(forward_backward(model, batch, plan, divisor)?);
     }
     Ok(total)
 }
 
+impl StepGradients {
+    /// Adds those of one more micro-batch.
+    pub fn add(&mut self, MicroResult { loss_sum, gradients }: MicroResult) {
+        self.loss_sums.push(loss_sum);
+        add(&mut self.gradients, gradients);
+    }
+}
+
 /// Adds the ranks' results in rank order.
-fn sum(results: Vec<StepGradients>) -> StepGradients {
-    let mut total = StepGradients { loss_sums: Vec::new(), gradients: FlatTensors::new() };
+pub(crate) fn sum(results: Vec<StepGradients>) -> StepGradients {
+    let mut total = StepGradients::default();
     for result in results {
         total.loss_sums.extend(result.loss_sums);
         add(&mut total.gradients, result.gradients);

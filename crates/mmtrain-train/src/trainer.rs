@@ -1,5 +1,7 @@
 //! The loop: the same for every stage.
 
+mod objective;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,13 +16,15 @@ use crate::checkpoint::{FrozenPart, Snapshot, TrainState, Writer};
 use crate::clip::{clip, global_norm};
 use crate::driver::{Plan, Trained};
 use crate::error::TrainError;
-use crate::evaluate::evaluate_loss;
 use crate::metrics::{EvalReport, Metric, MetricsLog, StepReport};
 use crate::optimizer::{AdamW, PartRates};
 use crate::quarantine::Quarantine;
 use crate::ranks::Ranks;
 use crate::schedule::Schedule;
 use crate::stop::Stop;
+
+use self::objective::Computed;
+pub use self::objective::{Objective, Pairs, complete_reference};
 
 /// What the loop needs that does not change.
 pub struct Run {
@@ -44,6 +48,8 @@ pub struct Run {
     pub frozen: Vec<FrozenPart>,
     /// Files that each checkpoint carries along, by name.
     pub texts: Vec<(String, String)>,
+    /// What is minimized.
+    pub objective: Objective,
 }
 
 /// What the loop changes.
@@ -152,6 +158,7 @@ struct Outcome {
     loss: f64,
     grad_norm: f64,
     lr: BTreeMap<String, f64>,
+    values: BTreeMap<String, f64>,
 }
 
 /// Forward and backward over all micro-batches, then one update.
@@ -159,20 +166,20 @@ struct Outcome {
 /// Loss and norm are read before anything is changed: a number that is not finite must not reach the weights.
 fn train_step(run: &Run, progress: &mut Progress, batch: &StepBatch, ranks: &Ranks) -> Result<Outcome, TrainError> {
     let config = &run.config;
-    let divisor = batch.supervised_tokens.max(1) as f64;
-    let result = ranks.step(&progress.model, &batch.micro_batches, &run.plan, divisor)?;
-    let loss = result.loss_sums.into_iter().map(|sum| f64::from(sum.into_scalar::<f32>())).sum::<f64>() / divisor;
-    let norm = global_norm(&result.gradients, &progress.model.device()).into_scalar::<f32>();
+    let Computed { loss, gradients, values, delta } =
+        run.objective.step(run, &progress.model, batch, ranks, progress.state.delta)?;
+    let norm = global_norm(&gradients, &progress.model.device()).into_scalar::<f32>();
     reject_non_finite(run, progress.state.step + 1, batch, loss as f32, norm)?;
-    let gradients = clip(result.gradients, norm, config.train.max_grad_norm);
+    let gradients = clip(gradients, norm, config.train.max_grad_norm);
     let rates = rates(config, run.total_steps, progress.state.step);
     update(progress, gradients, config, &rates);
     progress.state.step += 1;
+    progress.state.delta = delta;
     progress.state.cursor = batch.cursor_after;
     progress.state.samples += batch.samples as u64;
     progress.state.supervised_tokens += batch.supervised_tokens as u64;
     let lr = rates.iter().map(|(part, rates)| (part.name().to_owned(), rates.lr)).collect();
-    Ok(Outcome { loss, grad_norm: f64::from(norm), lr })
+    Ok(Outcome { loss, grad_norm: f64::from(norm), lr, values })
 }
 
 fn update(progress: &mut Progress, gradients: FlatTensors, config: &RunConfig, rates: &BTreeMap<Part, PartRates>) {
@@ -230,7 +237,7 @@ fn evaluate(run: &Run, progress: &Progress, watch: &mut dyn Watch) -> Result<Eva
     let step = progress.state.step;
     let mut values = watch.measure(&progress.model, step)?;
     if let Some(held_out) = &run.held_out {
-        values.insert("loss".to_owned(), evaluate_loss(run, &progress.model, held_out)?);
+        values.extend(run.objective.evaluate(run, &progress.model, held_out)?);
     }
     Ok(EvalReport { step, name: "held_out".to_owned(), values })
 }
@@ -308,6 +315,7 @@ impl Meter {
             padding: self.fill as f64 / self.tokens.max(1) as f64,
             skipped: self.skipped,
             fitted: self.fitted.clone(),
+            values: outcome.values,
         };
         self.restart();
         report

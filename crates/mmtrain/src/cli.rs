@@ -31,6 +31,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Stage 1: align a connector (or train everything) on captions.
     Pretrain(TrainArgs),
+    /// Stage 2: teach a model to follow instructions, from the newest finished pretrain run or from --init.
+    Sft(TrainArgs),
+    /// Stage 3: teach a model which of two answers is better, from the newest finished sft run or from --init.
+    Dpo(TrainArgs),
     /// Let a model answer.
     Generate(GenerateArgs),
     /// Measure a model on held-out data.

@@ -10,6 +10,7 @@ pub(crate) mod fetch;
 pub(crate) mod generate;
 pub(crate) mod inspect;
 pub(crate) mod parity;
+pub(crate) mod reference;
 pub(crate) mod resume;
 pub(crate) mod train;
 pub(crate) mod watch;

@@ -98,7 +98,7 @@ fn train_code(error: &TrainError) -> u8 {
     match error {
         TrainError::Data(_) | TrainError::DataChanged(_) => 3,
         TrainError::Model(error) => model_code(error),
-        TrainError::NonFinite { .. } => 5,
+        TrainError::NonFinite { .. } | TrainError::Preference(_) => 5,
         TrainError::InUse { .. }
         | TrainError::NoGoodCheckpoint { .. }
         | TrainError::Corrupt { .. }

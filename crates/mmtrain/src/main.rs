@@ -19,6 +19,7 @@ mod room;
 mod run_dir;
 mod setup;
 mod source;
+mod stage;
 mod weights;
 
 use std::io::Write;
@@ -27,13 +28,16 @@ use std::process::ExitCode;
 use clap::Parser;
 use cli::{Cli, Command};
 use commands::Context;
+use stage::Stage;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     start_logging(cli.verbose, cli.quiet);
     let context = Context { device: cli.device, quiet: cli.quiet };
     let result = match cli.command {
-        Command::Pretrain(args) => commands::train::run(&context, "pretrain", &args),
+        Command::Pretrain(args) => commands::train::run(&context, Stage::Pretrain, &args),
+        Command::Sft(args) => commands::train::run(&context, Stage::Sft, &args),
+        Command::Dpo(args) => commands::train::run(&context, Stage::Dpo, &args),
         Command::Generate(args) => commands::generate::run(&context, &args),
         Command::Eval(args) => commands::eval::run(&context, &args),
         Command::Parity(args) => commands::parity::run(&args),

@@ -239,6 +239,7 @@ mod tests {
             padding: 0.0,
             skipped: 0,
             fitted: std::collections::BTreeMap::new(),
+            values: BTreeMap::new(),
         }
     }
 

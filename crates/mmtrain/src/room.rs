@@ -4,7 +4,7 @@
 //! Only memory of the host is known, so a model that goes to a GPU is not checked.
 
 use burn::tensor::Device;
-use mmtrain_config::{ObjectiveConfig, RunConfig};
+use mmtrain_config::RunConfig;
 use mmtrain_model::Vlm;
 use mmtrain_train::memory::{MemoryEstimate, available_bytes, estimate};
 use mmtrain_train::trainer::trained;
@@ -33,7 +33,7 @@ pub(crate) fn for_training(config: &RunConfig, model: &Vlm, device: &Device) -> 
 
 /// What a run is estimated to need.
 pub(crate) fn of_run(config: &RunConfig, model: &Vlm) -> MemoryEstimate {
-    let ObjectiveConfig::NextToken { chunk_rows } = config.objective;
+    let chunk_rows = config.objective.chunk_rows();
     estimate(model, trained(config), micro_shape(config), keep(config, &model.config), chunk_rows)
 }
 

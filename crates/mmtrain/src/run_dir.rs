@@ -7,10 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
 use mmtrain_train::TrainError;
-use mmtrain_train::checkpoint::{LOCK_FILE, RunLock, steps, write_atomically};
+use mmtrain_train::checkpoint::{LOCK_FILE, RunLock, step_of, steps, write_atomically};
 use serde::{Deserialize, Serialize};
 
 use crate::fail::Refusal;
+use crate::model_dir::locate;
 
 /// Where runs are made unless told otherwise.
 pub(crate) const RUNS: &str = "checkpoints";
@@ -29,13 +30,51 @@ pub(crate) struct RunInfo {
     pub(crate) started: u64,
     /// What it started from, if not from its configuration alone.
     pub(crate) init: Option<PathBuf>,
+    /// The runs that led to it, the first one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) lineage: Vec<Ancestor>,
+}
+
+/// A run that another one started from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ancestor {
+    /// The checkpoint.
+    pub(crate) path: PathBuf,
+    /// Its stage, if it is a run's.
+    pub(crate) stage: Option<String>,
+    /// Its step, if it is a run's.
+    pub(crate) step: Option<u64>,
+    /// blake3 of its manifest, or of the `config.json` of a directory that has none.
+    pub(crate) hash: String,
+}
+
+impl Ancestor {
+    /// The checkpoint in `dir`, with what led to it before it.
+    fn line_to(dir: &Path) -> Vec<Self> {
+        let Some(run) = dir.parent() else { return Vec::new() };
+        let step = dir.file_name().and_then(|name| step_of(name.to_str()?));
+        let info = step.and_then(|_| RunInfo::read(run));
+        let mut line = info.as_ref().map(|info| info.lineage.clone()).unwrap_or_default();
+        let identity = ["manifest.json", "config.json"].iter().find_map(|file| fs::read(dir.join(file)).ok());
+        let hash = identity.map_or_else(String::new, |bytes| blake3::hash(&bytes).to_hex().to_string());
+        line.push(Self { path: dir.to_owned(), stage: info.map(|info| info.stage), step, hash });
+        line
+    }
 }
 
 impl RunInfo {
     /// For a run that begins now.
     pub(crate) fn new(stage: &str, config: Option<&str>, init: Option<&Path>) -> Self {
         let init = init.map(|init| fs::canonicalize(init).unwrap_or_else(|_| init.to_owned()));
-        Self { format_version: 1, stage: stage.to_owned(), config: config.map(str::to_owned), started: now(), init }
+        let lineage = init.as_deref().and_then(|init| locate(init).ok()).map(|dir| Ancestor::line_to(&dir));
+        Self {
+            format_version: 1,
+            stage: stage.to_owned(),
+            config: config.map(str::to_owned),
+            started: now(),
+            init,
+            lineage: lineage.unwrap_or_default(),
+        }
     }
 
     /// Reads a run's file.
@@ -106,6 +145,19 @@ pub(crate) fn newest(stage: &str, config: Option<&str>) -> anyhow::Result<PathBu
         Some((_, _, path)) => Ok(path.clone()),
         None => Err(no_run(stage, config, &runs).into()),
     }
+}
+
+/// The newest run of a stage that made all its steps.
+pub(crate) fn newest_finished(stage: &str) -> anyhow::Result<Option<PathBuf>> {
+    let mut runs = Vec::new();
+    if Path::new(RUNS).is_dir() {
+        for entry in fs::read_dir(RUNS)? {
+            let path = entry?.path();
+            let info = RunInfo::read(&path).filter(|info| info.stage == stage && path.join("finished").is_file());
+            runs.extend(info.map(|info| (info.started, path)));
+        }
+    }
+    Ok(runs.into_iter().max().map(|(_, path)| path))
 }
 
 fn no_run(stage: &str, config: Option<&str>, runs: &[(u64, Option<String>, PathBuf)]) -> Refusal {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use mmtrain_config::{
-    DataConfig, EncoderConfig, LimitsConfig, PlaceholderKind, RunConfig, SecondTower, SourceConfig, SynthConfig,
-    TemplateKind, TooLongKind,
+    DataConfig, EncoderConfig, LimitsConfig, PlaceholderKind, RunConfig, SecondTower, SynthConfig, TemplateKind,
+    TooLongKind,
 };
-use mmtrain_data::{Mixture, Preparer, Source, TooLong};
+use mmtrain_data::{Mixture, Preparer, Source, TooLong, Wanted};
 use mmtrain_media::{Alpha, MediaLimits, Preprocessor, Processor};
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{
@@ -26,6 +26,7 @@ use crate::fail::Refusal;
 use crate::number_type;
 use crate::preprocess::{family_processor, intake, preprocessor_in, sight};
 pub(crate) use crate::source::{open_source, open_training};
+use crate::stage::refuse_other_stage;
 use crate::weights::PartWeights;
 
 /// Captions from which a tokenizer is trained, at most.
@@ -47,7 +48,7 @@ pub(crate) fn open_data(config: &RunConfig, stop: &Stop) -> anyhow::Result<RunDa
             make_synth(&source.location(), synth, stop)?;
         }
         let opened = open_training(source)?;
-        refuse_preferences(source, opened.as_ref())?;
+        refuse_other_stage(&source.name, opened.as_ref(), config)?;
         sources.push((opened, source.weight));
     }
     let mixture = Arc::new(Mixture::new(sources)?);
@@ -59,20 +60,6 @@ pub(crate) fn open_data(config: &RunConfig, stop: &Stop) -> anyhow::Result<RunDa
         note(&format!("warning: {problem}"));
     }
     Ok(RunData { mixture, held_out })
-}
-
-/// No stage here learns from preferences. What a source holds is seen from the first of its samples that can be read.
-fn refuse_preferences(config: &SourceConfig, source: &dyn Source) -> anyhow::Result<()> {
-    const LOOKED_AT: usize = 16;
-    let first = (0..source.len().min(LOOKED_AT)).find_map(|index| source.get(index).ok());
-    if config.better_answer || first.is_none_or(|sample| sample.feedback.is_none()) {
-        return Ok(());
-    }
-    let message = format!(
-        "source `{}` holds judged answers, which preference alignment (`mmtrain dpo`) learns from",
-        config.name
-    );
-    Err(Refusal::usage(message, "`better_answer = true` of the source learns the better answers only").into())
 }
 
 fn make_synth(out: &Path, synth: &SynthConfig, stop: &Stop) -> anyhow::Result<()> {
@@ -263,6 +250,7 @@ pub(crate) fn preparer(
         },
         limits: MediaLimits { max_bytes, max_pixels, max_side },
         alpha: Alpha::White,
+        wanted: Wanted::Any,
     })
 }
 

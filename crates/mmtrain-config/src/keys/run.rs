@@ -56,10 +56,155 @@ pub enum ObjectiveConfig {
         #[schemars(range(min = 1))]
         chunk_rows: usize,
     },
+    /// Preference alignment: of two answers to one prompt the better one.
+    Preference {
+        /// The loss, by its name in TRL; several are added up with `terms`.
+        #[serde(default)]
+        #[schemars(extend("x-also" = ["loss_type", "pref_loss", "rlhf_type"]))]
+        loss: PreferenceLossKind,
+        /// How strongly the model is held to the reference; the larger, the closer.
+        #[serde(default = "default_beta")]
+        #[schemars(extend("exclusiveMinimum" = 0.0, "x-also" = ["pref_beta", "dpo_beta"]))]
+        beta: f64,
+        /// Share of pairs that are thought to be the wrong way round, for `sigmoid` (then cDPO), `robust`, `exo_pair`, `aot`,
+        /// `simpo` and `cpo`; default of the loss.
+        #[serde(default)]
+        #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 0.5))]
+        label_smoothing: Option<f64>,
+        /// Margin of `simpo`.
+        #[serde(default = "default_gamma")]
+        #[schemars(range(min = 0.0), extend("x-also" = ["simpo_gamma"]))]
+        gamma: f64,
+        /// Factor of the negative log-likelihood per token of the better answers, which is added (RPO, ORPO).
+        #[serde(default)]
+        #[schemars(range(min = 0.0), extend("x-also" = ["rpo_alpha", "pref_ftx", "cpo_alpha"]))]
+        sft_weight: f64,
+        /// More losses with their factors, which are added: `[{ loss = "bco_pair", weight = 0.2 }]`.
+        #[serde(default)]
+        terms: Vec<PreferenceTerm>,
+        /// Factor of `loss` beside those.
+        #[serde(default = "default_weight")]
+        #[schemars(range(min = 0.0))]
+        weight: f64,
+        /// Supervised positions that go through the output head and the cross-entropy at a time.
+        #[serde(default = "default_chunk_rows")]
+        #[schemars(range(min = 1))]
+        chunk_rows: usize,
+    },
+}
+
+/// A loss that is added to another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PreferenceTerm {
+    /// Which.
+    pub loss: PreferenceLossKind,
+    /// Its factor.
+    #[serde(default = "default_weight")]
+    #[schemars(range(min = 0.0))]
+    pub weight: f64,
+}
+
+/// A loss of preference alignment, as TRL names them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PreferenceLossKind {
+    /// DPO.
+    #[default]
+    Sigmoid,
+    /// A margin of one (`SLiC`).
+    Hinge,
+    /// A margin per token (IPO).
+    Ipo,
+    /// EXO.
+    ExoPair,
+    /// Noise contrastive alignment.
+    NcaPair,
+    /// DPO without the bias of wrong labels.
+    Robust,
+    /// A classifier of answers (BCO).
+    BcoPair,
+    /// Self-play with hard labels.
+    SppoHard,
+    /// Preferences of model and reference, sorted; over a micro-batch.
+    Aot,
+    /// Log-ratios of better and of worse answers, sorted; over a micro-batch.
+    AotUnpaired,
+    /// For better answers that are better than what the model says.
+    ApoZero,
+    /// For better answers that are worse than what the model says.
+    ApoDown,
+    /// A loss that a language model found.
+    Discopop,
+    /// DPO per token.
+    SigmoidNorm,
+    /// The negative log-likelihood of the better answers.
+    Sft,
+    /// The odds ratio; without a reference (ORPO with `sft_weight = 1`).
+    Orpo,
+    /// Mean log-probabilities with a margin; without a reference.
+    Simpo,
+    /// DPO without a reference.
+    Cpo,
+    /// A better answer shall not become less likely (mDPO's anchor).
+    Anchor,
+}
+
+impl PreferenceLossKind {
+    /// Its name, as in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sigmoid => "sigmoid",
+            Self::Hinge => "hinge",
+            Self::Ipo => "ipo",
+            Self::ExoPair => "exo_pair",
+            Self::NcaPair => "nca_pair",
+            Self::Robust => "robust",
+            Self::BcoPair => "bco_pair",
+            Self::SppoHard => "sppo_hard",
+            Self::Aot => "aot",
+            Self::AotUnpaired => "aot_unpaired",
+            Self::ApoZero => "apo_zero",
+            Self::ApoDown => "apo_down",
+            Self::Discopop => "discopop",
+            Self::SigmoidNorm => "sigmoid_norm",
+            Self::Sft => "sft",
+            Self::Orpo => "orpo",
+            Self::Simpo => "simpo",
+            Self::Cpo => "cpo",
+            Self::Anchor => "anchor",
+        }
+    }
+}
+
+fn default_beta() -> f64 {
+    0.1
+}
+
+fn default_gamma() -> f64 {
+    0.5
+}
+
+fn default_weight() -> f64 {
+    1.0
 }
 
 fn default_chunk_rows() -> usize {
     2048
+}
+
+impl ObjectiveConfig {
+    /// Supervised positions that go through the head at a time.
+    pub fn chunk_rows(&self) -> usize {
+        match self {
+            Self::NextToken { chunk_rows } | Self::Preference { chunk_rows, .. } => *chunk_rows,
+        }
+    }
+
+    /// Whether pairs of answers are compared.
+    pub fn is_preference(&self) -> bool {
+        matches!(self, Self::Preference { .. })
+    }
 }
 
 impl Default for ObjectiveConfig {

@@ -21,10 +21,13 @@ mod shard;
 
 mod webdataset;
 
+mod better;
+
 mod limited;
 
 mod several;
 
+pub use better::BetterAnswers;
 pub use limited::Limited;
 pub use several::Several;
 pub use webdataset::WebDataset;

@@ -28,6 +28,11 @@ pub struct Mask {
     padding: Vec<Vec<bool>>,
     /// Number of the segment of each position, ascending; others are hidden. `[batch or 1][keys]`
     segments: Vec<Vec<i64>>,
+    /// Where rows fork: which branch each position is on, 0 for what all branches see; others are hidden. `[batch][keys]`
+    branches: Vec<Vec<i64>>,
+    /// Where positions stand in their sequence, if that is not their place in the row; windows count in these.
+    /// `[batch][keys]`
+    places: Vec<Vec<i64>>,
     /// Positions that are hidden from each other and from nobody else. `[batch][keys]`
     strangers: Vec<Vec<bool>>,
     /// Keys of another sequence, said one by one; no other rule stands beside it.
@@ -46,6 +51,8 @@ impl Mask {
             window: None,
             padding: Vec::new(),
             segments: Vec::new(),
+            branches: Vec::new(),
+            places: Vec::new(),
             strangers: Vec::new(),
             runs: None,
             device: device.clone(),
@@ -83,6 +90,15 @@ impl Mask {
     pub fn packed(lengths: &[Vec<usize>], seq: usize, device: &Device) -> Self {
         let segments = lengths.iter().map(|lengths| segment_numbers(lengths, seq)).collect();
         Self { segments, ..Self::causal(seq, seq, device) }
+    }
+
+    /// The same where sequences fork: from a position on, they have two ends that do not see each other.
+    ///
+    /// `branches` has 0 for a position that all see, and the number of its branch for others; `places` says where in its
+    /// sequence each position stands. Both are `[batch][keys]`.
+    #[must_use]
+    pub fn forked(self, branches: Vec<Vec<i64>>, places: Vec<Vec<i64>>) -> Self {
+        Self { branches, places, whole: OnceLock::new(), ..self }
     }
 
     /// Every position sees its whole segment and nothing else, as in vision towers that take several images
@@ -135,11 +151,23 @@ impl Mask {
             seen.end = positions.end;
         }
         if let Some(window) = self.window {
-            seen.start = (positions.start + 1).saturating_sub(window);
+            seen.start = (self.first_place(&positions) + 1).saturating_sub(window);
         }
         let firsts = self.segments.iter().map(|row| row.partition_point(|&s| s < row[positions.start]));
         let ends = self.segments.iter().map(|row| row.partition_point(|&s| s <= row[positions.end - 1]));
         seen.start.max(firsts.min().unwrap_or(0))..seen.end.min(ends.max().unwrap_or(self.keys))
+    }
+
+    /// Rows that rules are said for, row by row.
+    fn rows(&self) -> usize {
+        let rules = [self.padding.len(), self.segments.len(), self.branches.len(), self.strangers.len()];
+        rules.into_iter().max().unwrap_or_default()
+    }
+
+    /// The least place of some positions; a key stands no further to the left than its place.
+    fn first_place(&self, positions: &Range<usize>) -> usize {
+        let places = self.places.iter().flat_map(|row| &row[positions.clone()]).min();
+        places.map_or(positions.start, |&place| place as usize)
     }
 
     fn positions(&self, queries: Range<usize>) -> Range<usize> {
@@ -152,7 +180,7 @@ impl Mask {
         if let Some(runs) = &self.runs {
             return runs.hidden(queries, keys, &self.device).float() * HIDDEN;
         }
-        let batch = self.padding.len().max(self.segments.len()).max(self.strangers.len()).max(1);
+        let batch = self.rows().max(1);
         let positions = self.positions(queries);
         let shape = [batch, 1, positions.len(), keys.len()];
         let hidden = self.rules(&positions, &keys).into_iter().map(|hidden| hidden.expand(shape));
@@ -172,7 +200,13 @@ impl Mask {
             rules.push(key.clone().greater(query.clone()));
         }
         if let Some(window) = self.window {
+            let [key, query] =
+                if self.places.is_empty() { [key, query] } else { self.pairs(&self.places, positions, keys) };
             rules.push((key + window as i64).lower_equal(query));
+        }
+        if !self.branches.is_empty() {
+            let [key, query] = self.pairs(&self.branches, positions, keys);
+            rules.push(key.clone().not_equal_elem(0).bool_and(key.not_equal(query)));
         }
         if !self.padding.is_empty() {
             rules.push(self.padding_rule(keys));
@@ -202,12 +236,17 @@ impl Mask {
 
     /// `[batch or 1, 1, queries, keys]`
     fn segment_rule(&self, positions: &Range<usize>, keys: &Range<usize>) -> Tensor<4, Bool> {
-        let rows = self.segments.len();
-        let of = |at: &Range<usize>| self.segments.iter().map(|row| row[at.clone()].to_vec()).collect::<Vec<_>>();
-        let query = self.ints(&of(positions), [rows, 1, positions.len(), 1]);
-        let key = self.ints(&of(keys), [rows, 1, 1, keys.len()]);
-        let [query, key] = [query, key].map(|x| x.expand([rows, 1, positions.len(), keys.len()]));
+        let [key, query] = self.pairs(&self.segments, positions, keys);
         query.not_equal(key)
+    }
+
+    /// The numbers of keys and of queries, each as `[batch or 1, 1, queries, keys]`.
+    fn pairs(&self, numbers: &[Vec<i64>], positions: &Range<usize>, keys: &Range<usize>) -> [Tensor<4, Int>; 2] {
+        let rows = numbers.len();
+        let of = |at: &Range<usize>| numbers.iter().map(|row| row[at.clone()].to_vec()).collect::<Vec<_>>();
+        let key = self.ints(&of(keys), [rows, 1, 1, keys.len()]);
+        let query = self.ints(&of(positions), [rows, 1, positions.len(), 1]);
+        [key, query].map(|x| x.expand([rows, 1, positions.len(), keys.len()]))
     }
 
     fn bools(&self, rows: &[Vec<bool>], at: &Range<usize>, shape: [usize; 4]) -> Tensor<4, Bool> {
@@ -264,6 +303,17 @@ mod tests {
         ];
         assert_eq!(picture(&mask), expected.concat());
         assert_eq!(picture(&mask.with_window(2))[4], "...xx");
+    }
+
+    #[test]
+    fn the_ends_of_a_fork_do_not_see_each_other_and_windows_count_along_each() {
+        let (branches, places) = (vec![vec![0, 0, 1, 1, 2, 2]], vec![vec![0, 1, 2, 3, 2, 3]]);
+        let mask = Mask::packed(&[vec![6]], 6, &Device::flex()).forked(branches, places);
+        let expected = ["x.....", "xx....", "xxx...", "xxxx..", "xx..x.", "xx..xx"];
+        assert_eq!(picture(&mask), expected);
+        let windowed = mask.with_window(2);
+        assert_eq!(picture(&windowed), ["x.....", "xx....", ".xx...", "..xx..", ".x..x.", "....xx"]);
+        assert_eq!(windowed.seen_by(4..6), 1..6);
     }
 
     #[test]

@@ -41,13 +41,16 @@ impl DecoderContext {
     /// For sequences that lie behind one another in rows of `seq` tokens: each starts at position 0 and sees
     /// itself only. `lengths` are those of each row, whose rest is padding.
     pub fn packed(config: &TextConfig, lengths: &[Vec<usize>], seq: usize, device: &Device) -> Self {
-        let longest = lengths.iter().flatten().copied().max().unwrap_or(seq);
         let restarted = |lengths: &Vec<usize>| lengths.iter().flat_map(|&len| 0..len).collect::<Vec<_>>();
         let positions = lengths.iter().map(|lengths| placed([(0, restarted(lengths).as_slice())], seq));
-        let positions = positions.collect::<Vec<_>>();
-        let rope = RopeTable::at(&Rope::of(config, longest), &positions, device);
-        let mask = Mask::packed(lengths, seq, device);
-        let windowed = windowed(config, seq, || mask.clone());
+        Self::at(config, &positions.collect::<Vec<_>>(), Mask::packed(lengths, seq, device), device)
+    }
+
+    /// For tokens at any positions of their sequences. `[batch][seq]` The mask is about places in the row.
+    pub fn at(config: &TextConfig, positions: &[Vec<usize>], mask: Mask, device: &Device) -> Self {
+        let longest = positions.iter().flatten().max().map_or(0, |&last| last + 1);
+        let rope = RopeTable::at(&Rope::of(config, longest), positions, device);
+        let windowed = windowed(config, mask.keys(), || mask.clone());
         Self { rope, mask: Some(mask), windowed }
     }
 

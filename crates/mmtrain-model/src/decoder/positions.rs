@@ -120,6 +120,18 @@ impl Positions {
         Self { axes: Default::default(), next: self.next + count }.following(1)
     }
 
+    /// The same where the tokens from `second` on follow, as those from `first` on do, what stands before `first`: text with
+    /// two ends.
+    #[must_use]
+    pub fn forked(mut self, first: usize, second: usize) -> Self {
+        for axis in &mut self.axes {
+            if let (Some(&from), Some(&at)) = (axis.get(first), axis.get(second)) {
+                axis[second..].iter_mut().for_each(|position| *position -= at - from);
+            }
+        }
+        self
+    }
+
     /// Time, height and width. `[3][seq]`
     pub fn axes(&self) -> &[Vec<usize>; 3] {
         &self.axes
@@ -230,6 +242,13 @@ mod tests {
         assert_eq!(positions.axes(), &[time.to_vec(), height.to_vec(), width.to_vec()]);
         assert_eq!(positions.next() as i64 - ids.len() as i64, -6);
         assert_eq!(timed(1.5).axes()[0][2..14], [2, 2, 2, 2, 3, 3, 3, 3, 5, 5, 5, 5], "rounded down");
+    }
+
+    #[test]
+    fn both_ends_of_a_fork_follow_the_picture() {
+        let forked = of(&[5, 100, 100, 100, 100, 7, 8, 9, 7, 8], &[grid(1, 4, 4)], &[]).forked(6, 8);
+        assert_eq!(forked.axes()[0], [0, 1, 1, 1, 1, 3, 4, 5, 4, 5]);
+        assert_eq!(forked.axes()[2], [0, 1, 2, 1, 2, 3, 4, 5, 4, 5]);
     }
 
     #[test]

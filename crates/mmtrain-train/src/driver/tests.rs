@@ -6,6 +6,7 @@ mod features;
 mod freezing;
 mod matrix;
 mod packing;
+mod pairs;
 mod samples;
 mod sizes;
 mod ways;

@@ -25,8 +25,14 @@ pub(crate) fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
 fn resolve(args: &ConfigArgs) -> anyhow::Result<mmtrain_config::Resolved> {
     let dirs = config_dirs();
     let config = args.file.as_deref().or(args.config.as_deref());
-    let resolved =
-        load(&Request { config, sets: &args.sets, sources: &args.data, format: args.format, search: &dirs })?;
+    let resolved = load(&Request {
+        config,
+        sets: &args.sets,
+        sources: &args.data,
+        format: args.format,
+        search: &dirs,
+        parent: None,
+    })?;
     resolved.notes().iter().for_each(|text| note(&format!("note: {text}")));
     Ok(resolved)
 }

@@ -3,14 +3,21 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use burn::tensor::DType;
 use mmtrain_config::SourceConfig;
-use mmtrain_data::{DataError, Mixture, Pass, Preparer};
-use mmtrain_generate::{CaptionReport, GenerateOptions, SamplingConfig, SceneGroup, caption_eval};
+use mmtrain_data::{DataError, Mixture, Pass, Prepared, Preparer, collate};
+use mmtrain_generate::{
+    AnswerReport, CaptionReport, GenerateOptions, SamplingConfig, SceneGroup, answer_eval, asks, caption_eval,
+};
 use mmtrain_train::checkpoint::write_atomically;
+use mmtrain_train::driver::{Plan, Trained};
+use mmtrain_train::preference::answer_logps;
+use serde::Serialize;
 
 use super::{Context, note, print, print_json};
 use crate::cli::EvalArgs;
 use crate::fail::Refusal;
+use crate::model_dir::LoadedModel;
 use crate::{model_dir, setup};
 
 /// Rows that are generated together.
@@ -34,13 +41,8 @@ pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<ExitCode
             }
         }
     }
-    let report = caption_eval(
-        &loaded.model,
-        &loaded.preparer.tokenizer,
-        samples,
-        &greedy(&loaded.preparer, args.max_new_tokens),
-        BATCH,
-    )?;
+    let options = greedy(&loaded.preparer, args.max_new_tokens);
+    let report = Measured::of(&loaded, samples, &options)?;
     if let Some(output) = &args.output {
         write_atomically(output, &serde_json::to_vec_pretty(&report)?).map_err(|error| {
             Refusal::storage(error.to_string(), "`--output` takes a file in a directory that is there")
@@ -49,9 +51,87 @@ pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<ExitCode
     if args.json {
         print_json(&report)?;
     } else {
-        print(&text(&report, skipped))?;
+        print(&report.text(skipped))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was measured: captions, or answers to questions; and of pairs which answer is the likelier.
+#[derive(Serialize)]
+struct Measured {
+    #[serde(flatten)]
+    said: Said,
+    /// Share of pairs whose better answer has the larger log-probability; none without pairs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preference_accuracy: Option<f64>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Said {
+    Captions(CaptionReport),
+    Answers(AnswerReport),
+}
+
+impl Measured {
+    fn of(loaded: &LoadedModel, samples: Vec<Prepared>, options: &GenerateOptions) -> anyhow::Result<Self> {
+        let (model, tokenizer) = (&loaded.model, &loaded.preparer.tokenizer);
+        let preference_accuracy = preference_accuracy(loaded, &samples)?;
+        let said = if samples.iter().any(asks) {
+            Said::Answers(answer_eval(model, tokenizer, &samples, options, BATCH)?)
+        } else {
+            Said::Captions(caption_eval(model, tokenizer, samples, options, BATCH)?)
+        };
+        Ok(Self { said, preference_accuracy })
+    }
+
+    fn text(&self, skipped: usize) -> String {
+        let mut lines = vec![match &self.said {
+            Said::Captions(report) => text(report, skipped),
+            Said::Answers(report) => answers_text(report, skipped),
+        }];
+        let preferred = self.preference_accuracy;
+        lines.extend(preferred.map(|share| format!("preference accuracy  {:.2} %", share * 100.0)));
+        lines.join("\n")
+    }
+}
+
+/// Pairs that are scored together.
+const PAIRS: usize = 8;
+
+/// How often the better answer of a pair is the likelier one.
+fn preference_accuracy(loaded: &LoadedModel, samples: &[Prepared]) -> anyhow::Result<Option<f64>> {
+    let pairs = samples.iter().filter(|sample| sample.fork.is_some()).cloned().collect::<Vec<_>>();
+    let plan = Plan {
+        trained: Trained::NOTHING,
+        keep_encoder: 0,
+        keep_decoder: 0,
+        chunk_rows: CHUNK_ROWS,
+        dtype: DType::F32,
+        features: None,
+    };
+    let mut preferred = 0;
+    for some in pairs.chunks(PAIRS) {
+        let batch = collate(some.to_vec(), loaded.preparer.tokenizer.fill_id());
+        let sums = answer_logps(&loaded.model, &batch, &plan)?;
+        preferred += sums.iter().filter(|[chosen, rejected]| chosen > rejected).count();
+    }
+    Ok((!pairs.is_empty()).then(|| preferred as f64 / pairs.len() as f64))
+}
+
+/// Supervised positions that go through the head at a time.
+const CHUNK_ROWS: usize = 2048;
+
+fn answers_text(report: &AnswerReport, skipped: usize) -> String {
+    let mut lines = vec![
+        format!("samples              {} ({skipped} left out)", report.samples),
+        format!("questions            {}", report.questions),
+    ];
+    let share = |name: &str, share: f64| format!("{name:<20} {:.2} %", share * 100.0);
+    lines.extend(report.answer_accuracy.map(|accuracy| share("answer accuracy", accuracy)));
+    lines.extend(report.invented_share.map(|invented| share("invented objects in", invented)));
+    lines.push(share("exact answers", report.exact_match));
+    lines.join("\n")
 }
 
 /// The dataset's shards of the split, or all where the split is not in any name.

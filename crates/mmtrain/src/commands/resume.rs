@@ -14,10 +14,12 @@ use super::{config_dirs, note};
 use crate::cli::TrainArgs;
 use crate::fail::Refusal;
 use crate::fetch::localize::{in_cache, localize};
+use crate::model_dir::locate;
 use crate::run_dir::{RunInfo, newest};
+use crate::stage::Stage;
 
 /// The run to go on with. `--resume` alone means the newest, or the one that `--run-dir` names.
-pub(crate) fn resume_dir(stage: &str, args: &TrainArgs) -> anyhow::Result<Option<PathBuf>> {
+pub(crate) fn resume_dir(stage: Stage, args: &TrainArgs) -> anyhow::Result<Option<PathBuf>> {
     let dir = match (&args.resume, &args.run_dir) {
         (None, _) => return Ok(None),
         (Some(Some(dir)), Some(run_dir)) if dir != run_dir => {
@@ -26,32 +28,54 @@ pub(crate) fn resume_dir(stage: &str, args: &TrainArgs) -> anyhow::Result<Option
             );
         }
         (Some(Some(dir)), _) | (Some(None), Some(dir)) => dir.clone(),
-        (Some(None), None) => newest(stage, args.config.as_deref())?,
+        (Some(None), None) => newest(stage.name(), args.config.as_deref())?,
     };
     Ok(Some(dir))
+}
+
+/// The configuration of the run that another one starts from.
+pub(crate) struct Parent {
+    text: String,
+    name: String,
+}
+
+impl Parent {
+    /// That of `--init`; none where it is a directory that no run made.
+    pub(crate) fn of(init: Option<&Path>) -> anyhow::Result<Option<Self>> {
+        let Some(init) = init else { return Ok(None) };
+        let file = locate(init)?.join("config.toml");
+        if !file.is_file() {
+            return Ok(None);
+        }
+        Ok(Some(Self { text: fs::read_to_string(&file)?, name: file.display().to_string() }))
+    }
 }
 
 /// The configuration of the run: what it was made with, or what was asked for.
 ///
 /// Both may be given on a resume if they agree in everything that would change the run.
 pub(crate) fn resolve(
-    stage: &str,
+    stage: Stage,
     args: &TrainArgs,
-    resume: Option<&Path>,
+    (resume, parent): (Option<&Path>, Option<&Parent>),
     found: Option<&Found>,
 ) -> anyhow::Result<Resolved> {
-    let Some(dir) = resume else { return ask(args, args.config.as_deref()) };
+    let Some(dir) = resume else { return ask(args, args.config.as_deref().or(stage.preset()), parent) };
     let own = dir.join("config.toml");
     let stored = stored(&own, found)?;
     let Some(stored) = stored else {
-        return if args.config.is_some() { ask(args, args.config.as_deref()) } else { Err(no_run(stage, dir).into()) };
+        return if args.config.is_some() || parent.is_some() {
+            ask(args, args.config.as_deref().or(stage.preset()), parent)
+        } else {
+            Err(no_run(stage.name(), dir).into())
+        };
     };
     let base = match found {
         Some(found) if !own.is_file() => found.dir.join("config.toml"),
         _ => own,
     };
     let base = base.display().to_string();
-    let asked = ask(args, Some(args.config.as_deref().unwrap_or(&base)))?;
+    let asked = ask(args, Some(args.config.as_deref().unwrap_or(&base)), parent)?;
     let changed = changes(&stored, &asked.config);
     if changed.is_empty() {
         return Ok(with_ranks(asked, stored.train.ranks));
@@ -60,10 +84,11 @@ pub(crate) fn resolve(
     Err(Refusal::usage(message, "leave out what differs, or start a new run with `--init` from this one").into())
 }
 
-fn ask(args: &TrainArgs, config: Option<&str>) -> anyhow::Result<Resolved> {
+fn ask(args: &TrainArgs, config: Option<&str>, parent: Option<&Parent>) -> anyhow::Result<Resolved> {
     let dirs = config_dirs();
+    let parent = parent.map(|parent| (parent.text.as_str(), parent.name.as_str()));
     let mut resolved =
-        load(&Request { config, sets: &args.sets, sources: &args.data, format: args.format, search: &dirs })?;
+        load(&Request { config, sets: &args.sets, sources: &args.data, format: args.format, search: &dirs, parent })?;
     localize(&mut resolved.config)?;
     Ok(resolved)
 }
@@ -125,10 +150,20 @@ fn with_ranks(mut resolved: Resolved, ranks: usize) -> Resolved {
 ///
 /// Another `--init` than the one it began from is refused; the same one may be repeated, so that one command line starts a
 /// run and goes on with it.
-pub(crate) fn init(args: &TrainArgs, resume: Option<&Path>, found: Option<&Found>) -> anyhow::Result<Option<PathBuf>> {
+pub(crate) fn init(
+    stage: Stage,
+    args: &TrainArgs,
+    resume: Option<&Path>,
+    found: Option<&Found>,
+) -> anyhow::Result<Option<PathBuf>> {
     // A run records the directory in the cache, which has the commit in its name.
     let asked = args.init.as_deref().map(in_cache).transpose()?;
-    let Some(dir) = resume else { return Ok(asked) };
+    let Some(dir) = resume else {
+        return match asked {
+            Some(init) => Ok(Some(init)),
+            None => stage.parent(args.config.as_deref()),
+        };
+    };
     let info = RunInfo::read(dir);
     let has_begun = info.is_some() || found.is_some();
     let began = info.and_then(|info| info.init);

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{DType, Device};
 use fs_err as fs;
-use mmtrain_config::{ObjectiveConfig, Precision, RunConfig};
-use mmtrain_data::{Mixture, Preparer};
+use mmtrain_config::{Precision, RunConfig};
+use mmtrain_data::{Mixture, Preparer, Wanted};
 use mmtrain_media::Preprocessor;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::VlmConfig;
 use mmtrain_model::params::Part;
+use mmtrain_preference::RunningDelta;
 use mmtrain_text::TextTokenizer;
 use mmtrain_train::checkpoint::{
     DataIdentity, Found, FrozenPart, TrainState, dir_name, find_newest, load as load_checkpoint, write_atomically,
@@ -28,14 +29,15 @@ use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::resume::{announce, init, resolve, resume_dir};
-use super::{Context, dry_run, note, watch::Watcher};
+use super::resume::{Parent, announce, init, resolve, resume_dir};
+use super::{Context, dry_run, note, reference, watch::Watcher};
 use crate::cli::TrainArgs;
 use crate::inputs::require_inputs;
 use crate::origin::Origin;
 use crate::report::medium::small_file;
 use crate::run_dir::{RunDir, RunInfo, fresh, refuse_overwrite};
 use crate::setup;
+use crate::stage::Stage;
 
 /// Exit code after a signal, with what was done saved: "try again later" (`sysexits.h`).
 pub(crate) const EXIT_STOPPED: u8 = 75;
@@ -44,16 +46,18 @@ pub(crate) const EXIT_STOPPED: u8 = 75;
 const CONFIG_FILE: &str = "config.toml";
 
 /// Runs a training stage.
-pub(crate) fn run(context: &Context, stage: &str, args: &TrainArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(context: &Context, stage: Stage, args: &TrainArgs) -> anyhow::Result<ExitCode> {
     let device = context.device.open()?;
     let resume = resume_dir(stage, args)?;
     let path = resume.clone().or_else(|| args.run_dir.clone());
-    let path = path.unwrap_or_else(|| fresh(stage, args.config.as_deref()));
+    let path = path.unwrap_or_else(|| fresh(stage.name(), args.config.as_deref()));
     let held = hold(&path, resume.is_some(), args.dry_run)?;
     let found = if resume.is_some() { find_newest(&path)? } else { None };
-    let resolved = resolve(stage, args, resume.as_deref(), found.as_ref())?;
+    let init = init(stage, args, resume.as_deref(), found.as_ref())?;
+    let parent = Parent::of(init.as_deref())?;
+    let resolved = resolve(stage, args, (resume.as_deref(), parent.as_ref()), found.as_ref())?;
     resolved.notes().iter().for_each(|text| note(&format!("note: {text}")));
-    let init = init(args, resume.as_deref(), found.as_ref())?;
+    stage.check(&resolved.config)?;
     require_inputs(&resolved.config)?;
     let origin = Origin::new(found.as_ref(), init.as_deref())?;
     origin.check(&resolved.config)?;
@@ -65,12 +69,16 @@ pub(crate) fn run(context: &Context, stage: &str, args: &TrainArgs) -> anyhow::R
     }
     let run_dir = held.map_or_else(|| RunDir::enter(&path), Ok)?;
     let stop = stop_on_signals()?;
-    let prepared = Prepared::new(resolved.config, run_dir.path(), &origin, &device.device, &stop)?;
-    if RunInfo::read(&path).is_none() {
-        RunInfo::new(stage, args.config.as_deref(), init.as_deref()).write(&path)?;
+    let known = RunInfo::read(&path);
+    let info = known.clone().unwrap_or_else(|| RunInfo::new(stage.name(), args.config.as_deref(), init.as_deref()));
+    let mut prepared = Prepared::new(resolved.config, run_dir.path(), (&origin, &info), &device.device, &stop)?;
+    if known.is_none() {
+        info.write(&path)?;
     }
     write_texts(&prepared.run, found.as_ref())?;
-    finish(context, stage, prepared, &device.name, &stop)
+    let Prepared { run, progress, .. } = &mut prepared;
+    reference::ask(context, (run, progress), init.as_deref(), &device.device, &stop)?;
+    finish(context, stage.name(), prepared, &device.name, &stop)
 }
 
 /// Keeps others out of a directory that is there already, before anything in it is looked at.
@@ -136,7 +144,7 @@ impl Prepared {
     fn new(
         mut config: RunConfig,
         run_dir: &Path,
-        origin: &Origin<'_>,
+        (origin, info): (&Origin<'_>, &RunInfo),
         device: &Device,
         stop: &Stop,
     ) -> anyhow::Result<Self> {
@@ -149,8 +157,9 @@ impl Prepared {
         setup::check_vocab(&tokenizer, &sizes)?;
         let preprocessor = origin.preprocessor(&config, &sizes)?;
         let template = setup::template(&config.data, &tokenizer)?;
-        let preparer =
-            Arc::new(setup::preparer(tokenizer.clone(), preprocessor.clone(), &sizes, template, &config.data)?);
+        let preparer = setup::preparer(tokenizer.clone(), preprocessor.clone(), &sizes, template, &config.data)?;
+        let wanted = if config.objective.is_preference() { Wanted::Pairs } else { Wanted::Answers };
+        let preparer = Arc::new(Preparer { wanted, ..preparer });
         let progress = start(&config, base, origin, &data.mixture, &sizes)?;
         let frozen = progress.state.frozen.clone();
         let total_steps = total_steps(&config, data.mixture.epoch_len());
@@ -162,8 +171,10 @@ impl Prepared {
         };
         let workers = setup::workers(config.data.workers);
         let (mixture, held_out) = (data.mixture, data.held_out);
+        let objective = reference::objective(&config, run_dir, info, plan.dtype)?;
         let run_dir = run_dir.to_owned();
-        let run = Run { config, total_steps, run_dir, mixture, held_out, preparer, plan, workers, frozen, texts };
+        let run =
+            Run { config, total_steps, run_dir, mixture, held_out, preparer, plan, workers, frozen, texts, objective };
         Ok(Self { run, progress, model_config: sizes })
     }
 }
@@ -190,7 +201,16 @@ fn start(
         let frozen = frozen.map(|part| origin.frozen_part(config, part, &base)).collect();
         let cursor = mmtrain_data::Cursor::default();
         let keep = keep(config, sizes);
-        let state = TrainState { step: 0, cursor, samples: 0, supervised_tokens: 0, data, keep, frozen };
+        let state = TrainState {
+            step: 0,
+            cursor,
+            samples: 0,
+            supervised_tokens: 0,
+            data,
+            keep,
+            frozen,
+            delta: RunningDelta::default(),
+        };
         return Ok(Progress { model: base, optimizer: AdamW::default(), state });
     };
     let parts = Part::ALL.into_iter().filter(|&part| trained.part(part)).collect::<Vec<_>>();
@@ -240,7 +260,7 @@ pub(crate) fn total_steps(config: &RunConfig, epoch_len: u64) -> u64 {
 /// How a step is computed on this machine.
 fn plan(config: &RunConfig, keep: KeepPlan, is_cpu: bool) -> Plan {
     let trained = trained(config);
-    let ObjectiveConfig::NextToken { chunk_rows } = config.objective;
+    let chunk_rows = config.objective.chunk_rows();
     let dtype = match config.train.precision {
         Precision::Bf16 => DType::BF16,
         Precision::F32 => DType::F32,
@@ -272,7 +292,9 @@ pub(crate) fn keep(config: &RunConfig, sizes: &VlmConfig) -> KeepPlan {
 /// The largest micro-batch a configuration allows.
 pub(crate) fn micro_shape(config: &RunConfig) -> MicroShape {
     let batch = config.train.micro_batch_size.get();
-    MicroShape { batch, seq: config.data.max_seq, images: batch, ranks: config.train.ranks.max(1) }
+    // A pair is a row of two answers, each as long as a row may be.
+    let answers = if config.objective.is_preference() { 2 } else { 1 };
+    MicroShape { batch, seq: answers * config.data.max_seq, images: batch, ranks: config.train.ranks.max(1) }
 }
 
 /// The files every checkpoint carries along.

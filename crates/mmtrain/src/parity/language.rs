@@ -57,6 +57,7 @@ impl Inputs {
             supervised_tokens: supervised_tokens(&labels, ids.cols),
             labels: labels.into_iter().map(|id| id as i32).collect(),
             samples: kept.into_iter().map(|row| Vec::from([row])).collect(),
+            forks: Vec::new(),
             media,
             ids: (0..ids.rows).map(row_id).collect(),
         };

@@ -23,6 +23,7 @@ fn step(step: u64, loss: f64) -> Metric {
         padding: 0.0,
         skipped: 0,
         fitted: BTreeMap::new(),
+        values: BTreeMap::new(),
     })
 }
 

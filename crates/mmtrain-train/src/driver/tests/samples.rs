@@ -74,6 +74,7 @@ impl Samples<'_> {
             input_ids: Vec::new(),
             labels: Vec::new(),
             samples: rows.iter().map(|row| row.samples.clone()).collect(),
+            forks: Vec::new(),
             media: Vec::new(),
             ids: Vec::<SampleId>::new(),
             supervised_tokens: rows.iter().map(Row::supervised_tokens).sum(),

@@ -1,0 +1,237 @@
+//! What the reference model says of pairs: computed once, kept in the run directory.
+//!
+//! An entry is named by a hash of all that the model sees of a pair: tokens, labels, media. A run that goes on reads what is
+//! there and computes what is not. The file belongs to one reference model, whose hash it begins with.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use mmtrain_data::{HostBatch, HostFork, PairKey};
+use mmtrain_model::Vlm;
+
+use super::score::answer_sums;
+use crate::driver::{Plan, forward_logps};
+use crate::error::TrainError;
+use crate::ranks::Ranks;
+
+/// First bytes of the file; the last one is the version.
+const MAGIC: &[u8; 8] = b"mmrefer\x01";
+const HASH: usize = 32;
+/// Magic and hash of the model.
+const HEADER: usize = MAGIC.len() + HASH;
+/// Key, two log-probabilities as f64, and a check sum of 8 bytes over both.
+const RECORD: usize = HASH + 16 + 8;
+
+/// Log-probabilities under the reference model, by pair.
+#[derive(Debug)]
+pub struct ReferenceTable {
+    known: HashMap<PairKey, [f64; 2]>,
+    path: PathBuf,
+    file: fs::File,
+}
+
+impl ReferenceTable {
+    /// Opens `reference.bin` of a run, or makes it. `model` is a hash of the reference model's weights.
+    ///
+    /// Entries behind a torn or damaged one are dropped, and computed again.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Corrupt`] for the file of another model or of something else.
+    pub fn open(run_dir: &Path, model: [u8; HASH]) -> Result<Self, TrainError> {
+        let path = run_dir.join("reference.bin");
+        let bytes = if path.is_file() { fs::read(&path)? } else { Vec::new() };
+        let corrupt = |message: &str| TrainError::Corrupt { path: path.clone(), message: message.to_owned() };
+        let mut known = HashMap::new();
+        let mut good = HEADER;
+        // A start that was killed may leave less than a header.
+        if bytes.len() >= HEADER {
+            if &bytes[..MAGIC.len()] != MAGIC {
+                return Err(corrupt("holds no log-probabilities of a reference model"));
+            }
+            if bytes[MAGIC.len()..HEADER] != model {
+                return Err(corrupt("holds log-probabilities of another reference model than the run's"));
+            }
+            for record in bytes[HEADER..].chunks_exact(RECORD) {
+                let Some((key, logps)) = parsed(record) else { break };
+                known.insert(key, logps);
+                good += RECORD;
+            }
+        }
+        let mut file = fs::OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path)?;
+        if bytes.len() < HEADER {
+            file.set_len(0)?;
+            file.write_all(&[MAGIC.as_slice(), &model].concat())?;
+        } else {
+            file.set_len(good as u64)?;
+        }
+        std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0))?;
+        Ok(Self { known, path, file })
+    }
+
+    /// How many pairs are known.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Whether a pair is known.
+    pub fn has(&self, key: &PairKey) -> bool {
+        self.known.contains_key(key)
+    }
+
+    /// The log-probabilities of both answers, the better one first.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Corrupt`] where the pair is not known, which means that the data changed.
+    pub fn get(&self, key: &PairKey) -> Result<[f64; 2], TrainError> {
+        self.known.get(key).copied().ok_or_else(|| TrainError::Corrupt {
+            path: self.path.clone(),
+            message: "lacks a pair of the run: the data gave another one than before".to_owned(),
+        })
+    }
+
+    /// Whether every pair of a run of so many steps is known.
+    pub fn covers(&self, steps: u64) -> bool {
+        self.has(&covering(steps))
+    }
+
+    /// Notes that every pair of a run of so many steps is known.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn cover(&mut self, steps: u64) -> Result<(), TrainError> {
+        self.put(&[(covering(steps), [steps as f64, 0.0])])
+    }
+
+    /// Keeps what the reference model says of some pairs.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn put(&mut self, entries: &[(PairKey, [f64; 2])]) -> Result<(), TrainError> {
+        let records = entries.iter().flat_map(|(key, logps)| written(key, *logps)).collect::<Vec<_>>();
+        self.file.write_all(&records)?;
+        self.known.extend(entries.iter().copied());
+        Ok(())
+    }
+
+    /// Makes what was put durable.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be.
+    pub fn sync(&self) -> Result<(), TrainError> {
+        Ok(self.file.sync_data()?)
+    }
+}
+
+/// The name of an entry that says what is covered.
+fn covering(steps: u64) -> PairKey {
+    *blake3::hash(format!("all pairs of {steps} steps").as_bytes()).as_bytes()
+}
+
+fn written(key: &PairKey, logps: [f64; 2]) -> Vec<u8> {
+    let mut record = [key.as_slice(), &logps[0].to_le_bytes(), &logps[1].to_le_bytes()].concat();
+    let sum = blake3::hash(&record);
+    record.extend_from_slice(&sum.as_bytes()[..RECORD - HASH - 16]);
+    record
+}
+
+fn parsed(record: &[u8]) -> Option<(PairKey, [f64; 2])> {
+    let (content, sum) = record.split_at(HASH + 16);
+    if blake3::hash(content).as_bytes()[..sum.len()] != *sum {
+        return None;
+    }
+    let number = |at: usize| Some(f64::from_le_bytes(content.get(at..at + 8)?.try_into().ok()?));
+    Some((content[..HASH].try_into().ok()?, [number(HASH)?, number(HASH + 8)?]))
+}
+
+/// Asks the reference model for the pairs of some micro-batches that are not known yet. Returns how many were.
+///
+/// # Errors
+///
+/// [`TrainError`] for media that the model does not take, or a file that cannot be written.
+pub fn fill_reference(
+    table: &mut ReferenceTable,
+    model: &Vlm,
+    micro_batches: &[HostBatch],
+    plan: &Plan,
+    ranks: &Ranks,
+) -> Result<usize, TrainError> {
+    let unknown = |batch: &&HostBatch| batch.forks.iter().any(|fork: &HostFork| !table.has(&fork.key));
+    let wanted = micro_batches.iter().filter(unknown).cloned().collect::<Vec<_>>();
+    let results = ranks.each(&wanted, |share| {
+        let mut found = Vec::new();
+        for batch in share {
+            let (rows, logps) = forward_logps(model, batch, plan)?;
+            let keys = batch.forks.iter().map(|fork| fork.key);
+            found.extend(keys.zip(answer_sums(batch, &rows, &logps)));
+        }
+        Ok::<_, TrainError>(found)
+    })?;
+    let new = results.into_iter().flatten().filter(|(key, _)| !table.has(key)).collect::<Vec<_>>();
+    table.put(&new)?;
+    Ok(new.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: [PairKey; 3] = [[1; HASH], [2; HASH], [3; HASH]];
+
+    fn filled(dir: &Path) -> ReferenceTable {
+        let mut table = ReferenceTable::open(dir, [9; HASH]).expect("opens");
+        table.put(&[(KEYS[0], [-1.5, -2.0]), (KEYS[1], [-0.1, -3.0e-9])]).expect("written");
+        table
+    }
+
+    #[test]
+    fn entries_are_there_again_to_the_bit() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        drop(filled(dir.path()));
+        let mut table = ReferenceTable::open(dir.path(), [9; HASH]).expect("opens");
+        assert_eq!(table.get(&KEYS[1]).expect("known").map(f64::to_bits), [-0.1, -3.0e-9].map(f64::to_bits));
+        assert!(table.get(&KEYS[2]).is_err());
+        table.put(&[(KEYS[2], [0.0, 1.0])]).expect("written");
+        drop(table);
+        assert_eq!(ReferenceTable::open(dir.path(), [9; HASH]).expect("opens").len(), 3);
+    }
+
+    #[test]
+    fn what_is_torn_or_damaged_is_dropped_with_all_behind_it() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        drop(filled(dir.path()));
+        let path = dir.path().join("reference.bin");
+        let whole = fs::read(&path).expect("bytes");
+        for (len, known) in [(0, 0), (HEADER - 1, 0), (HEADER, 0), (HEADER + RECORD + 5, 1), (whole.len(), 2)] {
+            fs::write(&path, &whole[..len]).expect("written");
+            assert_eq!(ReferenceTable::open(dir.path(), [9; HASH]).expect("opens").len(), known, "{len} bytes");
+        }
+        for at in HEADER..HEADER + RECORD {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            fs::write(&path, damaged).expect("written");
+            assert_eq!(ReferenceTable::open(dir.path(), [9; HASH]).expect("opens").len(), 0, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn the_table_of_another_model_is_refused() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        drop(filled(dir.path()));
+        let error = ReferenceTable::open(dir.path(), [8; HASH]).expect_err("another model").to_string();
+        assert!(error.contains("another reference model"), "{error}");
+        fs::write(dir.path().join("reference.bin"), [7; 100]).expect("written");
+        assert!(ReferenceTable::open(dir.path(), [9; HASH]).is_err());
+    }
+}

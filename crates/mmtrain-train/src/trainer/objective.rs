@@ -1,0 +1,183 @@
+//! What a step minimizes: the next token, or the better of two answers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mmtrain_data::{Cursor, Mixture, Pass, Prepared, StepBatch, StepLoader, collate};
+use mmtrain_model::Vlm;
+use mmtrain_model::params::FlatTensors;
+use mmtrain_preference::{Preference, RunningDelta};
+
+use super::{Run, loader_config};
+use crate::error::TrainError;
+use crate::evaluate::evaluate_loss;
+use crate::preference::{PairScores, ReferenceTable, evaluate_pairs, fill_reference, step_pairs};
+use crate::ranks::Ranks;
+use crate::stop::Stop;
+
+/// What a run minimizes.
+#[derive(Debug)]
+pub enum Objective {
+    /// Cross-entropy of the next token.
+    NextToken,
+    /// The better of two answers.
+    Pairs(Pairs),
+}
+
+/// How answers are compared.
+#[derive(Debug)]
+pub struct Pairs {
+    /// The losses.
+    pub preference: Preference,
+    /// What the reference model says of the pairs.
+    pub reference: ReferenceTable,
+}
+
+/// What the micro-batches of a step yield.
+pub(super) struct Computed {
+    pub(super) loss: f64,
+    pub(super) gradients: FlatTensors,
+    /// More to report, by name.
+    pub(super) values: BTreeMap<String, f64>,
+    pub(super) delta: RunningDelta,
+}
+
+impl Objective {
+    /// Loss and gradients of a step. The loss is read here.
+    pub(super) fn step(
+        &self,
+        run: &Run,
+        model: &Vlm,
+        batch: &StepBatch,
+        ranks: &Ranks,
+        delta: RunningDelta,
+    ) -> Result<Computed, TrainError> {
+        match self {
+            Self::NextToken => {
+                let divisor = batch.supervised_tokens.max(1) as f64;
+                let result = ranks.step(model, &batch.micro_batches, &run.plan, divisor)?;
+                let sums = result.loss_sums.into_iter().map(|sum| f64::from(sum.into_scalar::<f32>()));
+                let (loss, values) = (sums.sum::<f64>() / divisor, BTreeMap::new());
+                Ok(Computed { loss, gradients: result.gradients, values, delta })
+            }
+            Self::Pairs(Pairs { preference, reference }) => {
+                let how = (preference, reference, delta.mean());
+                let result = step_pairs(ranks, model, &batch.micro_batches, &run.plan, how)?;
+                let delta = preference.observe(delta, &result.scores.pairs)?;
+                let (loss, values) = (result.scores.loss, named(&result.scores));
+                Ok(Computed { loss, gradients: result.gradients.gradients, values, delta })
+            }
+        }
+    }
+
+    /// Results on held-out data, by name.
+    pub(super) fn evaluate(
+        &self,
+        run: &Run,
+        model: &Vlm,
+        held_out: &Arc<Mixture>,
+    ) -> Result<BTreeMap<String, f64>, TrainError> {
+        match self {
+            Self::NextToken => Ok(BTreeMap::from([("loss".to_owned(), evaluate_loss(run, model, held_out)?)])),
+            Self::Pairs(Pairs { preference, reference }) => {
+                let mut scores = PairScores::default();
+                each_held_out(run, held_out, |batch| {
+                    scores.merge(evaluate_pairs(model, &batch, &run.plan, (preference, reference))?);
+                    Ok(())
+                })?;
+                let mut values = named(&scores);
+                values.insert("loss".to_owned(), scores.loss / scores.pairs.len().max(1) as f64);
+                if let Some(&accuracy) = values.get("rewards/accuracies") {
+                    values.insert("preference_accuracy".to_owned(), accuracy);
+                }
+                Ok(values)
+            }
+        }
+    }
+}
+
+fn named(scores: &PairScores) -> BTreeMap<String, f64> {
+    scores.metrics.values().into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The first held-out samples (`eval.samples`), in micro-batches.
+fn each_held_out(
+    run: &Run,
+    held_out: &Arc<Mixture>,
+    mut work: impl FnMut(mmtrain_data::HostBatch) -> Result<(), TrainError>,
+) -> Result<(), TrainError> {
+    let limit = (run.config.eval.samples > 0).then_some(run.config.eval.samples);
+    let mut pass = Pass::new(held_out.clone(), run.preparer.clone(), limit, run.workers)?;
+    loop {
+        let mut samples: Vec<Prepared> = Vec::new();
+        while samples.len() < run.config.train.micro_batch_size.get() {
+            let Some(sample) = pass.next() else { break };
+            samples.extend(sample?.ok());
+        }
+        if samples.is_empty() {
+            return Ok(());
+        }
+        work(collate(samples, run.preparer.tokenizer.fill_id()))?;
+    }
+}
+
+/// Asks the reference model, which `model` gives, for every pair that a run will see and that is not known yet.
+///
+/// Returns how many were asked for, none where nothing is compared with a reference; stops between two steps if that is asked
+/// for, with what was found kept.
+///
+/// # Errors
+///
+/// [`TrainError`] for data or media that cannot be used, or a table that cannot be written.
+pub fn complete_reference<E: From<TrainError>>(
+    run: &mut Run,
+    stop: &Stop,
+    model: impl FnOnce() -> Result<Vlm, E>,
+    mut tell: impl FnMut(u64, usize),
+) -> Result<Option<usize>, E> {
+    let mut objective = std::mem::replace(&mut run.objective, Objective::NextToken);
+    let result = match &mut objective {
+        Objective::Pairs(pairs) if pairs.preference.needs_reference() => {
+            fill(run, &mut pairs.reference, stop, model, &mut tell).map(Some)
+        }
+        _ => Ok(None),
+    };
+    run.objective = objective;
+    result
+}
+
+/// The steps of the first epoch, or all if there are fewer: later epochs see the same pairs.
+fn fill<E: From<TrainError>>(
+    run: &Run,
+    table: &mut ReferenceTable,
+    stop: &Stop,
+    model: impl FnOnce() -> Result<Vlm, E>,
+    tell: &mut impl FnMut(u64, usize),
+) -> Result<usize, E> {
+    if table.covers(run.total_steps) {
+        return Ok(0);
+    }
+    let (model, before) = (model()?, table.len());
+    let ranks = Ranks::new(run.config.train.ranks).map_err(TrainError::from)?;
+    let loader = StepLoader::new(run.mixture.clone(), run.preparer.clone(), loader_config(run), Cursor::default());
+    let mut loader = loader.map_err(TrainError::from)?;
+    for step in 1..=run.total_steps {
+        if stop.requested() {
+            table.sync()?;
+            return Ok(table.len() - before);
+        }
+        let batch = loader.next_step().map_err(TrainError::from)?;
+        fill_reference(table, &model, &batch.micro_batches, &run.plan, &ranks)?;
+        tell(step, table.len() - before);
+        if batch.cursor_after.epoch > 0 {
+            break;
+        }
+    }
+    if let Some(held_out) = &run.held_out {
+        each_held_out(run, held_out, |batch| fill_reference(table, &model, &[batch], &run.plan, &ranks).map(|_| ()))?;
+    }
+    let asked = table.len() - before;
+    table.cover(run.total_steps)?;
+    table.sync()?;
+    Ok(asked)
+}

@@ -1,0 +1,65 @@
+//! The objective of a run, and the model that preferences are compared with.
+
+use std::path::Path;
+
+use burn::tensor::{DType, Device};
+use mmtrain_config::RunConfig;
+use mmtrain_preference::PreferenceError;
+use mmtrain_train::Stop;
+use mmtrain_train::preference::{ReferenceTable, objective_of};
+use mmtrain_train::trainer::{Objective, Pairs, Progress, Run, complete_reference};
+
+use super::{Context, note};
+use crate::fail::Refusal;
+use crate::origin::Origin;
+use crate::run_dir::RunInfo;
+
+/// What is minimized; where answers are compared, with what is known of the reference model.
+pub(crate) fn objective(config: &RunConfig, run_dir: &Path, info: &RunInfo, dtype: DType) -> anyhow::Result<Objective> {
+    let refused = |error: PreferenceError| {
+        let hint = error.hint().unwrap_or("change `[objective]`");
+        Refusal::usage(format!("`[objective]`: {error}"), hint)
+    };
+    let Some(preference) = objective_of(&config.objective).map_err(refused)? else { return Ok(Objective::NextToken) };
+    let reference = ReferenceTable::open(run_dir, reference_identity(config, info, dtype))?;
+    Ok(Objective::Pairs(Pairs { preference, reference }))
+}
+
+/// Names the model that a run began with, and the numbers it computes in.
+fn reference_identity(config: &RunConfig, info: &RunInfo, dtype: DType) -> [u8; 32] {
+    let began = match info.lineage.last() {
+        Some(ancestor) => ancestor.hash.clone(),
+        None => format!("{:?} {}", config.model, config.train.seed),
+    };
+    *blake3::hash(format!("{began} {dtype:?}").as_bytes()).as_bytes()
+}
+
+/// Pairs between two lines that say how far the reference model is.
+const REFERENCE_LINE: usize = 2000;
+
+/// Asks the model that the run began with for all pairs that are compared with it.
+pub(crate) fn ask(
+    context: &Context,
+    (run, progress): (&mut Run, &Progress),
+    init: Option<&Path>,
+    device: &Device,
+    stop: &Stop,
+) -> anyhow::Result<()> {
+    let (config, tokenizer) = (run.config.clone(), run.preparer.tokenizer.clone());
+    let model = || match progress.state.step {
+        0 => Ok(progress.model.clone()),
+        _ => Origin::new(None, init)?.model(&config, &tokenizer, device),
+    };
+    let mut told = 0;
+    let tell = |_, asked: usize| {
+        if !context.quiet && asked >= told + REFERENCE_LINE {
+            told = asked;
+            note(&format!("reference model: {asked} pairs"));
+        }
+    };
+    let asked = complete_reference(run, stop, model, tell)?;
+    if let Some(asked) = asked.filter(|_| !context.quiet) {
+        note(&format!("reference model: {asked} pairs asked for, the others known"));
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Three stages, each from the one before, through the binary.
+
+use serde_json::Value;
+
+use crate::support::Place;
+
+const CONSTANT: &str = "--set schedule.kind=constant --set schedule.warmup_steps=2 -q";
+
+/// What the later stages of the tiny run are trained on; the model is that of the run before.
+fn later(like: &str, template: &str, objective: &str) -> String {
+    let source = format!("name = '{like}'\npath = '{like}'\n");
+    format!(
+        "[data]\nmax_seq = 1024\n{template}\n\n[[data.sources]]\n{source}\
+         synth = {{ like = '{like}', samples = 24, seed = 5, size = 32 }}\n\n[data.eval]\n{source}split = 'validation'\n\n\
+         {objective}\n\n[train]\nsteps = 6\nglobal_batch_size = 4\nmicro_batch_size = 2\nranks = 2\nlog_every = 1\neval_every = 3\n\n\
+         [train.encoder]\ntuning = 'frozen'\n\n[train.connector]\ntuning = {{ full = {{ lr = 1e-3 }} }}\n\n\
+         [train.decoder]\ntuning = {{ full = {{ lr = 1e-3 }} }}\n\n[checkpoint]\nevery = 3\n\n\
+         [eval]\nsamples = 8\ngenerate = 2\nmax_new_tokens = 8\n"
+    )
+}
+
+const PREFERENCE: &str = "[objective]\nkind = 'preference'";
+
+/// A place with a finished pretrain run, and configurations of the later stages.
+fn place() -> Place {
+    let place = Place::new();
+    place.write("talks.toml", later("llava-instruct", "template = 'vicuna_v1'", "").as_bytes());
+    place.write("pairs.toml", later("rlaif-v", "", PREFERENCE).as_bytes());
+    place.ok("pretrain --config tiny.toml -q");
+    place
+}
+
+fn json(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).expect("JSON")
+}
+
+#[test]
+fn each_stage_starts_from_the_newest_finished_run_of_the_one_before() {
+    let place = place();
+    place.fails("dpo --config pairs.toml", 2, &["no finished sft run", "--init"]);
+    place.ok("sft --config talks.toml -q");
+    place.ok("dpo --config pairs.toml -q");
+    let run = json(&place.read("checkpoints/dpo-pairs/run.json"));
+    let stages =
+        run["lineage"].as_array().expect("a list").iter().map(|run| (run["stage"].clone(), run["step"].clone()));
+    assert!(stages.eq([("pretrain".into(), 12.into()), ("sft".into(), 6.into())]), "{run}");
+    assert!(run["lineage"][1]["hash"].as_str().is_some_and(|hash| hash.len() == 64), "{run}");
+    let train = place.metrics("checkpoints/dpo-pairs");
+    let first = train.iter().find(|line| line["step"] == 1).expect("a line");
+    assert!(
+        (first["loss"].as_f64().expect("loss") - std::f64::consts::LN_2).abs() < 1e-6,
+        "the policy is the reference: {first}"
+    );
+    for name in [
+        "rewards/chosen",
+        "rewards/rejected",
+        "rewards/margins",
+        "rewards/accuracies",
+        "logps/chosen",
+        "logps/rejected",
+    ] {
+        assert!(first[name].is_number(), "{name} in {first}");
+    }
+    let eval = train.iter().rfind(|line| line["kind"] == "eval").expect("an evaluation");
+    assert!(eval["values"]["preference_accuracy"].is_number(), "{eval}");
+    place.ok("generate --model checkpoints/dpo-pairs --image checkpoints/dpo-pairs/samples/0.jpg --prompt hello --max-new-tokens 4");
+}
+
+#[test]
+fn a_preference_run_goes_on_to_the_same_bits_and_never_asks_the_reference_twice() {
+    let place = place();
+    for losses in ["", "--set objective.loss=bco_pair --set objective.sft_weight=0.5"] {
+        let name = if losses.is_empty() { "plain" } else { "mixed" };
+        let start = format!("dpo --config pairs.toml --init checkpoints/pretrain-tiny {CONSTANT} {losses}");
+        place.ok(&format!("{start} --run-dir {name}-whole"));
+        place.ok(&format!("{start} --run-dir {name}-cut --set train.steps=3"));
+        place.ok(&format!("dpo --resume {name}-cut -q --set train.steps=6"));
+        for file in ["model.safetensors", "optim.safetensors"] {
+            let read = |run: &str| place.read(&format!("{name}-{run}/step-00000006/{file}"));
+            assert!(read("whole") == read("cut"), "{name}: {file}");
+        }
+        let known = place.read(&format!("{name}-cut/reference.bin")).len();
+        place.ok(&format!("dpo --resume {name}-cut -q --set train.steps=7"));
+        let now = place.read(&format!("{name}-cut/reference.bin")).len();
+        assert!(now <= known + 2 * 56 + 4 * 56, "{now} after {known}: at most the pairs of one step more");
+    }
+}
+
+#[test]
+fn a_stage_refuses_the_data_and_the_objective_of_another() {
+    let place = place();
+    let init = "--init checkpoints/pretrain-tiny --run-dir run";
+    place.ok("data synth --like rlhf-v --out pairs --samples 16 --size 32");
+    place.ok("data synth --like llava-instruct --out talks --samples 16 --size 32");
+    for (command, code, words) in [
+        ("sft --config talks.toml --data pairs", 2, "which preference alignment (`mmtrain dpo`) learns from"),
+        ("dpo --config pairs.toml --data talks", 2, "which instruction tuning (`mmtrain sft`) learns from"),
+        ("dpo --config pairs.toml --data data", 2, "holds captions, which alignment (`mmtrain pretrain`) learns from"),
+        ("dpo --config talks.toml", 2, "`objective.kind` is \"next_token\""),
+        ("sft --config pairs.toml", 2, "is for `mmtrain dpo`"),
+        (
+            "dpo --config pairs.toml --set objective.loss=exo_pair --set objective.label_smoothing=0",
+            2,
+            "label_smoothing",
+        ),
+        ("dpo --config pairs.toml --set data.packing=true", 2, "`data.packing` does not go with"),
+    ] {
+        place.fails(&format!("{command} {init}"), code, &[words, "hint:"]);
+        assert!(!place.path("run").exists(), "{command}");
+    }
+    place.ok(&format!("sft --config talks.toml --data pairs {init} -q --set data.sources.0.better_answer=true"));
+}
+
+#[test]
+fn a_reference_table_of_another_model_is_refused() {
+    let place = place();
+    let start = format!("dpo --config pairs.toml --init checkpoints/pretrain-tiny {CONSTANT} --set train.steps=3");
+    place.ok(&format!("{start} --run-dir run"));
+    let mut table = place.read("run/reference.bin");
+    table[10] ^= 1;
+    place.write("run/reference.bin", &table);
+    place.fails("dpo --resume run -q --set train.steps=4", 4, &["reference.bin", "another reference model"]);
+}
+
+#[test]
+fn the_presets_of_later_stages_take_the_model_of_the_run_before() {
+    let place = place();
+    place.ok("data synth --like llava-instruct --out datasets/llava-instruct --samples 16 --size 32");
+    place.ok("data synth --like rlhf-v --out datasets/rlhf-v --samples 16 --size 32");
+    place.ok("sft --data llava-instruct --set train.global_batch_size=4 --set data.max_seq=1024 -q");
+    let done = place.ok("dpo --set train.epochs=1");
+    assert!(done.stderr.contains("reference model: 16 pairs"), "{}", done.stderr);
+    let config = String::from_utf8(place.read("checkpoints/dpo-run/config.toml")).expect("text");
+    assert!(config.contains("template = \"vicuna_v1\""), "as the run before has it: {config}");
+}
