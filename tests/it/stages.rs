@@ -64,6 +64,25 @@ fn each_stage_starts_from_the_newest_finished_run_of_the_one_before() {
     let eval = train.iter().rfind(|line| line["kind"] == "eval").expect("an evaluation");
     assert!(eval["values"]["preference_accuracy"].is_number(), "{eval}");
     place.ok("generate --model checkpoints/dpo-pairs --image checkpoints/dpo-pairs/samples/0.jpg --prompt hello --max-new-tokens 4");
+    let eval = |model: &str, data: &str| {
+        json(
+            place
+                .ok(&format!("eval --model {model} --data {data} --limit 8 --json --max-new-tokens 8"))
+                .stdout
+                .as_bytes(),
+        )
+    };
+    let pairs = eval("checkpoints/dpo-pairs", "./rlaif-v");
+    assert!(pairs["preference_accuracy"].is_number() && pairs["answer_accuracy"].is_number(), "{pairs}");
+    let talks = eval("checkpoints/sft-talks", "./llava-instruct");
+    assert!(
+        talks["questions"].as_u64() > talks["samples"].as_u64() && talks["preference_accuracy"].is_null(),
+        "{talks}"
+    );
+    let captions = eval("checkpoints/pretrain-tiny", "./data");
+    for score in ["bleu4", "rouge_l", "cider_d", "exact_match", "attribute_accuracy"] {
+        assert!(captions[score].is_number(), "{score} in {captions}");
+    }
 }
 
 #[test]

@@ -47,13 +47,13 @@ pub(crate) fn open_data(config: &RunConfig, stop: &Stop) -> anyhow::Result<RunDa
         if let Some(synth) = &source.synth {
             make_synth(&source.location(), synth, stop)?;
         }
-        let opened = open_training(source)?;
+        let opened = open_training(source, config.data.placeholder)?;
         refuse_other_stage(&source.name, opened.as_ref(), config)?;
         sources.push((opened, source.weight));
     }
     let mixture = Arc::new(Mixture::new(sources)?);
     let held_out = match &config.data.eval {
-        Some(source) => Some(Arc::new(Mixture::new(vec![(open_source(source)?, 1.0)])?)),
+        Some(source) => Some(Arc::new(Mixture::new(vec![(open_source(source, config.data.placeholder)?, 1.0)])?)),
         None => None,
     };
     for problem in mixture.problems().into_iter().chain(held_out.iter().flat_map(|held_out| held_out.problems())) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use mmtrain_config::{CaptionsKind, SourceConfig, WordsConfig};
+use mmtrain_config::{CaptionsKind, PlaceholderKind, SourceConfig, WordsConfig};
 use mmtrain_data::format::{Captions, Placeholder};
 use mmtrain_data::open::Detected;
 use mmtrain_data::remote::{is_remote, shown};
@@ -20,10 +20,10 @@ use crate::commands::note;
 const CACHE_BYTES: u64 = 64 << 30;
 
 /// Opens one source; where its format is not given, the files show it.
-pub(crate) fn open_source(source: &SourceConfig) -> anyhow::Result<Arc<dyn Source>> {
+pub(crate) fn open_source(source: &SourceConfig, placeholder: PlaceholderKind) -> anyhow::Result<Arc<dyn Source>> {
     let location = source.location();
     let context = || format!("source `{}` at `{}`", source.name, shown(&location));
-    let options = options(source)?;
+    let options = options(source, placeholder)?;
     let format = match source.known_format() {
         Some(format) => format.name().parse()?,
         None => detected(source, &options).with_context(context)?,
@@ -38,12 +38,14 @@ pub(crate) fn open_source(source: &SourceConfig) -> anyhow::Result<Arc<dyn Sourc
 }
 
 /// Opens a source to train on: where its files say what is held out, that is left alone unless it is asked for.
-pub(crate) fn open_training(source: &SourceConfig) -> anyhow::Result<Arc<dyn Source>> {
+pub(crate) fn open_training(source: &SourceConfig, placeholder: PlaceholderKind) -> anyhow::Result<Arc<dyn Source>> {
     if source.split.is_some() || source.annotations.is_some() {
-        return open_source(source);
+        return open_source(source, placeholder);
     }
-    match open_source(&SourceConfig { split: Some("train".to_owned()), ..source.clone() }) {
-        Err(error) if matches!(error.downcast_ref(), Some(DataError::NoSplit { .. })) => open_source(source),
+    match open_source(&SourceConfig { split: Some("train".to_owned()), ..source.clone() }, placeholder) {
+        Err(error) if matches!(error.downcast_ref(), Some(DataError::NoSplit { .. })) => {
+            open_source(source, placeholder)
+        }
         opened => opened,
     }
 }
@@ -57,15 +59,18 @@ fn detected(source: &SourceConfig, options: &OpenOptions) -> Result<Format, Data
     Ok(format)
 }
 
-fn options(source: &SourceConfig) -> anyhow::Result<OpenOptions> {
+fn options(source: &SourceConfig, placeholder: PlaceholderKind) -> anyhow::Result<OpenOptions> {
     let maps = source.path_map.iter().flatten();
     Ok(OpenOptions {
         split: source.split.clone(),
         annotations: source.annotations.clone().unwrap_or_default(),
         media: source.media.clone().unwrap_or_default(),
         path_map: maps.map(|map| PathMap { from: map.from.clone(), to: map.to.clone() }).collect(),
-        // The template moves media, `data.placeholder`.
-        placeholder: Placeholder::Keep,
+        // In front, several words for one medium are one, as in LLaVA; the template moves what is left.
+        placeholder: match placeholder {
+            PlaceholderKind::Keep => Placeholder::Keep,
+            PlaceholderKind::Front => Placeholder::Front,
+        },
         words: words(source),
         exclude: source.exclude.clone().unwrap_or_default(),
         captions: match source.captions {

@@ -115,7 +115,8 @@ fn sources(config: &RunConfig) -> anyhow::Result<Vec<SourceLine>> {
         lines.push(match &source.synth {
             Some(synth) if !place.exists() => line("will be made on first use".into(), Some(synth.samples)),
             _ => {
-                let opened = Mixture::new(vec![(setup::open_training(source)?, source.weight)])?;
+                let opened =
+                    Mixture::new(vec![(setup::open_training(source, config.data.placeholder)?, source.weight)])?;
                 let state = opened.problems().first().map_or("open".into(), |problem| format!("open; {problem}"));
                 line(state, Some(opened.num_samples()))
             }

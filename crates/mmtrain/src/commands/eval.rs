@@ -1,10 +1,12 @@
 //! `mmtrain eval`
 
+mod scores;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use burn::tensor::DType;
-use mmtrain_config::SourceConfig;
+use mmtrain_config::{PlaceholderKind, SourceConfig};
 use mmtrain_data::{DataError, Mixture, Pass, Prepared, Preparer, collate};
 use mmtrain_generate::{
     AnswerReport, CaptionReport, GenerateOptions, SamplingConfig, SceneGroup, answer_eval, asks, caption_eval,
@@ -14,6 +16,7 @@ use mmtrain_train::driver::{Plan, Trained};
 use mmtrain_train::preference::answer_logps;
 use serde::Serialize;
 
+use self::scores::Scores;
 use super::{Context, note, print, print_json};
 use crate::cli::EvalArgs;
 use crate::fail::Refusal;
@@ -61,6 +64,9 @@ pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<ExitCode
 struct Measured {
     #[serde(flatten)]
     said: Said,
+    /// As the official scripts compute them: `cider_d`, `pope_f1`, …
+    #[serde(flatten)]
+    scores: Scores,
     /// Share of pairs whose better answer has the larger log-probability; none without pairs.
     #[serde(skip_serializing_if = "Option::is_none")]
     preference_accuracy: Option<f64>,
@@ -77,12 +83,14 @@ impl Measured {
     fn of(loaded: &LoadedModel, samples: Vec<Prepared>, options: &GenerateOptions) -> anyhow::Result<Self> {
         let (model, tokenizer) = (&loaded.model, &loaded.preparer.tokenizer);
         let preference_accuracy = preference_accuracy(loaded, &samples)?;
-        let said = if samples.iter().any(asks) {
-            Said::Answers(answer_eval(model, tokenizer, &samples, options, BATCH)?)
-        } else {
-            Said::Captions(caption_eval(model, tokenizer, samples, options, BATCH)?)
-        };
-        Ok(Self { said, preference_accuracy })
+        if samples.iter().any(asks) {
+            let report = answer_eval(model, tokenizer, &samples, options, BATCH)?;
+            let scores = scores::of_yes_and_no(&report.examples)?;
+            return Ok(Self { said: Said::Answers(report), scores, preference_accuracy });
+        }
+        let report = caption_eval(model, tokenizer, samples, options, BATCH)?;
+        let scores = scores::of_captions(&report.examples)?;
+        Ok(Self { said: Said::Captions(report), scores, preference_accuracy })
     }
 
     fn text(&self, skipped: usize) -> String {
@@ -90,6 +98,7 @@ impl Measured {
             Said::Captions(report) => text(report, skipped),
             Said::Answers(report) => answers_text(report, skipped),
         }];
+        lines.extend(self.scores.iter().map(|(name, score)| format!("{name:<20} {score:.4}")));
         let preferred = self.preference_accuracy;
         lines.extend(preferred.map(|share| format!("preference accuracy  {:.2} %", share * 100.0)));
         lines.join("\n")
@@ -137,10 +146,11 @@ fn answers_text(report: &AnswerReport, skipped: usize) -> String {
 /// The dataset's shards of the split, or all where the split is not in any name.
 fn open(args: &EvalArgs) -> anyhow::Result<Arc<dyn mmtrain_data::Source>> {
     let source = super::data::source_of(&args.data, args.format, Some(&args.split));
-    match setup::open_source(&source) {
+    let placeholder = PlaceholderKind::default();
+    match setup::open_source(&source, placeholder) {
         Err(error) if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(DataError::NoSplit { .. }))) => {
             note(&format!("note: no `{}` shards in `{}`; all are used", args.split, args.data));
-            setup::open_source(&SourceConfig { split: None, ..source })
+            setup::open_source(&SourceConfig { split: None, ..source }, placeholder)
         }
         other => other,
     }

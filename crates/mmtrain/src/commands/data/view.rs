@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use mmtrain_config::{
-    AudioArch, AudioFamily, ConnectorConfig, EncoderConfig, Request, RunConfig, SourceConfig, TemplateKind,
-    dataset_preset, load,
+    AudioArch, AudioFamily, ConnectorConfig, EncoderConfig, PlaceholderKind, Request, RunConfig, SourceConfig,
+    TemplateKind, dataset_preset, load,
 };
 use mmtrain_data::remote::is_remote;
 use mmtrain_data::{Mixture, Preparer, Source};
@@ -33,8 +33,13 @@ impl View {
     pub(super) fn open(args: &DataArgs) -> anyhow::Result<Self> {
         let mut config = config(args)?;
         let sources = match &args.data {
-            Some(data) => vec![open(&source_of(data, args.format, args.split.as_deref()))?],
-            None => config.data.sources.iter().map(open).collect::<anyhow::Result<Vec<_>>>()?,
+            Some(data) => vec![open(&source_of(data, args.format, args.split.as_deref()), config.data.placeholder)?],
+            None => config
+                .data
+                .sources
+                .iter()
+                .map(|source| open(source, config.data.placeholder))
+                .collect::<anyhow::Result<Vec<_>>>()?,
         };
         if args.config.is_none() {
             take_all(&mut config, &sources);
@@ -102,8 +107,8 @@ fn take_all(config: &mut RunConfig, sources: &[Arc<dyn Source>]) {
     }
 }
 
-fn open(source: &SourceConfig) -> anyhow::Result<Arc<dyn Source>> {
-    setup::open_source(source).map_err(|error| match dataset_preset(&source.name) {
+fn open(source: &SourceConfig, placeholder: PlaceholderKind) -> anyhow::Result<Arc<dyn Source>> {
+    setup::open_source(source, placeholder).map_err(|error| match dataset_preset(&source.name) {
         Some(preset) if !is_remote(&source.location()) && !source.location().exists() => {
             Refusal::missing(format!("{error:#}"), format!("expected {}; {}", preset.layout, preset.how_to_get)).into()
         }
