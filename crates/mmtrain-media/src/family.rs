@@ -1,6 +1,10 @@
 //! The processors of all families behind one type.
 
-use crate::{AnyRes, Idefics3, ImageProcessor, MediaError, MediaLayout, Mllama, Normalise, Qwen2Vl, Rgb8, Size};
+use std::borrow::Cow;
+
+use crate::{
+    AnyRes, Fit, Idefics3, ImageProcessor, MediaError, MediaLayout, Mllama, Normalise, Qwen2Vl, Rgb8, Size, Splitting,
+};
 
 /// What a checkpoint wants to see of pictures and clips; which of these it is stands in its files.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,19 +82,27 @@ impl Processor {
     }
 
     /// What a clip of `frames` pictures of this size becomes: a grid through time where the family has an input of its own
-    /// for clips, the squares of its frames where it makes one of each picture.
+    /// for clips, else the frames one after the other, each whole in one square.
     pub fn video_layout(&self, image: Size, frames: usize) -> Result<MediaLayout, MediaError> {
         let layout = match self {
             Self::Qwen2Vl(processor) => processor.video_layout(image, frames)?.into(),
-            Self::Square(processor) => processor.video_layout(image, frames)?,
-            _ => {
-                let family = self.name();
-                return Err(MediaError::video(format!(
-                    "{family} has no input for clips; process the frames one by one"
-                )));
-            }
+            _ => frames_like(&self.of_frames().layout(image)?, self, frames)?,
         };
         layout.checked(image)
+    }
+
+    /// How each frame of a clip is prepared: whole, without tiles beside it.
+    fn of_frames(&self) -> Cow<'_, Self> {
+        Cow::Owned(match self {
+            Self::Square(_) | Self::Qwen2Vl(_) => return Cow::Borrowed(self),
+            // The base tile.
+            Self::AnyRes(AnyRes { side, filter, normalise: Normalise { mean, std }, .. }) => {
+                Self::Square(ImageProcessor { fit: Fit::Exact, size: *side, filter: *filter, mean: *mean, std: *std })
+            }
+            // As `SmolVLM`'s own processor for videos does it.
+            Self::Idefics3(processor) => Self::Idefics3(Idefics3 { splitting: Splitting::Whole, ..processor.clone() }),
+            Self::Mllama(processor) => Self::Mllama(Mllama { max_tiles: 1, ..processor.clone() }),
+        })
     }
 
     /// The encoder's input for a picture.
@@ -116,14 +128,22 @@ impl Processor {
             return Err(MediaError::video(format!("frames of {first} and of {} pixels in one clip", other.size())));
         }
         let layout = self.video_layout(first, frames.len())?;
-        let values = match (self, &layout) {
-            (Self::Qwen2Vl(processor), MediaLayout::Grid(grid)) => {
-                processor.values(&frames.iter().collect::<Vec<_>>(), grid)
-            }
-            (Self::Square(processor), _) => frames.iter().flat_map(|frame| processor.process(frame)).collect(),
-            _ => unreachable!("`video_layout` refuses the other families"),
+        let values = if let (Self::Qwen2Vl(processor), MediaLayout::Grid(grid)) = (self, &layout) {
+            processor.values(&frames.iter().collect::<Vec<_>>(), grid)
+        } else {
+            self.frame_by_frame(frames)?
         };
         Ok(MediaValues { values, layout })
+    }
+
+    /// Each frame whole, one after the other.
+    fn frame_by_frame(&self, frames: &[Rgb8]) -> Result<Vec<f32>, MediaError> {
+        let each = self.of_frames();
+        let mut values = Vec::new();
+        for frame in frames {
+            values.extend(each.process(frame)?.values);
+        }
+        Ok(values)
     }
 
     /// How levels become values.
@@ -145,6 +165,84 @@ impl Processor {
             Self::Idefics3(_) => "Idefics3",
             Self::Mllama(_) => "Mllama",
             Self::Qwen2Vl(_) => "Qwen2-VL",
+        }
+    }
+}
+
+/// So many times the layout of a frame.
+fn frames_like(frame: &MediaLayout, processor: &Processor, frames: usize) -> Result<MediaLayout, MediaError> {
+    let frames = match u32::try_from(frames) {
+        Ok(0) => return Err(MediaError::video("a clip has at least one frame")),
+        Ok(frames) => frames,
+        Err(_) => return Err(MediaError::video(format!("{frames} frames are more than can be counted"))),
+    };
+    let side = frame.side();
+    Ok(match processor {
+        Processor::Mllama(Mllama { max_tiles, .. }) => {
+            MediaLayout::CanvasFrames { side, frames, max_tiles: *max_tiles }
+        }
+        _ => MediaLayout::Frames { side, frames },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Filter, MediaTokens, TokenGrid};
+
+    /// Every family without an input of its own for clips.
+    fn families() -> [Processor; 4] {
+        let (filter, normalise) = (Filter::Bilinear, Normalise::HALF);
+        let pinpoints = vec![Size::new(48, 24), Size::new(24, 72)];
+        [
+            Processor::Square(ImageProcessor::siglip(24)),
+            Processor::AnyRes(AnyRes { side: 24, pinpoints, filter, normalise }),
+            Processor::Idefics3(Idefics3 {
+                side: 24,
+                longest_edge: 96,
+                splitting: Splitting::Tiles,
+                filter,
+                normalise,
+            }),
+            Processor::Mllama(Mllama { side: 24, max_tiles: 4, filter, normalise }),
+        ]
+    }
+
+    #[test]
+    fn a_clip_is_its_frames_one_after_the_other_each_in_one_square() {
+        let frames = [[200, 0, 0], [0, 200, 0], [0, 0, 200]].map(|colour| Rgb8::filled(80, 60, colour));
+        for processor in families() {
+            let clip = processor.process_video(&frames).expect("a clip");
+            assert_eq!(clip.shape(), [3, 3, 24, 24], "{}", processor.name());
+            assert_eq!(clip.values.len(), 3 * 3 * 24 * 24);
+            assert_eq!(clip.layout, processor.video_layout(frames[0].size(), 3).expect("known beforehand"));
+            for (frame, values) in frames.iter().zip(clip.values.chunks(3 * 24 * 24)) {
+                let single = processor.process_video(std::slice::from_ref(frame)).expect("a clip of one frame");
+                assert_eq!(single.values, values, "{}", processor.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_is_the_base_tile_or_the_whole_picture() {
+        let frame = [Rgb8::filled(80, 60, [10, 120, 230])];
+        let [_, anyres, idefics, _] = families();
+        let tile = 3 * 24 * 24;
+        let whole = anyres.process(&frame[0]).expect("a picture").values;
+        assert_eq!(anyres.process_video(&frame).expect("a clip").values, whole[..tile]);
+        let whole = idefics.process(&frame[0]).expect("a picture").values;
+        assert_eq!(idefics.process_video(&frame).expect("a clip").values, whole[whole.len() - tile..]);
+    }
+
+    #[test]
+    fn a_clip_takes_as_many_tokens_as_its_frames() {
+        let tokens = MediaTokens::Grid(TokenGrid::patches(4));
+        for processor in families() {
+            let of = |frames| processor.video_layout(Size::new(80, 60), frames).expect("a clip");
+            assert_eq!(of(3).tokens(tokens), 3 * of(1).tokens(tokens), "{}", processor.name());
+            assert_eq!(of(3).tokens(MediaTokens::Marker), 1);
+            let error = processor.video_layout(Size::new(80, 60), 0).expect_err("no frame");
+            assert_eq!(error.reason(), "bad_video");
         }
     }
 }

@@ -33,6 +33,15 @@ pub enum MediaLayout {
         /// How many.
         frames: u32,
     },
+    /// A clip whose frames are canvases of one tile to Mllama.
+    CanvasFrames {
+        /// In pixels.
+        side: u32,
+        /// How many.
+        frames: u32,
+        /// Tiles that the model has room for; those behind the first are zeros, after normalising.
+        max_tiles: u32,
+    },
     /// A log-mel spectrogram.
     Sound(SoundLayout),
 }
@@ -156,13 +165,14 @@ impl MediaLayout {
             Self::Split(layout) => layout.tiles(),
             Self::Canvas(layout) => layout.max_tiles as usize,
             Self::Frames { frames, .. } => *frames as usize,
+            Self::CanvasFrames { frames, max_tiles, .. } => *frames as usize * *max_tiles as usize,
         }
     }
 
     /// Of a tile, in pixels; 0 where there are none.
-    fn side(&self) -> u32 {
+    pub(crate) fn side(&self) -> u32 {
         match self {
-            Self::Square { side } | Self::Frames { side, .. } => *side,
+            Self::Square { side } | Self::Frames { side, .. } | Self::CanvasFrames { side, .. } => *side,
             Self::AnyRes(layout) => layout.side,
             Self::Split(layout) => layout.side,
             Self::Canvas(layout) => layout.side,
@@ -178,6 +188,7 @@ impl MediaLayout {
             Self::Sound(sound) => vec![sound.mels as usize, sound.frames as usize],
             // Of a canvas only the tiles with picture are made; the encoder adds the zeros.
             Self::Canvas(layout) => vec![layout.tiles(), 3, layout.side as usize, layout.side as usize],
+            Self::CanvasFrames { side, frames, .. } => vec![*frames as usize, 3, *side as usize, *side as usize],
             _ => vec![self.tiles(), 3, self.side() as usize, self.side() as usize],
         }
     }

@@ -90,16 +90,6 @@ impl ImageProcessor {
         Ok(MediaLayout::Square { side: self.size })
     }
 
-    /// A square of each frame.
-    pub(crate) fn video_layout(&self, image: Size, frames: usize) -> Result<MediaLayout, MediaError> {
-        self.layout(image)?;
-        match u32::try_from(frames) {
-            Ok(0) => Err(MediaError::video("a clip has at least one frame")),
-            Ok(frames) => Ok(MediaLayout::Frames { side: self.size, frames }),
-            Err(_) => Err(MediaError::video(format!("{frames} frames are more than can be counted"))),
-        }
-    }
-
     /// Runs the whole chain.
     ///
     /// Returns `[3, size, size]`: `(x / 255 - mean) / std`.

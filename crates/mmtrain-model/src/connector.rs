@@ -21,7 +21,7 @@ use crate::media::Arrangement;
 
 pub use cross_attention::{CrossAttention, CrossAttentionConnector, CrossAttentionLayer, MemoryProjection};
 pub use instruction::{Instruction, InstructionEmbeddings};
-pub use memory_mask::{MediaPlaces, MediumPlace, MemoryMask};
+pub use memory_mask::{MediaPlaces, MediumPlace, MemoryMask, Runs};
 pub use mlp::{MlpConnector, space_to_depth};
 pub use perceiver::PerceiverConnector;
 pub use q_former::QFormerConnector;

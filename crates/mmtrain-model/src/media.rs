@@ -231,10 +231,10 @@ impl BatchView<'_> {
         let features = config.encoder.features_per_tile();
         let mut rows = vec![Vec::new(); self.input_ids.len() / self.seq];
         for (index, medium) in self.media.iter().enumerate() {
-            let (runs, seen) = parts.runs(index, medium.layout, features, cross.resampler.is_some());
+            let runs = parts.runs(index, medium.layout, features, cross.resampler.is_some());
             let marker = medium.spans.first().map_or(usize::MAX, |&(start, _)| start);
             let (from, until) = self.readers(medium.row, marker);
-            rows[medium.row].push(MediumPlace { marker, from, until, runs, seen });
+            rows[medium.row].push(MediumPlace { marker, from, until, runs });
         }
         MediaPlaces::new(rows)
     }

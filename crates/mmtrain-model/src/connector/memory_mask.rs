@@ -29,10 +29,26 @@ pub struct MediumPlace {
     pub from: usize,
     /// Position behind its sample; [`usize::MAX`] of the last one of a row, to which belongs what is generated.
     pub until: usize,
-    /// Runs of keys that it has in the memory, such as one for each tile; all runs have as many keys.
-    pub runs: usize,
-    /// Runs that can be seen; those behind them are padding of the medium.
+    /// What it has in the memory.
+    pub runs: Runs,
+}
+
+/// Runs of keys that a medium has in a memory, such as one for each tile; all runs have as many keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Runs {
+    /// All of them.
+    pub count: usize,
+    /// As many belong together: those of a picture, or of a frame of a clip.
+    pub of_a_canvas: usize,
+    /// How many of those can be seen; the ones behind them are padding.
     pub seen: usize,
+}
+
+impl Runs {
+    /// Whether a run is no padding.
+    fn is_seen(self, run: usize) -> bool {
+        run % self.of_a_canvas.max(1) < self.seen
+    }
 }
 
 impl MediumPlace {
@@ -109,8 +125,8 @@ impl MediaPlaces {
     fn seen_at(&self, row: &[MediumPlace], position: usize) -> impl Iterator<Item = bool> {
         let latest = Self::latest(row, position);
         let runs = row.iter().enumerate().flat_map(|(index, place)| {
-            let seen = if latest.contains(&index) { place.seen } else { 0 };
-            (0..place.runs).map(move |run| run < seen)
+            let is_latest = latest.contains(&index);
+            (0..place.runs.count).map(move |run| is_latest && place.runs.is_seen(run))
         });
         let runs = runs.collect::<Vec<_>>();
         runs.into_iter().chain(std::iter::repeat(false)).take(self.per_row())
@@ -121,7 +137,7 @@ impl MediaPlaces {
         if !row.iter().any(MediumPlace::is_packed) {
             return vec![true; self.per_row()];
         }
-        let own = row.iter().flat_map(|place| std::iter::repeat_n(place.is_of(position), place.runs));
+        let own = row.iter().flat_map(|place| std::iter::repeat_n(place.is_of(position), place.runs.count));
         let mut own = own.collect::<Vec<_>>();
         own.resize(self.per_row(), !row.iter().any(|place| place.is_of(position)));
         own
@@ -141,7 +157,7 @@ impl MediaPlaces {
 }
 
 fn runs_of(row: &[MediumPlace]) -> usize {
-    row.iter().map(|place| place.runs).sum()
+    row.iter().map(|place| place.runs.count).sum()
 }
 
 /// What each token of a batch sees of its row's memory.

@@ -142,26 +142,39 @@ fn patches(config: &QwenVlVisionConfig, media: &[MediumView<'_>], device: &Devic
 /// Canvases, filled up with zeros to as many tiles as a picture has at most.
 fn canvases(config: &MllamaVisionConfig, media: &[MediumView<'_>], device: &Device) -> Result<ChainInput, ModelError> {
     let (side, tiles) = (config.image_size, config.max_num_tiles);
-    let mut values = Vec::with_capacity(media.len() * tiles * 3 * side * side);
+    let of_a_canvas = tiles * 3 * side * side;
+    let mut values = Vec::new();
     let mut ids = Vec::with_capacity(media.len());
-    for (number, medium) in media.iter().enumerate() {
-        let MediaLayout::Canvas(canvas) = medium.layout else {
-            return Err(refused(format!("Mllama's tower cannot take {:?}", medium.layout)));
-        };
-        if (canvas.side as usize, canvas.max_tiles as usize) != (side, tiles) {
-            let (found, most) = (canvas.side, canvas.max_tiles);
-            return Err(refused(format!(
-                "canvases of {most} tiles of {found} pixels, this tower's have {tiles} of {side}"
-            )));
+    for medium in media {
+        let (count, grid) = canvases_of(config, medium.layout)?;
+        let id = aspect_ratio_id(config, grid)?;
+        let own = medium.values.len() / count.max(1);
+        for canvas in (0..count).map(|number| &medium.values[number * own..(number + 1) * own]) {
+            values.extend_from_slice(canvas);
+            ids.push(id);
+            values.resize(ids.len() * of_a_canvas, 0.0);
         }
-        ids.push(aspect_ratio_id(config, [canvas.rows as usize, canvas.cols as usize])?);
-        values.extend_from_slice(medium.values);
-        values.resize((number + 1) * tiles * 3 * side * side, 0.0);
     }
-    let pixels = Tensor::from_data(TensorData::new(values, [media.len() * tiles, 3, side, side]), device);
+    let pixels = Tensor::from_data(TensorData::new(values, [ids.len() * tiles, 3, side, side]), device);
     let mllama = MllamaContext::new(&ids, config, device)?;
     let context = ChainContext { mllama: Some(mllama), ..ChainContext::default() };
     Ok(ChainInput { values: patches_from_pixels(pixels, config.patch_size), context })
+}
+
+/// Canvases of a medium, and how the tiles of each are arranged: one of a picture, one of a single tile for each frame.
+fn canvases_of(config: &MllamaVisionConfig, layout: &MediaLayout) -> Result<(usize, [usize; 2]), ModelError> {
+    let (count, grid, side, most) = match *layout {
+        MediaLayout::Canvas(ref canvas) => {
+            (1, [canvas.rows as usize, canvas.cols as usize], canvas.side, canvas.max_tiles)
+        }
+        MediaLayout::CanvasFrames { side, frames, max_tiles } => (frames as usize, [1, 1], side, max_tiles),
+        ref other => return Err(refused(format!("Mllama's tower cannot take {other:?}"))),
+    };
+    let (own_side, own_most) = (config.image_size, config.max_num_tiles);
+    if (side as usize, most as usize) == (own_side, own_most) {
+        return Ok((count, grid));
+    }
+    Err(refused(format!("canvases of {most} tiles of {side} pixels, this tower's have {own_most} of {own_side}")))
 }
 
 /// Where an arrangement of tiles stands among the tower's, from 1; 0 for no picture.

@@ -7,6 +7,7 @@ use mmtrain_media::MediaLayout;
 
 use super::input::MediumView;
 use crate::config::EncoderConfig;
+use crate::connector::Runs;
 
 /// Which features belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,13 +75,16 @@ impl FeatureParts {
         })
     }
 
-    /// Runs of keys that a medium has in a memory, and how many of them can be seen. `features` are those of a tile.
-    pub(crate) fn runs(&self, medium: usize, layout: &MediaLayout, features: usize, latents: bool) -> (usize, usize) {
-        let all = |count: usize| (count, count);
+    /// The runs of keys that a medium has in a memory. `features` are those of a tile.
+    pub(crate) fn runs(&self, medium: usize, layout: &MediaLayout, features: usize, latents: bool) -> Runs {
+        let all = |count: usize| Runs { count, of_a_canvas: count, seen: count };
         match self {
             Self::Tiles => match layout {
                 // What a canvas lacks to all tiles is padding.
-                MediaLayout::Canvas(canvas) => (layout.tiles(), canvas.tiles()),
+                MediaLayout::Canvas(canvas) => Runs { seen: canvas.tiles(), ..all(layout.tiles()) },
+                MediaLayout::CanvasFrames { max_tiles, .. } => {
+                    Runs { count: layout.tiles(), of_a_canvas: *max_tiles as usize, seen: 1 }
+                }
                 _ => all(layout.tiles()),
             },
             _ if latents => all(1),

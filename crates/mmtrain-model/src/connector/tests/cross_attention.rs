@@ -104,7 +104,7 @@ fn shares(mask: &MemoryMask, rows: usize, tokens: usize, media: usize) -> Tensor
 
 /// A medium of one run of keys.
 fn one_run(marker: usize) -> MediumPlace {
-    MediumPlace { marker, from: 0, until: usize::MAX, runs: 1, seen: 1 }
+    MediumPlace { marker, from: 0, until: usize::MAX, runs: Runs { count: 1, of_a_canvas: 1, seen: 1 } }
 }
 
 /// Positions of the markers of each row, and what `processing_mllama.py` lets each token see.
@@ -184,12 +184,21 @@ fn samples_of_a_row_see_their_own_media_only() {
 
 #[test]
 fn of_a_medium_in_tiles_those_that_are_padding_are_not_seen() {
-    let tiled = MediumPlace { runs: 3, seen: 2, ..one_run(1) };
+    let tiled = MediumPlace { runs: Runs { count: 3, of_a_canvas: 3, seen: 2 }, ..one_run(1) };
     let places = MediaPlaces::new(vec![vec![tiled, one_run(3)]]).expect("ascending");
     let mask = MemoryMask::latest(&places, 1, 0..4, Unseen::Zeroed, &Device::flex());
     let seen = shares(&mask, 1, 4, 4).greater_elem(0.0).into_data().try_to_vec::<bool>().expect("bool");
     let expected = ["....", "xx..", "xx..", "...x"].concat().chars().map(|seen| seen == 'x').collect::<Vec<_>>();
     assert_eq!(seen, expected);
+}
+
+#[test]
+fn of_each_frame_of_a_clip_the_first_tile_is_seen() {
+    let clip = MediumPlace { runs: Runs { count: 4, of_a_canvas: 2, seen: 1 }, ..one_run(1) };
+    let places = MediaPlaces::new(vec![vec![clip]]).expect("one");
+    let mask = MemoryMask::latest(&places, 1, 0..3, Unseen::Zeroed, &Device::flex());
+    let seen = shares(&mask, 1, 3, 4).greater_elem(0.0).into_data().try_to_vec::<bool>().expect("bool");
+    assert_eq!(seen, ["....", "x.x.", "x.x."].concat().chars().map(|seen| seen == 'x').collect::<Vec<_>>());
 }
 
 #[test]

@@ -182,7 +182,7 @@ fn canvases() -> Vec<MediaLayout> {
         let resized = Size::new(cols * SIDE, rows * SIDE);
         MediaLayout::Canvas(CanvasLayout { side: SIDE, rows, cols, resized, max_tiles: 2 })
     };
-    vec![canvas(1, 1), canvas(2, 1), canvas(1, 2)]
+    vec![canvas(1, 1), canvas(2, 1), MediaLayout::CanvasFrames { side: SIDE, frames: 2, max_tiles: 2 }, canvas(1, 2)]
 }
 
 fn audio(family: AudioFamily) -> EncoderConfig {
