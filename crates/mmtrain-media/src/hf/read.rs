@@ -204,10 +204,10 @@ impl Reader {
 fn pixel_range(settings: &Settings, default: PixelRange) -> Result<PixelRange, MediaError> {
     let (least, most) = match settings.sides("size")? {
         None => (default.min, default.max),
-        Some(Sides::Range { least, most }) => (least.into(), most.into()),
+        Some(Sides::Range { least, most }) => (least, most),
         Some(_) => return Err(MediaError::processor("`size` must have `shortest_edge` and `longest_edge`, in pixels")),
     };
-    let or = |key, default| Ok::<_, MediaError>(settings.count(key)?.map_or(default, u64::from));
+    let or = |key, default| Ok::<_, MediaError>(settings.pixels(key)?.unwrap_or(default));
     Ok(PixelRange { min: or("min_pixels", least)?, max: or("max_pixels", most)? })
 }
 
@@ -344,6 +344,11 @@ mod tests {
             "video_processor":{"video_processor_type":"Qwen2VLVideoProcessor"}}"#;
         let Processor::Qwen2Vl(qwen) = read(nested).expect("readable") else { panic!("another family") };
         assert_eq!((qwen.images, qwen.videos), (wide, QWEN2_VL_VIDEOS));
+        for rest in [r#""min_pixels":100000000000000"#, r#""size":{"shortest_edge":100000000000000,"longest_edge":4}"#]
+        {
+            let error = with(rest).expect_err("refused").to_string();
+            assert!(error.contains("pixels are to be 100000000000000 to") && error.contains("1 to 1"), "{error}");
+        }
         let error = with(r#""size":{"height":3,"width":3}"#).expect_err("refused").to_string();
         assert!(error.contains("shortest_edge"), "{error}");
     }

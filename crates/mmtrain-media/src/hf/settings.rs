@@ -19,7 +19,7 @@ pub(super) enum Sides {
     /// `longest_edge`
     Longest(u32),
     /// Both edges, or `min_pixels` and `max_pixels`.
-    Range { least: u32, most: u32 },
+    Range { least: u64, most: u64 },
 }
 
 impl Settings {
@@ -56,7 +56,12 @@ impl Settings {
     }
 
     pub(super) fn count(&self, key: &str) -> Result<Option<u32>, MediaError> {
-        self.read(key, "a whole number", count)
+        self.read(key, &format!("a whole number from 0 to {}", u32::MAX), count)
+    }
+
+    /// A number of pixels of a picture.
+    pub(super) fn pixels(&self, key: &str) -> Result<Option<u64>, MediaError> {
+        self.read(key, "a whole number of pixels", Value::as_u64)
     }
 
     /// One number per channel, or one for all.
@@ -124,7 +129,7 @@ fn sides(value: &Value) -> Option<Sides> {
     let (least, most) = (get("shortest_edge").or(get("min_pixels")), get("longest_edge").or(get("max_pixels")));
     match (get("height"), get("width"), least, most) {
         (Some(height), Some(width), _, _) => Some(Sides::Exact { height: count(height)?, width: count(width)? }),
-        (None, None, Some(least), Some(most)) => Some(Sides::Range { least: count(least)?, most: count(most)? }),
+        (None, None, Some(least), Some(most)) => Some(Sides::Range { least: least.as_u64()?, most: most.as_u64()? }),
         (None, None, Some(least), None) => count(least).map(Sides::Shortest),
         (None, None, None, Some(most)) => count(most).map(Sides::Longest),
         _ => None,
