@@ -114,6 +114,7 @@ fn preparer(size: u32) -> Result<Preparer, Failure> {
     let captions = (0..100).map(|i| format!("a picture of number {i} ."));
     Ok(Preparer {
         tokenizer: Arc::new(TextTokenizer::train_bpe(captions, 512)?),
+        instruction: None,
         template: Format::Article.into(),
         intake: Processor::Square(ImageProcessor::siglip(size)).into(),
         media_tokens: MediaTokens::PerTile(196),

@@ -92,6 +92,7 @@ pub(crate) fn tokenizer() -> TextTokenizer {
 pub(crate) fn preparer() -> Preparer {
     Preparer {
         tokenizer: Arc::new(tokenizer()),
+        instruction: None,
         template: Format::Plain.into(),
         intake: Processor::Square(ImageProcessor::siglip(4)).into(),
         media_tokens: MediaTokens::PerTile(4),

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use mmtrain_media::{Alpha, MediaError, MediaLayout, MediaLimits, MediaTokens, MediaValues};
-use mmtrain_text::{Conversation, Encoded, Role, Template, TextTokenizer, Turn};
+use mmtrain_text::{Conversation, Encoded, InstructionTokenizer, Role, Template, TextTokenizer, Turn};
 
 use crate::fit::{Fitted, TooLong};
 use crate::fork::{Fork, PairKey};
@@ -28,6 +28,8 @@ pub use crate::wanted::Wanted;
 pub struct Preparer {
     /// Text to ids.
     pub tokenizer: Arc<TextTokenizer>,
+    /// What is asked of a medium, for an encoder whose Q-Former reads it.
+    pub instruction: Option<Arc<InstructionTokenizer>>,
     /// How a conversation is written down.
     pub template: Template,
     /// What the encoder takes, and how media become that.
@@ -103,10 +105,12 @@ impl Preparer {
         let Settled { answers, media, intake, fitted } = settled;
         let (encoded, fork) = answers.joined().map_err(|reject| skip(&raw.id, reject.reason, reject.detail))?;
         let media = encoded.media.iter().map(|spans| {
-            let (input, group_seconds) = media[spans.index].values(&intake, self)?;
-            Ok(Medium { group_seconds, ..Medium::new(spans.spans.clone(), input) })
+            let values = media[spans.index].values(&intake, self);
+            let (input, group_seconds) = values.map_err(|error| Fault::from(error).skip(&raw.id))?;
+            let instruction = self.asked(raw, spans.index)?;
+            Ok(Medium { instruction, group_seconds, ..Medium::new(spans.spans.clone(), input) })
         });
-        let media = media.collect::<Result<Vec<_>, MediaError>>().map_err(|error| Fault::from(error).skip(&raw.id))?;
+        let media = media.collect::<Result<Vec<_>, Skip>>()?;
         let key = fork.map_or(PairKey::default(), |fork| pair_key(&encoded, fork, &media));
         Ok(Prepared {
             id: raw.id.clone(),
@@ -118,6 +122,13 @@ impl Preparer {
             truth: raw.truth.clone(),
             questions: questions(&raw.conversation),
         })
+    }
+
+    /// What the Q-Former reads beside a medium; nothing where it reads none.
+    fn asked(&self, raw: &RawSample, medium: usize) -> Result<Vec<u32>, Skip> {
+        let Some(instruction) = &self.instruction else { return Ok(Vec::new()) };
+        let ids = instruction.encode_question(&raw.conversation, medium);
+        ids.map_err(|error| skip(&raw.id, error.reason(), error.to_string()))
     }
 
     /// Token ids and labels; no picture is decoded.
@@ -253,6 +264,25 @@ mod tests {
     #[test]
     fn an_empty_answer_is_skipped() {
         check_reason(&raw(" ", jpeg(8, 8, 1)), "empty_caption");
+    }
+
+    #[test]
+    fn the_question_is_read_beside_its_medium_where_the_model_reads_one() {
+        let mut sample = raw("a dog", jpeg(8, 8, 1));
+        let shown = vec![Part::Media(MediaRef::image(0)), Part::Text("what is this".into())];
+        sample.conversation.turns[0] = Turn::new(Role::User, shown);
+        assert!(preparer().prepare(&sample).expect("prepared").media[0].instruction.is_empty());
+        let mut words = crate::fixtures::tokenizer().to_json().expect("JSON");
+        for (token, end) in [("<pad>", "[CLS]"), ("<image>", "[SEP]")] {
+            words = words.replace(token, end);
+        }
+        let words = TextTokenizer::from_json(&words).expect("a tokenizer");
+        let ends = ["[CLS]", "[SEP]"].map(|end| words.token_to_id(end));
+        let instruction = InstructionTokenizer::new(words, 64).expect("two ends");
+        let asking = Preparer { instruction: Some(Arc::new(instruction.clone())), ..preparer() };
+        let found = asking.prepare(&sample).expect("prepared").media[0].instruction.clone();
+        assert_eq!(found, instruction.encode("what is this").expect("ids"));
+        assert_eq!([found.first(), found.last()], [ends[0].as_ref(), ends[1].as_ref()]);
     }
 
     /// Patches of four pixels, 2 x 2 to a token: a picture of 32 x 32 has 16 tokens.

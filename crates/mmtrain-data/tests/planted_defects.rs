@@ -86,6 +86,7 @@ fn preparer() -> Arc<Preparer> {
     let captions = ["a dog, number 1234567890", "a dog"].map(String::from);
     Arc::new(Preparer {
         tokenizer: Arc::new(TextTokenizer::train_bpe(captions.into_iter(), 280).expect("a tokenizer")),
+        instruction: None,
         template: Format::Plain.into(),
         intake: Processor::Square(ImageProcessor::siglip(8)).into(),
         media_tokens: MediaTokens::PerTile(4),

@@ -24,6 +24,7 @@ fn preparer(source: &dyn Source, size: u32) -> Arc<Preparer> {
         (0..source.len()).map(|index| source.get(index).expect("a sample").conversation.turns[1].text()).collect();
     Arc::new(Preparer {
         tokenizer: Arc::new(TextTokenizer::train_bpe(captions.into_iter(), 512).expect("a tokenizer")),
+        instruction: None,
         template: Format::Article.into(),
         intake: Processor::Square(ImageProcessor::siglip(size)).into(),
         media_tokens: MediaTokens::PerTile(16),

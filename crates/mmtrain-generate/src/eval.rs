@@ -174,6 +174,7 @@ mod tests {
         let tokenizer = TextTokenizer::train_bpe(captions.collect::<Vec<_>>().into_iter(), 320).expect("a tokenizer");
         Preparer {
             tokenizer: Arc::new(tokenizer),
+            instruction: None,
             template: format.into(),
             intake: Processor::Square(ImageProcessor::siglip(4)).into(),
             media_tokens: MediaTokens::PerTile(4),

@@ -4,7 +4,8 @@ use mmtrain_data::{Medium, Prepared, placeholders};
 use mmtrain_media::{MediaLayout, MediaTokens, MediaValues};
 use mmtrain_model::config::VlmConfig;
 use mmtrain_text::{
-    Conversation, IGNORE_INDEX, MediaKind, MediaRef, Part, Role, Template, TextTokenizer, Turn, encode,
+    Conversation, IGNORE_INDEX, InstructionTokenizer, MediaKind, MediaRef, Part, Role, Template, TextTokenizer, Turn,
+    encode,
 };
 
 use crate::error::GenerateError;
@@ -45,6 +46,13 @@ impl Prompt {
         let encoded = encode(&segments, tokenizer, &counts)?;
         let media = encoded.media.into_iter().map(|medium| Medium::new(medium.spans, inputs[medium.index].clone()));
         Ok(Self { input_ids: encoded.input_ids, media: media.collect() })
+    }
+
+    /// The same for a model whose Q-Former reads what is asked of the media.
+    pub fn asking(mut self, tokenizer: &InstructionTokenizer, question: &str) -> Result<Self, GenerateError> {
+        let ids = tokenizer.encode(question.trim())?;
+        self.media.iter_mut().for_each(|medium| medium.instruction.clone_from(&ids));
+        Ok(self)
     }
 
     /// What stands before the first learned token of a sample, token by token as in training.
@@ -96,7 +104,7 @@ impl Prompt {
 fn kind(input: &MediaValues) -> MediaKind {
     match &input.layout {
         MediaLayout::Sound(_) => MediaKind::Audio,
-        MediaLayout::Frames { .. } => MediaKind::Video,
+        MediaLayout::Frames { .. } | MediaLayout::CanvasFrames { .. } => MediaKind::Video,
         MediaLayout::Grid(grid) if grid.thw()[0] > 1 => MediaKind::Video,
         _ => MediaKind::Image,
     }
@@ -106,4 +114,32 @@ fn kind(input: &MediaValues) -> MediaKind {
 pub(crate) fn prompt_len(sample: &Prepared) -> usize {
     let labels = &sample.encoded.labels;
     labels.iter().position(|&label| label != IGNORE_INDEX).unwrap_or(labels.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Whole words, of which 1 and 2 are BERT's ends.
+    fn instructions() -> InstructionTokenizer {
+        let words = ["[UNK]", "[CLS]", "[SEP]", "what", "is", "this"];
+        let vocab = words.iter().enumerate().map(|(id, word)| ((*word).to_owned(), json!(id)));
+        let file = json!({
+            "version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": { "type": "Whitespace" },
+            "post_processor": null, "decoder": null,
+            "model": { "type": "WordLevel", "vocab": vocab.collect::<serde_json::Map<_, _>>(), "unk_token": "[UNK]" },
+        });
+        let inner = TextTokenizer::from_json(file.to_string()).expect("a tokenizer");
+        InstructionTokenizer::new(inner, 9).expect("BERT's ends")
+    }
+
+    #[test]
+    fn what_is_asked_is_read_beside_each_medium() {
+        let prompt = crate::fixtures::prompt(1, 20, 9, Some(2));
+        assert!(prompt.media[0].instruction.is_empty());
+        let asked = prompt.asking(&instructions(), " what is this ").expect("ids");
+        assert_eq!(asked.media[0].instruction, [1, 3, 4, 5, 2]);
+    }
 }

@@ -10,6 +10,7 @@
 //! - [`placeholders`]: how many placeholders a medium has, and the markers around them.
 //! - [`mod@encode`]: segments to ids and labels.
 //! - [`tokenizer`]: Hugging Face `tokenizer.json`, with special tokens that data text can never reach.
+//! - [`instruction`]: the tokenizer of what a Q-Former is asked.
 //! - [`special`]: which ids begin, end, pad and stand for a picture.
 //! - [`train`]: the small byte-level BPE of the quickstart.
 //!
@@ -20,6 +21,7 @@ pub mod conversation;
 pub mod encode;
 pub mod error;
 mod guard;
+pub mod instruction;
 mod jinja;
 pub mod placeholders;
 pub mod segment;
@@ -32,6 +34,7 @@ mod within;
 pub use conversation::{Conversation, MediaKind, MediaRef, Part, Role, Turn};
 pub use encode::{Encoded, IGNORE_INDEX, encode};
 pub use error::TextError;
+pub use instruction::InstructionTokenizer;
 pub use placeholders::{MediaSpans, Placeholders};
 pub use segment::{Piece, Segment};
 pub use template::{Format, Placement, Template};

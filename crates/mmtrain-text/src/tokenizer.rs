@@ -166,7 +166,7 @@ impl TextTokenizer {
     }
 
     /// The name of a token.
-    pub(crate) fn id_to_token(&self, id: u32) -> Option<String> {
+    pub fn id_to_token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
     }
 
@@ -259,6 +259,14 @@ impl TextTokenizer {
         let template = self.chat_template.clone().map(|source| (chat_template::FILE, source));
         let files = [(TOKENIZER_FILE, self.to_json()?), (CONFIG_FILE, format!("{config:#}\n"))];
         Ok(files.into_iter().chain(template).collect())
+    }
+
+    /// A `special_tokens_map.json`: the tokens of the usual roles.
+    pub fn special_tokens_map(&self) -> Value {
+        const ROLES: [&str; 7] =
+            ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+        let named = self.named_tokens().into_iter().filter(|(role, _)| ROLES.contains(&role.as_str()));
+        named.map(|(role, token)| (role, Value::String(token))).collect::<serde_json::Map<_, _>>().into()
     }
 
     /// A `tokenizer_config.json` with which `transformers` understands the special tokens alike.

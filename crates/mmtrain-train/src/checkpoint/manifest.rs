@@ -1,7 +1,7 @@
 //! The list that makes a directory a checkpoint.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,10 +38,16 @@ impl FileEntry {
         contents.len() as u64 == self.bytes && blake3::hash(contents).to_hex().as_str() == self.blake3
     }
 
+    /// Files may lie in folders of the checkpoint, and nowhere else.
+    fn lies_inside(&self) -> bool {
+        let mut parts = Path::new(&self.name).components();
+        !self.name.is_empty() && !self.name.contains('\\') && parts.all(|part| matches!(part, Component::Normal(_)))
+    }
+
     /// Why the file in `dir` is not what was written, if it is not.
     pub fn fault(&self, dir: &Path) -> Option<String> {
-        if self.name.contains(['/', '\\']) {
-            return Some(format!("`{}` is a path", self.name));
+        if !self.lies_inside() {
+            return Some(format!("`{}` leads out of the checkpoint", self.name));
         }
         let path = dir.join(&self.name);
         let bytes = match fs_err::metadata(&path) {
@@ -68,5 +74,26 @@ fn hash_file(path: &Path) -> std::io::Result<String> {
             0 => return Ok(hasher.finalize().to_hex().to_string()),
             read => hasher.update(&buffer[..read]),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_lie_in_a_folder_and_not_outside_of_the_checkpoint() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        fs_err::create_dir(dir.path().join("folder")).expect("made");
+        fs_err::write(dir.path().join("folder/file"), "words").expect("written");
+        let fault = |name: &str| {
+            let blake3 = blake3::hash(b"words").to_hex().to_string();
+            FileEntry { name: name.to_owned(), bytes: 5, blake3 }.fault(dir.path())
+        };
+        assert_eq!(fault("folder/file"), None);
+        let absolute = dir.path().join("folder/file").display().to_string();
+        for name in ["../folder/file", "folder/../folder/file", absolute.as_str(), "folder\\file", ""] {
+            assert!(fault(name).is_some_and(|fault| fault.contains("leads out of the checkpoint")), "{name}");
+        }
     }
 }

@@ -182,11 +182,15 @@ fn write_file(
     name: &str,
     contents: impl FnOnce(&mut Hashing<BufWriter<fs::File>>) -> std::io::Result<()>,
 ) -> std::io::Result<FileEntry> {
-    let file = fs::File::create(dir.join(name))?;
+    let path = dir.join(name);
+    let folder = path.parent().filter(|folder| *folder != dir);
+    folder.map_or(Ok(()), fs::create_dir_all)?;
+    let file = fs::File::create(&path)?;
     let mut out = Hashing { inner: BufWriter::with_capacity(1 << 20, file), hasher: blake3::Hasher::new(), bytes: 0 };
     contents(&mut out)?;
     out.flush()?;
     out.inner.get_ref().sync_all()?;
+    folder.map_or(Ok(()), sync_dir)?;
     Ok(FileEntry { name: name.to_owned(), bytes: out.bytes, blake3: out.hasher.finalize().to_hex().to_string() })
 }
 
