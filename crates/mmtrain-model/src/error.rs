@@ -63,6 +63,9 @@ pub enum ModelError {
         /// Every tensor concerned.
         names: Vec<String>,
     },
+    /// Faults of several directories.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<ModelError>),
     /// Placeholders in the token ids that are not those of the pictures and videos.
     #[error("{message}")]
     Placeholders {
@@ -119,7 +122,20 @@ impl ModelError {
                 "the prompt was expanded for other pictures, or the patch and merge sizes are another model's".into(),
             ),
             Self::Config { hint, .. } | Self::Device { hint, .. } | Self::Input { hint, .. } => Some(hint.clone()),
+            Self::Several(faults) => {
+                let mut hints = faults.iter().filter_map(Self::hint).collect::<Vec<_>>();
+                hints.dedup();
+                (!hints.is_empty()).then(|| hints.join("\n      "))
+            }
             Self::Io(_) => None,
+        }
+    }
+
+    /// All of several faults; none where there are none.
+    pub fn all(mut faults: Vec<Self>) -> Option<Self> {
+        match faults.len() {
+            0 | 1 => faults.pop(),
+            _ => Some(Self::Several(faults)),
         }
     }
 }

@@ -79,9 +79,9 @@ impl Vlm {
     pub fn from_pretrained_as(dir: &Path, dtype: LoadDtype, device: &Device) -> Result<Self, ModelError> {
         let config = crate::config::read_vlm(dir)?;
         let checkpoint = Checkpoint::open(dir)?;
-        Part::ALL
-            .iter()
-            .try_fold(Self::zeros(&config, device), |model, &part| model.loaded_as(part, &checkpoint, dtype))
+        let model = Self::zeros(&config, device);
+        checkpoint.check(&Part::ALL.iter().flat_map(|&part| model.infos(part)).collect::<Vec<_>>())?;
+        Part::ALL.iter().try_fold(model, |model, &part| model.loaded_as(part, &checkpoint, dtype))
     }
 
     /// Names and shapes of one part's parameters, in the order of [`params`](Self::params); allocates nothing.

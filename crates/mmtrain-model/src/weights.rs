@@ -149,6 +149,15 @@ impl Checkpoint {
         Ok(keys)
     }
 
+    /// Reads parameters one after the other and keeps none: all that are NaN or infinite are reported at once.
+    pub fn check_values(&self, infos: &[ParamInfo]) -> Result<(), ModelError> {
+        reading::in_order(self, infos, LoadDtype::AsStored, |reading| {
+            for info in infos {
+                reading.next(info);
+            }
+        })
+    }
+
     /// Which parameters the files hold. Reads no tensor.
     pub fn coverage(&self, infos: &[ParamInfo]) -> Coverage {
         let mut coverage = Coverage::default();
@@ -235,6 +244,8 @@ pub fn aliases(info: &ParamInfo) -> Vec<String> {
             let published = published_connector(path);
             let mut keys = with(&prefixes);
             keys.extend(prefixes.iter().map(|prefix| format!("{prefix}{published}")));
+            // An InstructBLIP's one norm is of queries and words, and of queries alone where nothing is asked.
+            keys.push(path.replace("qformer.layernorm.", "qformer.embeddings.layernorm."));
             keys.extend(original_projector(path));
             keys.extend(crate::encoder::keys::merger_aliases(path));
             keys

@@ -20,7 +20,11 @@ pub enum ConnectorConfig {
         #[serde(default = "nonzero::<1>")]
         #[schemars(range(max = 64), extend("x-also" = ["downsample", "scale_factor"]))]
         pixel_shuffle: NonZeroUsize,
-        /// A trained connector to start from: a Hugging Face `LLaVA` directory, `hf:ORG/NAME` after `mmtrain fetch`, or a checkpoint of this program.
+        /// Whether the layers have biases. Where it is not given, those of `weights` decide; without weights they have (`Idefics3` and `SmolVLM` have none).
+        #[serde(default)]
+        #[schemars(extend("x-also" = ["multimodal_projector_bias"]))]
+        bias: Option<bool>,
+        /// A trained connector to start from: a Hugging Face directory of `LLaVA`, `Idefics3` or `SmolVLM`, `hf:ORG/NAME` after `mmtrain fetch`, or a checkpoint of this program.
         #[serde(default)]
         #[schemars(extend("x-also" = ["pretrain_mm_mlp_adapter"]))]
         weights: Option<PathBuf>,
@@ -95,7 +99,7 @@ fn nonzero<const N: usize>() -> NonZeroUsize {
 
 impl Default for ConnectorConfig {
     fn default() -> Self {
-        Self::Mlp { depth: nonzero::<2>(), pixel_shuffle: nonzero::<1>(), weights: None }
+        Self::Mlp { depth: nonzero::<2>(), pixel_shuffle: nonzero::<1>(), bias: None, weights: None }
     }
 }
 
@@ -138,6 +142,7 @@ mod tests {
         let shuffled = ConnectorConfig::Mlp {
             depth: NonZeroUsize::MIN,
             pixel_shuffle: NonZeroUsize::MIN.saturating_add(1),
+            bias: None,
             weights: None,
         };
         assert_eq!(shuffled.num_tokens(576), 144);

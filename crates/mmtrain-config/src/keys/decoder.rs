@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 #[schemars(extend("x-exactly-one" = ["weights", "arch"]))]
 pub struct DecoderConfig {
-    /// Hugging Face directory, or `hf:ORG/NAME` after `mmtrain fetch`, of a Llama-, Mistral-, Qwen2- or Qwen3-shaped model, or of a `LLaVA`. Relative to the directory the command is started in.
+    /// Hugging Face directory, or `hf:ORG/NAME` after `mmtrain fetch`, of a Llama-, Mistral-, Qwen2- or Qwen3-shaped model, or of a larger model with one inside: `LLaVA`, `Qwen2-VL`, `Mllama`. Relative to the directory the command is started in.
     #[schemars(extend("x-also" = ["pretrained", "name_or_path", "model_name_or_path", "path"]))]
     pub weights: Option<PathBuf>,
     /// Sizes of a model that starts from random numbers.

@@ -148,11 +148,11 @@ impl ConnectorConfig {
     /// A connector described in a run's TOML, between features of width `feature_size` and a decoder.
     pub fn from_arch(arch: &user::ConnectorConfig, feature_size: usize, text: &TextConfig) -> Self {
         match arch {
-            user::ConnectorConfig::Mlp { depth, pixel_shuffle, .. } => Self::Mlp(MlpConfig {
+            user::ConnectorConfig::Mlp { depth, pixel_shuffle, bias, .. } => Self::Mlp(MlpConfig {
                 depth: depth.get(),
                 pixel_shuffle: pixel_shuffle.get(),
                 act: Activation::Gelu,
-                bias: true,
+                bias: bias.unwrap_or(true),
             }),
             user::ConnectorConfig::QFormer {
                 num_queries,

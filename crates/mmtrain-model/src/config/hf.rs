@@ -16,6 +16,7 @@ mod llama_vision;
 mod llava;
 mod mllama;
 mod own;
+mod processor;
 mod qwen2_audio;
 mod qwen2_vl;
 mod qwen_vl;
@@ -64,9 +65,9 @@ pub fn read_audio(dir: &Path) -> Result<AudioConfig, ModelError> {
 
 /// Reads the encoder of any model: an image tower, Qwen2-VL's, or one of sound.
 ///
-/// `feature_layer` says which state of an image tower is used.
+/// `feature_layer` says which state of an image tower is used; whether the tower has it is for the caller to see.
 pub fn read_encoder(dir: &Path, feature_layer: i32) -> Result<EncoderConfig, ModelError> {
-    read(dir, |json| encoder::parse(json, feature_layer), EncoderConfig::check)
+    read(dir, |json| encoder::parse(json, feature_layer), EncoderConfig::check_sizes)
 }
 
 /// Reads `config.json` of a language model, or the decoder's part of a larger model.

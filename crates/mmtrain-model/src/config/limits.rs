@@ -3,7 +3,7 @@
 
 use super::{
     AudioConfig, ConnectorConfig, CrossAttentionConfig, EncoderConfig, FusedConfig, MllamaVisionConfig, QFormerConfig,
-    QwenVlVisionConfig, TextConfig, VideoFeatures, VisionConfig, VlmConfig,
+    QwenVlVisionConfig, TextConfig, VideoFeatures, VisionConfig, VitConfig, VlmConfig,
 };
 
 /// Widths, vocabularies and positions.
@@ -148,10 +148,18 @@ fn check_shuffle(factor: usize, encoder: &EncoderConfig) -> Result<(), String> {
 }
 
 impl EncoderConfig {
-    /// Whether these sizes can be those of an encoder.
+    /// Whether these sizes can be those of an encoder, and the state that is taken of it is there.
     pub fn check(&self) -> Result<(), String> {
         match self {
-            Self::Vit(vit) => vit.vision.check().map_err(|message| format!("`vision_config`: {message}")),
+            Self::Vit(vit) => vit.check(),
+            _ => self.check_sizes(),
+        }
+    }
+
+    /// Whether these sizes can be those of an encoder.
+    pub(crate) fn check_sizes(&self) -> Result<(), String> {
+        match self {
+            Self::Vit(vit) => vit.check_sizes(),
             Self::Fused(fused) => fused.check(),
             Self::QwenVl(qwen) => qwen.check().map_err(|message| format!("`vision_config`: {message}")),
             Self::Mllama(mllama) => mllama.check().map_err(|message| format!("`vision_config`: {message}")),
@@ -160,10 +168,26 @@ impl EncoderConfig {
     }
 }
 
+impl VitConfig {
+    fn check_sizes(&self) -> Result<(), String> {
+        self.vision.check().map_err(|message| format!("`vision_config`: {message}"))
+    }
+
+    /// Whether there is such a tower, and such a state of it.
+    fn check(&self) -> Result<(), String> {
+        self.check_sizes()?;
+        let (layer, blocks) = (i64::from(self.feature_layer), self.vision.num_hidden_layers as i64);
+        if (-blocks - 1..=blocks).contains(&layer) {
+            return Ok(());
+        }
+        Err(format!("`feature_layer` is {layer}, the tower has {blocks} blocks ({} to {blocks})", -blocks - 1))
+    }
+}
+
 impl FusedConfig {
     fn check(&self) -> Result<(), String> {
         let [first, second] = [&self.first, &self.second];
-        [first, second].into_iter().try_for_each(|vit| vit.vision.check())?;
+        [first, second].into_iter().try_for_each(VitConfig::check)?;
         let side = first.vision.image_size;
         let own = second.vision.image_size;
         if own != side && !second.vision.takes_any_size() {

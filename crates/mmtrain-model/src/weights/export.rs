@@ -63,8 +63,9 @@ impl<'a> Export<'a> {
     ///
     /// Why no class of `transformers` has these parts.
     pub fn new(model: &'a Vlm) -> Result<Self, String> {
-        let config = exported(&model.config);
-        Ok(Self { model, names: Names::of(&config)?, class: config.hub_class()?, config })
+        let class = model.config.hub_class()?;
+        let config = exported(&model.config, class);
+        Ok(Self { model, names: Names::of(&model.config)?, class, config })
     }
 
     /// The class that it becomes.
@@ -78,10 +79,20 @@ impl<'a> Export<'a> {
     ///
     /// Why no class of `transformers` has these parts.
     pub fn config(&self, stored: StoredType) -> Result<Value, String> {
-        let mut json = self.config.to_hf()?;
+        let mut json = self.config.to_hf_as(self.class)?;
         json["torch_dtype"] = stored.torch_name().into();
         json["dtype"] = stored.torch_name().into();
         Ok(json)
+    }
+
+    /// The `processor_config.json`; `placeholder` is the token that stands for a feature.
+    pub fn processor(&self, placeholder: Option<&str>) -> Value {
+        self.config.to_processor(self.class, placeholder)
+    }
+
+    /// The id that stands for a feature.
+    pub fn placeholder(&self) -> u32 {
+        self.config.image_token_id as u32
     }
 
     /// Writes the tensors into a directory: one file, or shards with an index.
@@ -176,8 +187,13 @@ impl Outgoing {
 }
 
 /// The sizes that the class is told: no blocks that no feature needs, a row for every id.
-fn exported(config: &VlmConfig) -> VlmConfig {
+fn exported(config: &VlmConfig, class: HubClass) -> VlmConfig {
     let mut config = config.clone();
+    if class != HubClass::Mllama {
+        // A decoder that came from a Mllama brings its rows along; no other class has a head with fewer.
+        config.text.vocab_size = config.text.num_embeddings();
+        config.text.extra_embeddings = 0;
+    }
     if let EncoderConfig::Vit(vit) = &mut config.encoder {
         vit.vision.num_hidden_layers = vit.num_layers();
         vit.feature_layer = -1;

@@ -25,7 +25,7 @@ impl Names {
             _ => None,
         };
         let before_blocks = config.cross_attention().map_or_else(Vec::new, |cross| cross.before_blocks.clone());
-        Ok(Self { class: config.hub_class()?, family, before_blocks })
+        Ok(Self { class: config.class_of_parts()?, family, before_blocks })
     }
 
     /// The name on the Hub.

@@ -6,7 +6,9 @@ use super::keys::{count, flag, object, str_or, usize_or, with, within};
 use super::text::text_part;
 use super::vision::parse_vision;
 use super::whole::HubClass;
-use crate::config::{Activation, ConnectorConfig, EncoderConfig, MlpConfig, VisionConfig, VitConfig, VlmConfig};
+use crate::config::{
+    Activation, ConnectorConfig, EncoderConfig, MlpConfig, TextConfig, VisionConfig, VitConfig, VlmConfig,
+};
 
 /// `image_token_id` where a file says nothing.
 const IMAGE_TOKEN: usize = 128_257;
@@ -18,11 +20,15 @@ pub(super) fn vision_of(json: &Value) -> Result<VisionConfig, String> {
     within("vision_config", parse_vision(&with(part, "model_type", kind)))
 }
 
+/// The language model.
+pub(super) fn text_of(json: &Value) -> Result<TextConfig, String> {
+    // Only the flag at the top counts for these classes.
+    let tie_word_embeddings = flag(json, "tie_word_embeddings")?.unwrap_or(false);
+    Ok(TextConfig { tie_word_embeddings, ..text_part(json, &json!({ "rms_norm_eps": 1e-5 }))? })
+}
+
 /// The classes are one model; which of them it was is kept in the tower.
 pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
-    let mut text = text_part(json, &json!({ "rms_norm_eps": 1e-5 }))?;
-    // Only the flag at the top counts for these classes.
-    text.tie_word_embeddings = flag(json, "tie_word_embeddings")?.unwrap_or(false);
     Ok(VlmConfig {
         encoder: EncoderConfig::Vit(VitConfig::new(vision_of(json)?, -1)),
         connector: ConnectorConfig::Mlp(MlpConfig {
@@ -31,7 +37,7 @@ pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
             act: Activation::Gelu,
             bias: false,
         }),
-        text,
+        text: text_of(json)?,
         image_token_id: count(json, "image_token_id")?.unwrap_or(IMAGE_TOKEN),
         video_token_id: None,
         image_grid_pinpoints: None,

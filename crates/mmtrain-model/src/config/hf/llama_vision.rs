@@ -40,12 +40,22 @@ pub(super) fn vision_of(json: &Value) -> Result<MllamaVisionConfig, String> {
     within("vision_config", parse_mllama_vision(object(json, "vision_config")?.unwrap_or(&Value::Null)))
 }
 
-pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
+/// The language model without the layers that read pictures.
+pub(super) fn text_of(json: &Value) -> Result<TextConfig, String> {
+    Ok(text_beside(json)?.0)
+}
+
+/// The language model, and the blocks before which layers read pictures.
+fn text_beside(json: &Value) -> Result<(TextConfig, Vec<usize>), String> {
     let (both, layers) = within("text_config", layers(object(json, "text_config")?.unwrap_or(&Value::Null)))?;
     let before_blocks = CrossAttentionConfig::from_mllama(&layers, both)?;
     let text = text_as(json, &text_defaults())?;
     let blocks = both - layers.len();
-    let text = TextConfig { num_hidden_layers: blocks, extra_embeddings: EXTRA_EMBEDDINGS, ..text };
+    Ok((TextConfig { num_hidden_layers: blocks, extra_embeddings: EXTRA_EMBEDDINGS, ..text }, before_blocks))
+}
+
+pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
+    let (text, before_blocks) = text_beside(json)?;
     Ok(VlmConfig {
         encoder: EncoderConfig::Mllama(vision_of(json)?),
         connector: ConnectorConfig::CrossAttention(CrossAttentionConfig {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::keys::{count, given, list};
 use super::llava;
-use super::text::text_of;
+use super::text::text_part;
 use crate::config::{TextConfig, VlmConfig};
 
 pub(super) const MODEL_TYPE: &str = "mmtrain_vlm";
@@ -27,6 +27,12 @@ pub(super) fn write(config: &VlmConfig) -> Value {
     })
 }
 
+/// The language model.
+pub(super) fn text_of(json: &Value) -> Result<TextConfig, String> {
+    let extra_embeddings = count(json, "extra_embeddings")?.unwrap_or(0);
+    Ok(TextConfig { extra_embeddings, ..text_part(json, &Value::Null)? })
+}
+
 /// Reads it back; files of before 2026-11 have a `vision_config` as LLaVA has it.
 pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
     let part = |key: &str| json.get(key).cloned().ok_or_else(|| format!("no `{key}`"));
@@ -38,7 +44,7 @@ pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
         encoder: serde_json::from_value(part("mmtrain_encoder")?).map_err(|error| bad("mmtrain_encoder", error))?,
         connector: serde_json::from_value(part("mmtrain_connector")?)
             .map_err(|error| bad("mmtrain_connector", error))?,
-        text: TextConfig { extra_embeddings: count(json, "extra_embeddings")?.unwrap_or(0), ..text_of(json)? },
+        text: text_of(json)?,
         image_token_id: llava::image_token_id(json)?.ok_or("no `image_token_id`")?,
         video_token_id: count(json, "video_token_id")?,
         image_grid_pinpoints: llava::pinpoints(json)?,

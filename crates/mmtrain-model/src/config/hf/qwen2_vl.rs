@@ -7,7 +7,7 @@ use super::keys::{count, given, object, with, within};
 use super::qwen_vl::parse_qwen_vl_vision;
 use super::text::text_as;
 use super::whole::HubClass;
-use crate::config::{ConnectorConfig, EncoderConfig, QwenVlFamily, QwenVlVisionConfig, VlmConfig};
+use crate::config::{ConnectorConfig, EncoderConfig, QwenVlFamily, QwenVlVisionConfig, TextConfig, VlmConfig};
 
 /// `Qwen2VLTextConfig` where a file says nothing.
 fn text_defaults() -> Value {
@@ -38,12 +38,17 @@ pub(super) fn vision_of(json: &Value) -> Result<QwenVlVisionConfig, String> {
     within("vision_config", parse_qwen_vl_vision(&with(part, "model_type", json["model_type"].clone())))
 }
 
+/// The language model.
+pub(super) fn text_of(json: &Value) -> Result<TextConfig, String> {
+    text_as(json, &text_defaults())
+}
+
 pub(super) fn parse(json: &Value) -> Result<VlmConfig, String> {
     let id = |key, default| Ok::<_, String>(count(json, key)?.unwrap_or(default));
     Ok(VlmConfig {
         encoder: EncoderConfig::QwenVl(vision_of(json)?),
         connector: ConnectorConfig::Merger,
-        text: text_as(json, &text_defaults())?,
+        text: text_of(json)?,
         image_token_id: id("image_token_id", 151_655)?,
         video_token_id: Some(id("video_token_id", 151_656)?),
         image_grid_pinpoints: None,

@@ -83,7 +83,8 @@ fn family(json: &Value) -> Result<VisionFamily, String> {
         "idefics3_vision" | "idefics3" => VisionFamily::Idefics3,
         "smolvlm_vision" | "smolvlm" => VisionFamily::SmolVlm,
         other => {
-            let known = "clip, siglip, dinov2, dinov2_with_registers, blip_2, idefics3, smolvlm";
+            let known = "clip, siglip, dinov2, dinov2_with_registers, blip_2, idefics3, smolvlm; as towers with another \
+                         layout also qwen2_vl, qwen2_5_vl and mllama";
             return Err(format!("`model_type` \"{other}\" is no image tower this build knows ({known})"));
         }
     };

@@ -71,8 +71,9 @@ impl Table<'_> {
     fn yarn(&self) -> Result<YarnScaling, String> {
         let original = self.original()?;
         let factor = match given(self.json, "factor") {
-            None => self.max_position_embeddings as f64 / original as f64,
-            Some(_) => self.factor()?,
+            // As transformers 4 infers it; where both numbers are one, nothing says how far the context is stretched.
+            None if original < self.max_position_embeddings => self.max_position_embeddings as f64 / original as f64,
+            _ => self.factor()?,
         };
         let positive = |key: &str| Ok::<_, String>(number(self.json, key)?.filter(|&number| number > 0.0));
         let paper = YarnScaling::new(factor, original);
@@ -247,7 +248,10 @@ mod tests {
     fn what_is_not_supported_is_named_with_what_is() {
         let error = refused(&json!({ "type": "longrope", "factor": 4.0 }));
         assert!(error.contains("longrope") && error.contains("llama3, yarn"), "{error}");
-        assert!(refused(&json!({ "type": "linear" })).contains("lacks `factor`"));
+        for kind in ["linear", "dynamic", "yarn"] {
+            let error = refused(&json!({ "type": kind }));
+            assert!(error.contains(&format!("\"{kind}\" lacks `factor`")), "{error}");
+        }
         assert!(refused(&json!({ "type": "linear", "factor": 0.5 })).contains("0.5"));
         let llama3 = json!({ "type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 1.0 });
         assert!(refused(&llama3).contains("ascend"));
