@@ -49,6 +49,30 @@ fn llava_next() -> Family {
     Family { case: "llava_next", image: (70, 80), preprocessor, connector: "kind = 'mlp'\n", exported: "llava_next" }
 }
 
+/// What a test of another file needs of a family.
+pub(crate) struct InTiles {
+    family: Family,
+    /// `[model.connector]`, or nothing.
+    pub(crate) connector: String,
+}
+
+impl InTiles {
+    /// Puts the checkpoint into `hf`.
+    pub(crate) fn put(&self, place: &Place) {
+        put(place, &self.family);
+    }
+}
+
+/// The families that cut pictures into tiles, by their case.
+pub(crate) fn in_tiles() -> Vec<(&'static str, InTiles)> {
+    let families = [llava_next(), idefics("idefics3"), idefics("smolvlm"), mllama()];
+    let families = families.into_iter().map(|family| {
+        let connector = connector_table(&family);
+        (family.case, InTiles { family, connector })
+    });
+    families.collect()
+}
+
 fn mllama() -> Family {
     let preprocessor = json!({ "image_processor_type": "MllamaImageProcessor", "size": { "height": 20, "width": 20 },
                                "max_image_tiles": 4 });
@@ -83,19 +107,52 @@ pub(crate) fn tokenizer((image, count): (usize, usize)) -> Value {
     })
 }
 
-/// The case as a directory from the hub, and a configuration that trains all of it.
-fn place_of(family: &Family) -> Place {
-    let place = Place::new();
+const Q_FORMER_TOKENIZER: &str = "hf/qformer_tokenizer/tokenizer.json";
+
+/// A BERT tokenizer of whole words, whose ids 2 and 3 are these two.
+fn instructions(ends: [&str; 2]) -> Value {
+    let words = ["[PAD]", "[UNK]", ends[0], ends[1], "what", "is", "this", "there", "red", "blue"];
+    let vocab = words.iter().enumerate().map(|(id, word)| ((*word).to_owned(), json!(id)));
+    let added = words[..4].iter().enumerate().map(|(id, word)| {
+        json!({ "id": id, "content": word, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true })
+    });
+    json!({
+        "version": "1.0",
+        "added_tokens": added.collect::<Vec<_>>(),
+        "normalizer": { "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+                        "strip_accents": null, "lowercase": true },
+        "pre_tokenizer": { "type": "BertPreTokenizer" },
+        "post_processor": null,
+        "decoder": null,
+        "model": { "type": "WordLevel", "vocab": vocab.collect::<serde_json::Map<_, _>>(), "unk_token": "[UNK]" },
+    })
+}
+
+/// The case as a directory from the hub.
+fn put(place: &Place, family: &Family) {
     for file in ["config.json", "model.safetensors"] {
         place.write(&format!("hf/{file}"), &fs_err::read(fixture(family.case).join(file)).expect("a fixture"));
     }
     place.write("hf/tokenizer.json", tokenizer(family.image).to_string().as_bytes());
     place.write("hf/preprocessor_config.json", family.preprocessor.to_string().as_bytes());
-    let connector = match family.connector {
+    if family.case == "instructblip" {
+        place.write(Q_FORMER_TOKENIZER, instructions(["[CLS]", "[SEP]"]).to_string().as_bytes());
+    }
+}
+
+fn connector_table(family: &Family) -> String {
+    match family.connector {
         "" => String::new(),
         described => format!("\n[model.connector]\n{described}"),
-    };
-    place.write("family.toml", format!("extends = \"tiny.toml\"\n{connector}").as_bytes());
+    }
+}
+
+/// The case as a directory from the hub, and a configuration that trains all of it.
+fn place_of(family: &Family) -> Place {
+    let place = Place::new();
+    put(&place, family);
+    place.write("family.toml", format!("extends = \"tiny.toml\"\n{}", connector_table(family)).as_bytes());
     place
 }
 
@@ -159,6 +216,76 @@ fn blip2_trains_and_returns() {
 #[test]
 fn instructblip_trains_and_returns() {
     trains_and_returns(&blip("instructblip"));
+}
+
+#[test]
+fn an_instruction_is_read_in_training_and_its_tokenizer_travels() {
+    let place = place_of(&blip("instructblip"));
+    let start = "pretrain --config family.toml --init hf -q --set train.steps=1 --set checkpoint.every=1";
+    place.ok(&format!("{start} --run-dir first"));
+    let file = |dir: &str| place.read(&format!("{dir}/qformer_tokenizer/tokenizer.json"));
+    assert_eq!(file("first/step-00000001"), file("hf"));
+    assert_eq!(file("first"), file("hf"));
+    place.ok("export --model first --out exported");
+    assert_eq!(file("exported"), file("hf"));
+    // Other ids for the same words, and so another loss.
+    place.write(Q_FORMER_TOKENIZER, instructions(["[SEP]", "[CLS]"]).to_string().as_bytes());
+    place.ok(&format!("{start} --run-dir second"));
+    assert_ne!(place.losses("first"), place.losses("second"));
+}
+
+#[test]
+fn an_instruction_without_a_tokenizer_is_refused() {
+    let place = place_of(&blip("instructblip"));
+    let start = "pretrain --config family.toml --init hf -q --set train.steps=1";
+    place.ok(&format!("{start} --run-dir run"));
+    fs_err::remove_file(place.path(Q_FORMER_TOKENIZER)).expect("removed");
+    let words = ["no `tokenizer.json` in `hf/qformer_tokenizer`", "what is asked", "hint:"];
+    place.fails(&format!("{start} --run-dir other"), 3, &words);
+    place.fails(&format!("{start} --dry-run"), 3, &words);
+    place.fails("generate --model hf --image run/samples/0.jpg", 3, &words);
+    let mut large = instructions(["[CLS]", "[SEP]"]);
+    large["model"]["vocab"]["behind"] = json!(4000);
+    place.write(Q_FORMER_TOKENIZER, large.to_string().as_bytes());
+    place.fails(&format!("{start} --run-dir other"), 2, &["4001 tokens, the Q-Former 40 words", "hint:"]);
+}
+
+#[test]
+fn an_export_has_the_files_that_processors_of_transformers_read() {
+    let place = place_of(&llava_next());
+    place.ok("pretrain --config family.toml --init hf -q --set train.steps=1 --run-dir run");
+    place.ok("export --model run --out exported");
+    let json =
+        |name: &str| -> Value { serde_json::from_slice(&place.read(&format!("exported/{name}"))).expect("JSON") };
+    let expected = json!({ "processor_class": "LlavaNextProcessor", "patch_size": 5, "image_token": "<image>",
+                           "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1 });
+    assert_eq!(json("processor_config.json"), expected);
+    assert_eq!(
+        json("special_tokens_map.json"),
+        json!({ "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>" })
+    );
+    assert_eq!(json("generation_config.json"), json!({ "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0 }));
+    // What came with a checkpoint is handed on as it is.
+    place.write("hf/generation_config.json", b"{\"max_new_tokens\": 7}");
+    place.ok("export --model hf --out again");
+    assert_eq!(place.read("again/generation_config.json"), b"{\"max_new_tokens\": 7}");
+}
+
+#[test]
+fn settings_for_clips_of_qwen2_vl_come_in_and_go_out_in_a_file_of_their_own() {
+    let family = qwen("qwen2_vl");
+    let place = place_of(&family);
+    let mut videos = family.preprocessor.clone();
+    videos["max_pixels"] = json!(512);
+    place.write("hf/video_preprocessor_config.json", videos.to_string().as_bytes());
+    place.ok("pretrain --config family.toml --init hf -q --set train.steps=1 --run-dir run");
+    place.ok("export --model run --out exported");
+    let json =
+        |name: &str| -> Value { serde_json::from_slice(&place.read(&format!("exported/{name}"))).expect("JSON") };
+    assert_eq!(json("preprocessor_config.json")["max_pixels"], 1024);
+    assert_eq!(json("preprocessor_config.json")["image_processor_type"], "Qwen2VLImageProcessor");
+    assert_eq!(json("video_preprocessor_config.json")["max_pixels"], 512);
+    place.ok("generate --model exported --image run/samples/0.jpg --max-new-tokens 2");
 }
 
 #[test]

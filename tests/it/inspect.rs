@@ -107,20 +107,6 @@ fn a_transposed_tensor_is_of_another_shape() {
     assert!(done.stdout.contains("of another shape: language_model.model.layers.0.mlp.up_proj"), "{}", done.stdout);
 }
 
-#[test]
-fn weights_that_are_not_finite_are_named() {
-    let place = Place::new();
-    place.ok("pretrain --config tiny.toml --run-dir run -q --set train.steps=1");
-    let mut bytes = place.read("run/step-00000001/model.safetensors");
-    let end = bytes.len();
-    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
-    place.write("nan/model.safetensors", &bytes);
-    for file in ["config.json", "tokenizer.json", "preprocessor_config.json"] {
-        place.write(&format!("nan/{file}"), &place.read(&format!("run/step-00000001/{file}")));
-    }
-    place.fails("generate --model nan --image run/samples/0.jpg", 4, &["NaN or infinity in 1 tensors", "hint:"]);
-}
-
 /// A run on a tower and a language model of the parity fixtures, both frozen.
 fn with_frozen_parts() -> Place {
     let place = Place::new();

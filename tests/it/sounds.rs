@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::families::tokenizer;
+use crate::families::{self, tokenizer};
 use crate::support::Place;
 
 /// An encoder of sounds from random numbers: 4 seconds, 16 mel bands.
@@ -162,4 +162,27 @@ fn clips_as_frames() {
     let place = place_like("msr-vtt", "[data.video]\nsampling = 'uniform'\nframes = 2\ncache = 'frames'\n");
     goes_all_the_way(&place, "--video whole/samples/0.mp4");
     assert!(!place.entries("frames").is_empty(), "decoded frames are kept");
+}
+
+/// Families that cut pictures into tiles see a clip frame by frame, each whole.
+#[test]
+fn clips_before_encoders_that_cut_pictures_into_tiles() {
+    if !has_ffmpeg() {
+        return;
+    }
+    for (case, setup) in families::in_tiles() {
+        let video = "[data.video]\nsampling = 'uniform'\nframes = 2\n\n";
+        let place = place_like("msr-vtt", &format!("{video}{}", setup.connector));
+        setup.put(&place);
+        let start = format!("pretrain --config other.toml --init hf {CONSTANT} --set data.max_seq=512");
+        place.ok(&format!("{start} --run-dir whole --set train.steps=4"));
+        let skipped =
+            place.metrics("whole").iter().filter(|line| line["kind"] == "train" && line["skipped"] != 0).count();
+        assert_eq!(skipped, 0, "{case}");
+        assert!(!place.path("whole/quarantine.jsonl").exists() || place.read("whole/quarantine.jsonl").is_empty());
+        place.ok(&format!("{start} --run-dir cut --set train.steps=2"));
+        place.ok("pretrain --resume cut -q --set train.steps=4");
+        assert!(place.final_state("whole", 4)[..2] == place.final_state("cut", 4)[..2], "{case}");
+        place.ok("generate --model whole --video whole/samples/0.mp4 --max-new-tokens 4");
+    }
 }

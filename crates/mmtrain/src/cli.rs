@@ -234,6 +234,9 @@ pub(crate) struct InspectArgs {
     /// Levels of the tree to show.
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) depth: usize,
+    /// Also read all weights and name those that are NaN or infinite.
+    #[arg(long)]
+    pub(crate) values: bool,
     /// One JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,

@@ -90,6 +90,7 @@ fn model_code(error: &ModelError) -> u8 {
         | ModelError::Shape { .. }
         | ModelError::NumberType { .. }
         | ModelError::NotFinite { .. }
+        | ModelError::Several(_)
         | ModelError::Io(_) => 4,
     }
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use fs_err as fs;
 use mmtrain_config::{RunConfig, parse_resolved};
-use mmtrain_model::Vlm;
 use mmtrain_model::params::{ParamInfo, Part};
 use mmtrain_model::weights::Checkpoint;
+use mmtrain_model::{ModelError, Vlm};
 use mmtrain_train::checkpoint::{FrozenPart, TrainState};
 
 use crate::fail::Refusal;
@@ -29,6 +29,68 @@ impl Holding {
     /// Opens the files, if there are any.
     pub(crate) fn open(&self) -> anyhow::Result<Option<Checkpoint>> {
         self.dir.as_deref().map(open).transpose()
+    }
+}
+
+/// The places that a configuration names, with what of the model lies there.
+pub(crate) fn configured(config: &RunConfig, model: &Vlm) -> Vec<Holding> {
+    let of = |part: Part| {
+        let places = PartWeights::of_config(config, part);
+        let held = places
+            .places()
+            .into_iter()
+            .map(|(share, path)| Holding { infos: share.infos(model, part), dir: Some(path.to_owned()) });
+        held.collect::<Vec<_>>()
+    };
+    Part::ALL.into_iter().flat_map(of).collect()
+}
+
+/// What holds the whole model in a directory, part after part.
+pub(crate) fn all_holdings(model: &Vlm, dir: &Path) -> anyhow::Result<Vec<Holding>> {
+    let parts = Part::ALL.into_iter().map(|part| holdings(model, part, dir));
+    Ok(parts.collect::<anyhow::Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// Compares names and shapes with the model, without reading a tensor; the faults of all parts are reported at once.
+pub(crate) fn check_headers(held: &[Holding]) -> anyhow::Result<()> {
+    check_each(held, |checkpoint, infos| checkpoint.check(infos).map(drop))
+}
+
+/// Reads all tensors: what is NaN or infinite in any part is reported at once.
+pub(crate) fn check_values(held: &[Holding]) -> anyhow::Result<()> {
+    check_each(held, Checkpoint::check_values)
+}
+
+/// The faults of all directories.
+fn check_each(
+    held: &[Holding],
+    check: impl Fn(&Checkpoint, &[ParamInfo]) -> Result<(), ModelError>,
+) -> anyhow::Result<()> {
+    let mut faults = Vec::new();
+    for (dir, infos) in by_dir(held) {
+        faults.extend(check(&open(dir)?, &infos).err());
+    }
+    ModelError::all(faults).map_or(Ok(()), |fault| Err(fault.into()))
+}
+
+/// Each directory once, in the order in which they come first, with all that is looked for there.
+pub(crate) fn by_dir(held: &[Holding]) -> Vec<(&Path, Vec<ParamInfo>)> {
+    let mut dirs: Vec<(&Path, Vec<ParamInfo>)> = Vec::new();
+    for holding in held {
+        let Some(dir) = holding.dir.as_deref() else { continue };
+        match dirs.iter_mut().find(|(known, _)| *known == dir) {
+            Some((_, infos)) => infos.extend_from_slice(&holding.infos),
+            None => dirs.push((dir, holding.infos.clone())),
+        }
+    }
+    dirs
+}
+
+/// Where reading one part found what is not finite, all that is so in any.
+pub(crate) fn in_all_parts(error: anyhow::Error, held: &[Holding]) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(ModelError::NotFinite { .. }) => check_values(held).err().unwrap_or(error),
+        _ => error,
     }
 }
 

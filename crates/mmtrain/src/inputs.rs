@@ -8,7 +8,6 @@ use std::path::Path;
 use fs_err as fs;
 use mmtrain_config::{DatasetPreset, RunConfig, SourceConfig, dataset_preset};
 use mmtrain_data::remote::is_remote;
-use mmtrain_model::Vlm;
 use mmtrain_model::params::Part;
 use mmtrain_model::weights::Checkpoint;
 
@@ -46,16 +45,6 @@ pub(crate) fn require_inputs(config: &RunConfig) -> anyhow::Result<()> {
     }
     let (what, how): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
     Err(Refusal::missing(what.join("\n"), how.join("\n      ")).into())
-}
-
-/// Compares names and shapes of the weights with the model, without reading a tensor.
-pub(crate) fn check_headers(config: &RunConfig, model: &Vlm) -> anyhow::Result<()> {
-    for part in Part::ALL {
-        for (share, path) in PartWeights::of_config(config, part).places() {
-            Checkpoint::open(path)?.check(&share.infos(model, part))?;
-        }
-    }
-    Ok(())
 }
 
 /// One entry for each place, however many sources lie there.

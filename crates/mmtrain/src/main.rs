@@ -20,6 +20,7 @@ mod run_dir;
 mod setup;
 mod source;
 mod stage;
+mod unused;
 mod weights;
 
 use std::io::Write;

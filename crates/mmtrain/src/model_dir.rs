@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use burn::tensor::{DType, Device, Tensor};
 use mmtrain_config::{DataConfig, RunConfig};
 use mmtrain_data::Preparer;
 use mmtrain_model::Vlm;
-use mmtrain_model::config::{ModelKind, read_kind, read_vlm};
+use mmtrain_model::config::{ModelKind, VlmConfig, read_kind, read_vlm};
 use mmtrain_model::params::{ParamInfo, Part};
 use mmtrain_model::weights::{Checkpoint, LoadDtype};
 use mmtrain_text::TextTokenizer;
@@ -16,9 +17,13 @@ use mmtrain_train::checkpoint::{find_newest, verify};
 use crate::commands::note;
 use crate::fail::Refusal;
 use crate::fetch::localize::in_cache;
-use crate::holdings::{MAX_CHAIN, endless, frozen_part, frozen_parts, holdings, open, place, run_config};
+use crate::holdings::{
+    MAX_CHAIN, all_holdings, check_headers, endless, frozen_part, frozen_parts, holdings, in_all_parts, open, place,
+    run_config,
+};
 use crate::number_type::{Sizes, WeightsChoice, in_training};
 use crate::run_dir::RunInfo;
+use crate::unused::warn_unused;
 use crate::weights::{PartWeights, Share};
 use crate::{preprocess, setup};
 
@@ -89,6 +94,7 @@ pub(crate) fn load(path: &Path, weights: WeightsChoice, quiet: bool, device: &De
     let dir = locate(path)?;
     require_whole(&dir)?;
     let model = Vlm::zeros(&read_vlm(&dir)?, device);
+    check_headers(&all_holdings(&model, &dir)?)?;
     let (dtype, line) = weights.decide(sizes(&model, &dir)?, device)?;
     if let Some(line) = line.filter(|_| !quiet) {
         note(&line);
@@ -96,34 +102,20 @@ pub(crate) fn load(path: &Path, weights: WeightsChoice, quiet: bool, device: &De
     let model = fill_all(model, &dir, |_| dtype)?;
     let mut tokenizer = TextTokenizer::load(&dir)?;
     tokenizer.use_image_token(model.config.image_token_id as u32)?;
-    check_placeholder(&tokenizer, &model, &dir)?;
+    setup::check_placeholder(&tokenizer, &model.config).with_context(|| format!("`{}`", dir.display()))?;
     setup::check_vocab(&tokenizer, &model.config)?;
     let data = data_settings(&dir, &model)?;
-    let preprocessor = preprocess::preprocessor_in(&dir, &model.config.encoder)?;
+    let preprocessor = preprocess::fitting(&dir, &model.config.encoder)?;
     let template = setup::template(&data, &tokenizer)?;
-    let preparer = setup::preparer(Arc::new(tokenizer), preprocessor, &model.config, template, &data)?;
+    let instruction = setup::instruction_tokenizer(Some(&dir), &model.config)?;
+    let tokenizers = setup::Tokenizers { text: Arc::new(tokenizer), instruction };
+    let preparer = setup::preparer(tokenizers, preprocessor, &model.config, template, &data)?;
     Ok(LoadedModel { model, preparer: Arc::new(preparer) })
 }
 
-/// The tokenizer's placeholder must be the one that the model replaces by features.
-fn check_placeholder(tokenizer: &TextTokenizer, model: &Vlm, dir: &Path) -> anyhow::Result<()> {
-    let (theirs, ours) = (tokenizer.image_id()? as usize, model.config.image_token_id);
-    if theirs == ours {
-        return Ok(());
-    }
-    Err(Refusal::missing(
-        format!(
-            "the tokenizer in `{}` has its image placeholder at id {theirs}, the model expects {ours}",
-            dir.display()
-        ),
-        "the tokenizer lacks the model's placeholder token, or belongs to another checkpoint",
-    )
-    .into())
-}
-
 /// Loads the weights of a run that begins; parts that a checkpoint leaves out come from where its state says.
-pub(crate) fn load_weights(dir: &Path, config: &RunConfig, device: &Device) -> anyhow::Result<Vlm> {
-    fill_all(Vlm::zeros(&read_vlm(dir)?, device), dir, |part| in_training(config, part))
+pub(crate) fn load_weights(dir: &Path, config: &RunConfig, sizes: &VlmConfig, device: &Device) -> anyhow::Result<Vlm> {
+    fill_all(Vlm::zeros(sizes, device), dir, |part| in_training(config, part))
 }
 
 /// Loads all weights in f32.
@@ -132,7 +124,12 @@ pub(crate) fn load_wide(dir: &Path, device: &Device) -> anyhow::Result<Vlm> {
 }
 
 fn fill_all(model: Vlm, dir: &Path, dtype: impl Fn(Part) -> LoadDtype) -> anyhow::Result<Vlm> {
-    let model = Part::ALL.into_iter().try_fold(model, |model, part| fill(model, part, dir, dtype(part), MAX_CHAIN))?;
+    let held = all_holdings(&model, dir)?;
+    check_headers(&held)?;
+    let model = Part::ALL
+        .into_iter()
+        .try_fold(model, |model, part| fill(model, part, dir, dtype(part), MAX_CHAIN))
+        .map_err(|error| in_all_parts(error, &held))?;
     if Checkpoint::is_in(dir) {
         let infos = Part::ALL.iter().flat_map(|&part| model.infos(part)).collect::<Vec<_>>();
         warn_unused(&Checkpoint::open(dir)?, &infos);
@@ -160,54 +157,16 @@ fn wide(infos: &[ParamInfo]) -> u64 {
 fn stored(model: &Vlm, part: Part, dir: &Path) -> anyhow::Result<u64> {
     let bytes = holdings(model, part, dir)?.into_iter().map(|holding| {
         let Some(checkpoint) = holding.open()? else { return Ok(wide(&holding.infos)) };
-        checkpoint.check(&holding.infos)?;
         Ok(checkpoint.bytes(&holding.infos, LoadDtype::AsStored))
     });
     bytes.sum()
 }
 
-/// Names that are shown of tensors that nobody needs.
-const UNUSED_SHOWN: usize = 3;
-
-/// Tensors that no part uses point to a model that is read wrongly, or to blocks that it does not look at.
-fn warn_unused(checkpoint: &Checkpoint, infos: &[ParamInfo]) {
-    let mut unused = checkpoint.unused(infos);
-    unused.retain(|name| !is_derived(name));
-    if unused.is_empty() {
-        return;
-    }
-    let shown = unused.iter().take(UNUSED_SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let more = if unused.len() > UNUSED_SHOWN { ", …" } else { "" };
-    note(&format!(
-        "warning: {} tensors of `{}` are used by no part of the model: {shown}{more} (`mmtrain inspect` lists all)",
-        unused.len(),
-        checkpoint.dir().display()
-    ));
-}
-
-/// Tables that follow from the configuration, which older versions of `transformers` wrote.
-fn is_derived(name: &str) -> bool {
-    [".inv_freq", ".position_ids", ".masked_bias"].iter().any(|end| name.ends_with(end))
-}
-
 /// The model of a checkpoint with its frozen parts; those that are trained are still zeros.
-pub(crate) fn load_frozen(dir: &Path, config: &RunConfig, device: &Device) -> anyhow::Result<Vlm> {
-    let model = Vlm::zeros(&read_vlm(dir)?, device);
+pub(crate) fn load_frozen(dir: &Path, config: &RunConfig, sizes: &VlmConfig, device: &Device) -> anyhow::Result<Vlm> {
+    let model = Vlm::zeros(sizes, device);
     let mut frozen = frozen_parts(dir)?.into_iter().map(|frozen| frozen.part);
     frozen.try_fold(model, |model, part| fill(model, part, dir, in_training(config, part), MAX_CHAIN))
-}
-
-/// Compares names and shapes of a directory's tensors with the model's, without reading one. Parts that lie elsewhere are
-/// looked for there.
-pub(crate) fn check_headers(model: &Vlm, dir: &Path) -> anyhow::Result<()> {
-    for part in Part::ALL {
-        for holding in holdings(model, part, dir)? {
-            if let Some(checkpoint) = holding.open()? {
-                checkpoint.check(&holding.infos)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// One part of a checkpoint: its own tensors, or those of the place that its state names.

@@ -59,7 +59,7 @@ impl<'a> Origin<'a> {
 
     /// The tokenizer, with a placeholder for pictures.
     pub(crate) fn tokenizer(&self, config: &RunConfig, mixture: &Mixture) -> anyhow::Result<TextTokenizer> {
-        match self.dir().filter(|dir| self.is_checkpoint() || dir.join("tokenizer.json").is_file()) {
+        match self.own_tokenizer() {
             None => setup::tokenizer(config, mixture),
             Some(dir) => {
                 let mut tokenizer = TextTokenizer::load(dir)?;
@@ -69,16 +69,37 @@ impl<'a> Origin<'a> {
         }
     }
 
+    /// Refuses a tokenizer whose placeholder is not the one that the model replaces by features. What the captions will
+    /// teach is not there yet.
+    pub(crate) fn check_tokenizer(&self, config: &RunConfig, sizes: &VlmConfig) -> anyhow::Result<()> {
+        let place = match self.own_tokenizer() {
+            Some(dir) => dir,
+            None => match setup::tokenizer_kind(config)? {
+                setup::TokenizerKind::There(path) => path,
+                setup::TokenizerKind::Learned { .. } => return Ok(()),
+            },
+        };
+        let mut tokenizer = TextTokenizer::load(place)?;
+        tokenizer.use_image_token(sizes.image_token_id as u32)?;
+        setup::check_placeholder(&tokenizer, sizes)?;
+        setup::check_vocab(&tokenizer, sizes)
+    }
+
+    /// The directory whose tokenizer is taken, where it is the model's own.
+    fn own_tokenizer(&self) -> Option<&Path> {
+        self.dir().filter(|dir| self.is_checkpoint() || dir.join("tokenizer.json").is_file())
+    }
+
     /// The weights from which the loop goes on. Trained parts of a checkpoint are still zeros: they come with their moments.
     pub(crate) fn model(&self, config: &RunConfig, tokenizer: &TextTokenizer, device: &Device) -> anyhow::Result<Vlm> {
         let sizes = match self.dir() {
-            Some(dir) => read_vlm(dir)?,
+            Some(dir) => sizes(config, dir)?,
             None => setup::model_config(config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?,
         };
         room::for_training(config, &Vlm::zeros(&sizes, device), device)?;
         match self {
-            Self::Checkpoint(found) => model_dir::load_frozen(&found.dir, config, device),
-            Self::Init(dir) => model_dir::load_weights(dir, config, device),
+            Self::Checkpoint(found) => model_dir::load_frozen(&found.dir, config, &sizes, device),
+            Self::Init(dir) => model_dir::load_weights(dir, config, &sizes, device),
             Self::Config => setup::build_model(config, &sizes, device),
         }
     }
@@ -86,10 +107,8 @@ impl<'a> Origin<'a> {
     /// How media become the encoder's input.
     pub(crate) fn preprocessor(&self, config: &RunConfig, sizes: &VlmConfig) -> anyhow::Result<Preprocessor> {
         match self {
-            Self::Checkpoint(found) => preprocess::preprocessor_in(&found.dir, &sizes.encoder),
-            Self::Init(dir) if dir.join("preprocessor_config.json").is_file() => {
-                preprocess::preprocessor_in(dir, &sizes.encoder)
-            }
+            Self::Checkpoint(found) => preprocess::fitting(&found.dir, &sizes.encoder),
+            Self::Init(dir) if preprocess::is_in(dir) => preprocess::fitting(dir, &sizes.encoder),
             Self::Init(_) | Self::Config => preprocess::preprocessor(&config.model.encoder, sizes),
         }
     }
@@ -107,6 +126,15 @@ impl<'a> Origin<'a> {
     fn is_checkpoint(&self) -> bool {
         matches!(self, Self::Checkpoint(_))
     }
+}
+
+/// The sizes of the model in a directory, which makes of clips what the configuration says.
+pub(crate) fn sizes(config: &RunConfig, dir: &Path) -> anyhow::Result<VlmConfig> {
+    let sizes = read_vlm(dir)?;
+    let encoder = setup::with_video(sizes.encoder, &config.model.encoder)?;
+    let sizes = VlmConfig { encoder, ..sizes };
+    sizes.check().map_err(|message| Refusal::usage(message, "change `model.encoder`"))?;
+    Ok(sizes)
 }
 
 fn check_connector(config: &RunConfig, model: &VlmConfig, dir: &Path) -> anyhow::Result<()> {

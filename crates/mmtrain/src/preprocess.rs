@@ -1,6 +1,6 @@
 //! How media become the encoder's input: its own `preprocessor_config.json`, or its family's habits.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use mmtrain_config::{DataConfig, EncoderConfig, ImageFit, LimitsConfig, SamplingKind, VideoConfig};
@@ -9,7 +9,8 @@ use mmtrain_media::{
     AudioLimits, ClipRule, Ffmpeg, Fit, FrameCache, FrameRounding, FrameSampling, ImageProcessor, LogMel, Preprocessor,
     Processor, SmartFrames, SoundProcessor, VideoLimits, WantedFrames,
 };
-use mmtrain_model::config::{EncoderConfig as EncoderSizes, VisionFamily, VlmConfig};
+use mmtrain_model::config::{EncoderConfig as EncoderSizes, FusedConfig, VisionFamily, VitConfig, VlmConfig};
+use serde_json::{Value, json};
 
 use crate::fail::Refusal;
 
@@ -30,13 +31,53 @@ pub(crate) fn preprocessor(encoder: &EncoderConfig, sizes: &VlmConfig) -> anyhow
     Ok(preprocessor)
 }
 
-/// A directory's `preprocessor_config.json`, or the habits of the encoder's family.
-pub(crate) fn preprocessor_in(dir: &Path, encoder: &EncoderSizes) -> anyhow::Result<Preprocessor> {
-    let file = dir.join("preprocessor_config.json");
-    if !file.is_file() {
-        return family_preprocessor(encoder);
+/// That of a whole model's directory, which has to make what the encoder takes.
+pub(crate) fn fitting(dir: &Path, encoder: &EncoderSizes) -> anyhow::Result<Preprocessor> {
+    let preprocessor = preprocessor_in(dir, encoder)?;
+    check_size(&preprocessor, encoder)?;
+    Ok(preprocessor)
+}
+
+/// The file in which a directory says how media are prepared: version 5 of `transformers` nests it in that of the whole
+/// processor.
+fn file_in(dir: &Path) -> Option<PathBuf> {
+    let files = ["preprocessor_config.json", "processor_config.json"].map(|name| dir.join(name));
+    let [own, whole] = files;
+    let nests = || {
+        let json: Value = serde_json::from_str(&fs_err::read_to_string(&whole).ok()?).ok()?;
+        ["image_processor", "feature_extractor"].iter().any(|key| json[key].is_object()).then_some(())
+    };
+    if own.is_file() {
+        return Some(own);
     }
-    let json = fs_err::read_to_string(&file)?;
+    nests().map(|()| whole)
+}
+
+/// Whether a directory says how media are prepared.
+pub(crate) fn is_in(dir: &Path) -> bool {
+    file_in(dir).is_some()
+}
+
+/// A file with the settings for clips that stand beside it in a `video_preprocessor_config.json`.
+fn with_videos(dir: &Path, json: String) -> anyhow::Result<String> {
+    let file = dir.join("video_preprocessor_config.json");
+    if !file.is_file() {
+        return Ok(json);
+    }
+    let of_images: Value = serde_json::from_str(&json).unwrap_or_default();
+    if !of_images.is_object() || of_images["image_processor"].is_object() {
+        return Ok(json);
+    }
+    let of_videos: Value = serde_json::from_str(&fs_err::read_to_string(&file)?).map_err(|error| {
+        Refusal::usage(format!("`{}`: {error}", file.display()), "the file is damaged: fetch it again")
+    })?;
+    Ok(json!({ "image_processor": of_images, "video_processor": of_videos }).to_string())
+}
+
+/// What a directory's files say, or the habits of the encoder's family.
+pub(crate) fn preprocessor_in(dir: &Path, encoder: &EncoderSizes) -> anyhow::Result<Preprocessor> {
+    let Some(file) = file_in(dir) else { return family_preprocessor(encoder) };
+    let json = with_videos(dir, fs_err::read_to_string(&file)?)?;
     let read = match encoder {
         EncoderSizes::Audio(_) => SoundProcessor::from_hf(&json).map(Preprocessor::Hearing),
         _ => Processor::from_hf(&json).map(Preprocessor::Sight),
@@ -55,30 +96,65 @@ pub(crate) fn sight(dir: &Path, encoder: &EncoderSizes) -> anyhow::Result<Proces
     }
 }
 
-/// Squares must be of the tower's size, spectrograms of the encoder's bands and length.
+/// What preprocessing makes must be what the encoder takes: squares or tiles of its size, patches of its grid,
+/// spectrograms of its bands and length.
 fn check_size(preprocessor: &Preprocessor, encoder: &EncoderSizes) -> anyhow::Result<()> {
-    let (gives, takes) = match (preprocessor, encoder) {
-        (Preprocessor::Sight(Processor::Square(square)), _) => match encoder.vit() {
-            Some(vit) if square.size as usize != vit.vision.image_size => {
-                (format!("{} pixels a side", square.size), vit.vision.image_size.to_string())
-            }
-            _ => return Ok(()),
-        },
-        (Preprocessor::Hearing(SoundProcessor { log_mel }), EncoderSizes::Audio(audio)) => {
-            let (gives, takes) = ((log_mel.mels as usize, log_mel.frames()), (audio.num_mel_bins, audio.frames()));
-            if gives == takes {
-                return Ok(());
-            }
-            let size = |(mels, frames): (usize, usize)| format!("{mels} mel bands and {frames} frames");
-            (size(gives), size(takes))
-        }
-        _ => return Ok(()),
-    };
+    let (gives, takes) = (gives(preprocessor), takes(encoder, preprocessor));
+    if gives == takes {
+        return Ok(());
+    }
     Err(Refusal::usage(
         format!("preprocessing gives {gives}, the encoder takes {takes}"),
         "the preprocessor_config.json belongs to another encoder",
     )
     .into())
+}
+
+fn gives(preprocessor: &Preprocessor) -> String {
+    match preprocessor {
+        Preprocessor::Sight(Processor::Square(square)) => pixels(square.size as usize),
+        Preprocessor::Sight(Processor::AnyRes(tiles)) => pixels(tiles.side as usize),
+        Preprocessor::Sight(Processor::Idefics3(tiles)) => pixels(tiles.side as usize),
+        Preprocessor::Sight(Processor::Mllama(canvas)) => tiles(canvas.max_tiles as usize, canvas.side as usize),
+        Preprocessor::Sight(Processor::Qwen2Vl(qwen)) => {
+            patches([qwen.patch_size, qwen.merge, qwen.frames].map(|size| size as usize))
+        }
+        Preprocessor::Hearing(SoundProcessor { log_mel }) => spectrogram(log_mel.mels as usize, log_mel.frames()),
+    }
+}
+
+/// The same of an encoder. A tower that takes any size takes what it gets.
+fn takes(encoder: &EncoderSizes, preprocessor: &Preprocessor) -> String {
+    match encoder {
+        EncoderSizes::QwenVl(qwen) => patches([qwen.patch_size, qwen.spatial_merge_size, qwen.temporal_patch_size]),
+        EncoderSizes::Mllama(mllama) => tiles(mllama.max_num_tiles, mllama.image_size),
+        EncoderSizes::Audio(audio) => spectrogram(audio.num_mel_bins, audio.frames()),
+        EncoderSizes::Vit(VitConfig { vision, .. })
+        | EncoderSizes::Fused(FusedConfig { first: VitConfig { vision, .. }, .. }) => match preprocessor {
+            Preprocessor::Sight(Processor::Square(_) | Processor::AnyRes(_) | Processor::Idefics3(_))
+                if vision.takes_any_size() =>
+            {
+                gives(preprocessor)
+            }
+            _ => pixels(vision.image_size),
+        },
+    }
+}
+
+fn pixels(side: usize) -> String {
+    format!("{side} pixels a side")
+}
+
+fn tiles(count: usize, side: usize) -> String {
+    format!("at most {count} tiles of {side} pixels a side")
+}
+
+fn patches([patch_size, merge, frames]: [usize; 3]) -> String {
+    format!("patches of {patch_size} pixels, {merge} x {merge} to a token (`merge_size`), of {frames} frames")
+}
+
+fn spectrogram(mels: usize, frames: usize) -> String {
+    format!("{mels} mel bands and {frames} frames")
 }
 
 /// The family's habits, for an encoder without a `preprocessor_config.json`.

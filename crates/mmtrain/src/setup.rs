@@ -5,29 +5,31 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use mmtrain_config::{
-    DataConfig, EncoderConfig, LimitsConfig, PlaceholderKind, RunConfig, SecondTower, SynthConfig, TemplateKind,
-    TooLongKind,
+    ConnectorConfig as OwnConnector, DataConfig, EncoderConfig, LimitsConfig, PlaceholderKind, RunConfig, SecondTower,
+    SynthConfig, TemplateKind, TooLongKind,
 };
 use mmtrain_data::{Mixture, Preparer, Source, TooLong, Wanted};
 use mmtrain_media::{Alpha, MediaLimits, Preprocessor, Processor};
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{
-    AudioConfig, ConnectorConfig, EncoderConfig as EncoderSizes, TextConfig, VideoFeatures, VisionConfig, VitConfig,
-    VlmConfig, read_encoder, read_text,
+    AudioConfig, ConnectorConfig, EncoderConfig as EncoderSizes, QFormerConfig, TextConfig, VideoFeatures,
+    VisionConfig, VitConfig, VlmConfig, read_encoder, read_text,
 };
-use mmtrain_model::params::Part;
+use mmtrain_model::params::{Layout, ParamInfo, Part};
 use mmtrain_model::weights::Checkpoint;
 use mmtrain_synth::{Like, SynthOptions, write_dataset_until};
-use mmtrain_text::{Format, Placement, Template, TextTokenizer};
+use mmtrain_text::{Format, InstructionTokenizer, Placement, Template, TextTokenizer, instruction};
 use mmtrain_train::Stop;
 
 use crate::commands::note;
 use crate::fail::Refusal;
-use crate::number_type;
+use crate::holdings::{check_headers, configured, in_all_parts};
 use crate::preprocess::{family_processor, intake, preprocessor_in, sight};
 pub(crate) use crate::source::{open_source, open_training};
 use crate::stage::refuse_other_stage;
+use crate::unused::warn_unused_of_parts;
 use crate::weights::PartWeights;
+use crate::{number_type, preprocess};
 
 /// Captions from which a tokenizer is trained, at most.
 const TOKENIZER_CAPTIONS: usize = 100_000;
@@ -138,12 +140,12 @@ pub(crate) fn model_config(config: &RunConfig, vocab_size: usize, image_token_id
         (None, Some(arch)) => TextConfig::from_arch(arch, vocab_size),
         (None, None) => anyhow::bail!("`model.decoder` has neither `weights` nor `arch`"),
     };
-    let connector = ConnectorConfig::from_arch(&model.connector, encoder.feature_size(), &text);
+    let connector = connector_config(&model.connector, encoder.feature_size(), &text);
     let image_grid_pinpoints = match &connector {
         ConnectorConfig::Mlp(_) => pinpoints(&model.encoder, &encoder)?,
         _ => None,
     };
-    let sizes = VlmConfig {
+    let mut sizes = VlmConfig {
         encoder,
         connector,
         text,
@@ -152,13 +154,35 @@ pub(crate) fn model_config(config: &RunConfig, vocab_size: usize, image_token_id
         image_grid_pinpoints,
         vision_bounds: None,
     };
+    if !sizes.is_multimodal_rope() {
+        // Of a Qwen2-VL's language model behind another tower: its tokens stand one behind the other.
+        sizes.text.mrope_section = None;
+    }
     sizes.check().map_err(|message| Refusal::usage(message, "change `model.connector` or `model.encoder`"))?;
     Ok(sizes)
 }
 
+/// The connector of a configuration. Whether an MLP has biases is seen from its weights, where nothing is said.
+fn connector_config(own: &OwnConnector, features: usize, text: &TextConfig) -> ConnectorConfig {
+    let mut connector = ConnectorConfig::from_arch(own, features, text);
+    if let (ConnectorConfig::Mlp(mlp), OwnConnector::Mlp { bias: None, weights: Some(dir), .. }) = (&mut connector, own)
+    {
+        let named = |end: &str| ParamInfo {
+            name: format!("{}linear_1.{end}", Part::Connector.prefix()),
+            part: Part::Connector,
+            shape: Vec::new(),
+            layout: Layout::Same,
+        };
+        // Where there are no weights, or no such layer, the checks of all places and names say so.
+        let Ok(checkpoint) = Checkpoint::open(dir) else { return connector };
+        mlp.bias = checkpoint.key_of(&named("bias")).is_some() || checkpoint.key_of(&named("weight")).is_none();
+    }
+    connector
+}
+
 /// Canvases, where the encoder's own processor cuts pictures as LLaVA-NeXT does: then rows of features end with a newline.
 fn pinpoints(own: &EncoderConfig, encoder: &EncoderSizes) -> anyhow::Result<Option<Vec<[usize; 2]>>> {
-    let Some(dir) = own.weights.as_ref().filter(|dir| dir.join("preprocessor_config.json").is_file()) else {
+    let Some(dir) = own.weights.as_ref().filter(|dir| preprocess::is_in(dir)) else {
         return Ok(None);
     };
     Ok(match preprocessor_in(dir, encoder)? {
@@ -178,31 +202,44 @@ fn encoder_config(own: &EncoderConfig) -> anyhow::Result<EncoderSizes> {
         (None, None, Some(arch)) => EncoderSizes::Audio(AudioConfig::from_arch(arch)),
         (None, None, None) => anyhow::bail!("`model.encoder` has neither `weights` nor `arch` nor `audio_arch`"),
     };
-    refuse_layer_of_sounds(own, &first)?;
+    check_feature_layer(own, &first)?;
     let encoder = match &own.second {
         Some(second) => fused(first, own, second)?,
         None => first,
     };
+    with_video(encoder, own)
+}
+
+/// The same encoder, which makes of clips what the configuration says.
+pub(crate) fn with_video(encoder: EncoderSizes, own: &EncoderConfig) -> anyhow::Result<EncoderSizes> {
     let refuse = |message| Refusal::usage(message, "`model.encoder.video = \"frames\"` is for every encoder");
     Ok(encoder.with_video(VideoFeatures::from_arch(own)).map_err(refuse)?)
 }
 
-/// All blocks of an encoder of sounds are used, and its last norm.
-fn refuse_layer_of_sounds(own: &EncoderConfig, encoder: &EncoderSizes) -> anyhow::Result<()> {
-    if own.feature_layer == -1 || !matches!(encoder, EncoderSizes::Audio(_)) {
+/// The feature layer is a block that the tower has; where a family's features are always the last ones, none is chosen.
+fn check_feature_layer(own: &EncoderConfig, encoder: &EncoderSizes) -> anyhow::Result<()> {
+    const KEY: &str = "model.encoder.feature_layer";
+    let layer = own.feature_layer;
+    let EncoderSizes::Vit(vit) = encoder else {
+        if layer == EncoderConfig::default().feature_layer {
+            return Ok(());
+        }
+        let tower = encoder.description();
+        let message = format!("`{KEY}` is {layer}, the features of {tower} are those behind its last norm");
+        return Err(Refusal::usage(message, format!("leave `{KEY}` out")).into());
+    };
+    let blocks = vit.vision.num_hidden_layers;
+    if layer < 0 && layer.unsigned_abs() as usize <= blocks {
         return Ok(());
     }
-    let message = format!(
-        "`model.encoder.feature_layer` is {}, the features of {} are those behind its last norm",
-        own.feature_layer,
-        encoder.description()
-    );
-    Err(Refusal::usage(message, "leave `model.encoder.feature_layer` out").into())
+    let message = format!("`{KEY}` ({layer}) leaves no block of the tower's {blocks}");
+    Err(Refusal::usage(message, format!("from -{blocks} (the first block) to -1 (the last one)")).into())
 }
 
 /// Two towers, each with the normalisation that its own files ask for.
 fn fused(first: EncoderSizes, own: &EncoderConfig, second: &SecondTower) -> anyhow::Result<EncoderSizes> {
     let theirs = read_encoder(&second.weights, own.feature_layer)?;
+    check_feature_layer(own, &theirs)?;
     let to = sight(&second.weights, &theirs)?.normalise();
     let from = match &own.weights {
         Some(dir) => sight(dir, &first)?,
@@ -212,6 +249,19 @@ fn fused(first: EncoderSizes, own: &EncoderConfig, second: &SecondTower) -> anyh
     let hint = "set `model.encoder.second` to an image tower of the same size and patch, or to one for pictures of any \
                 size (DINOv2)";
     Ok(EncoderSizes::fused(first, theirs, rescale).map_err(|message| Refusal::usage(message, hint))?)
+}
+
+/// The tokenizer's placeholder must be the one that the model replaces by features.
+pub(crate) fn check_placeholder(tokenizer: &TextTokenizer, config: &VlmConfig) -> anyhow::Result<()> {
+    let (theirs, ours) = (tokenizer.image_id()? as usize, config.image_token_id);
+    if theirs == ours {
+        return Ok(());
+    }
+    Err(Refusal::missing(
+        format!("the tokenizer has its image placeholder at id {theirs}, the model expects {ours}"),
+        "the tokenizer lacks the model's placeholder token, or belongs to another checkpoint",
+    )
+    .into())
 }
 
 /// A decoder must know every token of the tokenizer, but for the placeholder, which is never embedded.
@@ -228,17 +278,53 @@ pub(crate) fn check_vocab(tokenizer: &TextTokenizer, config: &VlmConfig) -> anyh
     Ok(())
 }
 
+/// Text to ids: for the decoder, and for a Q-Former that reads what is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Tokenizers {
+    pub(crate) text: Arc<TextTokenizer>,
+    pub(crate) instruction: Option<Arc<InstructionTokenizer>>,
+}
+
+/// The tokenizer of instructions in a model's directory, where its Q-Former reads them.
+pub(crate) fn instruction_tokenizer(
+    dir: Option<&Path>,
+    model: &VlmConfig,
+) -> anyhow::Result<Option<Arc<InstructionTokenizer>>> {
+    let (ConnectorConfig::QFormer(QFormerConfig { instruction: Some(sizes), .. }), Some(dir)) = (&model.connector, dir)
+    else {
+        return Ok(None);
+    };
+    let folder = dir.join(instruction::FOLDER);
+    if !folder.join("tokenizer.json").is_file() {
+        return Err(Refusal::missing(
+            format!("no `tokenizer.json` in `{}`: the model's Q-Former reads what is asked in its tokens", folder.display()),
+            "it comes with the checkpoint (`mmtrain fetch hf:ORG/NAME` takes it along); put the folder beside the weights",
+        )
+        .into());
+    }
+    let tokenizer = InstructionTokenizer::load(dir, sizes.max_position_embeddings)?;
+    let (needed, words) = (tokenizer.vocab_size(), sizes.vocab_size);
+    if needed > words {
+        let message =
+            format!("the tokenizer in `{}` has {needed} tokens, the Q-Former {words} words", folder.display());
+        return Err(Refusal::usage(message, "it belongs to another model").into());
+    }
+    Ok(Some(Arc::new(tokenizer)))
+}
+
 /// How samples are made ready.
 pub(crate) fn preparer(
-    tokenizer: Arc<TextTokenizer>,
+    tokenizers: Tokenizers,
     preprocessor: Preprocessor,
     model: &VlmConfig,
     template: Template,
     data: &DataConfig,
 ) -> anyhow::Result<Preparer> {
+    let Tokenizers { text: tokenizer, instruction } = tokenizers;
     let LimitsConfig { max_bytes, max_pixels, max_side, .. } = data.limits;
     Ok(Preparer {
         tokenizer,
+        instruction,
         template,
         intake: intake(preprocessor, data)?,
         media_tokens: model.media_tokens(),
@@ -279,7 +365,11 @@ fn format(kind: &TemplateKind) -> Option<Format> {
 
 /// Builds the model: each part from its weights, or from the seed.
 pub(crate) fn build_model(config: &RunConfig, sizes: &VlmConfig, device: &burn::tensor::Device) -> anyhow::Result<Vlm> {
-    Part::ALL.into_iter().try_fold(Vlm::zeros(sizes, device), |model, part| {
+    let model = Vlm::zeros(sizes, device);
+    let held = configured(config, &model);
+    check_headers(&held)?;
+    warn_unused_of_parts(config, &model)?;
+    let parts = Part::ALL.into_iter().try_fold(model, |model, part| {
         let places = PartWeights::of_config(config, part);
         places.fill(
             model,
@@ -289,7 +379,8 @@ pub(crate) fn build_model(config: &RunConfig, sizes: &VlmConfig, device: &burn::
                 Ok(model.loaded_as(part, &Checkpoint::open(dir)?, number_type::in_training(config, part))?)
             },
         )
-    })
+    });
+    parts.map_err(|error| in_all_parts(error, &held))
 }
 
 /// Decoding threads: as asked, or one per core.

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use mmtrain_config::{Resolved, RunConfig};
 use mmtrain_data::Mixture;
 use mmtrain_model::Vlm;
-use mmtrain_model::config::{VlmConfig, read_vlm};
+use mmtrain_model::config::VlmConfig;
 use mmtrain_model::device::OpenDevice;
 use mmtrain_text::TextTokenizer;
 use mmtrain_train::memory::{KeepPlan, MemoryEstimate, available_bytes};
@@ -14,9 +14,8 @@ use serde_json::{Map, Value, json};
 
 use super::train::{keep, ledger, memory_rows, plan_json, total_steps};
 use super::{note, print, print_json};
-use crate::inputs::check_headers;
-use crate::model_dir;
-use crate::origin::Origin;
+use crate::holdings::{Holding, all_holdings, check_headers, check_values, configured};
+use crate::origin::{self, Origin};
 use crate::report::LedgerRow;
 use crate::room;
 use crate::setup::{self, TokenizerKind};
@@ -38,9 +37,10 @@ pub(crate) fn run(
 ) -> anyhow::Result<ExitCode> {
     let config = &resolved.config;
     let sources = sources(config)?;
-    let (model, vocabulary) = model(config, origin, &device.device)?;
+    let Described { model, vocabulary, weights } = describe(config, origin, &device.device)?;
     let sizes = model.config.clone();
     let preprocessor = origin.preprocessor(config, &sizes)?;
+    setup::instruction_tokenizer(origin.dir(), &sizes)?;
     let keep = keep(config, &sizes);
     let memory = room::of_run(config, &model);
     if let Err(refusal) = room::check_run(&memory, available_bytes()) {
@@ -52,6 +52,7 @@ pub(crate) fn run(
         sources,
         ledger: ledger(config, &model),
         vocabulary,
+        weights,
         sizes,
         keep,
         memory,
@@ -77,12 +78,21 @@ enum Vocabulary {
     AtMost(usize),
 }
 
-/// The model of zeros, with the sizes that it will have. Weights are opened and compared, but no tensor is read.
-fn model(config: &RunConfig, origin: &Origin<'_>, device: &Device) -> anyhow::Result<(Vlm, Vocabulary)> {
+/// A model before it is made.
+struct Described {
+    model: Vlm,
+    vocabulary: Vocabulary,
+    /// Tensors that were read.
+    weights: usize,
+}
+
+/// The model of zeros, with the sizes that it will have. Weights are read and compared, but not kept.
+fn describe(config: &RunConfig, origin: &Origin<'_>, device: &Device) -> anyhow::Result<Described> {
     if let Some(dir) = origin.dir() {
-        let model = Vlm::zeros(&read_vlm(dir)?, device);
-        model_dir::check_headers(&model, dir)?;
-        return Ok((model, Vocabulary::Exact));
+        let model = Vlm::zeros(&origin::sizes(config, dir)?, device);
+        let weights = read_weights(&all_holdings(&model, dir)?)?;
+        origin.check_tokenizer(config, &model.config)?;
+        return Ok(Described { model, vocabulary: Vocabulary::Exact, weights });
     }
     let (sizes, vocabulary) = match setup::tokenizer_kind(config)? {
         // The id of the placeholder changes no size.
@@ -98,8 +108,16 @@ fn model(config: &RunConfig, origin: &Origin<'_>, device: &Device) -> anyhow::Re
         }
     };
     let model = Vlm::zeros(&sizes, device);
-    check_headers(config, &model)?;
-    Ok((model, vocabulary))
+    let weights = read_weights(&configured(config, &model))?;
+    Ok(Described { model, vocabulary, weights })
+}
+
+/// All that a run would refuse: tensors that are missing or of another shape, then values that are not finite. Every
+/// tensor is read once for this, and none kept. Returns how many there are.
+fn read_weights(held: &[Holding]) -> anyhow::Result<usize> {
+    check_headers(held)?;
+    check_values(held)?;
+    Ok(held.iter().filter(|holding| holding.dir.is_some()).map(|holding| holding.infos.len()).sum())
 }
 
 fn sources(config: &RunConfig) -> anyhow::Result<Vec<SourceLine>> {
@@ -129,6 +147,7 @@ struct DryRun {
     sources: Vec<SourceLine>,
     ledger: Vec<LedgerRow>,
     vocabulary: Vocabulary,
+    weights: usize,
     sizes: VlmConfig,
     keep: KeepPlan,
     memory: MemoryEstimate,
@@ -155,6 +174,7 @@ impl DryRun {
             "image_size": self.side,
             "tokens_per_image": self.sizes.tokens_per_image(),
             "ledger": ledger.collect::<Vec<_>>(),
+            "tensors_read": self.weights,
             "vocab_size": self.sizes.text.vocab_size,
             "vocab_size_is_upper_bound": matches!(self.vocabulary, Vocabulary::AtMost(_)),
             "memory_bytes": memory.collect::<Map<_, _>>(),
@@ -183,6 +203,9 @@ impl DryRun {
             None => format!("media        as {} has them; tokens depend on their size", self.preprocessor),
         });
         lines.extend(ledger_lines(&self.ledger));
+        if self.weights > 0 {
+            lines.push(format!("weights      {} tensors read, all values are finite", self.weights));
+        }
         if let Vocabulary::AtMost(tokens) = self.vocabulary {
             lines.push(format!(
                 "vocabulary   {tokens} tokens at most, learned from the captions when the run begins: with fewer the decoder is \

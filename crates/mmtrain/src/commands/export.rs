@@ -1,5 +1,6 @@
 //! `mmtrain export`: a trained model as transformers loads it.
 
+mod companions;
 mod in_place;
 mod special;
 
@@ -9,12 +10,14 @@ use std::process::ExitCode;
 use burn::prelude::Device;
 use fs_err as fs;
 use mmtrain_model::weights::{Export, ExportedFile, StoredType};
+use mmtrain_text::instruction;
 use serde_json::json;
 
 use super::{note, print_json};
 use crate::cli::{ExportArgs, ExportFormat, ExportType};
 use crate::fail::Refusal;
 use crate::model_dir::{load_wide, locate, require_whole};
+use companions::add_companions;
 use in_place::in_place;
 use special::name_special_tokens;
 
@@ -75,7 +78,24 @@ fn write(export: &Export<'_>, stored: StoredType, from: &Path, out: &Path) -> an
             fs::copy(&file, out.join(name))?;
         }
     }
+    copy_folder(&from.join(instruction::FOLDER), &out.join(instruction::FOLDER))?;
+    add_companions(export, from, out)?;
     Ok(export.write(out, stored)?)
+}
+
+/// The files of a folder, where there is one.
+fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
+    if !from.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.path().is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 fn report(args: &ExportArgs, export: &Export<'_>, files: &[ExportedFile]) -> anyhow::Result<()> {

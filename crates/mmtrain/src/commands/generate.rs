@@ -25,6 +25,10 @@ pub(crate) fn run(context: &Context, args: &GenerateArgs) -> anyhow::Result<Exit
     let media = media(args, preparer)?;
     let (tokenizer, template) = (&preparer.tokenizer, &preparer.template);
     let prompt = Prompt::render(tokenizer, template, &args.prompt, preparer.media_tokens, &media)?;
+    let prompt = match &preparer.instruction {
+        Some(instruction) => prompt.asking(instruction, &args.prompt)?,
+        None => prompt,
+    };
     let sampling =
         SamplingConfig { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p, seed: args.seed };
     let stop_ids = template.stop_ids(tokenizer)?;

@@ -1,7 +1,8 @@
 //! `mmtrain inspect`: what a checkpoint holds, without loading it.
 //!
 //! Sizes come from `config.json`, number types and coverage from the headers of the weights, of parts that a run left
-//! where they came from as of its own. No tensor is allocated, so a model of any size can be looked at.
+//! where they came from as of its own. No tensor is allocated, so a model of any size can be looked at; with `--values` all
+//! are read, one after the other.
 
 mod text;
 mod tree;
@@ -12,12 +13,12 @@ use std::process::ExitCode;
 
 use burn::prelude::Device;
 use mmtrain_config::{Request, Tuning, load};
-use mmtrain_model::Vlm;
 use mmtrain_model::config::{ModelKind, read_encoder, read_kind, read_text, read_vlm_sizes};
 use mmtrain_model::decoder::Decoder;
 use mmtrain_model::encoder::Encoder;
 use mmtrain_model::params::{ParamInfo, Part, infos};
 use mmtrain_model::weights::Checkpoint;
+use mmtrain_model::{ModelError, Vlm};
 use mmtrain_train::trainer::part_config;
 use serde::Serialize;
 
@@ -78,6 +79,8 @@ struct Coverage {
     missing: Vec<String>,
     other_shape: Vec<String>,
     not_float: Vec<String>,
+    /// NaN or infinite; none where nobody asked for the values.
+    not_finite: Option<Vec<String>>,
     /// Tensors of the directory itself that are of no part.
     unused: Vec<String>,
 }
@@ -110,7 +113,7 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
         parameters: parts.iter().map(|part| sum(&part.infos)).sum(),
         trained: args.config.as_ref().map(|_| trained(&parts, &tunings)),
         parts: reports.collect::<Result<_, _>>()?,
-        weights: if has_weights { Some(coverage(&parts, &dir)?) } else { None },
+        weights: if has_weights { Some(coverage(&parts, &dir, args.values)?) } else { None },
     };
     if args.json {
         print_json(&inspection)?;
@@ -206,7 +209,7 @@ fn dtypes(held: &[Holding]) -> anyhow::Result<BTreeMap<String, u64>> {
 }
 
 /// Of all parts, wherever they lie.
-fn coverage(parts: &[PartHoldings], dir: &Path) -> anyhow::Result<Coverage> {
+fn coverage(parts: &[PartHoldings], dir: &Path, with_values: bool) -> anyhow::Result<Coverage> {
     let own = Checkpoint::open(dir)?;
     let mut coverage = Coverage { tensors: own.names().count(), ..Coverage::default() };
     for holding in parts.iter().flat_map(|part| &part.held) {
@@ -215,6 +218,9 @@ fn coverage(parts: &[PartHoldings], dir: &Path) -> anyhow::Result<Coverage> {
             coverage.missing.extend(found.missing);
             coverage.other_shape.extend(found.other_shape);
             coverage.not_float.extend(found.not_float);
+            if with_values {
+                coverage.not_finite.get_or_insert_default().extend(not_finite(&checkpoint, &holding.infos)?);
+            }
         }
     }
     let here = parts.iter().flat_map(|part| &part.held).filter(|holding| holding.dir.as_deref() == Some(dir));
@@ -223,8 +229,20 @@ fn coverage(parts: &[PartHoldings], dir: &Path) -> anyhow::Result<Coverage> {
     Ok(coverage)
 }
 
+/// Of those tensors that are there as the model has them.
+fn not_finite(checkpoint: &Checkpoint, infos: &[ParamInfo]) -> anyhow::Result<Vec<String>> {
+    let is_usable = |info: &&ParamInfo| checkpoint.check(std::slice::from_ref(*info)).is_ok();
+    let usable = infos.iter().filter(is_usable).cloned().collect::<Vec<_>>();
+    match checkpoint.check_values(&usable) {
+        Ok(()) => Ok(Vec::new()),
+        Err(ModelError::NotFinite { names, .. }) => Ok(names),
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl Coverage {
     fn is_complete(&self) -> bool {
-        self.missing.is_empty() && self.other_shape.is_empty() && self.not_float.is_empty()
+        let faults = [&self.missing, &self.other_shape, &self.not_float];
+        faults.into_iter().chain(&self.not_finite).all(Vec::is_empty)
     }
 }

@@ -15,7 +15,6 @@ use mmtrain_model::Vlm;
 use mmtrain_model::config::VlmConfig;
 use mmtrain_model::params::Part;
 use mmtrain_preference::RunningDelta;
-use mmtrain_text::TextTokenizer;
 use mmtrain_train::checkpoint::{
     DataIdentity, Found, FrozenPart, TrainState, dir_name, find_newest, load as load_checkpoint, write_atomically,
 };
@@ -106,6 +105,9 @@ fn write_texts(run: &Run, found: Option<&Found>) -> anyhow::Result<()> {
             ));
         }
         if !same {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
             write_atomically(&path, text.as_bytes())?;
         }
     }
@@ -154,10 +156,13 @@ impl Prepared {
         let tokenizer = Arc::new(origin.tokenizer(&config, &data.mixture)?);
         let base = origin.model(&config, &tokenizer, device)?;
         let sizes = base.config.clone();
+        setup::check_placeholder(&tokenizer, &sizes)?;
         setup::check_vocab(&tokenizer, &sizes)?;
         let preprocessor = origin.preprocessor(&config, &sizes)?;
         let template = setup::template(&config.data, &tokenizer)?;
-        let preparer = setup::preparer(tokenizer.clone(), preprocessor.clone(), &sizes, template, &config.data)?;
+        let instruction = setup::instruction_tokenizer(origin.dir(), &sizes)?;
+        let tokenizers = setup::Tokenizers { text: tokenizer.clone(), instruction };
+        let preparer = setup::preparer(tokenizers, preprocessor.clone(), &sizes, template, &config.data)?;
         let wanted = if config.objective.is_preference() { Wanted::Pairs } else { Wanted::Answers };
         let preparer = Arc::new(Preparer { wanted, ..preparer });
         let progress = start(&config, base, origin, &data.mixture, &sizes)?;
@@ -167,7 +172,7 @@ impl Prepared {
         let plan = Plan { features, ..plan(&config, progress.state.keep, is_cpu) };
         let texts = match origin {
             Origin::Checkpoint(found) => resumed_texts(&config, found)?,
-            Origin::Init(_) | Origin::Config => texts(&config, &sizes, &tokenizer, &preprocessor)?,
+            Origin::Init(_) | Origin::Config => texts(&config, &sizes, &preparer, &preprocessor)?,
         };
         let workers = setup::workers(config.data.workers);
         let (mixture, held_out) = (data.mixture, data.held_out);
@@ -301,7 +306,7 @@ pub(crate) fn micro_shape(config: &RunConfig) -> MicroShape {
 fn texts(
     config: &RunConfig,
     sizes: &VlmConfig,
-    tokenizer: &TextTokenizer,
+    preparer: &Preparer,
     preprocessor: &Preprocessor,
 ) -> anyhow::Result<Vec<(String, String)>> {
     let mut texts = vec![
@@ -309,7 +314,8 @@ fn texts(
         ("config.json".to_owned(), format!("{:#}\n", sizes.to_checkpoint())),
         ("preprocessor_config.json".to_owned(), format!("{:#}\n", preprocessor.to_hf())),
     ];
-    texts.extend(tokenizer.files()?.into_iter().map(|(name, text)| (name.to_owned(), text)));
+    texts.extend(preparer.tokenizer.files()?.into_iter().map(|(name, text)| (name.to_owned(), text)));
+    texts.extend(preparer.instruction.iter().flat_map(|instruction| instruction.files().iter().cloned()));
     Ok(texts)
 }
 

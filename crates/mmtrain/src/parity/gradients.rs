@@ -33,13 +33,15 @@ pub(super) fn check(subject: &Subject, recorded: &Recorded, file: &Path) -> anyh
         }
     };
     let expected = checkpoint.read_all(&infos)?;
+    let (unmatched, ignored) = unmatched(&checkpoint, &infos, file)?;
     let mut report = GradientReport {
         tensors: infos.len(),
         worst: String::new(),
         worst_ratio: 0.0,
         worst_abs: 0.0,
         recompute_abs: 0.0,
-        unmatched: unmatched(&checkpoint, &infos, file)?,
+        unmatched,
+        ignored,
     };
     for info in &infos {
         let expected = expected.get(&info.name).cloned().map(host).unwrap_or_default();
@@ -98,17 +100,16 @@ fn largest_of(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// Recorded gradients of parameters that are not built here, such as blocks behind the feature layer:
-/// they must be zero. Returns those that are not.
-fn unmatched(checkpoint: &Checkpoint, infos: &[ParamInfo], file: &Path) -> anyhow::Result<Vec<String>> {
+/// they must be zero. Returns those that are not, and those that are.
+fn unmatched(checkpoint: &Checkpoint, infos: &[ParamInfo], file: &Path) -> anyhow::Result<(Vec<String>, Vec<String>)> {
     let known = infos.iter().filter_map(|info| checkpoint.key_of(info)).collect::<BTreeSet<_>>();
     let tensors = TensorFile::open(file)?;
-    let mut names = Vec::new();
+    let (mut unmatched, mut zeros) = (Vec::new(), Vec::new());
     for name in tensors.names().filter(|name| !known.contains(*name)) {
-        if tensors.read(name)?.values.iter().any(|&value| value != 0.0) {
-            names.push(name.to_owned());
-        }
+        let is_zero = tensors.read(name)?.values.iter().all(|&value| value == 0.0);
+        if is_zero { &mut zeros } else { &mut unmatched }.push(name.to_owned());
     }
-    Ok(names)
+    Ok((unmatched, zeros))
 }
 
 #[cfg(test)]

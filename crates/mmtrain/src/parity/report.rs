@@ -52,6 +52,8 @@ pub(crate) struct GradientReport {
     pub(crate) recompute_abs: f64,
     /// Recorded gradients that are not zero and belong to no parameter here.
     pub(crate) unmatched: Vec<String>,
+    /// Recorded gradients that are zero and belong to no parameter here, such as those of blocks behind the feature layer.
+    pub(crate) ignored: Vec<String>,
 }
 
 /// Largest difference allowed between keeping graphs and recomputing them.
@@ -170,10 +172,12 @@ impl fmt::Display for GradientReport {
             self.recompute_abs,
             verdict(self.passed())
         )?;
-        if self.unmatched.is_empty() {
-            return Ok(());
+        for (what, names) in [("recorded", &self.unmatched), ("zeros recorded", &self.ignored)] {
+            if !names.is_empty() {
+                write!(f, "\n  {:<16} {what} for no parameter of this model: {}", "", names.join(", "))?;
+            }
         }
-        write!(f, "\n  {:<16} recorded for no parameter of this model: {}", "", self.unmatched.join(", "))
+        Ok(())
     }
 }
 

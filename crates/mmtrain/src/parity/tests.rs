@@ -128,6 +128,66 @@ fn rewrite(path: &Path, mut change: impl FnMut(&str, &mut Vec<f32>) -> String) {
     fs_err::write(path, bytes).expect("written");
 }
 
+/// Adds to what is recorded of the loss.
+fn with_loss(dir: &Path, change: f32) -> ParityReport {
+    rewrite(&dir.join("io.safetensors"), |name, values| {
+        if name == "out.loss" {
+            values[0] += change;
+        }
+        name.to_owned()
+    });
+    run(dir, None, None).expect("a report")
+}
+
+#[test]
+fn a_loss_may_differ_by_half_of_what_other_outputs_may() {
+    let loss = |change: f32| {
+        let report = with_loss(changed("llama", |_| {}).path(), change);
+        report.comparisons.into_iter().find(|comparison| comparison.name == "loss").expect("a loss")
+    };
+    assert!(loss(8e-6).passed);
+    assert!(!loss(1.5e-5).passed, "the tolerance of the others is 2e-5");
+}
+
+#[test]
+fn a_loss_without_axes_is_one_number() {
+    let dir = changed("llama", |_| {});
+    let path = dir.path().join("io.safetensors");
+    let bytes = fs_err::read(&path).expect("read");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
+    let tensors = file.tensors().into_iter().map(|(name, view)| {
+        let shape = if name == "out.loss" { Vec::new() } else { view.shape().to_vec() };
+        (name, safetensors::tensor::TensorView::new(view.dtype(), shape, view.data()).expect("as many values"))
+    });
+    fs_err::write(&path, safetensors::serialize(tensors.collect::<Vec<_>>(), None).expect("bytes")).expect("written");
+    let report = run(dir.path(), None, None).expect("a report");
+    assert!(report.passed(), "{report}");
+}
+
+#[test]
+fn gradients_of_what_is_not_built_are_named_also_where_they_are_zero() {
+    let with_extra = |value: f32| {
+        let dir = changed("llama", |_| {});
+        let path = dir.path().join("grads/model.safetensors");
+        let file = TensorFile::open(&path).expect("opens");
+        let mut tensors = file.names().map(str::to_owned).collect::<Vec<_>>().into_iter().map(|name| {
+            let stored = file.read(&name).expect("reads");
+            ((name, stored.shape.clone()), TensorData::new(stored.values, stored.shape))
+        });
+        let (mut names, mut data) = tensors.by_ref().unzip::<_, _, Vec<_>, Vec<_>>();
+        names.push(("model.layers.99.extra.weight".to_owned(), vec![1]));
+        data.push(TensorData::new(vec![value], [1]));
+        let mut bytes = Vec::new();
+        write_safetensors(&mut bytes, &names, |index| data[index].clone()).expect("writes to memory");
+        fs_err::write(&path, bytes).expect("written");
+        run(dir.path(), None, None).expect("a report")
+    };
+    let zero = with_extra(0.0);
+    assert!(zero.passed() && zero.to_string().contains("model.layers.99.extra.weight"), "{zero}");
+    let other = with_extra(0.5);
+    assert!(!other.passed() && other.to_string().contains("model.layers.99.extra.weight"), "{other}");
+}
+
 #[test]
 fn an_output_that_is_not_computed_fails() {
     let dir = changed("llama", |_| {});

@@ -50,7 +50,8 @@ impl View {
         let sizes = setup::model_config(&config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?;
         let preprocessor = preprocess::preprocessor(&config.model.encoder, &sizes)?;
         let template = setup::template(&config.data, &tokenizer)?;
-        let preparer = setup::preparer(Arc::new(tokenizer), preprocessor, &sizes, template, &config.data)?;
+        let tokenizers = setup::Tokenizers { text: Arc::new(tokenizer), instruction: None };
+        let preparer = setup::preparer(tokenizers, preprocessor, &sizes, template, &config.data)?;
         Ok(Self { sources, preparer: Arc::new(preparer) })
     }
 }

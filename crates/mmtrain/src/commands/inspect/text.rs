@@ -52,10 +52,15 @@ impl fmt::Display for Reference {
 impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "weights: {} tensors", self.tensors)?;
+        if self.not_finite.as_ref().is_some_and(Vec::is_empty) {
+            write!(f, ", all values are finite")?;
+        }
+        let no_names = Vec::new();
         for (what, names) in [
             ("missing", &self.missing),
             ("of another shape", &self.other_shape),
             ("of a number type that is not supported", &self.not_float),
+            ("NaN or infinite", self.not_finite.as_ref().unwrap_or(&no_names)),
             ("unused", &self.unused),
         ] {
             names.iter().try_for_each(|name| write!(f, "\n  {what}: {name}"))?;
