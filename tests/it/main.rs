@@ -9,6 +9,7 @@ mod families;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod inspect;
+mod lora;
 mod pretrain;
 mod resume;
 mod sounds;

@@ -99,14 +99,14 @@ fn one_graph(model: &Vlm, batch: &HostBatch) -> FlatTensors {
 }
 
 fn block_wise(model: &Vlm, batch: &HostBatch, keep: usize) -> FlatTensors {
-    let trained = Trained { encoder: false, connector: false, decoder: true };
+    let trained = Trained { decoder: Tuned::Full, ..Trained::NOTHING };
     let plan = Plan {
         trained,
         keep_encoder: 0,
         keep_decoder: keep,
         chunk_rows: BATCH * SEQ,
         dtype: DType::F32,
-        features: None,
+        features: None, dropout: None,
     };
     forward_backward(model, batch, &plan, batch.supervised_tokens as f64).expect("the model takes it").gradients
 }

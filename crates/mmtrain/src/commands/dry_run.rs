@@ -15,11 +15,11 @@ use serde_json::{Map, Value, json};
 use super::train::{keep, ledger, memory_rows, plan_json, total_steps};
 use super::{note, print, print_json};
 use crate::inputs::check_headers;
-use crate::model_dir;
 use crate::origin::Origin;
 use crate::report::LedgerRow;
 use crate::room;
 use crate::setup::{self, TokenizerKind};
+use crate::{adapters, model_dir};
 
 /// What is known about one source.
 struct SourceLine {
@@ -79,10 +79,14 @@ enum Vocabulary {
 
 /// The model of zeros, with the sizes that it will have. Weights are opened and compared, but no tensor is read.
 fn model(config: &RunConfig, origin: &Origin<'_>, device: &Device) -> anyhow::Result<(Vlm, Vocabulary)> {
+    let kinds = adapters::of_config(config);
     if let Some(dir) = origin.dir() {
         let model = Vlm::zeros(&read_vlm(dir)?, device);
         model_dir::check_headers(&model, dir)?;
-        return Ok((model, Vocabulary::Exact));
+        for part in kinds.keys() {
+            adapters::continued(config, *part, Some(dir))?;
+        }
+        return Ok((adapters::attached(model, &kinds)?, Vocabulary::Exact));
     }
     let (sizes, vocabulary) = match setup::tokenizer_kind(config)? {
         // The id of the placeholder changes no size.
@@ -99,7 +103,7 @@ fn model(config: &RunConfig, origin: &Origin<'_>, device: &Device) -> anyhow::Re
     };
     let model = Vlm::zeros(&sizes, device);
     check_headers(config, &model)?;
-    Ok((model, vocabulary))
+    Ok((adapters::attached(model, &kinds)?, vocabulary))
 }
 
 fn sources(config: &RunConfig) -> anyhow::Result<Vec<SourceLine>> {
@@ -217,7 +221,7 @@ pub(crate) fn ledger_lines(ledger: &[LedgerRow]) -> Vec<String> {
 }
 
 /// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -117,7 +117,7 @@ fn preference_accuracy(loaded: &LoadedModel, samples: &[Prepared]) -> anyhow::Re
         keep_decoder: 0,
         chunk_rows: CHUNK_ROWS,
         dtype: DType::F32,
-        features: None,
+        features: None, dropout: None,
     };
     let mut preferred = 0;
     for some in pairs.chunks(PAIRS) {
