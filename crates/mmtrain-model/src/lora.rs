@@ -1,7 +1,7 @@
 //! Low-rank adapters (LoRA, Hu et al., 2021, arXiv:2106.09685) beside linear layers.
 //!
 //! `y = x W + s dropout(x) A B`: the product is taken in the space of activations, so that neither a gradient nor a copy
-//! of the shape of `W` is made. `W` is no leaf of a tape; only `A` and `B` are trained, and with `DoRA` (Liu et al., 2024,
+//! of the shape of `W` is made. `W` is no leaf of a tape; only `A` and `B` are trained, and with DoRA (Liu et al., 2024,
 //! arXiv:2402.09353) a size per output. Follows `layer.py` and `dora.py` of `peft/tuners/lora`.
 //!
 //! An adapter is attached to the weight as a Burn reparameterization, so that every walk over the parameters of a module

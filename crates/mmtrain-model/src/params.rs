@@ -287,8 +287,9 @@ impl Path {
     fn info<const D: usize>(&self, param: &Param<Tensor<D>>) -> ParamInfo {
         let container = self.containers.last().map_or("", String::as_str);
         let layout = match (container, self.segments.last().map(String::as_str)) {
-            ("Struct:Linear" | "Struct:Projection", Some("weight")) => Layout::Transposed,
-            ("Struct:Lora", Some("a" | "b")) => Layout::Transposed,
+            ("Struct:Linear" | "Struct:Projection", Some("weight")) | ("Struct:Lora", Some("a" | "b")) => {
+                Layout::Transposed
+            }
             _ => Layout::Same,
         };
         ParamInfo { name: self.name(), part: self.part, shape: param.lazy_shape().to_vec(), layout }

@@ -20,7 +20,7 @@ use mmtrain_model::config::{
     VitConfig, VlmConfig,
 };
 use mmtrain_model::decoder::DecoderContext;
-use mmtrain_model::params::{FlatTensors, Part, leaves, take_gradients};
+use mmtrain_model::params::{FlatTensors, Part, Tuned, leaves, take_gradients};
 use mmtrain_train::driver::{Plan, Trained, forward_backward};
 use mmtrain_train::memory::peak_bytes;
 use mmtrain_train::objective::supervised;

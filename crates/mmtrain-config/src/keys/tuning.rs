@@ -46,7 +46,7 @@ pub struct FullTuning {
     pub lr: f64,
 }
 
-/// Low-rank adapters (`LoRA`, Hu et al., 2021, arXiv:2106.09685) beside linear layers of a part, which itself stays as it is.
+/// Low-rank adapters (LoRA, Hu et al., 2021, arXiv:2106.09685) beside linear layers of a part, which itself stays as it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoraTuning {
@@ -74,7 +74,7 @@ pub struct LoraTuning {
     #[serde(default)]
     #[schemars(extend("x-also" = ["rslora"]))]
     pub use_rslora: bool,
-    /// Learn the size of each output apart from its direction (`DoRA`, Liu et al., 2024, arXiv:2402.09353).
+    /// Learn the size of each output apart from its direction (DoRA, Liu et al., 2024, arXiv:2402.09353).
     #[serde(default)]
     #[schemars(extend("x-also" = ["dora"]))]
     pub use_dora: bool,

@@ -7,7 +7,7 @@ use crate::config::{
     Activation, ConnectorConfig, EncoderConfig, MlpConfig, TextConfig, TextFamily, VisionConfig, VisionFamily,
     VitConfig, VlmConfig,
 };
-use crate::params::{Part, Tuned, infos, named, trained_leaves};
+use crate::params::{ParamInfo, Part, Tuned, infos, named, trained_leaves};
 use crate::projection::Projection;
 
 fn config() -> LoraConfig {
@@ -160,6 +160,11 @@ fn merged_weights_give_the_same_logits() {
     }
 }
 
+#[derive(Module, Debug)]
+struct Block {
+    q_proj: Projection,
+}
+
 #[test]
 fn only_adapters_are_leaves_and_no_gradient_is_made_for_the_weight() {
     let device = Device::flex();
@@ -167,10 +172,6 @@ fn only_adapters_are_leaves_and_no_gradient_is_made_for_the_weight() {
     let layer = crate::params::assign(layer, Part::Decoder, &mut |info| {
         Some(Tensor::from_data(values(info.elements(), 3).as_slice(), &device))
     });
-    #[derive(Module, Debug)]
-    struct Block {
-        q_proj: Projection,
-    }
     let block = attach(Block { q_proj: layer }, Part::Decoder, &config()).expect("attached");
     let block = crate::params::assign(block, Part::Decoder, &mut |info| {
         info.is_adapter().then(|| Tensor::from_data(values(info.elements(), 4).as_slice(), &device))
@@ -181,7 +182,7 @@ fn only_adapters_are_leaves_and_no_gradient_is_made_for_the_weight() {
     assert!(!leaf.q_proj.weight.base().is_require_grad());
     let mut gradients = crate::params::FlatTensors::new();
     crate::params::take_gradients(&leaf, Part::Decoder, "", &mut tape, &mut gradients);
-    let names = infos(&block, Part::Decoder).into_iter().filter(|info| info.is_adapter()).map(|info| info.name);
+    let names = infos(&block, Part::Decoder).into_iter().filter(ParamInfo::is_adapter).map(|info| info.name);
     assert_eq!(gradients.keys().cloned().collect::<Vec<_>>(), names.collect::<Vec<_>>());
     // d(sum)/dB = s (x A)^T 1, by hand: each column the same.
     let params = named(&block, Part::Decoder);

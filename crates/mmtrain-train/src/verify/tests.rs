@@ -17,7 +17,8 @@ const CONNECTOR: Trained = Trained { connector: Tuned::Full, ..Trained::NOTHING 
 fn a_frozen_tensor_that_moves_is_named() {
     let before = model();
     let mut verification = Verification::new(&before, CONNECTOR);
-    let after = nudged(&before, |name| name.starts_with("multi_modal_projector.") || name.ends_with("norm.weight"));
+    let after =
+        nudged(&before, |name| name.starts_with("multi_modal_projector.") || name.ends_with("model.norm.weight"));
     let error = verification.check(&before, &after, &[Part::Connector], 1).expect_err("the decoder's norm moved");
     let text = error.to_string();
     assert!(text.contains("changed, though frozen") && text.contains("language_model.model.norm.weight"), "{text}");

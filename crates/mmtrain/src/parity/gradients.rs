@@ -32,13 +32,12 @@ pub(super) fn check(subject: &Subject, recorded: &Recorded, file: &Path) -> anyh
         }
     };
     let adapter = if let Subject::Model(model) = subject { model.adapter.as_ref() } else { None };
-    let (expected, unmatched) = match adapter {
-        Some(adapter) => (of_adapters(adapter, &infos, file)?, Vec::new()),
-        None => {
-            let dir = file.parent().unwrap_or(file);
-            let checkpoint = Checkpoint::open_like(dir, dir.parent().unwrap_or(dir))?;
-            (checkpoint.read_all(&infos)?, unmatched(&checkpoint, &infos, file)?)
-        }
+    let (expected, unmatched) = if let Some(adapter) = adapter {
+        (of_adapters(adapter, &infos, file)?, Vec::new())
+    } else {
+        let dir = file.parent().unwrap_or(file);
+        let checkpoint = Checkpoint::open_like(dir, dir.parent().unwrap_or(dir))?;
+        (checkpoint.read_all(&infos)?, unmatched(&checkpoint, &infos, file)?)
     };
     let mut report = GradientReport {
         tensors: infos.len(),
