@@ -9,6 +9,7 @@ mod families;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod inspect;
+mod lora;
 mod mixed_parts;
 mod pretrain;
 mod resume;

@@ -22,7 +22,7 @@ fn a_run_resumed_at_any_checkpoint_ends_bit_identical() {
 }
 
 /// A copy of the whole run as it stood after `step`.
-fn copy_until(place: &Place, part: &str, step: u64) {
+pub(crate) fn copy_until(place: &Place, part: &str, step: u64) {
     let (from, to) = (place.path("whole"), place.path(part));
     fs_err::create_dir_all(&to).expect("made");
     for entry in fs_err::read_dir(from).expect("a run") {

@@ -88,8 +88,11 @@ fn each_stage_starts_from_the_newest_finished_run_of_the_one_before() {
 #[test]
 fn a_preference_run_goes_on_to_the_same_bits_and_never_asks_the_reference_twice() {
     let place = place();
-    for losses in ["", "--set objective.loss=bco_pair --set objective.sft_weight=0.5"] {
-        let name = if losses.is_empty() { "plain" } else { "mixed" };
+    for (name, losses) in [
+        ("plain", ""),
+        ("mixed", "--set objective.loss=bco_pair --set objective.sft_weight=0.5"),
+        ("adapters", "--set train.decoder.tuning={lora={lr=1e-3,dropout=0.2}}"),
+    ] {
         let start = format!("dpo --config pairs.toml --init checkpoints/pretrain-tiny {CONSTANT} {losses}");
         place.ok(&format!("{start} --run-dir {name}-whole"));
         place.ok(&format!("{start} --run-dir {name}-cut --set train.steps=3"));

@@ -159,7 +159,8 @@ mod tests {
     fn another_variant_starts_afresh() {
         let full = "train.encoder.tuning.full.lr = 0.5";
         check(&[full, "train.encoder.tuning = 'frozen'"], "train.encoder.tuning", "\"frozen\"");
-        check(&[full, "train.encoder.tuning.lora.rank = 4"], "train.encoder.tuning", r#"{"lora":{"rank":4}}"#);
+        check(&[full, "train.encoder.tuning.lora.rank = 4"], "train.encoder.tuning.lora.rank", "4");
+        check(&[full, "train.encoder.tuning.lora.rank = 4"], "train.encoder.tuning.full", "nothing");
         check(&["model.connector.depth = 3", "model.connector.kind = 'other'"], "model.connector.depth", "nothing");
     }
 

@@ -116,7 +116,8 @@ pub(crate) fn to_text(value: &Value) -> String {
         Value::String(_) => value.to_string().replace('\u{7f}', "\\u007F"),
         Value::Array(items) => format!("[{}]", items.iter().map(to_text).collect::<Vec<_>>().join(", ")),
         Value::Object(map) => {
-            let fields: Vec<_> = map.iter().map(|(name, value)| format!("{name} = {}", to_text(value))).collect();
+            let set = map.iter().filter(|(_, value)| !value.is_null());
+            let fields: Vec<_> = set.map(|(name, value)| format!("{name} = {}", to_text(value))).collect();
             format!("{{ {} }}", fields.join(", "))
         }
     }
@@ -146,5 +147,6 @@ mod tests {
         }
         assert_eq!(to_text(&json!(1e-8)), "1e-8");
         assert_eq!(to_text(&json!({ "full": { "lr": 1e-3 } })), "{ full = { lr = 0.001 } }");
+        assert_eq!(to_text(&json!({ "lora": { "rank": 8, "targets": null } })), "{ lora = { rank = 8 } }");
     }
 }

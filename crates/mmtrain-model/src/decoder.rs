@@ -22,6 +22,7 @@ use crate::attention::{attention, merge_heads, split_heads};
 use crate::config::{Activation, TextConfig};
 use crate::encoder::linear;
 use crate::precision::{computing, matmul_by_columns};
+use crate::projection::Projection;
 
 pub use cache::{KvCache, LayerCache};
 pub use context::DecoderContext;
@@ -63,13 +64,13 @@ pub struct DecoderBlock {
 #[derive(Module, Debug)]
 pub struct DecoderAttention {
     /// Query projection.
-    pub q_proj: Linear,
+    pub q_proj: Projection,
     /// Key projection.
-    pub k_proj: Linear,
+    pub k_proj: Projection,
     /// Value projection.
-    pub v_proj: Linear,
+    pub v_proj: Projection,
     /// Output projection.
-    pub o_proj: Linear,
+    pub o_proj: Projection,
     /// Qwen3's norm of each query head, before it is rotated.
     pub q_norm: Option<RmsNorm>,
     /// Qwen3's norm of each key head.
@@ -87,11 +88,11 @@ pub struct DecoderAttention {
 #[derive(Module, Debug)]
 pub struct DecoderMlp {
     /// Gate projection.
-    pub gate_proj: Linear,
+    pub gate_proj: Projection,
     /// Value projection.
-    pub up_proj: Linear,
+    pub up_proj: Projection,
     /// Output projection.
-    pub down_proj: Linear,
+    pub down_proj: Projection,
     #[module(skip)]
     act: Activation,
 }
@@ -234,10 +235,10 @@ impl DecoderAttention {
         let (query, kv) = (config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim);
         let head_norm = || config.family.has_qk_norm().then(|| rms_norm(head_dim, config, device));
         Self {
-            q_proj: linear(hidden, query, config.has_qkv_bias(), device),
-            k_proj: linear(hidden, kv, config.has_qkv_bias(), device),
-            v_proj: linear(hidden, kv, config.has_qkv_bias(), device),
-            o_proj: linear(query, hidden, config.attention_bias, device),
+            q_proj: Projection::new(hidden, query, config.has_qkv_bias(), device),
+            k_proj: Projection::new(hidden, kv, config.has_qkv_bias(), device),
+            v_proj: Projection::new(hidden, kv, config.has_qkv_bias(), device),
+            o_proj: Projection::new(query, hidden, config.attention_bias, device),
             q_norm: head_norm(),
             k_norm: head_norm(),
             heads: config.num_attention_heads,
@@ -276,9 +277,9 @@ impl DecoderMlp {
     /// Of these widths, outside and inside. Qwen2.5-VL's tower has it too.
     pub(crate) fn of([hidden, inner]: [usize; 2], bias: bool, act: Activation, device: &Device) -> Self {
         Self {
-            gate_proj: linear(hidden, inner, bias, device),
-            up_proj: linear(hidden, inner, bias, device),
-            down_proj: linear(inner, hidden, bias, device),
+            gate_proj: Projection::new(hidden, inner, bias, device),
+            up_proj: Projection::new(hidden, inner, bias, device),
+            down_proj: Projection::new(inner, hidden, bias, device),
             act,
         }
     }

@@ -82,7 +82,7 @@ impl Encoder {
     }
 }
 
-/// A linear layer of zeros.
+/// A linear layer of zeros that takes no adapter: a stem or a head.
 pub(crate) fn linear(input: usize, output: usize, bias: bool, device: &Device) -> Linear {
     LinearConfig::new(input, output).with_bias(bias).with_initializer(Initializer::Zeros).init(device)
 }

@@ -72,6 +72,14 @@ pub enum ModelError {
         /// Both sides.
         message: String,
     },
+    /// Adapters that cannot be attached.
+    #[error("{message}")]
+    Adapters {
+        /// What was asked for.
+        message: String,
+        /// The layers that there are.
+        hint: String,
+    },
     /// A device that was asked for and is not there.
     #[error("{message}")]
     Device {
@@ -121,7 +129,10 @@ impl ModelError {
             Self::Placeholders { .. } => Some(
                 "the prompt was expanded for other pictures, or the patch and merge sizes are another model's".into(),
             ),
-            Self::Config { hint, .. } | Self::Device { hint, .. } | Self::Input { hint, .. } => Some(hint.clone()),
+            Self::Config { hint, .. }
+            | Self::Adapters { hint, .. }
+            | Self::Device { hint, .. }
+            | Self::Input { hint, .. } => Some(hint.clone()),
             Self::Several(faults) => {
                 let mut hints = faults.iter().filter_map(Self::hint).collect::<Vec<_>>();
                 hints.dedup();

@@ -2,7 +2,7 @@
 //!
 //! Matrices and tables are normal(0, 0.02) as in `transformers` (`initializer_range`), wider in narrow
 //! models; the projections back into the residual stream are scaled by `1 / sqrt(2 * layers)` (GPT-2,
-//! Radford et al., 2019); norms are one, biases zero.
+//! Radford et al., 2019); norms are one, biases zero. Of an adapter, `A` is uniform as in PEFT and `B` is zero.
 
 use std::f64::consts::FRAC_1_SQRT_2;
 
@@ -25,6 +25,9 @@ pub fn init_param(info: &ParamInfo, seed: u64, num_layers: usize) -> Tensor<1> {
         Kind::Sinusoids { positions, width } => {
             Tensor::from_data(TensorData::new(sinusoids(positions, width), [elements]), &device)
         }
+        Kind::Uniform { bound } => {
+            Tensor::from_data(TensorData::new(uniform(&info.name, seed, elements, bound), [elements]), &device)
+        }
         Kind::Normal { std } => {
             let std = if is_residual_output(&info.name) { std / (2.0 * num_layers.max(1) as f64).sqrt() } else { std };
             Tensor::from_data(TensorData::new(normal(&info.name, seed, elements, std), [elements]), &device)
@@ -36,11 +39,15 @@ enum Kind {
     One,
     Zero,
     Sinusoids { positions: usize, width: usize },
+    Uniform { bound: f64 },
     Normal { std: f64 },
 }
 
 fn kind(info: &ParamInfo) -> Kind {
     match info.shape.as_slice() {
+        // `kaiming_uniform_(a = sqrt(5))` of `lora_A`; `B` is zero, so that a fresh adapter adds nothing.
+        [fan_in, _] if info.name.ends_with(".lora_A.weight") => Kind::Uniform { bound: (*fan_in as f64).powf(-0.5) },
+        [_, _] if info.name.ends_with(".lora_B.weight") => Kind::Zero,
         [_] if info.name.ends_with("class_embedding") => Kind::Normal { std: STD },
         // Of the size that `LlavaNextForConditionalGeneration` gives it.
         [width] if info.name.ends_with("image_newline") => Kind::Normal { std: (*width as f64).powf(-0.5) },
@@ -87,11 +94,22 @@ fn sinusoids(positions: usize, width: usize) -> Vec<f32> {
     (0..positions).flat_map(row).collect()
 }
 
-/// Standard normals by Box and Muller, from a stream keyed by seed and name.
-fn normal(name: &str, seed: u64, elements: usize, std: f64) -> Vec<f32> {
+/// A stream of random numbers keyed by seed and name.
+fn stream(name: &str, seed: u64) -> ChaCha8Rng {
     let mut key = blake3::Hasher::new();
     key.update(&seed.to_le_bytes()).update(name.as_bytes());
-    let mut rng = ChaCha8Rng::from_seed(*key.finalize().as_bytes());
+    ChaCha8Rng::from_seed(*key.finalize().as_bytes())
+}
+
+/// Uniform between `-bound` and `bound`.
+fn uniform(name: &str, seed: u64, elements: usize, bound: f64) -> Vec<f32> {
+    let mut rng = stream(name, seed);
+    (0..elements).map(|_| (bound * (2.0 * rng.random::<f64>() - 1.0)) as f32).collect()
+}
+
+/// Standard normals by Box and Muller.
+fn normal(name: &str, seed: u64, elements: usize, std: f64) -> Vec<f32> {
+    let mut rng = stream(name, seed);
     let mut values = Vec::with_capacity(elements + 1);
     while values.len() < elements {
         let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();

@@ -5,7 +5,8 @@
 //! - [`config`]: sizes and switches of each part, read from `config.json` or from a run's TOML
 //! - [`encoder`], [`connector`], [`decoder`]: the three parts
 //! - [`vlm`]: the three parts as one model; [`media`]: what stands where in a batch
-//! - [`attention`], [`rope`]: what encoder and decoder share
+//! - [`projection`], [`attention`], [`rope`]: what encoder and decoder share
+//! - [`lora`]: low-rank adapters
 //! - [`params`]: parameters by their `transformers` names
 //! - [`weights`]: safetensors in and out; [`precision`]: number types of parameters
 //! - [`init`]: random weights, a pure function of seed and parameter name
@@ -20,6 +21,8 @@ pub mod media;
 pub mod vlm;
 
 pub mod attention;
+pub mod lora;
+pub mod projection;
 pub mod rope;
 
 pub mod device;

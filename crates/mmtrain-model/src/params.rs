@@ -2,7 +2,8 @@
 //!
 //! A module's fields are named after the checkpoints, so a parameter's key is its path, with three
 //! regular differences: Burn's linear weights are `[in, out]` where files have `[out, in]`, norms
-//! say `gamma`/`beta`, and the connector's list counts from one (`linear_1`).
+//! say `gamma`/`beta`, and the connector's list counts from one (`linear_1`). Adapters have PEFT's names
+//! ([`lora`](crate::lora)).
 //!
 //! Values travel flat (`[elements]`, in Burn's layout): optimizer and gradients need no shape.
 
@@ -12,6 +13,8 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::prelude::*;
 use burn::tensor::Gradients;
 use serde::{Deserialize, Serialize};
+
+use crate::lora::attach::{CONTAINER as ADAPTER, has_adapters};
 
 /// One of the three parts of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,6 +47,42 @@ impl Part {
             Self::Encoder => "vision_tower.vision_model.",
             Self::Connector => "multi_modal_projector.",
             Self::Decoder => "language_model.",
+        }
+    }
+}
+
+/// What of a part, or of a module in it, is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tuned {
+    /// Nothing.
+    Frozen,
+    /// Every parameter.
+    Full,
+    /// Adapters only.
+    Adapters,
+}
+
+impl Tuned {
+    /// Whether something is trained.
+    pub fn is_trained(self) -> bool {
+        self != Self::Frozen
+    }
+
+    /// Whether a parameter is trained.
+    pub fn trains(self, info: &ParamInfo) -> bool {
+        match self {
+            Self::Frozen => false,
+            Self::Full => true,
+            Self::Adapters => info.is_adapter(),
+        }
+    }
+
+    /// Whether something of a module is trained.
+    pub fn trains_in<M: Module>(self, module: &M) -> bool {
+        match self {
+            Self::Frozen => false,
+            Self::Full => true,
+            Self::Adapters => has_adapters(module),
         }
     }
 }
@@ -96,11 +135,30 @@ impl ParamInfo {
         }
     }
 
+    /// Whether it is of an adapter.
+    pub fn is_adapter(&self) -> bool {
+        self.adapted_layer().is_some()
+    }
+
+    /// Whether it is DoRA's size of outputs.
+    pub fn is_magnitude(&self) -> bool {
+        self.name.ends_with(MAGNITUDE)
+    }
+
+    /// The layer of an adapter, with its prefix.
+    pub fn adapted_layer(&self) -> Option<&str> {
+        let ends = [".lora_A.weight", ".lora_B.weight", MAGNITUDE];
+        ends.iter().find_map(|end| self.name.strip_suffix(end))
+    }
+
     /// Whether weight decay applies: matrices, but no embeddings, norms and biases.
     pub fn decays(&self) -> bool {
         self.layout == Layout::Transposed
     }
 }
+
+/// End of the name of DoRA's sizes.
+const MAGNITUDE: &str = ".lora_magnitude_vector";
 
 /// Whisper's two convolutions, whose kernels are three frames long.
 fn is_convolution_over_time(name: &str) -> bool {
@@ -147,16 +205,39 @@ pub fn assign<M: Module>(module: M, part: Part, value: &mut dyn FnMut(&ParamInfo
 
 /// The same module with every parameter a tracked leaf of a new tape.
 pub fn leaves<M: Module>(module: &M) -> M {
-    struct Leaf;
-    impl ModuleMapper for Leaf {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            param.map(|tensor| tensor.autodiff().require_grad())
-        }
-    }
-    module.clone().map(&mut Leaf)
+    trained_leaves(module, Tuned::Full)
 }
 
-/// Takes the gradients of a module made by [`leaves`], adding to what is there.
+/// The same module with those parameters tracked leaves of a new tape that are trained.
+pub fn trained_leaves<M: Module>(module: &M, tuned: Tuned) -> M {
+    module.clone().map(&mut Leaf { tuned, in_adapters: 0 })
+}
+
+struct Leaf {
+    tuned: Tuned,
+    in_adapters: usize,
+}
+
+impl ModuleMapper for Leaf {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let is_leaf = match self.tuned {
+            Tuned::Frozen => false,
+            Tuned::Full => true,
+            Tuned::Adapters => self.in_adapters > 0,
+        };
+        if is_leaf { param.map(|tensor| tensor.autodiff().require_grad()) } else { param }
+    }
+
+    fn enter_module(&mut self, _name: &str, container: &str) {
+        self.in_adapters += usize::from(container == ADAPTER);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.in_adapters -= usize::from(container == ADAPTER);
+    }
+}
+
+/// Takes the gradients of a module made by [`leaves`] or [`trained_leaves`], adding to what is there.
 ///
 /// `scope` is the path from the part to the module, such as `encoder.layers.3.`.
 pub fn take_gradients<M: Module>(
@@ -181,7 +262,7 @@ pub fn accumulate(into: &mut FlatTensors, name: String, gradient: Tensor<1>) {
 
 /// Where a visit is, and the name that follows from it.
 #[derive(Debug)]
-struct Path {
+pub(crate) struct Path {
     part: Part,
     scope: String,
     segments: Vec<String>,
@@ -189,16 +270,16 @@ struct Path {
 }
 
 impl Path {
-    fn new(part: Part) -> Self {
+    pub(crate) fn new(part: Part) -> Self {
         Self { part, scope: String::new(), segments: Vec::new(), containers: Vec::new() }
     }
 
-    fn enter(&mut self, name: &str, container: &str) {
+    pub(crate) fn enter(&mut self, name: &str, container: &str) {
         self.segments.push(name.to_owned());
         self.containers.push(container.to_owned());
     }
 
-    fn exit(&mut self) {
+    pub(crate) fn exit(&mut self) {
         self.segments.pop();
         self.containers.pop();
     }
@@ -206,13 +287,30 @@ impl Path {
     fn info<const D: usize>(&self, param: &Param<Tensor<D>>) -> ParamInfo {
         let container = self.containers.last().map_or("", String::as_str);
         let layout = match (container, self.segments.last().map(String::as_str)) {
-            ("Struct:Linear", Some("weight")) => Layout::Transposed,
+            ("Struct:Linear" | "Struct:Projection", Some("weight")) | ("Struct:Lora", Some("a" | "b")) => {
+                Layout::Transposed
+            }
             _ => Layout::Same,
         };
         ParamInfo { name: self.name(), part: self.part, shape: param.lazy_shape().to_vec(), layout }
     }
 
+    /// Whether the innermost module is of this kind.
+    pub(crate) fn is_in(&self, container: &str) -> bool {
+        self.containers.last().is_some_and(|last| last == container)
+    }
+
+    /// As Burn spells it.
+    pub(crate) fn place(&self) -> String {
+        self.segments.join(".")
+    }
+
     fn name(&self) -> String {
+        format!("{}{}{}", self.part.prefix(), self.scope, self.within_part())
+    }
+
+    /// The path from where the visit began.
+    pub(crate) fn within_part(&self) -> String {
         let steps = self.segments.iter().zip(&self.containers).filter(|(_, container)| !container.starts_with("Enum:"));
         let mut words: Vec<String> = Vec::with_capacity(self.segments.len());
         for (segment, container) in steps {
@@ -222,12 +320,17 @@ impl Path {
                     words.pop();
                     words.push(format!("linear_{number}"));
                 }
+                // An adapter stands behind its weight, and is called as beside it.
+                (_, ADAPTER, _) => drop(words.pop()),
+                (_, "Struct:Lora", "a") => words.push("lora_A.weight".to_owned()),
+                (_, "Struct:Lora", "b") => words.push("lora_B.weight".to_owned()),
+                (_, "Struct:Lora", "magnitude") => words.push("lora_magnitude_vector".to_owned()),
                 (_, "Struct:LayerNorm" | "Struct:RmsNorm", "gamma") => words.push("weight".to_owned()),
                 (_, "Struct:LayerNorm", "beta") => words.push("bias".to_owned()),
                 _ => words.push(segment.clone()),
             }
         }
-        format!("{}{}{}", self.part.prefix(), self.scope, words.join("."))
+        words.join(".")
     }
 }
 
@@ -327,6 +430,9 @@ struct TakeGradients<'a> {
 impl ModuleVisitor for TakeGradients<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let tensor = param.val();
+        if !tensor.is_require_grad() {
+            return;
+        }
         let Some(gradient) = tensor.grad_remove(self.gradients) else {
             return;
         };

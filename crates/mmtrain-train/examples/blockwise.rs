@@ -20,7 +20,7 @@ use mmtrain_model::config::{
     VitConfig, VlmConfig,
 };
 use mmtrain_model::decoder::DecoderContext;
-use mmtrain_model::params::{FlatTensors, Part, leaves, take_gradients};
+use mmtrain_model::params::{FlatTensors, Part, Tuned, leaves, take_gradients};
 use mmtrain_train::driver::{Plan, Trained, forward_backward};
 use mmtrain_train::memory::peak_bytes;
 use mmtrain_train::objective::supervised;
@@ -99,7 +99,7 @@ fn one_graph(model: &Vlm, batch: &HostBatch) -> FlatTensors {
 }
 
 fn block_wise(model: &Vlm, batch: &HostBatch, keep: usize) -> FlatTensors {
-    let trained = Trained { encoder: false, connector: false, decoder: true };
+    let trained = Trained { decoder: Tuned::Full, ..Trained::NOTHING };
     let plan = Plan {
         trained,
         keep_encoder: 0,
@@ -107,6 +107,7 @@ fn block_wise(model: &Vlm, batch: &HostBatch, keep: usize) -> FlatTensors {
         chunk_rows: BATCH * SEQ,
         dtype: DType::F32,
         features: None,
+        dropout: None,
     };
     forward_backward(model, batch, &plan, batch.supervised_tokens as f64).expect("the model takes it").gradients
 }

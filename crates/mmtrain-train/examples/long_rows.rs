@@ -15,7 +15,7 @@ use burn::tensor::{DType, TensorData};
 use mmtrain_model::config::{TextConfig, TextFamily};
 use mmtrain_model::decoder::{Decoder, DecoderBlock, DecoderContext};
 use mmtrain_model::init::init_param;
-use mmtrain_model::params::{FlatTensors, Part, assign};
+use mmtrain_model::params::{FlatTensors, Part, Tuned, assign};
 use mmtrain_train::memory::peak_bytes;
 use mmtrain_train::tape::{Place, backward, forward};
 
@@ -39,7 +39,7 @@ fn sizes(seq: usize) -> TextConfig {
 /// As the block-wise driver runs a block whose graph is kept, with something trained before it.
 fn step(block: &DecoderBlock, context: &DecoderContext, x: &Tensor<3>) -> FlatTensors {
     let scope = "model.layers.0.".to_owned();
-    let place = Place { part: Part::Decoder, scope, trained: true, dtype: DType::F32 };
+    let place = Place { part: Part::Decoder, scope, tuned: Tuned::Full, dtype: DType::F32 };
     let run = |block: &DecoderBlock, x: Tensor<3>| block.forward(x, context);
     let (output, held) = forward(block, x.clone(), &place, true, true, run);
     let mut gradients = FlatTensors::new();

@@ -19,7 +19,7 @@ use mmtrain_model::config::{
     Activation, ConnectorConfig, EncoderConfig, MlpConfig, TextConfig, TextFamily, VisionConfig, VisionFamily,
     VitConfig, VlmConfig,
 };
-use mmtrain_model::params::FlatTensors;
+use mmtrain_model::params::{FlatTensors, Tuned};
 use mmtrain_model::{ModelError, Vlm};
 use mmtrain_preference::{AnswerLogps, PairLogps, Preference, PreferenceLoss, Step};
 use mmtrain_train::driver::{Plan, Trained, forward_logps, forward_weigh_backward};
@@ -151,9 +151,16 @@ fn main() {
     let way = args.next().unwrap_or_else(|| "shared".to_owned());
     let steps: usize = args.next().and_then(|steps| steps.parse().ok()).unwrap_or(5);
     let device = Device::flex();
-    let trained = Trained { encoder: false, connector: false, decoder: true };
-    let plan =
-        Plan { trained, keep_encoder: 0, keep_decoder: BLOCKS, chunk_rows: 256, dtype: DType::F32, features: None };
+    let trained = Trained { decoder: Tuned::Full, ..Trained::NOTHING };
+    let plan = Plan {
+        trained,
+        keep_encoder: 0,
+        keep_decoder: BLOCKS,
+        chunk_rows: 256,
+        dtype: DType::F32,
+        features: None,
+        dropout: None,
+    };
     let model = Vlm::random(&sizes(), 7, &device);
     if way == "check" {
         // Another model, so that the slopes are not those of a coin.

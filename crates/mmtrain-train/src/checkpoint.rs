@@ -4,6 +4,7 @@
 //! step-00000500/   model.safetensors   trained tensors, in the layout of Hugging Face checkpoints
 //!                  optim.safetensors   moments, `NAME.exp_avg` and `NAME.exp_avg_sq`, flat
 //!                  state.json          counters, cursor, identity of the data and of frozen parts
+//!                  adapter_*           adapters as PEFT reads them, where there are some
 //!                  …                   config.toml, config.json, tokenizer.json, preprocessor_config.json
 //!                  manifest.json       size and blake3 of every file, written last
 //! ```
@@ -26,6 +27,7 @@ pub use write::{Snapshot, Writer, write_atomically};
 use std::path::{Path, PathBuf};
 
 use mmtrain_data::Cursor;
+use mmtrain_model::lora::LoraConfig;
 use mmtrain_model::params::Part;
 use mmtrain_preference::RunningDelta;
 use serde::{Deserialize, Serialize};
@@ -50,7 +52,7 @@ pub struct TrainState {
     pub data: Vec<DataIdentity>,
     /// Which blocks keep their graph. Recomputing rounds differently, so a resume does as the run did.
     pub keep: KeepPlan,
-    /// Parts that are not in `model.safetensors`, and where they are.
+    /// Parts of which not all is in `model.safetensors`, and where they are.
     pub frozen: Vec<FrozenPart>,
     /// The mean reward so far, which some losses compare with.
     #[serde(default)]
@@ -68,8 +70,8 @@ pub struct DataIdentity {
     pub fingerprint: String,
 }
 
-/// A part that is not trained.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A part that is not trained, or of which adapters only are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FrozenPart {
     /// Which part.
     pub part: Part,
@@ -78,8 +80,14 @@ pub struct FrozenPart {
     /// Directory of its second tower's, where it has two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second: Option<PathBuf>,
-    /// blake3 over its tensors.
+    /// blake3 over its tensors, without adapters.
     pub hash: String,
+    /// Its adapters, whose tensors are in `model.safetensors`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
+    /// Whether the adapters are those of the run at `weights`, trained on, so that they are not in the part.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continued: bool,
 }
 
 /// `step-00000500`

@@ -11,6 +11,7 @@
 //! Every arrow is a [`tape`](crate::tape) stretch of its own. Dims: `batch`, `seq`, `hidden` of the
 //! decoder, `rows` supervised positions.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,31 +24,32 @@ use mmtrain_model::decoder::{Decoder, DecoderBlock, DecoderContext, DecoderModel
 use mmtrain_model::encoder::chain::{ChainContext, Stretch, StretchNet, side_by_side};
 use mmtrain_model::encoder::input::MediumView;
 use mmtrain_model::encoder::parts::FeatureParts;
+use mmtrain_model::lora::dropout::key_of;
 use mmtrain_model::media::{Arrangement, BatchView, ForkedSample, PlacedMedium, Placement};
-use mmtrain_model::params::{FlatTensors, Part};
+use mmtrain_model::params::{FlatTensors, Part, Tuned};
 use mmtrain_model::{ModelError, Vlm};
 
 use crate::features::FeatureCache;
 use crate::objective::{HeadLoss, Supervised, Weights, head_logps, head_loss, supervised};
 use crate::tape::{Beside, Held, Place, backward, backward_beside, forward, forward_beside};
 
-/// Which parts are trained.
+/// What of each part is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trained {
-    /// The encoder.
-    pub encoder: bool,
-    /// The connector.
-    pub connector: bool,
-    /// The decoder.
-    pub decoder: bool,
+    /// Of the encoder.
+    pub encoder: Tuned,
+    /// Of the connector.
+    pub connector: Tuned,
+    /// Of the decoder.
+    pub decoder: Tuned,
 }
 
 impl Trained {
-    /// No part.
-    pub const NOTHING: Self = Self { encoder: false, connector: false, decoder: false };
+    /// Nothing.
+    pub const NOTHING: Self = Self { encoder: Tuned::Frozen, connector: Tuned::Frozen, decoder: Tuned::Frozen };
 
-    /// Whether one part is trained.
-    pub fn part(self, part: Part) -> bool {
+    /// What of one part is trained.
+    pub fn part(self, part: Part) -> Tuned {
         match part {
             Part::Encoder => self.encoder,
             Part::Connector => self.connector,
@@ -59,7 +61,7 @@ impl Trained {
 /// How a step is computed.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Which parts are trained.
+    /// What is trained.
     pub trained: Trained,
     /// Encoder blocks whose graph is kept; the others run again in the backward pass.
     pub keep_encoder: usize,
@@ -71,6 +73,18 @@ pub struct Plan {
     pub dtype: DType,
     /// Features of the encoder from earlier steps, if it is frozen and they are kept.
     pub features: Option<Arc<FeatureCache>>,
+    /// Seed and step, where adapters zero some of what they see.
+    pub dropout: Option<(u64, u64)>,
+}
+
+impl Plan {
+    /// The model for the pass over one micro-batch of a step, by its number.
+    pub fn model_for<'a>(&self, model: &'a Vlm, micro_batch: usize) -> Cow<'a, Vlm> {
+        match self.dropout {
+            None => Cow::Borrowed(model),
+            Some((seed, step)) => Cow::Owned(model.for_pass(key_of(seed, step, micro_batch))),
+        }
+    }
 }
 
 /// What one micro-batch yields.
@@ -230,6 +244,8 @@ struct Media {
 struct Chain {
     context: ChainContext,
     stretches: Vec<(Stretch, Held<StretchNet, 3>)>,
+    /// The first stretch of which something is trained.
+    first_trained: Option<usize>,
     /// Width of its features.
     width: usize,
 }
@@ -245,7 +261,7 @@ impl Media {
             Some(cache) => (known_features(cache, model, &views, plan)?, Vec::new()),
             None => Chain::all_forward(model, &views, plan)?,
         };
-        let trained = plan.trained.encoder;
+        let trained = plan.trained.encoder.is_trained();
         let arrangement = Arrangement::of(&model.config, batch, &model.device())?;
         let run = connect(&arrangement);
         let bridge = model.connector.without_layers();
@@ -259,7 +275,7 @@ impl Media {
     }
 
     fn backward(self, model: &Vlm, plan: &Plan, gradient: Tensor<3>, gradients: &mut FlatTensors) {
-        let (trained, place) = (plan.trained.encoder, connector_place(plan));
+        let (trained, place) = (plan.trained.encoder.is_trained(), connector_place(plan));
         let run = connect(&self.arrangement);
         let bridge = model.connector.without_layers();
         let gradient = backward(&bridge, self.connector, gradient, &place, trained, gradients, run);
@@ -307,26 +323,27 @@ impl Chain {
         plan: &Plan,
         kept: &mut usize,
     ) -> (Tensor<3>, Self) {
-        let trained = plan.trained.encoder;
         let mut held = Vec::with_capacity(stretches.len());
+        let first_trained = stretches.iter().position(|stretch| plan.trained.encoder.trains_in(&stretch.net));
         for (index, stretch) in stretches.into_iter().enumerate() {
             let keep = !stretch.is_block || *kept < plan.keep_encoder;
             *kept += usize::from(stretch.is_block);
             let place = encoder_place(plan, &stretch);
             let run = |net: &StretchNet, x| net.forward(x, &context);
-            let (y, graph) = forward(&stretch.net, x, &place, trained && index > 0, keep, run);
+            let (y, graph) = forward(&stretch.net, x, &place, behind(first_trained, index), keep, run);
             held.push((stretch, graph));
             x = y;
         }
         let width = x.dims()[2];
-        (x, Self { context, stretches: held, width })
+        (x, Self { context, stretches: held, first_trained, width })
     }
 
     fn backward(self, mut gradient: Tensor<3>, plan: &Plan, gradients: &mut FlatTensors) {
         for (index, (stretch, held)) in self.stretches.into_iter().enumerate().rev() {
             let place = encoder_place(plan, &stretch);
             let run = |net: &StretchNet, x| net.forward(x, &self.context);
-            let Some(earlier) = backward(&stretch.net, held, gradient, &place, index > 0, gradients, run) else {
+            let needed = behind(self.first_trained, index);
+            let Some(earlier) = backward(&stretch.net, held, gradient, &place, needed, gradients, run) else {
                 return;
             };
             gradient = earlier;
@@ -345,6 +362,8 @@ struct Text {
     seen: Option<MemoryMask>,
     stem: TextStem,
     upstream: Upstream,
+    /// The first block of which something is trained.
+    first_trained: Option<usize>,
     /// Output of the last block. `[batch, seq, hidden]`
     states: Tensor<3>,
 }
@@ -362,10 +381,10 @@ struct Upstream {
 
 impl Upstream {
     fn of(plan: &Plan, has_media: bool, has_memory: bool) -> Self {
-        let features = has_media && (plan.trained.encoder || plan.trained.connector);
+        let features = has_media && (plan.trained.encoder.is_trained() || plan.trained.connector.is_trained());
         // Layers between the blocks are the connector's: gradients reach them through all blocks behind them.
         let embeds = features && !has_memory;
-        Self { features, embeds, blocks: features || plan.trained.decoder }
+        Self { features, embeds, blocks: features || plan.trained.decoder == Tuned::Full }
     }
 }
 
@@ -420,7 +439,8 @@ impl Text {
         let context = model.context(batch, mask.cloned())?;
         let seen = memory.and_then(|memory| model.seen(memory, media?.arrangement.places.as_ref()?, batch.seq));
         let (blocks, layers) = (Vec::new(), BTreeMap::new());
-        let mut text = Self { embed, blocks, layers, context, seen, stem, upstream, states: x };
+        let first_trained = model.decoder.model.layers.iter().position(|block| plan.trained.decoder.trains_in(block));
+        let mut text = Self { embed, blocks, layers, context, seen, stem, upstream, first_trained, states: x };
         for index in 0..model.decoder.model.layers.len() {
             text.read_before(model, plan, index, memory);
             text.push_block(model, plan, index);
@@ -455,7 +475,9 @@ impl Text {
     /// Whether something trained stands before a block, and before its cross-attention layer.
     fn below(&self, plan: &Plan, index: usize) -> bool {
         let earlier = self.layers.range(..index).next().is_some();
-        plan.trained.decoder || self.upstream.embeds || (earlier && self.upstream.blocks)
+        // The embeddings stand before the first block.
+        let own = plan.trained.decoder == Tuned::Full || behind(self.first_trained, index);
+        own || self.upstream.embeds || (earlier && self.upstream.blocks)
     }
 
     /// The states whose next token is supervised. `[rows, hidden]`
@@ -537,6 +559,11 @@ impl Text {
     }
 }
 
+/// Whether something trained stands before a stretch.
+fn behind(first_trained: Option<usize>, index: usize) -> bool {
+    first_trained.is_some_and(|first| first < index)
+}
+
 /// What is there of both.
 fn added(a: Option<Tensor<3>>, b: Option<Tensor<3>>) -> Option<Tensor<3>> {
     match (a, b) {
@@ -563,11 +590,11 @@ fn head_of(decoder: &Decoder) -> Decoder {
 }
 
 fn encoder_place(plan: &Plan, stretch: &Stretch) -> Place {
-    Place { part: Part::Encoder, scope: stretch.scope.clone(), trained: plan.trained.encoder, dtype: plan.dtype }
+    Place { part: Part::Encoder, scope: stretch.scope.clone(), tuned: plan.trained.encoder, dtype: plan.dtype }
 }
 
 fn connector_place(plan: &Plan) -> Place {
-    Place { part: Part::Connector, scope: String::new(), trained: plan.trained.connector, dtype: plan.dtype }
+    Place { part: Part::Connector, scope: String::new(), tuned: plan.trained.connector, dtype: plan.dtype }
 }
 
 /// Layers between the decoder's blocks are the connector's.
@@ -576,7 +603,7 @@ fn layer_place(plan: &Plan, layer: usize) -> Place {
 }
 
 fn decoder_place(plan: &Plan, scope: String) -> Place {
-    Place { part: Part::Decoder, scope, trained: plan.trained.decoder, dtype: plan.dtype }
+    Place { part: Part::Decoder, scope, tuned: plan.trained.decoder, dtype: plan.dtype }
 }
 
 fn decoder_scope(index: usize) -> String {
@@ -584,4 +611,4 @@ fn decoder_scope(index: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -15,7 +15,7 @@ pub enum TrainError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// A loss or gradient that is no number.
-    #[error("step {step}: {what} is {value}; nothing was updated. Samples: {}", preview(samples))]
+    #[error("step {step}: {what} is {value}; nothing was updated. Samples: {}", some_of(samples))]
     NonFinite {
         /// The step that was being made.
         step: u64,
@@ -25,6 +25,16 @@ pub enum TrainError {
         value: f32,
         /// The samples of the step.
         samples: Vec<SampleId>,
+    },
+    /// What is frozen changed, or what is trained did not.
+    #[error("step {step}: {} tensors {what}: {}", names.len(), some_of(names))]
+    Unverified {
+        /// The step that was made.
+        step: u64,
+        /// What they did, and should not have done.
+        what: &'static str,
+        /// All of them.
+        names: Vec<String>,
     },
     /// The run directory belongs to another process.
     #[error("run directory `{path}` is in use by another process ({holder})")]
@@ -87,16 +97,21 @@ impl TrainError {
                 Some("earlier checkpoints are untouched; free space or permissions, then `--resume`".into())
             }
             Self::Preference(error) => error.hint().map(str::to_owned),
+            Self::Unverified { .. } => Some(
+                "this is a fault of mmtrain, unless `train.*.tuning` has a learning rate too small for f32; nothing was saved"
+                    .into(),
+            ),
             Self::Corrupt { .. } | Self::Io(_) => None,
         }
     }
 }
 
-fn preview(samples: &[SampleId]) -> String {
+/// The first few, and how many more there are.
+fn some_of<T: ToString>(things: &[T]) -> String {
     const SHOWN: usize = 4;
-    let mut names = samples.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>();
-    if samples.len() > SHOWN {
-        names.push(format!("… ({} more)", samples.len() - SHOWN));
+    let mut names = things.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>();
+    if things.len() > SHOWN {
+        names.push(format!("… ({} more)", things.len() - SHOWN));
     }
     names.join(", ")
 }

@@ -8,6 +8,7 @@
 //! - [`features`]: what a frozen encoder made, kept on disk
 //! - [`ranks`]: micro-batches over cores
 //! - [`clip`], [`optimizer`], [`schedule`]: from gradients to an update
+//! - [`verify`]: what changed in the first step, and what did not
 //! - [`evaluate`]: held-out loss
 //! - [`checkpoint`]: directories that are complete or do not exist
 //! - [`metrics`], [`quarantine`]: what a run leaves to read
@@ -33,6 +34,8 @@ pub mod clip;
 pub mod optimizer;
 
 pub mod schedule;
+
+pub mod verify;
 
 pub mod evaluate;
 

@@ -99,7 +99,8 @@ pub fn keep_plan(
             let decoder = (1..=all.decoder).take_while(|&blocks| kept(blocks) <= budget).last().unwrap_or(0);
             let left = budget - kept(decoder);
             let encoder_block = encoder_block_bytes(&config.encoder, shape).saturating_mul(ranks);
-            let encoder = if trained.encoder { all.encoder.min((left / encoder_block.max(1)) as usize) } else { 0 };
+            let encoder =
+                if trained.encoder.is_trained() { all.encoder.min((left / encoder_block.max(1)) as usize) } else { 0 };
             KeepPlan { encoder, decoder }
         }
     }
@@ -107,13 +108,14 @@ pub fn keep_plan(
 
 /// Sums up a run's memory. Activation counts are tensors that the tape holds per block.
 pub fn estimate(model: &Vlm, trained: Trained, shape: MicroShape, keep: KeepPlan, chunk_rows: usize) -> MemoryEstimate {
-    let elements = |part: &Part| sum(model.infos(*part).iter().map(|info| info.elements() as u64));
-    let all = sum(Part::ALL.iter().map(elements));
-    let tuned = sum(Part::ALL.iter().filter(|&&part| trained.part(part)).map(elements));
+    let infos = Part::ALL.iter().flat_map(|&part| model.infos(part)).collect::<Vec<_>>();
+    let all = sum(infos.iter().map(|info| info.elements() as u64));
+    let tuned = infos.iter().filter(|info| trained.part(info.part).trains(info));
+    let tuned = sum(tuned.map(|info| info.elements() as u64));
     let (config, ranks) = (&model.config, shape.ranks as u64);
     let inputs = decoder_input_elements(config, shape).saturating_add(encoder_input_elements(&config.encoder, shape));
     let decoder_graphs = decoder_graph_bytes(config, shape, keep.decoder).max(largest_stretch_bytes(config, shape));
-    let encoder_kept = keep.encoder.max(usize::from(trained.encoder)) as u64;
+    let encoder_kept = keep.encoder.max(usize::from(trained.encoder.is_trained())) as u64;
     let encoder_graphs = encoder_kept.saturating_mul(encoder_block_bytes(&config.encoder, shape));
     let activations = sum([inputs.saturating_mul(F32), decoder_graphs, encoder_graphs, passing_scores(config, shape)]);
     let rows = chunk_rows.min(shape.batch * shape.seq);

@@ -10,7 +10,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, TensorData};
 use mmtrain_data::{HostBatch, HostFork};
 use mmtrain_model::decoder::Decoder;
-use mmtrain_model::params::{FlatTensors, Part, leaves};
+use mmtrain_model::params::{FlatTensors, Part, trained_leaves};
 use mmtrain_model::precision::computing;
 use mmtrain_text::IGNORE_INDEX;
 
@@ -128,7 +128,7 @@ pub fn head_loss(
     gradients: &mut FlatTensors,
 ) -> HeadLoss {
     let device = rows.device();
-    let place = Place { part: Part::Decoder, scope: String::new(), trained: plan.trained.decoder, dtype: plan.dtype };
+    let place = Place { part: Part::Decoder, scope: String::new(), tuned: plan.trained.decoder, dtype: plan.dtype };
     let mut loss_sum = Tensor::<1>::zeros([1], &device);
     let mut row_gradients = Vec::new();
     for (chunk, target, range) in chunks(rows, supervised, plan) {
@@ -136,7 +136,7 @@ pub fn head_loss(
             loss_sum = loss_sum + nll(&computing(decoder, plan.dtype), chunk, target).sum();
             continue;
         };
-        let leaf = if place.trained { leaves(decoder) } else { decoder.clone() };
+        let leaf = trained_leaves(decoder, place.tuned);
         let input = chunk.autodiff().require_grad();
         let nll = nll(&computing(&leaf, plan.dtype), input.clone(), target);
         loss_sum = loss_sum + nll.clone().inner().sum();

@@ -63,19 +63,19 @@ impl Ranks {
         self.each(micro_batches, |share| run_rank(model, share, plan, divisor)).map(sum)
     }
 
-    /// Gives each rank its share of the micro-batches. The results are in rank order.
+    /// Gives each rank its share of the micro-batches, with their numbers in the step. The results are in rank order.
     pub fn each<'a, T: Send, E: Send>(
         &self,
         micro_batches: &'a [HostBatch],
-        work: impl Fn(&mut dyn Iterator<Item = &'a HostBatch>) -> Result<T, E> + Sync,
+        work: impl Fn(&mut dyn Iterator<Item = (usize, &'a HostBatch)>) -> Result<T, E> + Sync,
     ) -> Result<Vec<T>, E> {
         if self.pools.is_empty() {
-            return work(&mut micro_batches.iter()).map(|result| vec![result]);
+            return work(&mut micro_batches.iter().enumerate()).map(|result| vec![result]);
         }
         let (count, work) = (self.pools.len(), &work);
         thread::scope(|scope| {
             let handles = self.pools.iter().enumerate().map(|(rank, pool)| {
-                let mut share = micro_batches.iter().skip(rank).step_by(count);
+                let mut share = micro_batches.iter().enumerate().skip(rank).step_by(count);
                 scope.spawn(move || pool.install(|| work(&mut share)))
             });
             let handles = handles.collect::<Vec<_>>().into_iter();
@@ -86,13 +86,13 @@ impl Ranks {
 
 fn run_rank(
     model: &Vlm,
-    micro_batches: &mut dyn Iterator<Item = &HostBatch>,
+    micro_batches: &mut dyn Iterator<Item = (usize, &HostBatch)>,
     plan: &Plan,
     divisor: f64,
 ) -> Result<StepGradients, ModelError> {
     let mut total = StepGradients::default();
-    for batch in micro_batches {
-        total.add(forward_backward(model, batch, plan, divisor)?);
+    for (number, batch) in micro_batches {
+        total.add(forward_backward(&plan.model_for(model, number), batch, plan, divisor)?);
     }
     Ok(total)
 }

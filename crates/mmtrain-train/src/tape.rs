@@ -7,7 +7,7 @@
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::{DType, Gradients};
-use mmtrain_model::params::{FlatTensors, Part, leaves, take_gradients};
+use mmtrain_model::params::{FlatTensors, Part, Tuned, take_gradients, trained_leaves};
 use mmtrain_model::precision::computing;
 
 /// Where a stretch's parameters are named, and whether they are trained.
@@ -17,10 +17,17 @@ pub struct Place {
     pub part: Part,
     /// Path from the part to the module, such as `encoder.layers.3.`.
     pub scope: String,
-    /// Whether gradients of its parameters are wanted.
-    pub trained: bool,
+    /// Of which of its parameters gradients are wanted.
+    pub tuned: Tuned,
     /// Type in which it computes; parameters stay f32.
     pub dtype: DType,
+}
+
+impl Place {
+    /// Whether something of a module is trained.
+    pub fn trains<M: Module>(&self, module: &M) -> bool {
+        self.tuned.trains_in(module)
+    }
 }
 
 /// What is held between forward and backward.
@@ -54,7 +61,7 @@ pub fn forward<M: Module, const D: usize>(
     keep_graph: bool,
     run: impl Fn(&M, Tensor<D>) -> Tensor<3>,
 ) -> (Tensor<3>, Held<M, D>) {
-    if !place.trained && !needs_input_gradient {
+    if !place.trains(module) && !needs_input_gradient {
         return (run(&computing(module, place.dtype), input), Held::Nothing);
     }
     if keep_graph {
@@ -92,7 +99,7 @@ pub fn forward_beside<M: Module>(
     run: impl Fn(&M, Tensor<3>, Tensor<3>) -> Tensor<3>,
 ) -> (Tensor<3>, Held<M, 3>, Beside) {
     let mut beside = Beside { value: beside, leaf: None, needs_gradient: needs[1] };
-    let taped = place.trained || needs.contains(&true);
+    let taped = place.trains(module) || needs.contains(&true);
     if taped && keep_graph {
         let leaf = beside.leaf();
         let record = record(module, input, place, needs[0], |module, x| run(module, x, leaf.clone()));
@@ -167,7 +174,7 @@ fn record<M: Module, const D: usize>(
     needs_input_gradient: bool,
     run: impl Fn(&M, Tensor<D>) -> Tensor<3>,
 ) -> Taped<M, D> {
-    let leaf = if place.trained { leaves(module) } else { module.clone() };
+    let leaf = trained_leaves(module, place.tuned);
     let input = input.autodiff();
     let input = if needs_input_gradient { input.require_grad() } else { input };
     let output = run(&computing(&leaf, place.dtype), input.clone());
@@ -176,7 +183,7 @@ fn record<M: Module, const D: usize>(
 
 /// Takes the gradients of a recorded module's parameters, if it is trained.
 pub fn collect<M: Module>(leaf: &M, place: &Place, tape: &mut Gradients, gradients: &mut FlatTensors) {
-    if place.trained {
+    if place.tuned.is_trained() {
         take_gradients(leaf, place.part, &place.scope, tape, gradients);
     }
 }

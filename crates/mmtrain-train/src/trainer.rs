@@ -10,7 +10,8 @@ use std::time::Instant;
 use mmtrain_config::{RunConfig, Tuning};
 use mmtrain_data::{Bucketing, LoaderConfig, Mixture, Packing, Preparer, SampleId, StepBatch, StepLoader};
 use mmtrain_model::Vlm;
-use mmtrain_model::params::{FlatTensors, Part};
+use mmtrain_model::lora::peft::PeftAdapter;
+use mmtrain_model::params::{FlatTensors, Part, Tuned};
 
 use crate::checkpoint::{FrozenPart, Snapshot, TrainState, Writer};
 use crate::clip::{clip, global_norm};
@@ -22,6 +23,7 @@ use crate::quarantine::Quarantine;
 use crate::ranks::Ranks;
 use crate::schedule::Schedule;
 use crate::stop::Stop;
+use crate::verify::{Verification, reached};
 
 use self::objective::Computed;
 pub use self::objective::{Objective, Pairs, complete_reference};
@@ -50,6 +52,8 @@ pub struct Run {
     pub texts: Vec<(String, String)>,
     /// What is minimized.
     pub objective: Objective,
+    /// Adapters as PEFT reads them, which each checkpoint has too.
+    pub adapter: Option<PeftAdapter>,
 }
 
 /// What the loop changes.
@@ -93,11 +97,12 @@ pub fn train(run: &Run, progress: &mut Progress, watch: &mut dyn Watch, stop: &S
     let mut writer = Writer::new(&run.run_dir, config.checkpoint.keep, config.checkpoint.async_save)?;
     let mut meter = Meter::new();
     let mut saved = (progress.state.step > 0).then_some(progress.state.step);
+    let mut verification = Verification::new(&progress.model, run.plan.trained);
 
     while progress.state.step < run.total_steps && !stop.requested() {
         let batch = next_batch(&mut loader, &mut quarantine)?;
         meter.add(&batch);
-        let outcome = train_step(run, progress, &batch, &ranks)?;
+        let outcome = train_step(run, progress, &batch, &ranks, &mut verification)?;
         let step = progress.state.step;
         let last = step == run.total_steps;
         if due(step, config.train.log_every) || last {
@@ -164,17 +169,26 @@ struct Outcome {
 /// Forward and backward over all micro-batches, then one update.
 ///
 /// Loss and norm are read before anything is changed: a number that is not finite must not reach the weights.
-fn train_step(run: &Run, progress: &mut Progress, batch: &StepBatch, ranks: &Ranks) -> Result<Outcome, TrainError> {
+fn train_step(
+    run: &Run,
+    progress: &mut Progress,
+    batch: &StepBatch,
+    ranks: &Ranks,
+    verification: &mut Verification,
+) -> Result<Outcome, TrainError> {
     let config = &run.config;
-    let Computed { loss, gradients, values, delta } =
-        run.objective.step(run, &progress.model, batch, ranks, progress.state.delta)?;
+    let Computed { loss, gradients, values, delta } = run.objective.step(run, progress, batch, ranks)?;
     let norm = global_norm(&gradients, &progress.model.device()).into_scalar::<f32>();
     reject_non_finite(run, progress.state.step + 1, batch, loss as f32, norm)?;
     let gradients = clip(gradients, norm, config.train.max_grad_norm);
     let rates = rates(config, run.total_steps, progress.state.step);
+    let before = verification.is_pending().then(|| (progress.model.clone(), reached(&gradients)));
     update(progress, gradients, config, &rates);
     progress.state.step += 1;
     progress.state.delta = delta;
+    if let Some((before, reached)) = before {
+        verification.check(&before, &progress.model, &reached, progress.state.step)?;
+    }
     progress.state.cursor = batch.cursor_after;
     progress.state.samples += batch.samples as u64;
     progress.state.supervised_tokens += batch.supervised_tokens as u64;
@@ -210,9 +224,9 @@ fn rates(config: &RunConfig, total_steps: u64, step: u64) -> BTreeMap<Part, Part
     let mut rates = BTreeMap::new();
     for part in Part::ALL {
         let settings = part_config(config, part);
-        if let Tuning::Full(full) = &settings.tuning {
+        if let Some(lr) = settings.tuning.lr() {
             let weight_decay = settings.weight_decay.unwrap_or(config.train.weight_decay);
-            rates.insert(part, PartRates { lr: full.lr * factor, weight_decay });
+            rates.insert(part, PartRates { lr: lr * factor, weight_decay });
         }
     }
     rates
@@ -227,10 +241,20 @@ pub fn part_config(config: &RunConfig, part: Part) -> &mmtrain_config::PartConfi
     }
 }
 
-/// Which parts a configuration trains.
+/// What of each part a configuration trains.
 pub fn trained(config: &RunConfig) -> Trained {
-    let tuned = |part| matches!(part_config(config, part).tuning, Tuning::Full(_));
+    let tuned = |part| match part_config(config, part).tuning {
+        Tuning::Frozen => Tuned::Frozen,
+        Tuning::Full(_) => Tuned::Full,
+        Tuning::Lora(_) => Tuned::Adapters,
+    };
     Trained { encoder: tuned(Part::Encoder), connector: tuned(Part::Connector), decoder: tuned(Part::Decoder) }
+}
+
+/// Whether adapters zero some of what they see.
+fn has_dropout(config: &RunConfig) -> bool {
+    let lora = Part::ALL.into_iter().filter_map(|part| part_config(config, part).tuning.lora());
+    lora.into_iter().any(|lora| lora.dropout > 0.0)
 }
 
 fn evaluate(run: &Run, progress: &Progress, watch: &mut dyn Watch) -> Result<EvalReport, TrainError> {
@@ -243,11 +267,11 @@ fn evaluate(run: &Run, progress: &Progress, watch: &mut dyn Watch) -> Result<Eva
 }
 
 fn save(run: &Run, progress: &Progress, writer: &mut Writer) -> Result<(), TrainError> {
-    let trained = Part::ALL.into_iter().filter(|&part| run.plan.trained.part(part));
-    let params = trained.flat_map(|part| progress.model.params(part)).collect();
+    let params = Part::ALL.into_iter().flat_map(|part| progress.model.params(part));
+    let params = params.filter(|param| run.plan.trained.part(param.info.part).trains(&param.info)).collect();
     let mut state = progress.state.clone();
     state.frozen.clone_from(&run.frozen);
-    writer.save(Snapshot::take(state, params, &progress.optimizer, run.texts.clone()))
+    writer.save(Snapshot::take(state, params, &progress.optimizer, run.texts.clone(), run.adapter.as_ref()))
 }
 
 /// Rates between two lines of the log.

@@ -169,6 +169,9 @@ pub(crate) struct ParityArgs {
     /// Checkpoint directory.
     #[arg(value_name = "HF_DIR")]
     pub(crate) dir: PathBuf,
+    /// Adapters of the PEFT library for that checkpoint; recorded tensors and gradients are looked for there.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Option<PathBuf>,
     /// Recorded tensors; io.safetensors in the directory otherwise.
     #[arg(long, value_name = "FILE")]
     pub(crate) io: Option<PathBuf>,
@@ -195,6 +198,12 @@ pub(crate) struct ExportArgs {
     /// How it is written.
     #[arg(long, value_enum, default_value_t = ExportFormat::Hf)]
     pub(crate) format: ExportFormat,
+    /// Of a run with adapters: only these, as the PEFT library reads them. Else they are merged into the weights.
+    #[arg(long, conflicts_with_all = ["base", "dtype"])]
+    pub(crate) adapter: bool,
+    /// Of a run with adapters: the model without them, to which those of --adapter belong.
+    #[arg(long)]
+    pub(crate) base: bool,
     /// Type of the weights in the files.
     #[arg(long, value_enum, default_value_t = ExportType::F32)]
     pub(crate) dtype: ExportType,

@@ -82,7 +82,10 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
 
 fn model_code(error: &ModelError) -> u8 {
     match error {
-        ModelError::Config { .. } | ModelError::Placeholders { .. } | ModelError::Device { .. } => 2,
+        ModelError::Config { .. }
+        | ModelError::Adapters { .. }
+        | ModelError::Placeholders { .. }
+        | ModelError::Device { .. } => 2,
         ModelError::NoWeights { .. } | ModelError::Input { .. } => 3,
         // A checkpoint that is there and is not the model's, or damaged.
         ModelError::Safetensors { .. }
@@ -100,6 +103,7 @@ fn train_code(error: &TrainError) -> u8 {
         TrainError::Data(_) | TrainError::DataChanged(_) => 3,
         TrainError::Model(error) => model_code(error),
         TrainError::NonFinite { .. } | TrainError::Preference(_) => 5,
+        TrainError::Unverified { .. } => 1,
         TrainError::InUse { .. }
         | TrainError::NoGoodCheckpoint { .. }
         | TrainError::Corrupt { .. }

@@ -10,6 +10,7 @@ use mmtrain_model::weights::Checkpoint;
 use mmtrain_model::{ModelError, Vlm};
 use mmtrain_train::checkpoint::{FrozenPart, TrainState};
 
+use crate::adapters;
 use crate::fail::Refusal;
 use crate::inputs::refuse_pickles;
 use crate::weights::{PartWeights, Share};
@@ -96,37 +97,45 @@ pub(crate) fn in_all_parts(error: anyhow::Error, held: &[Holding]) -> anyhow::Er
 
 /// What holds one part of the model in a directory, along all runs between.
 pub(crate) fn holdings(model: &Vlm, part: Part, dir: &Path) -> anyhow::Result<Vec<Holding>> {
-    let mut found = Vec::new();
-    follow(model, part, model.infos(part), dir, MAX_CHAIN, &mut found)?;
-    Ok(found)
+    let mut trail = Trail { model, part, found: Vec::new() };
+    trail.follow(model.base_infos(part), dir, true, MAX_CHAIN)?;
+    Ok(trail.found)
 }
 
-fn follow(
-    model: &Vlm,
+/// The way to the tensors of one part.
+struct Trail<'a> {
+    model: &'a Vlm,
     part: Part,
-    infos: Vec<ParamInfo>,
-    dir: &Path,
-    chain: usize,
-    found: &mut Vec<Holding>,
-) -> anyhow::Result<()> {
-    let Some(frozen) = frozen_part(dir, part)? else {
-        found.push(Holding { infos, dir: Some(dir.to_owned()) });
-        return Ok(());
-    };
-    let places = PartWeights::of_frozen(&frozen);
-    let of = |share: Share| if share == Share::Whole { infos.clone() } else { share.infos(model, part) };
-    if places.own.is_none() {
-        let share = if places.second.is_some() { Share::First } else { Share::Whole };
-        found.push(Holding { infos: of(share), dir: None });
-    }
-    for (share, recorded) in places.places() {
-        let chain = chain.checked_sub(1).ok_or_else(|| endless(part, recorded))?;
-        follow(model, part, of(share), &place(dir, part, share, recorded)?, chain, found)?;
-    }
-    Ok(())
+    found: Vec<Holding>,
 }
 
-/// A part of a checkpoint that lies elsewhere.
+impl Trail<'_> {
+    /// `adapters`: whether those of the directory are of the part.
+    fn follow(&mut self, infos: Vec<ParamInfo>, dir: &Path, adapters: bool, chain: usize) -> anyhow::Result<()> {
+        let (model, part) = (self.model, self.part);
+        let Some(frozen) = frozen_part(dir, part)? else {
+            self.found.push(Holding { infos, dir: Some(dir.to_owned()) });
+            return Ok(());
+        };
+        if let Some(kind) = frozen.lora.as_ref().filter(|_| adapters) {
+            let infos = adapters::infos(model, part, kind)?;
+            self.found.push(Holding { infos, dir: Some(dir.to_owned()) });
+        }
+        let places = PartWeights::of_frozen(&frozen);
+        let of = |share: Share| if share == Share::Whole { infos.clone() } else { share.infos(model, part) };
+        if places.own.is_none() {
+            let share = if places.second.is_some() { Share::First } else { Share::Whole };
+            self.found.push(Holding { infos: of(share), dir: None });
+        }
+        for (share, recorded) in places.places() {
+            let chain = chain.checked_sub(1).ok_or_else(|| endless(part, recorded))?;
+            self.follow(of(share), &place(dir, part, share, recorded)?, !frozen.continued, chain)?;
+        }
+        Ok(())
+    }
+}
+
+/// A part of a checkpoint that lies elsewhere, but for adapters.
 pub(crate) fn frozen_part(dir: &Path, part: Part) -> anyhow::Result<Option<FrozenPart>> {
     Ok(frozen_parts(dir)?.into_iter().find(|frozen| frozen.part == part))
 }

@@ -2,6 +2,7 @@
 //!
 //! The only crate that reads arguments and environment, prints, and exits.
 
+mod adapters;
 mod cli;
 mod commands;
 mod fail;

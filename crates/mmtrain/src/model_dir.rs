@@ -25,7 +25,7 @@ use crate::number_type::{Sizes, WeightsChoice, in_training};
 use crate::run_dir::RunInfo;
 use crate::unused::warn_unused;
 use crate::weights::{PartWeights, Share};
-use crate::{preprocess, setup};
+use crate::{adapters, preprocess, setup};
 
 /// A model that can be used.
 pub(crate) struct LoadedModel {
@@ -99,7 +99,7 @@ pub(crate) fn load(path: &Path, weights: WeightsChoice, quiet: bool, device: &De
     if let Some(line) = line.filter(|_| !quiet) {
         note(&line);
     }
-    let model = fill_all(model, &dir, |_| dtype)?;
+    let model = fill_all(model, &dir, |_| Ok((dtype, Adapters::Merged)))?;
     let mut tokenizer = TextTokenizer::load(&dir)?;
     tokenizer.use_image_token(model.config.image_token_id as u32)?;
     setup::check_placeholder(&tokenizer, &model.config).with_context(|| format!("`{}`", dir.display()))?;
@@ -113,25 +113,50 @@ pub(crate) fn load(path: &Path, weights: WeightsChoice, quiet: bool, device: &De
     Ok(LoadedModel { model, preparer: Arc::new(preparer) })
 }
 
-/// Loads the weights of a run that begins; parts that a checkpoint leaves out come from where its state says.
+/// Loads the weights of a run that begins; parts that a checkpoint leaves out come from where its state says. Its adapters
+/// are merged into them, but for those that the run goes on with.
 pub(crate) fn load_weights(dir: &Path, config: &RunConfig, sizes: &VlmConfig, device: &Device) -> anyhow::Result<Vlm> {
-    fill_all(Vlm::zeros(sizes, device), dir, |part| in_training(config, part))
+    fill_all(Vlm::zeros(sizes, device), dir, |part| {
+        let leaves_out = adapters::continued(config, part, Some(dir))?.is_some();
+        Ok((in_training(config, part), if leaves_out { Adapters::LeftOut } else { Adapters::Merged }))
+    })
 }
 
 /// Loads all weights in f32.
 pub(crate) fn load_wide(dir: &Path, device: &Device) -> anyhow::Result<Vlm> {
-    fill_all(Vlm::zeros(&read_vlm(dir)?, device), dir, |_| LoadDtype::F32)
+    fill_all(Vlm::zeros(&read_vlm(dir)?, device), dir, |_| Ok((LoadDtype::F32, Adapters::Merged)))
 }
 
-fn fill_all(model: Vlm, dir: &Path, dtype: impl Fn(Part) -> LoadDtype) -> anyhow::Result<Vlm> {
+/// Loads all weights in f32, without the checkpoint's own adapters.
+pub(crate) fn load_base(dir: &Path, device: &Device) -> anyhow::Result<Vlm> {
+    fill_all(Vlm::zeros(&read_vlm(dir)?, device), dir, |_| Ok((LoadDtype::F32, Adapters::LeftOut)))
+}
+
+/// What becomes of the adapters of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Adapters {
+    /// They become a part of the weights.
+    Merged,
+    /// They are not looked at.
+    LeftOut,
+}
+
+/// `how` a part is held, and what becomes of its adapters.
+fn fill_all(
+    model: Vlm,
+    dir: &Path,
+    how: impl Fn(Part) -> anyhow::Result<(LoadDtype, Adapters)>,
+) -> anyhow::Result<Vlm> {
     let held = all_holdings(&model, dir)?;
     check_headers(&held)?;
-    let model = Part::ALL
-        .into_iter()
-        .try_fold(model, |model, part| fill(model, part, dir, dtype(part), MAX_CHAIN))
-        .map_err(|error| in_all_parts(error, &held))?;
+    let filled = Part::ALL.into_iter().try_fold(model, |model, part| {
+        let (dtype, adapters) = how(part)?;
+        fill(model, part, dir, dtype, adapters, MAX_CHAIN)
+    });
+    let model = filled.map_err(|error| in_all_parts(error, &held))?;
     if Checkpoint::is_in(dir) {
-        let infos = Part::ALL.iter().flat_map(|&part| model.infos(part)).collect::<Vec<_>>();
+        let here = adapters::zeros_of(dir)?;
+        let infos = Part::ALL.iter().flat_map(|&part| here.infos(part)).collect::<Vec<_>>();
         warn_unused(&Checkpoint::open(dir)?, &infos);
     }
     Ok(model)
@@ -162,30 +187,36 @@ fn stored(model: &Vlm, part: Part, dir: &Path) -> anyhow::Result<u64> {
     bytes.sum()
 }
 
-/// The model of a checkpoint with its frozen parts; those that are trained are still zeros.
+/// The model of a checkpoint with its frozen parts, without adapters; what is trained is still zeros.
 pub(crate) fn load_frozen(dir: &Path, config: &RunConfig, sizes: &VlmConfig, device: &Device) -> anyhow::Result<Vlm> {
     let model = Vlm::zeros(sizes, device);
     let mut frozen = frozen_parts(dir)?.into_iter().map(|frozen| frozen.part);
-    frozen.try_fold(model, |model, part| fill(model, part, dir, in_training(config, part), MAX_CHAIN))
+    frozen
+        .try_fold(model, |model, part| fill(model, part, dir, in_training(config, part), Adapters::LeftOut, MAX_CHAIN))
 }
 
-/// One part of a checkpoint: its own tensors, or those of the place that its state names.
-fn fill(model: Vlm, part: Part, dir: &Path, dtype: LoadDtype, chain: usize) -> anyhow::Result<Vlm> {
+/// One part of a checkpoint: its own tensors, or those of the place that its state names, with its adapters in them.
+fn fill(model: Vlm, part: Part, dir: &Path, dtype: LoadDtype, adapters: Adapters, chain: usize) -> anyhow::Result<Vlm> {
     let Some(frozen) = frozen_part(dir, part)? else {
         return Ok(model.loaded_as(part, &open(dir)?, dtype)?);
     };
     let places = PartWeights::of_frozen(&frozen);
+    // Adapters that were trained on are not in the weights that they stand beside.
+    let below = if frozen.continued { Adapters::LeftOut } else { Adapters::Merged };
     let filled = places.fill(
         model,
         part,
         || run_seed(dir),
         |model, share, recorded| match chain {
             0 => Err(endless(part, recorded).into()),
-            _ => fill(model, part, &place(dir, part, share, recorded)?, dtype, chain - 1),
+            _ => fill(model, part, &place(dir, part, share, recorded)?, dtype, below, chain - 1),
         },
     )?;
     check_hash(&filled, part, &frozen.hash)?;
-    Ok(filled)
+    match frozen.lora.filter(|_| adapters == Adapters::Merged) {
+        Some(kind) => Ok(filled.with_adapters(part, &kind)?.with_adapters_of(part, &open(dir)?)?.merged()),
+        None => Ok(filled),
+    }
 }
 
 /// Refuses weights that are not those with which the run was made.
@@ -203,10 +234,10 @@ fn check_hash(model: &Vlm, part: Part, expected: &str) -> anyhow::Result<()> {
 /// Values that are copied to the host at once.
 const HASHED_AT_ONCE: usize = 1 << 20;
 
-/// blake3 over names and f32 values of one part.
+/// blake3 over names and f32 values of one part, without its adapters.
 pub(crate) fn part_hash(model: &Vlm, part: Part) -> String {
     let mut hasher = blake3::Hasher::new();
-    for param in model.params(part) {
+    for param in model.params(part).into_iter().filter(|param| !param.info.is_adapter()) {
         hasher.update(param.info.name.as_bytes());
         let elements = param.info.elements();
         for start in (0..elements).step_by(HASHED_AT_ONCE) {

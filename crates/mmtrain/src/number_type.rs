@@ -26,7 +26,7 @@ pub(crate) enum WeightsChoice {
 /// How a run holds a part: what is trained is f32, and a frozen encoder is as stored. Frozen or not, gradients pass through
 /// connector and decoder, so that their tapes would hold f32 beside what is stored.
 pub(crate) fn in_training(config: &RunConfig, part: Part) -> LoadDtype {
-    let is_frozen = !trained(config).part(part);
+    let is_frozen = !trained(config).part(part).is_trained();
     if part == Part::Encoder && is_frozen { LoadDtype::AsStored } else { LoadDtype::F32 }
 }
 

@@ -14,7 +14,7 @@ use mmtrain_train::checkpoint::{Found, FrozenPart};
 
 use crate::fail::Refusal;
 use crate::weights::PartWeights;
-use crate::{model_dir, preprocess, room, setup};
+use crate::{adapters, model_dir, preprocess, room, setup};
 
 /// What a start goes on from.
 #[derive(Debug)]
@@ -90,17 +90,26 @@ impl<'a> Origin<'a> {
         self.dir().filter(|dir| self.is_checkpoint() || dir.join("tokenizer.json").is_file())
     }
 
-    /// The weights from which the loop goes on. Trained parts of a checkpoint are still zeros: they come with their moments.
+    /// The weights from which the loop goes on. What is trained of a checkpoint is still zeros: it comes with its moments.
     pub(crate) fn model(&self, config: &RunConfig, tokenizer: &TextTokenizer, device: &Device) -> anyhow::Result<Vlm> {
         let sizes = match self.dir() {
             Some(dir) => sizes(config, dir)?,
             None => setup::model_config(config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?,
         };
-        room::for_training(config, &Vlm::zeros(&sizes, device), device)?;
+        let kinds = adapters::of_config(config);
+        room::for_training(config, &adapters::attached(Vlm::zeros(&sizes, device), &kinds)?, device)?;
         match self {
-            Self::Checkpoint(found) => model_dir::load_frozen(&found.dir, config, &sizes, device),
-            Self::Init(dir) => model_dir::load_weights(dir, config, &sizes, device),
-            Self::Config => setup::build_model(config, &sizes, device),
+            Self::Checkpoint(found) => {
+                adapters::attached(model_dir::load_frozen(&found.dir, config, &sizes, device)?, &kinds)
+            }
+            Self::Init(dir) => {
+                let base = model_dir::load_weights(dir, config, &sizes, device)?;
+                adapters::begun(adapters::attached(base, &kinds)?, config, Some(dir))
+            }
+            Self::Config => {
+                let base = setup::build_model(config, &sizes, device)?;
+                adapters::begun(adapters::attached(base, &kinds)?, config, None)
+            }
         }
     }
 
@@ -113,14 +122,21 @@ impl<'a> Origin<'a> {
         }
     }
 
-    /// How a part that is not trained is found again: its weights stay where they are.
-    pub(crate) fn frozen_part(&self, config: &RunConfig, part: Part, model: &Vlm) -> FrozenPart {
+    /// How a part that is not trained, or beside which adapters are, is found again: its weights stay where they are.
+    pub(crate) fn frozen_part(&self, config: &RunConfig, part: Part, model: &Vlm) -> anyhow::Result<FrozenPart> {
         let places = match self.dir() {
             Some(dir) => PartWeights { own: Some(dir.to_owned()), second: None },
             None => PartWeights::of_config(config, part),
         };
         let PartWeights { own, second } = places.absolute();
-        FrozenPart { part, weights: own, second, hash: model_dir::part_hash(model, part) }
+        Ok(FrozenPart {
+            part,
+            weights: own,
+            second,
+            hash: model_dir::part_hash(model, part),
+            lora: adapters::of_config(config).remove(&part),
+            continued: adapters::continued(config, part, self.dir())?.is_some(),
+        })
     }
 
     fn is_checkpoint(&self) -> bool {

@@ -4,7 +4,7 @@
 //! and made of it (`out.*`, names as in `transformers`' forward). Everything is computed anew in f32
 //! on the CPU by the code that trains and generates, and compared. With `grads/model.safetensors`
 //! beside it, gradients are compared too, by the block-wise driver with every graph kept and with
-//! none kept.
+//! none kept. Adapters of the PEFT library are compared in the same way.
 //!
 //! - [`report`]: what came out
 //! - [`recorded`]: reading `in.*` and `out.*`
@@ -27,6 +27,7 @@ mod tower;
 use std::path::Path;
 
 use burn::prelude::*;
+use mmtrain_model::lora::peft::WEIGHTS_FILE;
 use mmtrain_model::weights::LoadDtype;
 
 use crate::fail::Refusal;
@@ -57,13 +58,14 @@ pub(crate) enum Computed {
 /// As [`run_as`], with f32.
 #[cfg(test)]
 pub(crate) fn run(dir: &Path, io: Option<&Path>, atol: Option<f32>) -> anyhow::Result<ParityReport> {
-    run_as(dir, io, atol, LoadDtype::F32)
+    run_as(dir, None, io, atol, LoadDtype::F32)
 }
 
 /// Compares the checkpoint in `dir` with what is recorded in `io`, or in `io.safetensors` beside it. Gradients are compared
-/// for f32 alone.
+/// for f32 alone. With adapters, what is recorded lies in their directory, and gradients are theirs.
 pub(crate) fn run_as(
     dir: &Path,
+    adapter: Option<&Path>,
     io: Option<&Path>,
     atol: Option<f32>,
     dtype: LoadDtype,
@@ -72,8 +74,9 @@ pub(crate) fn run_as(
         let message = format!("no checkpoint at `{}`", dir.display());
         return Err(Refusal::missing(message, "expected a directory with `config.json` and safetensors").into());
     }
-    let subject = Subject::load(dir, dtype)?;
-    let recorded = Recorded::open(&io.map_or_else(|| dir.join("io.safetensors"), Path::to_owned))?;
+    let subject = Subject::load(dir, adapter, dtype)?;
+    let home = adapter.unwrap_or(dir);
+    let recorded = Recorded::open(&io.map_or_else(|| home.join("io.safetensors"), Path::to_owned))?;
     let is_model = matches!(subject, Subject::Model(_));
     // A tower's loss is a weighted sum of outputs, as large as they are together.
     let of_loss = if atol.is_none() && is_model { LOSS_ATOL } else { f32::INFINITY };
@@ -82,7 +85,7 @@ pub(crate) fn run_as(
         Some(atol) => {
             return Err(Refusal::usage(format!("`--atol` is {atol}"), "give a number from 0 up, such as 2e-5").into());
         }
-        None => recorded_tolerance(dir)?.unwrap_or(DEFAULT_ATOL),
+        None => recorded_tolerance(home)?.unwrap_or(DEFAULT_ATOL),
     };
     let mut report = ParityReport::new(dir, subject.name(), tolerance);
     for name in recorded.outputs() {
@@ -99,7 +102,7 @@ pub(crate) fn run_as(
             None => report.not_computed.push(name),
         }
     }
-    let gradient_file = dir.join("grads").join("model.safetensors");
+    let gradient_file = home.join("grads").join(adapter.map_or("model.safetensors", |_| WEIGHTS_FILE));
     if dtype == LoadDtype::F32 && gradient_file.is_file() {
         report.gradients = Some(gradients::check(&subject, &recorded, &gradient_file)?);
     }

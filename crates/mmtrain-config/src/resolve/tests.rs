@@ -94,7 +94,7 @@ run.toml:14: unknown key `train.learning_rate`
 hint: did you mean `train.encoder.tuning.full.lr`, `train.connector.tuning.full.lr` or `train.decoder.tuning.full.lr`?
 run.toml:15: `train.precision` must be \"auto\", \"f32\" or \"bf16\", found the string \"fp32\"
 hint: did you mean \"f32\"?
-run.toml:16: `train.decoder.tuning` must be \"frozen\" or { full = { lr = … } }, found the string \"full\"
+run.toml:16: `train.decoder.tuning` must be \"frozen\" or { full = { lr = … } } or { lora = { lr = … } }, found the string \"full\"
 hint: write `train.decoder.tuning = { full = { lr = … } }`
 run.toml:17: unknown key `optim`
 hint: known keys at the top: `data`, `model`, `train`, `objective`, `schedule`, `checkpoint`, `eval`",

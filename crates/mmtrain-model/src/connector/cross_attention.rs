@@ -8,14 +8,15 @@
 //! Dims: `media`, `features` and `vision_hidden` of the encoder, `keys` of a memory, `batch`, `seq`, `hidden`.
 
 use burn::module::Param;
-use burn::nn::{Initializer, Linear, RmsNorm, RmsNormConfig};
+use burn::nn::{Initializer, RmsNorm, RmsNormConfig};
 use burn::prelude::*;
 
 use super::{MemoryMask, PerceiverConnector};
 use crate::attention::{attention, merge_heads, split_heads};
 use crate::config::CrossAttentionConfig;
 use crate::decoder::DecoderMlp;
-use crate::encoder::{FeatureParts, linear};
+use crate::encoder::FeatureParts;
+use crate::projection::Projection;
 
 /// Makes the memory from features, and reads it.
 #[derive(Module, Debug)]
@@ -31,7 +32,7 @@ pub struct CrossAttentionConnector {
 #[expect(clippy::large_enum_variant, reason = "a model has one")]
 pub enum MemoryProjection {
     /// One key per feature (Mllama's `multi_modal_projector`).
-    Linear(Linear),
+    Linear(Projection),
     /// As many keys as latents (Flamingo).
     Resampler(PerceiverConnector),
 }
@@ -57,13 +58,13 @@ pub struct CrossAttentionLayer {
 #[derive(Module, Debug)]
 pub struct CrossAttention {
     /// `[hidden, heads * head_dim]`
-    pub q_proj: Linear,
+    pub q_proj: Projection,
     /// `[hidden, kv_heads * head_dim]`
-    pub k_proj: Linear,
+    pub k_proj: Projection,
     /// `[hidden, kv_heads * head_dim]`
-    pub v_proj: Linear,
+    pub v_proj: Projection,
     /// `[heads * head_dim, hidden]`
-    pub o_proj: Linear,
+    pub o_proj: Projection,
     /// Of each query head.
     pub q_norm: RmsNorm,
     /// Of each key head.
@@ -79,7 +80,7 @@ impl CrossAttentionConnector {
     pub fn new(config: &CrossAttentionConfig, vision_hidden: usize, device: &Device) -> Self {
         let hidden = config.hidden_size;
         let projection = match &config.resampler {
-            None => MemoryProjection::Linear(linear(vision_hidden, hidden, true, device)),
+            None => MemoryProjection::Linear(Projection::new(vision_hidden, hidden, true, device)),
             Some(resampler) => {
                 MemoryProjection::Resampler(PerceiverConnector::new(resampler, vision_hidden, hidden, device))
             }
@@ -161,10 +162,10 @@ impl CrossAttention {
         let (hidden, head_dim) = (config.hidden_size, config.head_dim);
         let (query, kv) = (config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim);
         Self {
-            q_proj: linear(hidden, query, false, device),
-            k_proj: linear(hidden, kv, false, device),
-            v_proj: linear(hidden, kv, false, device),
-            o_proj: linear(query, hidden, false, device),
+            q_proj: Projection::new(hidden, query, false, device),
+            k_proj: Projection::new(hidden, kv, false, device),
+            v_proj: Projection::new(hidden, kv, false, device),
+            o_proj: Projection::new(query, hidden, false, device),
             q_norm: norm(head_dim, config, device),
             k_norm: norm(head_dim, config, device),
             heads: config.num_attention_heads,

@@ -1,17 +1,17 @@
 //! A per-patch MLP, optionally over squares of patches: LLaVA's `linear` and `mlp2x_gelu`, nanoVLM's pixel shuffle.
 
 use burn::module::Param;
-use burn::nn::{Initializer, Linear};
+use burn::nn::Initializer;
 use burn::prelude::*;
 
 use crate::config::{Activation, MlpConfig};
-use crate::encoder::linear;
+use crate::projection::Projection;
 
 /// `linear_n(act(… act(linear_1(space_to_depth(x)))))`
 #[derive(Module, Debug)]
 pub struct MlpConnector {
     /// `linear_1`, `linear_2`, … of the checkpoints.
-    pub linear: Vec<Linear>,
+    pub linear: Vec<Projection>,
     /// Stands behind each row of LLaVA-NeXT's features. `[hidden]`
     pub image_newline: Option<Param<Tensor<1>>>,
     #[module(skip)]
@@ -23,7 +23,7 @@ pub struct MlpConnector {
 impl MlpConnector {
     pub(super) fn new(config: &MlpConfig, vision_hidden: usize, hidden: usize, device: &Device) -> Self {
         let input = vision_hidden * config.pixel_shuffle * config.pixel_shuffle;
-        let layer = |index| linear(if index == 0 { input } else { hidden }, hidden, config.bias, device);
+        let layer = |index| Projection::new(if index == 0 { input } else { hidden }, hidden, config.bias, device);
         Self {
             linear: (0..config.depth).map(layer).collect(),
             image_newline: None,

@@ -7,13 +7,13 @@
 //! Dims: `latents`, `width` of the latents, `features` and `vision_hidden` of the encoder.
 
 use burn::module::Param;
-use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear};
+use burn::nn::{Initializer, LayerNorm, LayerNormConfig};
 use burn::prelude::*;
 use burn::tensor::activation::relu;
 
 use crate::attention::{attention, merge_heads, split_heads};
 use crate::config::PerceiverConfig;
-use crate::encoder::linear;
+use crate::projection::Projection;
 
 /// torch's default, which the reference uses.
 const EPS: f64 = 1e-5;
@@ -22,7 +22,7 @@ const EPS: f64 = 1e-5;
 #[derive(Module, Debug)]
 pub struct PerceiverConnector {
     /// Brings features to the width of the latents.
-    pub features_projection: Option<Linear>,
+    pub features_projection: Option<Projection>,
     /// `[latents, width]`
     pub latents: Param<Tensor<2>>,
     /// Layers in the order in which they run.
@@ -30,7 +30,7 @@ pub struct PerceiverConnector {
     /// After the layers.
     pub layer_norm: LayerNorm,
     /// `[width, hidden]`
-    pub language_projection: Linear,
+    pub language_projection: Projection,
 }
 
 /// Attention, then an MLP, each added to the latents.
@@ -50,13 +50,13 @@ pub struct PerceiverAttention {
     /// Of the latents.
     pub latents_layer_norm: LayerNorm,
     /// `[width, heads * head_dim]`
-    pub q_proj: Linear,
+    pub q_proj: Projection,
     /// `[width, heads * head_dim]`
-    pub k_proj: Linear,
+    pub k_proj: Projection,
     /// `[width, heads * head_dim]`
-    pub v_proj: Linear,
+    pub v_proj: Projection,
     /// `[heads * head_dim, width]`
-    pub output_proj: Linear,
+    pub output_proj: Projection,
     #[module(skip)]
     heads: usize,
 }
@@ -67,20 +67,20 @@ pub struct PerceiverMlp {
     /// Before the layers.
     pub ln: LayerNorm,
     /// Widens.
-    pub fc: Linear,
+    pub fc: Projection,
     /// Narrows.
-    pub c_proj: Linear,
+    pub c_proj: Projection,
 }
 
 impl PerceiverConnector {
     pub(super) fn new(config: &PerceiverConfig, vision_hidden: usize, hidden: usize, device: &Device) -> Self {
         let width = config.hidden_size;
         Self {
-            features_projection: (vision_hidden != width).then(|| linear(vision_hidden, width, true, device)),
+            features_projection: (vision_hidden != width).then(|| Projection::new(vision_hidden, width, true, device)),
             latents: Initializer::Zeros.init([config.num_latents, width], device),
             blocks: (0..config.depth).map(|_| PerceiverBlock::new(config, device)).collect(),
             layer_norm: norm(width, device),
-            language_projection: linear(width, hidden, true, device),
+            language_projection: Projection::new(width, hidden, true, device),
         }
     }
 
@@ -110,8 +110,8 @@ impl PerceiverBlock {
             attention: PerceiverAttention::new(config, device),
             mlp: PerceiverMlp {
                 ln: norm(width, device),
-                fc: linear(width, inner, false, device),
-                c_proj: linear(inner, width, false, device),
+                fc: Projection::new(width, inner, false, device),
+                c_proj: Projection::new(inner, width, false, device),
             },
         }
     }
@@ -128,10 +128,10 @@ impl PerceiverAttention {
         Self {
             context_layer_norm: norm(width, device),
             latents_layer_norm: norm(width, device),
-            q_proj: linear(width, inner, false, device),
-            k_proj: linear(width, inner, false, device),
-            v_proj: linear(width, inner, false, device),
-            output_proj: linear(inner, width, false, device),
+            q_proj: Projection::new(width, inner, false, device),
+            k_proj: Projection::new(width, inner, false, device),
+            v_proj: Projection::new(width, inner, false, device),
+            output_proj: Projection::new(inner, width, false, device),
             heads: config.num_attention_heads,
         }
     }
@@ -139,7 +139,7 @@ impl PerceiverAttention {
     fn forward(&self, latents: Tensor<3>, features: Tensor<3>) -> Tensor<3> {
         let latents = self.latents_layer_norm.forward(latents);
         let source = Tensor::cat(vec![self.context_layer_norm.forward(features), latents.clone()], 1);
-        let heads = |linear: &Linear, x: Tensor<3>| split_heads(linear.forward(x), self.heads);
+        let heads = |projection: &Projection, x: Tensor<3>| split_heads(projection.forward(x), self.heads);
         let query = heads(&self.q_proj, latents);
         let (key, value) = (heads(&self.k_proj, source.clone()), heads(&self.v_proj, source));
         self.output_proj.forward(merge_heads(attention(query, key, value, None)))

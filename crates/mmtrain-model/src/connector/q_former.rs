@@ -10,14 +10,14 @@
 //! `len` of the instruction, `seq` of both (`queries + len`).
 
 use burn::module::Param;
-use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear};
+use burn::nn::{Initializer, LayerNorm, LayerNormConfig};
 use burn::prelude::*;
 
 use super::Instruction;
 use super::instruction::InstructionEmbeddings;
 use crate::attention::{Mask, attention, merge_heads, split_heads};
 use crate::config::{Activation, QFormerConfig};
-use crate::encoder::linear;
+use crate::projection::Projection;
 
 /// Queries, layers and projection.
 #[derive(Module, Debug)]
@@ -27,7 +27,7 @@ pub struct QFormerConnector {
     /// The layers.
     pub qformer: QFormer,
     /// `[width, hidden]`
-    pub language_projection: Linear,
+    pub language_projection: Projection,
 }
 
 /// Norm of the queries, then the layers.
@@ -82,25 +82,25 @@ pub struct QFormerAttention {
 #[derive(Module, Debug)]
 pub struct QueryKeyValue {
     /// `[width, width]`
-    pub query: Linear,
+    pub query: Projection,
     /// `[width or vision_hidden, width]`
-    pub key: Linear,
+    pub key: Projection,
     /// `[width or vision_hidden, width]`
-    pub value: Linear,
+    pub value: Projection,
 }
 
 /// A linear layer one level down.
 #[derive(Module, Debug)]
 pub struct Dense {
     /// The layer.
-    pub dense: Linear,
+    pub dense: Projection,
 }
 
 /// `norm(dense(x) + residual)`
 #[derive(Module, Debug)]
 pub struct DenseNorm {
     /// The layer.
-    pub dense: Linear,
+    pub dense: Projection,
     /// `LayerNorm` in the checkpoints.
     pub layer_norm: LayerNorm,
 }
@@ -116,7 +116,7 @@ impl QFormerConnector {
                 embeddings: config.instruction.map(|sizes| InstructionEmbeddings::new(sizes, config, device)),
                 encoder: QFormerEncoder { layer: (0..config.num_hidden_layers).map(layer).collect() },
             },
-            language_projection: linear(config.hidden_size, hidden, true, device),
+            language_projection: Projection::new(config.hidden_size, hidden, true, device),
         }
     }
 
@@ -163,8 +163,9 @@ impl QFormer {
 impl QFormerLayer {
     fn new(config: &QFormerConfig, cross: Option<usize>, device: &Device) -> Self {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
-        let widens = || Dense { dense: linear(width, inner, true, device) };
-        let narrows = || DenseNorm { dense: linear(inner, width, true, device), layer_norm: norm(config, device) };
+        let widens = || Dense { dense: Projection::new(width, inner, true, device) };
+        let narrows =
+            || DenseNorm { dense: Projection::new(inner, width, true, device), layer_norm: norm(config, device) };
         let is_instructed = config.instruction.is_some();
         Self {
             attention: QFormerAttention::new(config, width, device),
@@ -210,17 +211,17 @@ impl QFormerAttention {
         let width = config.hidden_size;
         Self {
             attention: QueryKeyValue {
-                query: linear(width, width, true, device),
-                key: linear(source, width, true, device),
-                value: linear(source, width, true, device),
+                query: Projection::new(width, width, true, device),
+                key: Projection::new(source, width, true, device),
+                value: Projection::new(source, width, true, device),
             },
-            output: DenseNorm { dense: linear(width, width, true, device), layer_norm: norm(config, device) },
+            output: DenseNorm { dense: Projection::new(width, width, true, device), layer_norm: norm(config, device) },
             heads: config.num_attention_heads,
         }
     }
 
     fn forward(&self, x: Tensor<3>, source: Tensor<3>, mask: Option<&Mask>) -> Tensor<3> {
-        let heads = |linear: &Linear, x: Tensor<3>| split_heads(linear.forward(x), self.heads);
+        let heads = |projection: &Projection, x: Tensor<3>| split_heads(projection.forward(x), self.heads);
         let query = heads(&self.attention.query, x.clone());
         let key = heads(&self.attention.key, source.clone());
         let value = heads(&self.attention.value, source);

@@ -4,12 +4,11 @@
 //! one after the other. Follows `PatchMerger` of `modeling_qwen2_vl.py` and `modeling_qwen2_5_vl.py`; its `mlp.0` and `mlp.2` are
 //! `linear_1` and `linear_2` here, as in the other connectors.
 
-use burn::nn::Linear;
 use burn::prelude::*;
 
-use super::linear;
 use super::qwen_vl::QwenVlNorm;
 use crate::config::{Activation, QwenVlVisionConfig};
+use crate::projection::Projection;
 
 /// The merger.
 #[derive(Module, Debug)]
@@ -17,7 +16,7 @@ pub struct PatchMerger {
     /// On each patch.
     pub ln_q: QwenVlNorm,
     /// Two layers on each block of patches.
-    pub linear: Vec<Linear>,
+    pub linear: Vec<Projection>,
     #[module(skip)]
     block: usize,
 }
@@ -29,7 +28,10 @@ impl PatchMerger {
         let width = config.hidden_size * block;
         Self {
             ln_q: QwenVlNorm::new(config, device),
-            linear: vec![linear(width, width, true, device), linear(width, config.out_hidden_size, true, device)],
+            linear: vec![
+                Projection::new(width, width, true, device),
+                Projection::new(width, config.out_hidden_size, true, device),
+            ],
             block,
         }
     }

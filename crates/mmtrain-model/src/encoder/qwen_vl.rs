@@ -18,6 +18,7 @@ use super::packed::{Packed, Sight};
 use super::vit::{PlainMlp, split_qkv};
 use crate::config::{QwenVlFamily, QwenVlVisionConfig};
 use crate::decoder::DecoderMlp;
+use crate::projection::Projection;
 
 /// Added to the variance in each norm; no configuration has it.
 const NORM_EPS: f64 = 1e-6;
@@ -73,9 +74,9 @@ pub enum QwenVlMlp {
 #[derive(Module, Debug)]
 pub struct QwenVlAttention {
     /// Query, key and value, one after the other. `[hidden, 3 * hidden]`
-    pub qkv: Linear,
+    pub qkv: Projection,
     /// Output projection.
-    pub proj: Linear,
+    pub proj: Projection,
     #[module(skip)]
     heads: usize,
     #[module(skip)]
@@ -128,8 +129,8 @@ impl QwenVlBlock {
         Self {
             norm1: QwenVlNorm::new(config, device),
             attn: QwenVlAttention {
-                qkv: linear(hidden, 3 * hidden, true, device),
-                proj: linear(hidden, hidden, true, device),
+                qkv: Projection::new(hidden, 3 * hidden, true, device),
+                proj: Projection::new(hidden, hidden, true, device),
                 heads: config.num_attention_heads,
                 sight: if config.sees_windows(index) { Sight::Window } else { Sight::Frame },
             },

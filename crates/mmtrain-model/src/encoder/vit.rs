@@ -4,13 +4,14 @@
 //! width. Follows `modeling_{clip,siglip,dinov2,dinov2_with_registers,blip_2,idefics3}.py`.
 
 use burn::module::Param;
-use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear};
+use burn::nn::{Initializer, LayerNorm, LayerNormConfig};
 use burn::prelude::*;
 
 use super::embeddings::VitEmbeddings;
-use super::{PatchMask, linear, patches_from_pixels};
+use super::{PatchMask, patches_from_pixels};
 use crate::attention::{Mask, attention, merge_heads, split_heads};
 use crate::config::{Activation, VisionConfig, VisionFamily, VitConfig};
+use crate::projection::Projection;
 
 /// Vision transformer.
 #[derive(Module, Debug)]
@@ -71,13 +72,13 @@ pub enum VitAttention {
 #[derive(Module, Debug)]
 pub struct SeparateAttention {
     /// Query projection.
-    pub q_proj: Linear,
+    pub q_proj: Projection,
     /// Key projection.
-    pub k_proj: Linear,
+    pub k_proj: Projection,
     /// Value projection.
-    pub v_proj: Linear,
+    pub v_proj: Projection,
     /// Output projection.
-    pub out_proj: Linear,
+    pub out_proj: Projection,
     #[module(skip)]
     heads: usize,
 }
@@ -86,9 +87,9 @@ pub struct SeparateAttention {
 #[derive(Module, Debug)]
 pub struct FusedAttention {
     /// Query, key and value, one after the other. `[hidden, 3 * hidden]`
-    pub qkv: Linear,
+    pub qkv: Projection,
     /// Output projection.
-    pub out_proj: Linear,
+    pub out_proj: Projection,
     #[module(skip)]
     heads: usize,
 }
@@ -106,9 +107,9 @@ pub enum VitMlp {
 #[derive(Module, Debug)]
 pub struct PlainMlp {
     /// Widens.
-    pub fc1: Linear,
+    pub fc1: Projection,
     /// Narrows.
-    pub fc2: Linear,
+    pub fc2: Projection,
     #[module(skip)]
     act: Activation,
 }
@@ -117,9 +118,9 @@ pub struct PlainMlp {
 #[derive(Module, Debug)]
 pub struct GatedMlp {
     /// Gate and up projection, one after the other. `[hidden, 2 * width]`
-    pub weights_in: Linear,
+    pub weights_in: Projection,
     /// Narrows. `[width, hidden]`
-    pub weights_out: Linear,
+    pub weights_out: Projection,
 }
 
 /// A factor per channel on what a branch adds to the stream.
@@ -277,8 +278,8 @@ impl VitAttention {
         let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
         if config.family == VisionFamily::Blip2 {
             return Self::Fused(FusedAttention {
-                qkv: linear(hidden, 3 * hidden, true, device),
-                out_proj: linear(hidden, hidden, true, device),
+                qkv: Projection::new(hidden, 3 * hidden, true, device),
+                out_proj: Projection::new(hidden, hidden, true, device),
                 heads,
             });
         }
@@ -295,7 +296,7 @@ impl VitAttention {
 
 impl SeparateAttention {
     pub(super) fn new(hidden: usize, heads: usize, key_bias: bool, device: &Device) -> Self {
-        let square = |bias| linear(hidden, hidden, bias, device);
+        let square = |bias| Projection::new(hidden, hidden, bias, device);
         Self { q_proj: square(true), k_proj: square(key_bias), v_proj: square(true), out_proj: square(true), heads }
     }
 
@@ -326,8 +327,8 @@ impl VitMlp {
         let (hidden, width) = (config.hidden_size, config.mlp_width());
         if config.family.has_gated_mlp() {
             return Self::Gated(GatedMlp {
-                weights_in: linear(hidden, 2 * width, true, device),
-                weights_out: linear(width, hidden, true, device),
+                weights_in: Projection::new(hidden, 2 * width, true, device),
+                weights_out: Projection::new(width, hidden, true, device),
             });
         }
         Self::Plain(PlainMlp::new(hidden, width, config.hidden_act, device))
@@ -343,7 +344,11 @@ impl VitMlp {
 
 impl PlainMlp {
     pub(super) fn new(hidden: usize, width: usize, act: Activation, device: &Device) -> Self {
-        Self { fc1: linear(hidden, width, true, device), fc2: linear(width, hidden, true, device), act }
+        Self {
+            fc1: Projection::new(hidden, width, true, device),
+            fc2: Projection::new(width, hidden, true, device),
+            act,
+        }
     }
 
     pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {

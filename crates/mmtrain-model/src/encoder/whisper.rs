@@ -13,6 +13,7 @@ use super::linear;
 use super::vit::SeparateAttention;
 use crate::attention::Mask;
 use crate::config::{Activation, AudioConfig, AudioFamily};
+use crate::projection::Projection;
 
 /// Added to the variance in each norm; no configuration has it.
 const NORM_EPS: f64 = 1e-5;
@@ -47,9 +48,9 @@ pub struct AudioBlock {
     /// Before the MLP, in spite of its name.
     pub final_layer_norm: LayerNorm,
     /// Widens.
-    pub fc1: Linear,
+    pub fc1: Projection,
     /// Narrows.
-    pub fc2: Linear,
+    pub fc2: Projection,
     #[module(skip)]
     act: Activation,
 }
@@ -140,8 +141,8 @@ impl AudioBlock {
             self_attn_layer_norm: norm(),
             self_attn: SeparateAttention::new(hidden, config.num_attention_heads, false, device),
             final_layer_norm: norm(),
-            fc1: linear(hidden, config.intermediate_size, true, device),
-            fc2: linear(config.intermediate_size, hidden, true, device),
+            fc1: Projection::new(hidden, config.intermediate_size, true, device),
+            fc2: Projection::new(config.intermediate_size, hidden, true, device),
             act: config.hidden_act,
         }
     }

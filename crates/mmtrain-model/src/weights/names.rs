@@ -56,6 +56,28 @@ impl Names {
         [Some(published.clone()), Some(in_modules), head].into_iter().flatten().collect()
     }
 
+    /// The name in the tree of modules of `transformers` 5, by which adapters of the PEFT library find their layers.
+    pub fn in_modules(&self, info: &ParamInfo) -> String {
+        let published = self.published(info);
+        match self.class {
+            HubClass::Blip2 | HubClass::InstructBlip | HubClass::Idefics3 | HubClass::SmolVlm => published,
+            HubClass::Qwen2Vl | HubClass::Qwen2_5Vl => match published.strip_prefix("model.") {
+                Some(inner) => format!("model.language_model.{inner}"),
+                None => in_model(&published),
+            },
+            HubClass::Llava | HubClass::LlavaNext | HubClass::Mllama | HubClass::Qwen2Audio => {
+                let inner = published.strip_prefix("language_model.model.");
+                let tower = published.strip_prefix("vision_tower.vision_model.");
+                match (inner, tower, published.strip_prefix("language_model.")) {
+                    (Some(inner), _, _) => format!("model.language_model.{inner}"),
+                    (_, Some(tower), _) => format!("model.vision_tower.{tower}"),
+                    (_, _, Some(head)) => head.to_owned(),
+                    _ => in_model(&published),
+                }
+            }
+        }
+    }
+
     fn encoder(&self, path: &str) -> String {
         let inner = self.family.map_or_else(|| path.to_owned(), |family| hub_path(family, path));
         let prefix = match self.class {
@@ -116,6 +138,11 @@ impl Names {
     }
 }
 
+/// All but the head lies in `model`.
+fn in_model(name: &str) -> String {
+    if name.starts_with("lm_head") { name.to_owned() } else { format!("model.{name}") }
+}
+
 /// The number behind a prefix, and what stands behind it and a dot.
 fn numbered<'a>(path: &'a str, prefix: &str) -> Option<(usize, &'a str)> {
     let (number, rest) = path.strip_prefix(prefix)?.split_once('.')?;
@@ -148,6 +175,37 @@ mod tests {
             assert_eq!(published, format!("language_model.model.layers.{place}.cross_attn_mlp_gate"));
         }
         assert_eq!(name(&names, Part::Connector, "projection.bias"), "multi_modal_projector.bias");
+    }
+
+    /// The modules of transformers 5.24, by which PEFT finds layers.
+    #[test]
+    fn layers_are_found_by_the_paths_of_modules() {
+        let in_modules = |class, part: Part, path: &str| {
+            let name = format!("{}{path}", part.prefix());
+            names(class).in_modules(&ParamInfo { name, part, shape: vec![1], layout: Layout::Same })
+        };
+        let (block, tower) =
+            ("model.layers.0.self_attn.q_proj.lora_A.weight", "encoder.layers.0.mlp.fc1.lora_B.weight");
+        for (class, decoder, encoder) in [
+            (HubClass::Llava, "model.language_model.", "model.vision_tower."),
+            (HubClass::LlavaNext, "model.language_model.", "model.vision_tower."),
+            (HubClass::Mllama, "model.language_model.", "model.vision_model."),
+            (HubClass::Qwen2Vl, "model.language_model.", "model.visual."),
+            (HubClass::Qwen2_5Vl, "model.language_model.", "model.visual."),
+            (HubClass::Qwen2Audio, "model.language_model.", "model.audio_tower."),
+            (HubClass::Blip2, "language_model.model.", "vision_model."),
+            (HubClass::InstructBlip, "language_model.model.", "vision_model."),
+            (HubClass::Idefics3, "model.text_model.", "model.vision_model."),
+            (HubClass::SmolVlm, "model.text_model.", "model.vision_model."),
+        ] {
+            let expected = block.replace("model.layers", &format!("{decoder}layers"));
+            assert_eq!(in_modules(class, Part::Decoder, block), expected, "{class:?}");
+            assert_eq!(in_modules(class, Part::Encoder, tower), format!("{encoder}{tower}"), "{class:?}");
+        }
+        let connector = |class| in_modules(class, Part::Connector, "linear_1.lora_A.weight");
+        assert_eq!(connector(HubClass::Llava), "model.multi_modal_projector.linear_1.lora_A.weight");
+        assert_eq!(connector(HubClass::Qwen2Vl), "model.visual.merger.mlp.0.lora_A.weight");
+        assert_eq!(connector(HubClass::Idefics3), "model.connector.modality_projection.proj.lora_A.weight");
     }
 
     #[test]

@@ -7,11 +7,13 @@ use burn::prelude::*;
 use burn::tensor::TensorData;
 use fs_err as fs;
 use mmtrain_model::Vlm;
-use mmtrain_model::params::{FlatTensors, Part};
+use mmtrain_model::lora::peft;
+use mmtrain_model::params::{FlatTensors, ParamInfo, Part, Tuned};
 use mmtrain_model::weights::{Checkpoint, TensorFile};
 
 use super::manifest::{FORMAT_VERSION, Manifest};
 use super::{STATE_FILES, TrainState, dir_name, steps};
+use crate::driver::Trained;
 use crate::error::TrainError;
 use crate::optimizer::AdamW;
 
@@ -41,10 +43,11 @@ impl Found {
         String::from_utf8(contents).map_err(|_| corrupt(format!("`{name}` is not UTF-8")))
     }
 
-    /// Names and contents of the files it carries along: all but the state of the training itself.
+    /// Names and contents of the files it carries along: all but the state of the training itself, and copies of adapters.
     pub fn texts(&self) -> Result<Vec<(String, String)>, TrainError> {
         let names = self.manifest.files.iter().map(|file| &file.name);
-        let carried = names.filter(|name| !STATE_FILES.contains(&name.as_str()));
+        let made_anew = [peft::WEIGHTS_FILE, peft::CONFIG_FILE];
+        let carried = names.filter(|name| !STATE_FILES.iter().chain(&made_anew).any(|other| other == name));
         carried.map(|name| Ok((name.clone(), self.text(name)?))).collect()
     }
 }
@@ -99,21 +102,23 @@ pub struct LoadedCheckpoint {
     pub state: TrainState,
 }
 
-/// Puts a verified checkpoint's tensors into `model`; parts that are not in it stay as they are.
+/// Puts a verified checkpoint's tensors into `model`; what is not in it stays as it is.
 ///
-/// Every tensor of the trained parts must have its moments, and nothing may be left over.
-pub fn load(dir: &Path, model: Vlm, trained: &[Part]) -> Result<LoadedCheckpoint, TrainError> {
+/// Nothing may be left over of the moments.
+pub fn load(dir: &Path, model: Vlm, trained: Trained) -> Result<LoadedCheckpoint, TrainError> {
     let corrupt = |message: String| TrainError::Corrupt { path: dir.to_owned(), message };
     let text = fs::read_to_string(dir.join("state.json"))?;
     let state: TrainState = serde_json::from_str(&text).map_err(|error| corrupt(format!("state.json: {error}")))?;
     let weights = Checkpoint::open(dir)?;
     let device = model.device();
-    let model = trained.iter().try_fold(model, |model, &part| model.loaded(part, &weights))?;
-    let expected = trained
-        .iter()
-        .flat_map(|&part| model.params(part))
-        .map(|param| (param.info.name.clone(), param.info.elements()));
-    let expected = expected.collect::<BTreeMap<_, _>>();
+    let model = Part::ALL.into_iter().try_fold(model, |model, part| match trained.part(part) {
+        Tuned::Frozen => Ok(model),
+        Tuned::Full => model.loaded(part, &weights),
+        Tuned::Adapters => model.with_adapters_of(part, &weights),
+    })?;
+    let is_trained = |info: &ParamInfo| trained.part(info.part).trains(info);
+    let infos = Part::ALL.into_iter().flat_map(|part| model.infos(part)).filter(is_trained);
+    let expected = infos.map(|info| (info.name.clone(), info.elements())).collect::<BTreeMap<_, _>>();
     let moments = TensorFile::open(&dir.join("optim.safetensors"))?;
     let optimizer = AdamW {
         exp_avg: read_moments(&moments, "exp_avg", &expected, &device).map_err(corrupt)?,

@@ -1,13 +1,15 @@
 //! Writing a checkpoint: a snapshot on the host, a thread that commits it.
 
+use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use burn::tensor::TensorData;
 use fs_err as fs;
+use mmtrain_model::lora::peft::{self, PeftAdapter};
 use mmtrain_model::params::{FlatTensors, NamedParam};
-use mmtrain_model::weights::{file_layout, write_safetensors};
+use mmtrain_model::weights::{StoredType, file_layout, write_typed};
 
 use super::manifest::{FORMAT_VERSION, FileEntry, Manifest};
 use super::{TrainState, dir_name, retain, steps};
@@ -23,23 +25,36 @@ pub struct Snapshot {
     state: TrainState,
     model: Vec<HostTensor>,
     optimizer: Vec<HostTensor>,
+    /// As PEFT reads them.
+    adapter: Vec<HostTensor>,
     texts: Vec<(String, String)>,
 }
 
 impl Snapshot {
-    /// Copies the trained parameters and the optimizer to the host. `texts` are the other files, by name.
-    pub fn take(state: TrainState, trained: Vec<NamedParam>, optimizer: &AdamW, texts: Vec<(String, String)>) -> Self {
-        let model = trained
-            .into_iter()
-            .map(|param| (param.info.name.clone(), param.info.file_shape(), file_layout(&param.info, param.value)))
-            .collect();
+    /// Copies the trained parameters and the optimizer to the host. `texts` are the other files, by name; `adapter` says how
+    /// PEFT calls those of adapters.
+    pub fn take(
+        state: TrainState,
+        trained: Vec<NamedParam>,
+        optimizer: &AdamW,
+        mut texts: Vec<(String, String)>,
+        adapter: Option<&PeftAdapter>,
+    ) -> Self {
+        let tensor = |NamedParam { info, value }| (info.name.clone(), info.file_shape(), file_layout(&info, value));
+        let named = |param: &NamedParam| {
+            let (_, shape, values) = tensor(param.clone());
+            Some((adapter?.name(&param.info)?.to_owned(), shape, values))
+        };
+        let as_peft = trained.iter().filter_map(named).collect();
+        texts.extend(adapter.map(|adapter| (peft::CONFIG_FILE.to_owned(), format!("{:#}\n", adapter.config()))));
+        let model = trained.into_iter().map(tensor).collect();
         let moments = [("exp_avg", &optimizer.exp_avg), ("exp_avg_sq", &optimizer.exp_avg_sq)];
         let optimizer = moments.into_iter().flat_map(|(suffix, tensors)| host(tensors, suffix)).collect();
-        Self { state, model, optimizer, texts }
+        Self { state, model, optimizer, adapter: as_peft, texts }
     }
 
     fn bytes(&self) -> u64 {
-        let tensors = self.model.iter().chain(&self.optimizer);
+        let tensors = self.model.iter().chain(&self.optimizer).chain(&self.adapter);
         tensors.map(|(_, _, data)| data.as_bytes().len() as u64).sum::<u64>() + (1 << 20)
     }
 }
@@ -120,11 +135,14 @@ fn write_all(dir: &Path, snapshot: Snapshot) -> std::io::Result<()> {
     let needed = snapshot.bytes();
     let _ = fs::remove_dir_all(dir);
     fs::create_dir(dir)?;
-    let Snapshot { state, model, optimizer, texts } = snapshot;
+    let Snapshot { state, model, optimizer, adapter, texts } = snapshot;
     let step = state.step;
     reserve(dir, needed)?;
     let mut files =
         vec![write_tensors(dir, "model.safetensors", model)?, write_tensors(dir, "optim.safetensors", optimizer)?];
+    if !adapter.is_empty() {
+        files.push(write_tensors(dir, peft::WEIGHTS_FILE, adapter)?);
+    }
     let state = serde_json::to_string_pretty(&state)?;
     for (name, text) in texts.into_iter().chain([("state.json".to_owned(), state)]) {
         files.push(write_file(dir, &name, |out| out.write_all(text.as_bytes()))?);
@@ -173,7 +191,9 @@ fn write_tensors(dir: &Path, name: &str, tensors: Vec<HostTensor>) -> std::io::R
     let list = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect::<Vec<_>>();
     let mut data = tensors.into_iter().map(|(_, _, data)| data);
     let empty = || TensorData::from([0.0_f32; 0]);
-    write_file(dir, name, |out| write_safetensors(out, &list, |_| data.next().unwrap_or_else(empty)))
+    let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
+    let fetch = |_| data.next().unwrap_or_else(empty);
+    write_file(dir, name, |out| write_typed(out, &list, StoredType::F32, Some(&metadata), fetch))
 }
 
 /// Writes, hashes and flushes one file.

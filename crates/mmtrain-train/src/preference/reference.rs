@@ -171,7 +171,7 @@ pub fn fill_reference(
     let wanted = micro_batches.iter().filter(unknown).cloned().collect::<Vec<_>>();
     let results = ranks.each(&wanted, |share| {
         let mut found = Vec::new();
-        for batch in share {
+        for (_, batch) in share {
             let (rows, logps) = forward_logps(model, batch, plan)?;
             let keys = batch.forks.iter().map(|fork| fork.key);
             found.extend(keys.zip(answer_sums(batch, &rows, &logps)));

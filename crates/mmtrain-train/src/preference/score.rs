@@ -76,7 +76,8 @@ pub fn step_pairs(
     let step = totals(micro_batches, delta);
     let results = ranks.each(micro_batches, |share| {
         let mut total = StepPairs::default();
-        for batch in share {
+        for (number, batch) in share {
+            let model = plan.model_for(model, number);
             let weigh = |rows: &Supervised, logps: &[f64]| {
                 let pairs = pairs_of(batch, rows, logps, objective, reference)?;
                 let outcome = objective.evaluate(&pairs, &step)?;
@@ -85,7 +86,7 @@ pub fn step_pairs(
                 total.scores.add(pairs, &outcome);
                 Ok::<_, TrainError>(slopes)
             };
-            total.gradients.add(forward_weigh_backward(model, batch, plan, weigh)?);
+            total.gradients.add(forward_weigh_backward(&model, batch, plan, weigh)?);
         }
         Ok::<_, TrainError>(total)
     })?;

@@ -8,7 +8,8 @@ use mmtrain_model::Vlm;
 use mmtrain_model::params::FlatTensors;
 use mmtrain_preference::{Preference, RunningDelta};
 
-use super::{Run, loader_config};
+use super::{Progress, Run, has_dropout, loader_config};
+use crate::driver::Plan;
 use crate::error::TrainError;
 use crate::evaluate::evaluate_loss;
 use crate::preference::{PairScores, ReferenceTable, evaluate_pairs, fill_reference, step_pairs};
@@ -43,26 +44,28 @@ pub(super) struct Computed {
 }
 
 impl Objective {
-    /// Loss and gradients of a step. The loss is read here.
+    /// Loss and gradients of the step after those that were made. The loss is read here.
     pub(super) fn step(
         &self,
         run: &Run,
-        model: &Vlm,
+        progress: &Progress,
         batch: &StepBatch,
         ranks: &Ranks,
-        delta: RunningDelta,
     ) -> Result<Computed, TrainError> {
+        let (model, delta, step) = (&progress.model, progress.state.delta, progress.state.step);
+        let dropout = has_dropout(&run.config).then_some((run.config.train.seed, step));
+        let plan = Plan { dropout, ..run.plan.clone() };
         match self {
             Self::NextToken => {
                 let divisor = batch.supervised_tokens.max(1) as f64;
-                let result = ranks.step(model, &batch.micro_batches, &run.plan, divisor)?;
+                let result = ranks.step(model, &batch.micro_batches, &plan, divisor)?;
                 let sums = result.loss_sums.into_iter().map(|sum| f64::from(sum.into_scalar::<f32>()));
                 let (loss, values) = (sums.sum::<f64>() / divisor, BTreeMap::new());
                 Ok(Computed { loss, gradients: result.gradients, values, delta })
             }
             Self::Pairs(Pairs { preference, reference }) => {
                 let how = (preference, reference, delta.mean());
-                let result = step_pairs(ranks, model, &batch.micro_batches, &run.plan, how)?;
+                let result = step_pairs(ranks, model, &batch.micro_batches, &plan, how)?;
                 let delta = preference.observe(delta, &result.scores.pairs)?;
                 let (loss, values) = (result.scores.loss, named(&result.scores));
                 Ok(Computed { loss, gradients: result.gradients.gradients, values, delta })

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::train::{keep, ledger, memory_rows, plan_json, total_steps};
 use super::{note, print, print_json};
+use crate::adapters;
 use crate::holdings::{Holding, all_holdings, check_headers, check_values, configured};
 use crate::origin::{self, Origin};
 use crate::report::LedgerRow;
@@ -88,10 +89,15 @@ struct Described {
 
 /// The model of zeros, with the sizes that it will have. Weights are read and compared, but not kept.
 fn describe(config: &RunConfig, origin: &Origin<'_>, device: &Device) -> anyhow::Result<Described> {
+    let kinds = adapters::of_config(config);
     if let Some(dir) = origin.dir() {
         let model = Vlm::zeros(&origin::sizes(config, dir)?, device);
         let weights = read_weights(&all_holdings(&model, dir)?)?;
         origin.check_tokenizer(config, &model.config)?;
+        for part in kinds.keys() {
+            adapters::continued(config, *part, Some(dir))?;
+        }
+        let model = adapters::attached(model, &kinds)?;
         return Ok(Described { model, vocabulary: Vocabulary::Exact, weights });
     }
     let (sizes, vocabulary) = match setup::tokenizer_kind(config)? {
@@ -109,7 +115,7 @@ fn describe(config: &RunConfig, origin: &Origin<'_>, device: &Device) -> anyhow:
     };
     let model = Vlm::zeros(&sizes, device);
     let weights = read_weights(&configured(config, &model))?;
-    Ok(Described { model, vocabulary, weights })
+    Ok(Described { model: adapters::attached(model, &kinds)?, vocabulary, weights })
 }
 
 /// All that a run would refuse: tensors that are missing or of another shape, then values that are not finite. Every
@@ -240,7 +246,7 @@ pub(crate) fn ledger_lines(ledger: &[LedgerRow]) -> Vec<String> {
 }
 
 /// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -118,6 +118,7 @@ fn preference_accuracy(loaded: &LoadedModel, samples: &[Prepared]) -> anyhow::Re
         chunk_rows: CHUNK_ROWS,
         dtype: DType::F32,
         features: None,
+        dropout: None,
     };
     let mut preferred = 0;
     for some in pairs.chunks(PAIRS) {

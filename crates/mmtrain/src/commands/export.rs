@@ -9,14 +9,16 @@ use std::process::ExitCode;
 
 use burn::prelude::Device;
 use fs_err as fs;
+use mmtrain_model::lora::peft::{CONFIG_FILE, PeftAdapter, WEIGHTS_FILE};
 use mmtrain_model::weights::{Export, ExportedFile, StoredType};
 use mmtrain_text::instruction;
 use serde_json::json;
 
 use super::{note, print_json};
+use crate::adapters;
 use crate::cli::{ExportArgs, ExportFormat, ExportType};
 use crate::fail::Refusal;
-use crate::model_dir::{load_wide, locate, require_whole};
+use crate::model_dir::{load_base, load_wide, locate, require_whole};
 use companions::add_companions;
 use in_place::in_place;
 use special::name_special_tokens;
@@ -50,7 +52,11 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         )
         .into());
     }
-    let model = load_wide(&dir, &Device::flex())?;
+    if args.adapter {
+        return adapter(args, &dir);
+    }
+    let load = if args.base { load_base } else { load_wide };
+    let model = load(&dir, &Device::flex())?;
     let export = Export::new(&model).map_err(|reason| refused(&reason))?;
     let stored = match args.dtype {
         ExportType::F32 => StoredType::F32,
@@ -58,6 +64,24 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     };
     let files = in_place(&args.out, |out| write(&export, stored, &dir, out))?;
     report(args, &export, &files)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The adapters of a run, for PEFT.
+fn adapter(args: &ExportArgs, dir: &Path) -> anyhow::Result<ExitCode> {
+    let (model, kinds) = adapters::load(dir)?;
+    if kinds.is_empty() {
+        let message = format!("`{}` has no adapters", dir.display());
+        let hint = "without `--adapter` the whole model is written; runs have adapters with `tuning = { lora = … }`";
+        return Err(Refusal::usage(message, hint).into());
+    }
+    let adapter = PeftAdapter::of(&model, &kinds).map_err(|reason| refused(&reason))?;
+    let tensors = in_place(&args.out, |out| Ok(adapter.write(&model, out)?))?;
+    if args.json {
+        print_json(&json!({ "out": args.out, "tensors": tensors, "files": [CONFIG_FILE, WEIGHTS_FILE] }))?;
+    } else {
+        note(&format!("{tensors} tensors of adapters in `{}`; `--base` writes the model for them", args.out.display()));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,18 +11,23 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use burn::module::Module;
 use burn::prelude::Device;
 use mmtrain_config::{Request, Tuning, load};
 use mmtrain_model::config::{ModelKind, read_encoder, read_kind, read_text, read_vlm_sizes};
 use mmtrain_model::decoder::Decoder;
 use mmtrain_model::encoder::Encoder;
+use mmtrain_model::lora::LoraConfig;
+use mmtrain_model::lora::attach::attach;
 use mmtrain_model::params::{ParamInfo, Part, infos};
 use mmtrain_model::weights::Checkpoint;
 use mmtrain_model::{ModelError, Vlm};
 use mmtrain_train::trainer::part_config;
 use serde::Serialize;
 
+use super::train::tuning_words;
 use super::{config_dirs, print, print_json};
+use crate::adapters;
 use crate::cli::InspectArgs;
 use crate::holdings::{Holding, frozen_part, holdings};
 use crate::inputs::refuse_pickles;
@@ -55,6 +60,8 @@ struct PartReport {
     dtypes: BTreeMap<String, u64>,
     /// How a configuration would train it, where one was given.
     tuning: Option<String>,
+    /// Its adapters, if it has some.
+    adapter: Option<String>,
     /// Where it lies, if not here.
     reference: Option<Reference>,
     tree: Vec<Branch>,
@@ -96,15 +103,18 @@ struct Survey {
 /// A part, and what holds it.
 struct PartHoldings {
     part: Part,
+    /// With adapters.
     infos: Vec<ParamInfo>,
+    /// Parameters of the adapters that a configuration asks for.
+    wanted: u64,
     held: Vec<Holding>,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     let dir = locate(&args.dir)?;
-    let Survey { model_type, parts, misfit } = survey(&dir)?;
     let tunings = tunings(args)?;
+    let Survey { model_type, parts, misfit } = survey(&dir, &tunings)?;
     let has_weights = Checkpoint::is_in(&dir);
     let reports = parts.iter().map(|part| report(part, &dir, tunings.get(&part.part), args.depth));
     let inspection = Inspection {
@@ -124,25 +134,37 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<ExitCode> {
     Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::from(INCOMPLETE) })
 }
 
-fn survey(dir: &Path) -> anyhow::Result<Survey> {
+fn survey(dir: &Path, tunings: &BTreeMap<Part, Tuning>) -> anyhow::Result<Survey> {
     let device = Device::flex();
     let (model_type, kind) = read_kind(dir)?;
-    let alone = |part, infos: Vec<ParamInfo>| {
+    let alone = |part, (infos, wanted): (Vec<ParamInfo>, u64)| {
         refuse_pickles(Some(part), dir)?;
         let held = vec![Holding { infos: infos.clone(), dir: Some(dir.to_owned()) }];
-        anyhow::Ok((vec![PartHoldings { part, infos, held }], None))
+        anyhow::Ok((vec![PartHoldings { part, infos, wanted, held }], None))
     };
     let (parts, misfit) = match kind {
         ModelKind::Whole => {
             refuse_pickles(None, dir)?;
             let (config, misfit) = read_vlm_sizes(dir)?;
-            let model = Vlm::zeros(&config, &device);
-            let of = |part| Ok(PartHoldings { part, infos: model.infos(part), held: holdings(&model, part, dir)? });
+            let bare = Vlm::zeros(&config, &device);
+            let model = adapters::attached(bare.clone(), &adapters::of_dir(dir)?)?;
+            let of = |part| {
+                let wanted = match part {
+                    Part::Encoder => wanted(&bare.encoder, part, tunings)?,
+                    Part::Connector => wanted(&bare.connector, part, tunings)?,
+                    Part::Decoder => wanted(&bare.decoder, part, tunings)?,
+                };
+                Ok(PartHoldings { part, infos: model.infos(part), wanted, held: holdings(&model, part, dir)? })
+            };
             (Part::ALL.into_iter().map(of).collect::<anyhow::Result<Vec<_>>>()?, misfit)
         }
-        ModelKind::Decoder => alone(Part::Decoder, infos(&Decoder::new(&read_text(dir)?, &device), Part::Decoder))?,
+        ModelKind::Decoder => {
+            let (part, module) = (Part::Decoder, Decoder::new(&read_text(dir)?, &device));
+            alone(part, (infos(&module, part), wanted(&module, part, tunings)?))?
+        }
         ModelKind::Encoder => {
-            alone(Part::Encoder, infos(&Encoder::new(&read_encoder(dir, -1)?, &device), Part::Encoder))?
+            let (part, module) = (Part::Encoder, Encoder::new(&read_encoder(dir, -1)?, &device));
+            alone(part, (infos(&module, part), wanted(&module, part, tunings)?))?
         }
     };
     Ok(Survey { model_type, parts: parts.into_iter().filter(|part| !part.infos.is_empty()).collect(), misfit })
@@ -158,8 +180,19 @@ fn tunings(args: &InspectArgs) -> anyhow::Result<BTreeMap<Part, Tuning>> {
 }
 
 fn trained(parts: &[PartHoldings], tunings: &BTreeMap<Part, Tuning>) -> u64 {
-    let is_trained = |part: &&PartHoldings| matches!(tunings.get(&part.part), Some(Tuning::Full(_)));
-    parts.iter().filter(is_trained).map(|part| sum(&part.infos)).sum()
+    let of = |part: &PartHoldings| match tunings.get(&part.part) {
+        Some(Tuning::Full(_)) => sum(&part.infos),
+        Some(Tuning::Lora(_)) => part.wanted,
+        Some(Tuning::Frozen) | None => 0,
+    };
+    parts.iter().map(of).sum()
+}
+
+/// Parameters of the adapters that a configuration asks for beside layers of a part.
+fn wanted<M: Module>(module: &M, part: Part, tunings: &BTreeMap<Part, Tuning>) -> anyhow::Result<u64> {
+    let Some(lora) = tunings.get(&part).and_then(Tuning::lora) else { return Ok(0) };
+    let adapted = attach(module.clone(), part, &LoraConfig::from(lora))?;
+    Ok(infos(&adapted, part).iter().filter(|info| info.is_adapter()).map(|info| info.elements() as u64).sum())
 }
 
 fn report(part: &PartHoldings, dir: &Path, tuning: Option<&Tuning>, depth: usize) -> anyhow::Result<PartReport> {
@@ -167,10 +200,8 @@ fn report(part: &PartHoldings, dir: &Path, tuning: Option<&Tuning>, depth: usize
         part: part.part.name(),
         parameters: sum(&part.infos),
         dtypes: dtypes(&part.held)?,
-        tuning: tuning.map(|tuning| match tuning {
-            Tuning::Full(full) => format!("full, lr {:e}", full.lr),
-            Tuning::Frozen => "frozen".to_owned(),
-        }),
+        tuning: tuning.map(|tuning| tuning_words(tuning, &part.wanted.to_string())),
+        adapter: frozen_part(dir, part.part)?.and_then(|frozen| frozen.lora).map(|lora| lora.to_string()),
         reference: reference(part, dir)?,
         tree: tree(&part.infos, depth),
     })

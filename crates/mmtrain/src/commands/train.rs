@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{DType, Device};
 use fs_err as fs;
-use mmtrain_config::{Precision, RunConfig};
+use mmtrain_config::{Precision, RunConfig, Tuning};
 use mmtrain_data::{Mixture, Preparer, Wanted};
 use mmtrain_media::Preprocessor;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::VlmConfig;
-use mmtrain_model::params::Part;
+use mmtrain_model::lora::LoraConfig;
+use mmtrain_model::params::{ParamInfo, Part, Tuned};
 use mmtrain_preference::RunningDelta;
 use mmtrain_train::checkpoint::{
     DataIdentity, Found, FrozenPart, TrainState, dir_name, find_newest, load as load_checkpoint, write_atomically,
@@ -22,12 +23,13 @@ use mmtrain_train::driver::Plan;
 use mmtrain_train::features::FeatureCache;
 use mmtrain_train::memory::{self, KeepPlan, MicroShape, keep_plan};
 use mmtrain_train::optimizer::AdamW;
-use mmtrain_train::trainer::{Ending, Progress, Run, mark_finished, train, trained};
+use mmtrain_train::trainer::{Ending, Progress, Run, mark_finished, part_config, train, trained};
 use mmtrain_train::{Stop, TrainError};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::dry_run::grouped;
 use super::resume::{Parent, announce, init, resolve, resume_dir};
 use super::{Context, dry_run, note, reference, watch::Watcher};
 use crate::cli::TrainArgs;
@@ -35,8 +37,8 @@ use crate::inputs::require_inputs;
 use crate::origin::Origin;
 use crate::report::medium::small_file;
 use crate::run_dir::{RunDir, RunInfo, fresh, refuse_overwrite};
-use crate::setup;
 use crate::stage::Stage;
+use crate::{adapters, setup};
 
 /// Exit code after a signal, with what was done saved: "try again later" (`sysexits.h`).
 pub(crate) const EXIT_STOPPED: u8 = 75;
@@ -174,12 +176,25 @@ impl Prepared {
             Origin::Checkpoint(found) => resumed_texts(&config, found)?,
             Origin::Init(_) | Origin::Config => texts(&config, &sizes, &preparer, &preprocessor)?,
         };
+        let adapter = adapters::as_peft(&progress.model, &adapters::of_config(&config));
         let workers = setup::workers(config.data.workers);
         let (mixture, held_out) = (data.mixture, data.held_out);
         let objective = reference::objective(&config, run_dir, info, plan.dtype)?;
         let run_dir = run_dir.to_owned();
-        let run =
-            Run { config, total_steps, run_dir, mixture, held_out, preparer, plan, workers, frozen, texts, objective };
+        let run = Run {
+            config,
+            total_steps,
+            run_dir,
+            mixture,
+            held_out,
+            preparer,
+            plan,
+            workers,
+            frozen,
+            texts,
+            adapter,
+            objective,
+        };
         Ok(Self { run, progress, model_config: sizes })
     }
 }
@@ -202,8 +217,8 @@ fn start(
     let data = identities(mixture);
     let trained = trained(config);
     let Origin::Checkpoint(found) = origin else {
-        let frozen = Part::ALL.into_iter().filter(|&part| !trained.part(part));
-        let frozen = frozen.map(|part| origin.frozen_part(config, part, &base)).collect();
+        let kept = Part::ALL.into_iter().filter(|&part| trained.part(part) != Tuned::Full);
+        let frozen = kept.map(|part| origin.frozen_part(config, part, &base)).collect::<anyhow::Result<_>>()?;
         let cursor = mmtrain_data::Cursor::default();
         let keep = keep(config, sizes);
         let state = TrainState {
@@ -218,8 +233,7 @@ fn start(
         };
         return Ok(Progress { model: base, optimizer: AdamW::default(), state });
     };
-    let parts = Part::ALL.into_iter().filter(|&part| trained.part(part)).collect::<Vec<_>>();
-    let loaded = load_checkpoint(&found.dir, base, &parts)?;
+    let loaded = load_checkpoint(&found.dir, base, trained)?;
     check_same_data(&loaded.state.data, &data)?;
     Ok(Progress { model: loaded.model, optimizer: loaded.optimizer, state: loaded.state })
 }
@@ -277,7 +291,15 @@ fn plan(config: &RunConfig, keep: KeepPlan, is_cpu: bool) -> Plan {
             }
         }
     };
-    Plan { trained, keep_encoder: keep.encoder, keep_decoder: keep.decoder, chunk_rows, dtype, features: None }
+    Plan {
+        trained,
+        keep_encoder: keep.encoder,
+        keep_decoder: keep.decoder,
+        chunk_rows,
+        dtype,
+        features: None,
+        dropout: None,
+    }
 }
 
 /// Features of the encoder, where they are kept on disk.
@@ -369,16 +391,25 @@ fn finish(
 /// For the ledger: parameters of each part, and how it is trained.
 pub(crate) fn ledger(config: &RunConfig, model: &Vlm) -> Vec<crate::report::LedgerRow> {
     let row = |part: Part| {
-        let parameters = model.infos(part).iter().map(|info| info.elements() as u64).sum();
-        let lr = mmtrain_train::trainer::part_config(config, part).tuning.lr();
-        crate::report::LedgerRow {
-            part: part.name().to_owned(),
-            tuning: lr.map_or("frozen".to_owned(), |lr| format!("full, lr {lr:e}")),
-            parameters,
-            trained: if lr.is_some() { parameters } else { 0 },
-        }
+        let (infos, tuned) = (model.infos(part), trained(config).part(part));
+        let sum = |wanted: &dyn Fn(&ParamInfo) -> bool| {
+            infos.iter().filter(|info| wanted(info)).map(|info| info.elements() as u64).sum::<u64>()
+        };
+        let (parameters, trained) = (sum(&|_| true), sum(&|info| tuned.trains(info)));
+        let of = format!("{} of {}", grouped(trained), grouped(parameters));
+        let tuning = tuning_words(&part_config(config, part).tuning, &of);
+        crate::report::LedgerRow { part: part.name().to_owned(), tuning, parameters, trained }
     };
     Part::ALL.into_iter().map(row).collect()
+}
+
+/// `full, lr 1e-3`; `of` says how many parameters of adapters there are of how many.
+pub(crate) fn tuning_words(tuning: &Tuning, of: &str) -> String {
+    match tuning {
+        Tuning::Frozen => "frozen".to_owned(),
+        Tuning::Full(full) => format!("full, lr {:e}", full.lr),
+        Tuning::Lora(lora) => format!("{}, {of}, lr {:e}", LoraConfig::from(lora), lora.lr),
+    }
 }
 
 /// Rows of the dry run and the header: what goes where.

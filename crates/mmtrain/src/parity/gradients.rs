@@ -8,8 +8,9 @@ use std::path::Path;
 
 use burn::prelude::*;
 use mmtrain_model::ModelError;
+use mmtrain_model::lora::peft::PeftAdapter;
 use mmtrain_model::params::{FlatTensors, ParamInfo, Part};
-use mmtrain_model::weights::{Checkpoint, TensorFile};
+use mmtrain_model::weights::{Checkpoint, TensorFile, memory_layout};
 use mmtrain_train::driver::forward_backward_masked;
 
 use super::language::{Inputs, plan};
@@ -23,8 +24,6 @@ const FLOOR: f64 = 1e-7;
 
 /// Compares with the gradients in `file`, whose keys are those of the checkpoint.
 pub(super) fn check(subject: &Subject, recorded: &Recorded, file: &Path) -> anyhow::Result<GradientReport> {
-    let dir = file.parent().unwrap_or(file);
-    let checkpoint = Checkpoint::open_like(dir, dir.parent().unwrap_or(dir))?;
     let (infos, [kept, recomputed]) = match subject {
         Subject::Tower(tower) => (tower.infos(), tower.gradients(recorded)?),
         Subject::Model(model) => {
@@ -32,8 +31,15 @@ pub(super) fn check(subject: &Subject, recorded: &Recorded, file: &Path) -> anyh
             (infos(model), [gradients(model, &inputs, true)?, gradients(model, &inputs, false)?])
         }
     };
-    let expected = checkpoint.read_all(&infos)?;
-    let (unmatched, ignored) = unmatched(&checkpoint, &infos, file)?;
+    let adapter = if let Subject::Model(model) = subject { model.adapter.as_ref() } else { None };
+    let (expected, unmatched, ignored) = if let Some(adapter) = adapter {
+        (of_adapters(adapter, &infos, file)?, Vec::new(), Vec::new())
+    } else {
+        let dir = file.parent().unwrap_or(file);
+        let checkpoint = Checkpoint::open_like(dir, dir.parent().unwrap_or(dir))?;
+        let (unmatched, ignored) = unmatched(&checkpoint, &infos, file)?;
+        (checkpoint.read_all(&infos)?, unmatched, ignored)
+    };
     let mut report = GradientReport {
         tensors: infos.len(),
         worst: String::new(),
@@ -57,10 +63,21 @@ pub(super) fn check(subject: &Subject, recorded: &Recorded, file: &Path) -> anyh
     Ok(report)
 }
 
-/// Parameters that the checkpoint holds.
+/// Parameters that the checkpoint holds, or those of its adapters.
 fn infos(model: &Model) -> Vec<ParamInfo> {
     let parts: &[Part] = if model.has_tower { &Part::ALL } else { &[Part::Decoder] };
-    parts.iter().flat_map(|&part| model.vlm.infos(part)).collect()
+    let infos = parts.iter().flat_map(|&part| model.vlm.infos(part));
+    infos.filter(|info| model.adapter.is_none() || info.is_adapter()).collect()
+}
+
+/// Recorded gradients under PEFT's names.
+fn of_adapters(adapter: &PeftAdapter, infos: &[ParamInfo], file: &Path) -> anyhow::Result<FlatTensors> {
+    let tensors = TensorFile::open(file)?;
+    let read = |info: &ParamInfo| {
+        let name = adapter.name(info).unwrap_or(&info.name);
+        Ok((info.name.clone(), memory_layout(info, tensors.read(name)?.values)))
+    };
+    infos.iter().map(read).collect()
 }
 
 fn gradients(model: &Model, inputs: &Inputs, keep: bool) -> Result<FlatTensors, ModelError> {

@@ -7,6 +7,7 @@ use mmtrain_generate::{GenerateOptions, Prompt, SamplingConfig, generate};
 use mmtrain_model::attention::Mask;
 use mmtrain_model::connector::Bridge;
 use mmtrain_model::media::PlacedMedium;
+use mmtrain_model::params::Tuned;
 use mmtrain_text::IGNORE_INDEX;
 use mmtrain_train::driver::{Plan, Trained, forward_loss_masked, view};
 
@@ -110,16 +111,19 @@ impl Inputs {
     }
 }
 
-/// Everything that the checkpoint holds is trained; all graphs are kept, or none.
+/// Everything that the checkpoint holds is trained, or all adapters; all graphs are kept, or none.
 pub(super) fn plan(model: &Model, keep: bool) -> Plan {
     let blocks = |count| if keep { count } else { 0 };
+    let tuned = if model.adapter.is_some() { Tuned::Adapters } else { Tuned::Full };
+    let tower = if model.has_tower { tuned } else { Tuned::Frozen };
     Plan {
-        trained: Trained { encoder: model.has_tower, connector: model.has_tower, decoder: true },
+        trained: Trained { encoder: tower, connector: tower, decoder: tuned },
         keep_encoder: blocks(model.vlm.config.encoder.num_layers()),
         keep_decoder: blocks(model.vlm.config.text.num_hidden_layers),
         chunk_rows: CHUNK_ROWS,
         dtype: DType::F32,
         features: None,
+        dropout: None,
     }
 }
 

@@ -8,10 +8,12 @@ use mmtrain_model::config::{
     Activation, ConnectorConfig, EncoderConfig, MlpConfig, ModelKind, TextConfig, VisionConfig, VisionFamily,
     VitConfig, VlmConfig, read_kind, read_text,
 };
+use mmtrain_model::lora::peft::PeftAdapter;
 use mmtrain_model::params::Part;
 use mmtrain_model::weights::{Checkpoint, LoadDtype};
 
 use super::tower::Tower;
+use crate::fail::Refusal;
 use crate::inputs::refuse_pickles;
 
 /// A loaded model.
@@ -27,13 +29,15 @@ pub(super) struct Model {
     pub(super) vlm: Vlm,
     /// Whether tower and connector are the checkpoint's, or stand-ins that are never run.
     pub(super) has_tower: bool,
+    /// The adapters beside its layers, if it has some.
+    pub(super) adapter: Option<PeftAdapter>,
     /// The `model_type`.
     kind: String,
 }
 
 impl Subject {
-    /// Reads `config.json` and the weights. Towers alone are f32 always.
-    pub(super) fn load(dir: &Path, dtype: LoadDtype) -> anyhow::Result<Self> {
+    /// Reads `config.json` and the weights, and adapters of whole models. Towers alone are f32 always.
+    pub(super) fn load(dir: &Path, adapter: Option<&Path>, dtype: LoadDtype) -> anyhow::Result<Self> {
         let (name, kind) = read_kind(dir)?;
         let device = Device::flex();
         let part = match kind {
@@ -42,6 +46,12 @@ impl Subject {
             ModelKind::Encoder => Some(Part::Encoder),
         };
         refuse_pickles(part, dir)?;
+        if let (Some(adapter), true) = (adapter, kind != ModelKind::Whole) {
+            let message = format!("`{}` belongs to a whole model, `{}` is none", adapter.display(), dir.display());
+            return Err(
+                Refusal::usage(message, "leave out `--adapter`, or name a model with encoder and decoder").into()
+            );
+        }
         let vlm = match kind {
             ModelKind::Encoder => return Ok(Self::Tower(Box::new(Tower::load(dir, &name, &device)?))),
             ModelKind::Decoder => {
@@ -50,7 +60,11 @@ impl Subject {
             }
             ModelKind::Whole => Vlm::from_pretrained_as(dir, dtype, &device)?,
         };
-        Ok(Self::Model(Box::new(Model { vlm, has_tower: kind == ModelKind::Whole, kind: name })))
+        let (vlm, adapter) = match adapter {
+            Some(adapter) => PeftAdapter::read(vlm, adapter).map(|(vlm, adapter)| (vlm, Some(adapter)))?,
+            None => (vlm, None),
+        };
+        Ok(Self::Model(Box::new(Model { vlm, has_tower: kind == ModelKind::Whole, adapter, kind: name })))
     }
 
     /// Whether an output is of a part that is left out on purpose: SigLIP's attention pooling head,

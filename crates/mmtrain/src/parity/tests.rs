@@ -45,6 +45,47 @@ fn names(report: &ParityReport) -> Vec<&str> {
     report.comparisons.iter().map(|comparison| comparison.name.as_str()).collect()
 }
 
+/// Adapters that PEFT has written, beside the `llava` case.
+fn adapters(name: &str) -> PathBuf {
+    cases().join("../parity_lora").join(name)
+}
+
+fn with_adapters(dir: &Path) -> anyhow::Result<ParityReport> {
+    run_as(&cases().join("llava"), Some(dir), None, None, LoadDtype::F32)
+}
+
+#[test]
+fn adapters_of_peft_mean_the_same_here() {
+    for (name, tensors) in [("lora", 36), ("rslora", 28), ("dora", 48)] {
+        let report = with_adapters(&adapters(name)).expect("a report");
+        assert!(report.passed(), "{name}: {report}");
+        assert_eq!(names(&report), ["logits", "loss"]);
+        assert_eq!(report.gradients.as_ref().map(|gradients| gradients.tensors), Some(tensors), "{report}");
+    }
+}
+
+#[test]
+fn another_scale_or_kind_of_adapters_is_noticed() {
+    for (name, from, to) in [
+        ("lora", "\"lora_alpha\": 8", "\"lora_alpha\": 9"),
+        ("lora", "q_proj\": 3", "q_proj\": 4"),
+        ("rslora", "\"use_rslora\": true", "\"use_rslora\": false"),
+    ] {
+        let dir = tempfile::tempdir().expect("a directory");
+        copy(&adapters(name), dir.path());
+        let path = dir.path().join("adapter_config.json");
+        let text = fs_err::read_to_string(&path).expect("config");
+        assert!(text.contains(from), "{name}");
+        fs_err::write(&path, text.replace(from, to)).expect("written");
+        assert!(with_adapters(dir.path()).map_or(true, |report| !report.passed()), "{name}: {to}");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    copy(&adapters("lora"), dir.path());
+    fs_err::write(dir.path().join("adapter_config.json"), "{}").expect("written");
+    let error = with_adapters(dir.path()).expect_err("no configuration").to_string();
+    assert!(error.contains("lora_alpha"), "{error}");
+}
+
 #[test]
 fn every_committed_case_passes() {
     let mut seen = 0;

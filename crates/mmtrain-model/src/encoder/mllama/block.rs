@@ -3,15 +3,15 @@
 use std::f32::consts::FRAC_PI_4;
 
 use burn::module::Param;
-use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear};
+use burn::nn::{Initializer, LayerNorm, LayerNormConfig};
 use burn::prelude::*;
 
 use super::tiles::MllamaContext;
 use super::with_current;
 use crate::attention::{attention, merge_heads, split_heads};
 use crate::config::MllamaVisionConfig;
-use crate::encoder::linear;
 use crate::encoder::vit::PlainMlp;
+use crate::projection::Projection;
 
 /// A list of blocks, one level down as in the checkpoints.
 #[derive(Module, Debug)]
@@ -44,13 +44,13 @@ pub struct MllamaBlock {
 #[derive(Module, Debug)]
 pub struct MllamaAttention {
     /// Query projection.
-    pub q_proj: Linear,
+    pub q_proj: Projection,
     /// Key projection.
-    pub k_proj: Linear,
+    pub k_proj: Projection,
     /// Value projection.
-    pub v_proj: Linear,
+    pub v_proj: Projection,
     /// Output projection.
-    pub o_proj: Linear,
+    pub o_proj: Projection,
     #[module(skip)]
     heads: usize,
 }
@@ -117,12 +117,12 @@ fn gated(gate: Option<&Param<Tensor<1>>>, x: Tensor<3>) -> Tensor<3> {
 
 impl MllamaAttention {
     fn new(hidden: usize, heads: usize, device: &Device) -> Self {
-        let square = || linear(hidden, hidden, false, device);
+        let square = || Projection::new(hidden, hidden, false, device);
         Self { q_proj: square(), k_proj: square(), v_proj: square(), o_proj: square(), heads }
     }
 
     fn forward(&self, x: &Tensor<3>, context: &MllamaContext) -> Tensor<3> {
-        let heads = |projection: &Linear| split_heads(projection.forward(x.clone()), self.heads);
+        let heads = |projection: &Projection| split_heads(projection.forward(x.clone()), self.heads);
         let [query, key, value] = [&self.q_proj, &self.k_proj, &self.v_proj].map(heads);
         self.o_proj.forward(merge_heads(attention(query, key, value, Some(context.mask()))))
     }

@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use mmtrain_model::params::FlatTensors;
+use mmtrain_model::params::{FlatTensors, Tuned};
 
 use super::samples::Samples;
 use super::sizes::{connectors, decoders, model_config, towers};
-use super::whole::{mean, model_of, plan, values};
+use super::whole::{ALL, mean, model_of, plan, values};
 use crate::driver::{Plan, Trained};
 use crate::features::FeatureCache;
 
-const FROZEN_ENCODER: Trained = Trained { encoder: false, connector: true, decoder: true };
+const FROZEN_ENCODER: Trained = Trained { encoder: Tuned::Frozen, ..ALL };
 
 fn cache(place: &Path) -> Arc<FeatureCache> {
     Arc::new(FeatureCache::open(place, 1 << 26, "tower").expect("opened"))

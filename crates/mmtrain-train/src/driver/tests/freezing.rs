@@ -1,7 +1,7 @@
 //! Frozen parts get no gradients and change none of the others'.
 
 use mmtrain_model::config::{ConnectorConfig, TextConfig};
-use mmtrain_model::params::{FlatTensors, Part};
+use mmtrain_model::params::{FlatTensors, Part, Tuned};
 
 use super::samples::Samples;
 use super::sizes::{Tower, connectors, decoders, llama, model_config, siglip, towers};
@@ -10,7 +10,8 @@ use crate::driver::{Trained, forward_backward};
 
 /// What all of `gradients` are without those of frozen parts.
 fn of_trained(gradients: &FlatTensors, trained: Trained) -> FlatTensors {
-    let is_trained = |name: &str| Part::ALL.iter().any(|&part| trained.part(part) && name.starts_with(part.prefix()));
+    let is_trained =
+        |name: &str| Part::ALL.iter().any(|&part| trained.part(part).is_trained() && name.starts_with(part.prefix()));
     let own = gradients.iter().filter(|(name, _)| is_trained(name));
     own.map(|(name, gradient)| (name.clone(), gradient.clone())).collect()
 }
@@ -22,7 +23,8 @@ fn check(tower: &Tower, connector: &ConnectorConfig, text: &TextConfig, what: &s
     let run = |trained, keep| forward_backward(&model, &batch, &plan(trained, keep), 30.0).expect("they fit").gradients;
     let all = run(ALL, 3);
     for bits in 0..7 {
-        let [encoder, connector, decoder] = [bits & 1, bits & 2, bits & 4].map(|bit| bit > 0);
+        let [encoder, connector, decoder] =
+            [bits & 1, bits & 2, bits & 4].map(|bit| if bit > 0 { Tuned::Full } else { Tuned::Frozen });
         let trained = Trained { encoder, connector, decoder };
         let expected = of_trained(&all, trained);
         for keep in [0, 1, 3] {

@@ -2,6 +2,7 @@
 
 use burn::tensor::DType;
 use mmtrain_model::config::{ConnectorConfig, CrossAttentionConfig, TextConfig, Unseen, VlmConfig};
+use mmtrain_model::params::Tuned;
 
 use super::samples::Samples;
 use super::sizes::{
@@ -103,7 +104,7 @@ fn a_batch_without_media_trains_the_decoder_alone() {
         let (model, samples) = (model_of(&config), Samples { config: &config, media: &tower.media });
         let text = samples.batch(0..1);
         assert!(text.media.is_empty());
-        let decoder = Trained { encoder: false, connector: false, decoder: true };
+        let decoder = Trained { decoder: Tuned::Full, ..Trained::NOTHING };
         let expected = forward_backward(&model, &text, &plan(decoder, 0), 5.0).expect("they fit").gradients;
         assert_eq!(expected.len(), model.infos(mmtrain_model::params::Part::Decoder).len(), "{name}");
         for keep in [0, 3] {

@@ -8,7 +8,7 @@ use mmtrain_model::Vlm;
 use mmtrain_model::config::VlmConfig;
 use mmtrain_model::connector::{Connector, Reading};
 use mmtrain_model::media::{Arrangement, PlacedMedium, Placement};
-use mmtrain_model::params::{FlatTensors, Part, leaves, take_gradients};
+use mmtrain_model::params::{FlatTensors, Part, Tuned, leaves, take_gradients};
 use mmtrain_model::precision::computing;
 use mmtrain_model::vlm::DecoderInput;
 
@@ -16,10 +16,18 @@ use super::samples::noise;
 use crate::driver::{MicroResult, Plan, Trained, forward_backward, view};
 use crate::objective::supervised;
 
-pub(super) const ALL: Trained = Trained { encoder: true, connector: true, decoder: true };
+pub(super) const ALL: Trained = Trained { encoder: Tuned::Full, connector: Tuned::Full, decoder: Tuned::Full };
 
 pub(super) fn plan(trained: Trained, keep: usize) -> Plan {
-    Plan { trained, keep_encoder: keep, keep_decoder: keep, chunk_rows: 5, dtype: DType::F32, features: None }
+    Plan {
+        trained,
+        keep_encoder: keep,
+        keep_decoder: keep,
+        chunk_rows: 5,
+        dtype: DType::F32,
+        features: None,
+        dropout: None,
+    }
 }
 
 /// A model whose gates are open and whose biases are not zero, as after some steps: of features that are zero, such as

@@ -25,7 +25,12 @@ impl fmt::Display for Inspection {
 impl fmt::Display for PartReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let dtypes = self.dtypes.iter().map(|(dtype, count)| format!("{dtype} {count}")).collect::<Vec<_>>().join(", ");
-        let notes = [Some(dtypes), self.tuning.clone(), self.reference.as_ref().map(Reference::to_string)];
+        let notes = [
+            Some(dtypes),
+            self.tuning.clone(),
+            self.adapter.clone(),
+            self.reference.as_ref().map(Reference::to_string),
+        ];
         let notes = notes.into_iter().flatten().filter(|note| !note.is_empty()).collect::<Vec<_>>().join("; ");
         let line = format!("{:<44} {:>14}  {notes}", self.part, self.parameters);
         write!(f, "{}", line.trim_end())?;

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::DType;
-use mmtrain_model::params::{FlatTensors, Part};
+use mmtrain_model::params::{FlatTensors, Part, Tuned};
 use mmtrain_train::tape::{Place, backward, forward};
 
 /// A tower with all that its blocks need beside the stream. `D`: axes of its input
@@ -85,5 +85,5 @@ fn block_place<const D: usize, T: Stretches<D>>(tower: &T, index: usize) -> Plac
 }
 
 fn place(part: Part, scope: String) -> Place {
-    Place { part, scope, trained: true, dtype: DType::F32 }
+    Place { part, scope, tuned: Tuned::Full, dtype: DType::F32 }
 }

@@ -1,0 +1,38 @@
+//! The linear layer of blocks and connectors, beside which a low-rank adapter may stand.
+
+use burn::module::Param;
+use burn::nn::Initializer;
+use burn::prelude::*;
+use burn::tensor::module::linear;
+
+use crate::lora::Lora;
+
+/// `x W + b`, and what an adapter adds, if one is attached to `W` ([`lora`](crate::lora)).
+#[derive(Module, Debug)]
+pub struct Projection {
+    /// `[input, output]`
+    pub weight: Param<Tensor<2>>,
+    /// `[output]`
+    pub bias: Option<Param<Tensor<1>>>,
+}
+
+impl Projection {
+    /// A layer of zeros; weights are assigned afterwards, by name.
+    pub fn new(input: usize, output: usize, bias: bool, device: &Device) -> Self {
+        Self {
+            weight: Initializer::Zeros.init([input, output], device),
+            bias: bias.then(|| Initializer::Zeros.init([output], device)),
+        }
+    }
+
+    /// # Shapes
+    ///
+    /// - `x`: `[.., input]`; returns `[.., output]`
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let (weight, bias) = (self.weight.base(), self.bias.as_ref().map(Param::val));
+        match self.weight.reparameterization::<Lora>() {
+            None => linear(x, weight, bias),
+            Some(lora) => lora.forward(x, weight, bias),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! After the first update: what is frozen has not changed, and of each trained part something has.
+//!
+//! A part that is declared trained and is not reached by a gradient, or a frozen one that moves, would otherwise be noticed
+//! after days. Of what should stay, the first values of each tensor are hashed before and after, which costs no more on a
+//! large model than on a small one. What is trained is compared value by value, on the device: its tensors are there twice
+//! in an update anyway.
+
+use std::collections::BTreeMap;
+
+use burn::prelude::*;
+use burn::tensor::DType;
+use mmtrain_model::Vlm;
+use mmtrain_model::params::{FlatTensors, NamedParam, Part};
+
+use crate::driver::Trained;
+use crate::error::TrainError;
+
+/// Values of a frozen tensor that are hashed.
+const HASHED: usize = 1024;
+
+/// What the parts were before an update, until something of each trained one has been seen to change.
+#[derive(Debug)]
+pub struct Verification {
+    trained: Trained,
+    /// Hashes of frozen tensors by name; taken once.
+    frozen: BTreeMap<String, blake3::Hash>,
+    /// Trained parts that no gradient has reached yet.
+    pending: Vec<Part>,
+}
+
+/// How many tensors of a part changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Change {
+    part: Part,
+    changed: usize,
+    of: usize,
+}
+
+impl Verification {
+    /// Before the first update.
+    pub fn new(model: &Vlm, trained: Trained) -> Self {
+        let pending = Part::ALL.into_iter().filter(|&part| trained.part(part).is_trained()).collect();
+        Self { trained, frozen: hashes(model, trained), pending }
+    }
+
+    /// Whether an update remains to be looked at.
+    pub fn is_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Compares the model before and after an update; says in the log what changed.
+    ///
+    /// A part without any gradient, such as the connector in a step without media, is looked at in a later step.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Unverified`] with the names of frozen tensors that changed, or with those of a part that had gradients and
+    /// stayed.
+    pub fn check(&mut self, before: &Vlm, after: &Vlm, reached: &[Part], step: u64) -> Result<(), TrainError> {
+        let hashes = hashes(after, self.trained);
+        let moved = hashes.into_iter().filter(|(name, hash)| self.frozen.get(name) != Some(hash));
+        refuse("changed, though frozen", moved.map(|(name, _)| name).collect(), step)?;
+        let seen = self.pending.iter().copied().filter(|part| reached.contains(part)).collect::<Vec<_>>();
+        let changes = seen.iter().map(|&part| self.change(before, after, part, step)).collect::<Result<Vec<_>, _>>()?;
+        self.pending.retain(|part| !seen.contains(part));
+        let changes = changes.iter().map(|change| {
+            format!("{} of {} trained tensors of the {} changed", change.changed, change.of, change.part.name())
+        });
+        tracing::info!("step {step}: {}; {} frozen tensors stayed", join(changes), self.frozen.len());
+        if self.is_pending() {
+            let waiting = join(self.pending.iter().map(|part| part.name().to_owned()));
+            tracing::info!("step {step}: no gradient has reached the {waiting} yet");
+        }
+        Ok(())
+    }
+
+    /// At least one trained tensor of a part must have changed.
+    fn change(&self, before: &Vlm, after: &Vlm, part: Part, step: u64) -> Result<Change, TrainError> {
+        let tuned = self.trained.part(part);
+        let of = |model: &Vlm| model.params(part).into_iter().filter(move |param| tuned.trains(&param.info));
+        let pairs = of(before).zip(of(after)).collect::<Vec<_>>();
+        let changed = pairs.iter().filter(|(old, new)| differ(old, new)).count();
+        let names = pairs.iter().map(|(old, _)| old.info.name.clone()).collect();
+        refuse("did not change, though trained", if changed == 0 { names } else { Vec::new() }, step)?;
+        Ok(Change { part, changed, of: pairs.len() })
+    }
+}
+
+/// The parts that gradients other than zero were found for. Those behind gates that are closed have zeros only.
+pub fn reached(gradients: &FlatTensors) -> Vec<Part> {
+    let is_reached = |part: &Part| {
+        let own = gradients.iter().filter(|(name, _)| name.starts_with(part.prefix()));
+        let sizes = own.map(|(_, gradient)| gradient.clone().abs().max()).reduce(|a, b| a + b);
+        sizes.is_some_and(|sum| sum.into_scalar::<f32>() > 0.0)
+    };
+    Part::ALL.into_iter().filter(is_reached).collect()
+}
+
+fn refuse(what: &'static str, names: Vec<String>, step: u64) -> Result<(), TrainError> {
+    if names.is_empty() { Ok(()) } else { Err(TrainError::Unverified { step, what, names }) }
+}
+
+fn join(words: impl Iterator<Item = String>) -> String {
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn differ(old: &NamedParam, new: &NamedParam) -> bool {
+    (old.value.clone() - new.value.clone()).abs().max().into_scalar::<f32>() > 0.0
+}
+
+/// Of the first values of each tensor that is not trained.
+fn hashes(model: &Vlm, trained: Trained) -> BTreeMap<String, blake3::Hash> {
+    let params = Part::ALL.into_iter().flat_map(|part| model.params(part));
+    let frozen = params.filter(|param| !trained.part(param.info.part).trains(&param.info));
+    let hash = |NamedParam { info, value }: NamedParam| {
+        let values: Tensor<1> = value.slice_dim(0, 0..info.elements().min(HASHED));
+        (info.name, blake3::hash(values.cast(DType::F32).into_data().as_bytes()))
+    };
+    frozen.map(hash).collect()
+}
+
+#[cfg(test)]
+mod tests;

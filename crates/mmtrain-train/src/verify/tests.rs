@@ -1,0 +1,61 @@
+use mmtrain_model::params::Tuned;
+
+use super::*;
+use crate::driver::tests::model;
+
+fn nudged(model: &Vlm, wanted: impl Fn(&str) -> bool) -> Vlm {
+    Part::ALL.into_iter().fold(model.clone(), |nudged, part| {
+        let mut values = model.params(part).into_iter().map(|param| (param.info.name, param.value + 1e-3));
+        let mut values = values.by_ref().collect::<FlatTensors>();
+        nudged.assign(part, &mut |info| values.remove(&info.name).filter(|_| wanted(&info.name)))
+    })
+}
+
+const CONNECTOR: Trained = Trained { connector: Tuned::Full, ..Trained::NOTHING };
+
+#[test]
+fn a_frozen_tensor_that_moves_is_named() {
+    let before = model();
+    let mut verification = Verification::new(&before, CONNECTOR);
+    let after =
+        nudged(&before, |name| name.starts_with("multi_modal_projector.") || name.ends_with("model.norm.weight"));
+    let error = verification.check(&before, &after, &[Part::Connector], 1).expect_err("the decoder's norm moved");
+    let text = error.to_string();
+    assert!(text.contains("changed, though frozen") && text.contains("language_model.model.norm.weight"), "{text}");
+}
+
+#[test]
+fn a_trained_part_that_stays_in_spite_of_gradients_is_named_and_one_that_got_none_waits() {
+    let before = model();
+    let mut verification = Verification::new(&before, CONNECTOR);
+    verification.check(&before, &before, &[], 1).expect("no gradient, no change");
+    assert!(verification.is_pending());
+    let error = verification.check(&before, &before, &[Part::Connector], 2).expect_err("it did not move");
+    assert!(error.to_string().contains("did not change, though trained"), "{error}");
+    let after = nudged(&before, |name| name == "multi_modal_projector.linear_1.bias");
+    verification.check(&before, &after, &[Part::Connector], 3).expect("one of its tensors moved");
+    assert!(!verification.is_pending());
+}
+
+#[test]
+fn beside_adapters_the_weights_have_to_stay() {
+    let lora = crate::driver::tests::lora();
+    let before = model().with_adapters(Part::Decoder, &lora).expect("attached");
+    let trained = Trained { decoder: Tuned::Adapters, ..Trained::NOTHING };
+    let adapters = nudged(&before, |name| name.contains(".lora_"));
+    let mut verification = Verification::new(&before, trained);
+    verification.check(&before, &adapters, &[Part::Decoder], 1).expect("adapters moved, weights stayed");
+    let mut verification = Verification::new(&before, trained);
+    let weight = nudged(&before, |name| name.contains(".lora_") || name.ends_with("0.self_attn.q_proj.weight"));
+    assert!(verification.check(&before, &weight, &[Part::Decoder], 1).is_err());
+}
+
+#[test]
+fn a_part_is_reached_by_gradients_other_than_zero() {
+    let gradient = |value: f32| Tensor::<1>::from_data([0.0, value], &Device::flex());
+    let gradients = FlatTensors::from([
+        ("language_model.model.norm.weight".to_owned(), gradient(-1e-9)),
+        ("multi_modal_projector.linear_1.bias".to_owned(), gradient(0.0)),
+    ]);
+    assert_eq!(reached(&gradients), [Part::Decoder]);
+}
