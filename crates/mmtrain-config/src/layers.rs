@@ -137,7 +137,7 @@ fn at(issue: ConfigIssue, entry: &Entry) -> ConfigIssue {
     ConfigIssue { file, line, key: Some("extends".to_owned()), ..issue }
 }
 
-fn take(tree: &mut Entry, key: &str) -> Option<Entry> {
+pub(crate) fn take(tree: &mut Entry, key: &str) -> Option<Entry> {
     match &mut tree.node {
         Node::Table(entries) => entries.remove(key),
         _ => None,

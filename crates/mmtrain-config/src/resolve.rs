@@ -25,8 +25,8 @@ pub struct Request<'a> {
     pub format: Option<FormatKind>,
     /// Directories with configurations, such as `configs/`.
     pub search: &'a [PathBuf],
-    /// The `config.toml` of the run that this one starts from, and its name in messages. Its model, and how its data are
-    /// written down, stand below the file.
+    /// The `config.toml` of the run that this one starts from, and its name in messages. Its model, unless the file has one,
+    /// and how its data are written down, stand below the file.
     pub parent: Option<(&'a str, &'a str)>,
 }
 
@@ -69,7 +69,13 @@ pub fn load(request: &Request<'_>) -> Result<Resolved, ConfigErrors> {
     }
     let (file, notes) = follow_data(file.unwrap_or_else(|| Entry::empty(Origin::Default)), data.as_ref());
     let file = match parent {
-        Some(parent) => overlay(Some(parent), file, Some(shape::root())),
+        Some(mut parent) => {
+            // A file that describes a model means that one.
+            if file.get("model").is_some() {
+                layers::take(&mut parent, "model");
+            }
+            overlay(Some(parent), file, Some(shape::root()))
+        }
         None => file,
     };
     let layers = data.into_iter().chain(sets);

@@ -408,6 +408,9 @@ pub(crate) struct ConfigArgs {
     /// How that is read, where it does not show.
     #[arg(long, value_name = "NAME", requires = "data")]
     pub(crate) format: Option<FormatKind>,
+    /// The run that a run of it would start from, which hands its model on.
+    #[arg(long, value_name = "RUN|CKPT")]
+    pub(crate) init: Option<PathBuf>,
     /// One JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use mmtrain_config::{Request, load, presets, schema};
 use serde_json::{Map, json};
 
+use super::resume::Parent;
 use super::{config_dirs, note, print, print_json};
 use crate::cli::{ConfigArgs, ConfigCommand};
 
@@ -25,13 +26,14 @@ pub(crate) fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
 fn resolve(args: &ConfigArgs) -> anyhow::Result<mmtrain_config::Resolved> {
     let dirs = config_dirs();
     let config = args.file.as_deref().or(args.config.as_deref());
+    let parent = Parent::of(args.init.as_deref())?;
     let resolved = load(&Request {
         config,
         sets: &args.sets,
         sources: &args.data,
         format: args.format,
         search: &dirs,
-        parent: None,
+        parent: parent.as_ref().map(Parent::layer),
     })?;
     resolved.notes().iter().for_each(|text| note(&format!("note: {text}")));
     Ok(resolved)

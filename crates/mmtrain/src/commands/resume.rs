@@ -40,6 +40,11 @@ pub(crate) struct Parent {
 }
 
 impl Parent {
+    /// Its text and its name.
+    pub(crate) fn layer(&self) -> (&str, &str) {
+        (&self.text, &self.name)
+    }
+
     /// That of `--init`; none where it is a directory that no run made.
     pub(crate) fn of(init: Option<&Path>) -> anyhow::Result<Option<Self>> {
         let Some(init) = init else { return Ok(None) };
@@ -86,7 +91,7 @@ pub(crate) fn resolve(
 
 fn ask(args: &TrainArgs, config: Option<&str>, parent: Option<&Parent>) -> anyhow::Result<Resolved> {
     let dirs = config_dirs();
-    let parent = parent.map(|parent| (parent.text.as_str(), parent.name.as_str()));
+    let parent = parent.map(Parent::layer);
     let mut resolved =
         load(&Request { config, sets: &args.sets, sources: &args.data, format: args.format, search: &dirs, parent })?;
     localize(&mut resolved.config)?;
