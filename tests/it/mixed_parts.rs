@@ -142,7 +142,7 @@ fn preprocessing_of_other_patches_than_the_towers_is_refused() {
 }
 
 #[test]
-fn another_familys_tokenizer_is_refused_before_the_run() {
+fn the_tokenizer_of_another_family_is_refused_before_the_run() {
     let place = Place::new();
     put(&place, "hf", "llava", Some((75, 80)));
     let words = ["image placeholder at id 75, the model expects 70", "hint:"];
