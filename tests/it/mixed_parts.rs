@@ -317,3 +317,25 @@ fn inspect_reads_values_where_it_is_asked_to() {
     });
     assert!(place.ok("inspect hf --values").stdout.contains("all values are finite"));
 }
+
+/// What a configuration says of the pictures of a model that a run begins with is done or refused, not passed over.
+#[test]
+fn what_is_said_of_the_encoder_of_a_model_that_is_gone_on_with_counts() {
+    let place = Place::new();
+    let start = "pretrain --config tiny.toml -q --set train.steps=1";
+    place.ok(&format!("{start} --run-dir run"));
+    place.ok(&format!("{start} --init run --run-dir padded --set model.encoder.image_fit=pad_square"));
+    let processor = |run: &str| place.read(&format!("{run}/preprocessor_config.json"));
+    assert_ne!(processor("run"), processor("padded"), "pictures are padded now");
+    place.ok(&format!("{start} --init run --run-dir same --set model.encoder.feature_layer=-1"));
+    place.write(
+        "deep.toml",
+        b"extends = 'tiny.toml'\n[model.encoder.arch]\nnum_hidden_layers = 3\n[model.encoder]\nfeature_layer = -2\n",
+    );
+    place.ok("pretrain --config deep.toml --run-dir deep -q --set train.steps=1");
+    place.fails(
+        "pretrain --config deep.toml --init deep --run-dir next -q --set model.encoder.feature_layer=-3",
+        2,
+        &["`model.encoder.feature_layer` is -3, the model of", "has -2", "hint:"],
+    );
+}

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use mmtrain_config::RunConfig;
+use mmtrain_config::{self as user, RunConfig};
 use mmtrain_data::Mixture;
 use mmtrain_media::Preprocessor;
 use mmtrain_model::Vlm;
-use mmtrain_model::config::{ConnectorConfig, EncoderConfig, VlmConfig, read_vlm};
+use mmtrain_model::config::{ConnectorConfig, EncoderConfig, VitConfig, VlmConfig, read_vlm};
 use mmtrain_model::params::Part;
 use mmtrain_text::TextTokenizer;
 use mmtrain_train::checkpoint::{Found, FrozenPart};
@@ -42,7 +42,9 @@ impl<'a> Origin<'a> {
         match self {
             Self::Init(dir) => {
                 model_dir::require_whole(dir)?;
-                check_connector(config, &read_vlm(dir)?, dir)
+                let model = read_vlm(dir)?;
+                check_feature_layer(config, &model, dir)?;
+                check_connector(config, &model, dir)
             }
             Self::Checkpoint(_) | Self::Config => Ok(()),
         }
@@ -117,7 +119,9 @@ impl<'a> Origin<'a> {
     pub(crate) fn preprocessor(&self, config: &RunConfig, sizes: &VlmConfig) -> anyhow::Result<Preprocessor> {
         match self {
             Self::Checkpoint(found) => preprocess::fitting(&found.dir, &sizes.encoder),
-            Self::Init(dir) if preprocess::is_in(dir) => preprocess::fitting(dir, &sizes.encoder),
+            Self::Init(dir) if preprocess::is_in(dir) => {
+                preprocess::begun_with(dir, &config.model.encoder, &sizes.encoder)
+            }
             Self::Init(_) | Self::Config => preprocess::preprocessor(&config.model.encoder, sizes),
         }
     }
@@ -151,6 +155,22 @@ pub(crate) fn sizes(config: &RunConfig, dir: &Path) -> anyhow::Result<VlmConfig>
     let sizes = VlmConfig { encoder, ..sizes };
     sizes.check().map_err(|message| Refusal::usage(message, "change `model.encoder`"))?;
     Ok(sizes)
+}
+
+/// The features that a model was made with are those that it goes on with.
+fn check_feature_layer(config: &RunConfig, model: &VlmConfig, dir: &Path) -> anyhow::Result<()> {
+    let asked = config.model.encoder.feature_layer;
+    let Some(vit) = model.encoder.vit() else { return Ok(()) };
+    let is_theirs = VitConfig { feature_layer: asked, ..vit.clone() }.num_layers() == vit.num_layers();
+    // The default says nothing: the model has a layer of its own.
+    if is_theirs || asked == user::EncoderConfig::default().feature_layer {
+        return Ok(());
+    }
+    Err(Refusal::usage(
+        format!("`model.encoder.feature_layer` is {asked}, the model of `{}` has {}", dir.display(), vit.feature_layer),
+        "leave `model.encoder.feature_layer` out, or set it to that",
+    )
+    .into())
 }
 
 fn check_connector(config: &RunConfig, model: &VlmConfig, dir: &Path) -> anyhow::Result<()> {

@@ -20,15 +20,36 @@ pub(crate) fn preprocessor(encoder: &EncoderConfig, sizes: &VlmConfig) -> anyhow
         Some(dir) => preprocessor_in(dir, &sizes.encoder)?,
         None => family_preprocessor(&sizes.encoder)?,
     };
-    if let (Some(fit), Preprocessor::Sight(Processor::Square(square))) = (encoder.image_fit, &mut preprocessor) {
-        square.fit = match fit {
-            ImageFit::Exact => Fit::Exact,
-            ImageFit::ShortestEdgeCrop => Fit::ShortestEdgeCrop,
-            ImageFit::PadSquare => Fit::PadSquare,
-        };
-    }
+    set_fit(&mut preprocessor, encoder.image_fit)?;
     check_size(&preprocessor, &sizes.encoder)?;
     Ok(preprocessor)
+}
+
+/// That of a model which a run begins with, but for what the configuration says of it.
+pub(crate) fn begun_with(dir: &Path, own: &EncoderConfig, encoder: &EncoderSizes) -> anyhow::Result<Preprocessor> {
+    let mut preprocessor = fitting(dir, encoder)?;
+    set_fit(&mut preprocessor, own.image_fit)?;
+    Ok(preprocessor)
+}
+
+/// How pictures become squares, where a configuration says it.
+fn set_fit(preprocessor: &mut Preprocessor, fit: Option<ImageFit>) -> anyhow::Result<()> {
+    match (fit, preprocessor) {
+        (None, _) => {}
+        (Some(fit), Preprocessor::Sight(Processor::Square(square))) => {
+            square.fit = match fit {
+                ImageFit::Exact => Fit::Exact,
+                ImageFit::ShortestEdgeCrop => Fit::ShortestEdgeCrop,
+                ImageFit::PadSquare => Fit::PadSquare,
+            };
+        }
+        (Some(_), other) => {
+            let message =
+                format!("`model.encoder.image_fit` is for encoders of one square, this one's is {}", other.name());
+            return Err(Refusal::usage(message, "leave `model.encoder.image_fit` out").into());
+        }
+    }
+    Ok(())
 }
 
 /// That of a whole model's directory, which has to make what the encoder takes.
