@@ -105,7 +105,7 @@ fn config(workers: usize) -> LoaderConfig {
         bucketing: None,
         workers,
         prefetch_steps: 2,
-        max_skip_ratio: 0.0,
+        max_skip_ratio: 0.01,
         shuffle: true,
     }
 }
@@ -118,7 +118,7 @@ fn preparer(size: u32) -> Result<Preparer, Failure> {
         template: Format::Article.into(),
         intake: Processor::Square(ImageProcessor::siglip(size)).into(),
         media_tokens: MediaTokens::PerTile(196),
-        max_seq: 512,
+        max_seq: 1024,
         too_long: TooLong::Drop,
         limits: MediaLimits::default(),
         alpha: Alpha::White,
