@@ -18,20 +18,27 @@ use crate::error::TrainError;
 /// Values of a frozen tensor that are hashed.
 const HASHED: usize = 1024;
 
+/// Updates after which a part that no gradient has reached is no longer waited for.
+const PATIENCE: u64 = 100;
+
+/// AdamW's default `eps`: the update of a gradient that is much smaller may be lost in f32.
+const NEGLIGIBLE: f32 = 1e-8;
+
 /// What the parts were before an update, until something of each trained one has been seen to change.
 #[derive(Debug)]
 pub struct Verification {
     trained: Trained,
-    /// Hashes of frozen tensors by name; taken once.
+    /// Hashes of frozen tensors by name; compared after the first update.
     frozen: BTreeMap<String, blake3::Hash>,
     /// Trained parts that no gradient has reached yet.
     pending: Vec<Part>,
+    /// Updates that were looked at.
+    updates: u64,
 }
 
 /// How many tensors of a part changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Change {
-    part: Part,
     changed: usize,
     of: usize,
 }
@@ -40,7 +47,7 @@ impl Verification {
     /// Before the first update.
     pub fn new(model: &Vlm, trained: Trained) -> Self {
         let pending = Part::ALL.into_iter().filter(|&part| trained.part(part).is_trained()).collect();
-        Self { trained, frozen: hashes(model, trained), pending }
+        Self { trained, frozen: hashes(model, trained), pending, updates: 0 }
     }
 
     /// Whether an update remains to be looked at.
@@ -57,20 +64,29 @@ impl Verification {
     /// [`TrainError::Unverified`] with the names of frozen tensors that changed, or with those of a part that had gradients and
     /// stayed.
     pub fn check(&mut self, before: &Vlm, after: &Vlm, reached: &[Part], step: u64) -> Result<(), TrainError> {
+        self.updates += 1;
+        if self.updates == 1 {
+            self.check_frozen(after, step)?;
+        }
+        let seen = self.pending.iter().copied().filter(|part| reached.contains(part)).collect::<Vec<_>>();
+        for &part in &seen {
+            let Change { changed, of } = self.change(before, after, part, step)?;
+            tracing::info!("step {step}: {changed} of {of} trained tensors of the {} changed", part.name());
+        }
+        self.pending.retain(|part| !seen.contains(part));
+        if self.updates == PATIENCE {
+            for part in self.pending.drain(..) {
+                tracing::warn!("step {step}: the {} is trained, and no gradient has reached it yet", part.name());
+            }
+        }
+        Ok(())
+    }
+
+    fn check_frozen(&self, after: &Vlm, step: u64) -> Result<(), TrainError> {
         let hashes = hashes(after, self.trained);
         let moved = hashes.into_iter().filter(|(name, hash)| self.frozen.get(name) != Some(hash));
         refuse("changed, though frozen", moved.map(|(name, _)| name).collect(), step)?;
-        let seen = self.pending.iter().copied().filter(|part| reached.contains(part)).collect::<Vec<_>>();
-        let changes = seen.iter().map(|&part| self.change(before, after, part, step)).collect::<Result<Vec<_>, _>>()?;
-        self.pending.retain(|part| !seen.contains(part));
-        let changes = changes.iter().map(|change| {
-            format!("{} of {} trained tensors of the {} changed", change.changed, change.of, change.part.name())
-        });
-        tracing::info!("step {step}: {}; {} frozen tensors stayed", join(changes), self.frozen.len());
-        if self.is_pending() {
-            let waiting = join(self.pending.iter().map(|part| part.name().to_owned()));
-            tracing::info!("step {step}: no gradient has reached the {waiting} yet");
-        }
+        tracing::info!("step {step}: {} frozen tensors stayed", self.frozen.len());
         Ok(())
     }
 
@@ -82,26 +98,22 @@ impl Verification {
         let changed = pairs.iter().filter(|(old, new)| differ(old, new)).count();
         let names = pairs.iter().map(|(old, _)| old.info.name.clone()).collect();
         refuse("did not change, though trained", if changed == 0 { names } else { Vec::new() }, step)?;
-        Ok(Change { part, changed, of: pairs.len() })
+        Ok(Change { changed, of: pairs.len() })
     }
 }
 
-/// The parts that gradients other than zero were found for. Those behind gates that are closed have zeros only.
+/// The parts that gradients were found for from which an update follows. Those behind gates that are closed have zeros only.
 pub fn reached(gradients: &FlatTensors) -> Vec<Part> {
     let is_reached = |part: &Part| {
         let own = gradients.iter().filter(|(name, _)| name.starts_with(part.prefix()));
-        let sizes = own.map(|(_, gradient)| gradient.clone().abs().max()).reduce(|a, b| a + b);
-        sizes.is_some_and(|sum| sum.into_scalar::<f32>() > 0.0)
+        let sizes = own.map(|(_, gradient)| gradient.clone().abs().max()).reduce(Tensor::max_pair);
+        sizes.is_some_and(|largest| largest.into_scalar::<f32>() > NEGLIGIBLE)
     };
     Part::ALL.into_iter().filter(is_reached).collect()
 }
 
 fn refuse(what: &'static str, names: Vec<String>, step: u64) -> Result<(), TrainError> {
     if names.is_empty() { Ok(()) } else { Err(TrainError::Unverified { step, what, names }) }
-}
-
-fn join(words: impl Iterator<Item = String>) -> String {
-    words.collect::<Vec<_>>().join(", ")
 }
 
 fn differ(old: &NamedParam, new: &NamedParam) -> bool {
