@@ -145,6 +145,22 @@ fn a_reference_table_of_another_model_is_refused() {
 }
 
 #[test]
+fn a_reference_that_is_no_longer_what_the_run_started_from_is_not_asked() {
+    let place = place();
+    place.ok("export --model checkpoints/pretrain-tiny --out hf -q");
+    let model =
+        "--set model.encoder.weights=hf --set model.decoder.weights=hf --set train.encoder.tuning={full={lr=1e-4}}";
+    place.ok(&format!("dpo --config pairs.toml --init hf --run-dir run {CONSTANT} {model} --set train.steps=3"));
+    let sound = place.read("hf/model.safetensors");
+    let mut changed = sound.clone();
+    *changed.last_mut().expect("weights") ^= 1;
+    place.write("hf/model.safetensors", &changed);
+    place.fails("dpo --resume run -q --set train.steps=4", 3, &["hf", "is not what the run started from", "hint:"]);
+    place.write("hf/model.safetensors", &sound);
+    place.ok("dpo --resume run -q --set train.steps=4");
+}
+
+#[test]
 fn the_presets_of_later_stages_take_the_model_of_the_run_before() {
     let place = place();
     place.ok("data synth --like llava-instruct --out datasets/llava-instruct --samples 16 --size 32");

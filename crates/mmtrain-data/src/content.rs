@@ -1,6 +1,7 @@
 //! Fingerprint of one file's content, for files that are not read through when they are opened.
 
 use std::io;
+use std::path::Path;
 
 use crate::reading::{ReadAt, bytes_at, read_through};
 
@@ -31,6 +32,13 @@ pub(crate) fn fingerprint(file: &dyn ReadAt, len: u64) -> io::Result<String> {
         hasher.update(&bytes_at(file, offset, size as usize)?);
     }
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// The same of the file at a path.
+pub fn file_fingerprint(path: &Path) -> io::Result<String> {
+    let file = fs_err::File::open(path)?;
+    let len = file.metadata()?.len();
+    fingerprint(file.file(), len)
 }
 
 /// Of a file of which a server says the version.

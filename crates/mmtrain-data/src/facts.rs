@@ -1,10 +1,20 @@
-//! What the header of a medium says, for people who look at data.
+//! What a sample is to the model, and what the headers of its media say: for people who look at data.
 
-use mmtrain_media::{ImageKind, Size, probe};
+use mmtrain_media::{ImageKind, MediaError, Size, probe};
+use mmtrain_text::Encoded;
 
 use crate::Preparer;
 use crate::opened::{Fault, Opened};
-use crate::sample::RawMedium;
+use crate::sample::{RawSample, Skip};
+
+/// Token ids and labels of a sample, and what is known of its media without decoding them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Examined {
+    /// Of a pair that of the better answer.
+    pub encoded: Encoded,
+    /// In the order of the sample's media.
+    pub facts: Vec<MediumFacts>,
+}
 
 /// Size and length of a medium.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -18,22 +28,30 @@ pub struct MediumFacts {
 }
 
 impl Preparer {
-    /// What is known of a medium without decoding it; nothing of one that cannot be used.
-    pub fn facts(&self, medium: &RawMedium) -> MediumFacts {
-        self.read_facts(medium).unwrap_or_default()
+    /// Looks at a sample without decoding its media.
+    ///
+    /// # Errors
+    ///
+    /// [`Skip`] where a run would leave the sample out, as far as headers tell.
+    pub fn examine(&self, raw: &RawSample) -> Result<Examined, Skip> {
+        let settled = self.settle(raw)?;
+        let facts = settled.media.iter().map(|medium| medium.facts(self)).collect::<Result<_, _>>();
+        let facts = facts.map_err(|error| Fault::from(error).skip(&raw.id))?;
+        Ok(Examined { encoded: settled.answers.encoded, facts })
     }
+}
 
-    /// The same, or why the medium cannot be used.
-    pub(crate) fn read_facts(&self, medium: &RawMedium) -> Result<MediumFacts, Fault> {
-        Ok(match Opened::new(medium, self)? {
-            Opened::Picture { bytes, .. } => {
-                let (kind, width, height) = probe(&bytes, &self.limits)?;
+impl Opened<'_> {
+    fn facts(&self, preparer: &Preparer) -> Result<MediumFacts, MediaError> {
+        Ok(match self {
+            Self::Picture { bytes, .. } => {
+                let (kind, width, height) = probe(bytes, &preparer.limits)?;
                 MediumFacts { size: Some(Size::new(width, height)), secs: None, file: Some((kind, bytes.len())) }
             }
-            Opened::Clip { info, .. } | Opened::Frames { info, .. } => {
+            Self::Clip { info, .. } | Self::Frames { info, .. } => {
                 MediumFacts { size: Some(info.size), secs: Some(info.duration_secs), file: None }
             }
-            Opened::Sound { length, .. } => MediumFacts { secs: Some(length.secs()), ..MediumFacts::default() },
+            Self::Sound { length, .. } => MediumFacts { secs: Some(length.secs()), ..MediumFacts::default() },
         })
     }
 }

@@ -46,14 +46,6 @@ impl From<Processor> for Intake {
 }
 
 impl Intake {
-    /// What makes the input of pictures, if the encoder takes them.
-    pub fn processor(&self) -> Option<&Processor> {
-        match self {
-            Self::Sight { processor, .. } => Some(processor),
-            Self::Hearing { .. } => None,
-        }
-    }
-
     /// For messages.
     pub(crate) fn name(&self) -> &'static str {
         match self {

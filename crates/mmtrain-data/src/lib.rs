@@ -110,8 +110,9 @@ mod mutated;
 
 pub use check::{CheckReport, check};
 pub use collate::{HostBatch, HostFork, HostMedium, collate, collate_rows};
+pub use content::file_fingerprint;
 pub use error::DataError;
-pub use facts::MediumFacts;
+pub use facts::{Examined, MediumFacts};
 pub use fit::{Fitted, TooLong};
 pub use fork::{Fork, PairKey};
 pub use histogram::Histogram;

@@ -9,14 +9,14 @@
 
 use std::sync::Arc;
 
-use mmtrain_media::{Alpha, MediaError, MediaLayout, MediaLimits, MediaTokens, MediaValues};
+use mmtrain_media::{Alpha, MediaError, MediaLimits, MediaTokens, MediaValues};
 use mmtrain_text::{Conversation, Encoded, InstructionTokenizer, Role, Template, TextTokenizer, Turn};
 
 use crate::fit::{Fitted, TooLong};
 use crate::fork::{Fork, PairKey};
 use crate::intake::Intake;
 use crate::medium::Medium;
-use crate::opened::{Fault, Opened, size_of};
+use crate::opened::{Fault, Opened};
 use crate::panics::confined;
 use crate::sample::{RawMedium, RawSample, SampleId, Skip};
 use crate::settle::Settled;
@@ -131,25 +131,10 @@ impl Preparer {
         ids.map_err(|error| skip(&raw.id, error.reason(), error.to_string()))
     }
 
-    /// Token ids and labels; no picture is decoded.
-    pub fn encode(&self, raw: &RawSample) -> Result<Encoded, Skip> {
-        self.settle(raw).map(|settled| settled.answers.encoded)
-    }
-
     /// The encoder's input for a medium by itself.
     pub fn input(&self, medium: &RawMedium) -> Result<MediaValues, MediaError> {
         let opened = Opened::new(medium, self).map_err(Fault::into_media_error)?;
         Ok(opened.values(&self.intake, self)?.0)
-    }
-
-    /// What a picture becomes; no more than its header is read.
-    pub fn layout(&self, bytes: &[u8]) -> Result<MediaLayout, MediaError> {
-        let no_pictures = || MediaError::Processor { detail: "the encoder takes no pictures".into() };
-        let processor = self.intake.processor().ok_or_else(no_pictures)?;
-        match processor.fixed_layout() {
-            Some(layout) => Ok(layout),
-            None => processor.layout(size_of(bytes, self)?),
-        }
     }
 }
 
@@ -188,8 +173,8 @@ mod tests {
     use std::sync::Mutex;
 
     use mmtrain_media::{
-        AudioLimits, ClipRule, Ffmpeg, Filter, FrameSampling, LogMel, Normalise, PixelRange, Processor, Qwen2Vl,
-        SoundProcessor, TokenGrid, VideoLimits,
+        AudioLimits, ClipRule, Ffmpeg, Filter, FrameSampling, ImageProcessor, LogMel, MediaLayout, Normalise,
+        PixelRange, Processor, Qwen2Vl, SoundProcessor, TokenGrid, VideoLimits,
     };
     use mmtrain_text::{MediaKind, MediaRef, Part};
 
@@ -396,7 +381,7 @@ mod tests {
     #[test]
     fn a_sound_has_the_tokens_that_its_header_promises() {
         let sample = about(MediaKind::Audio, MediaContent::Bytes(wav()));
-        let promised = hearing().encode(&sample).expect("from the header").media[0].placeholders();
+        let promised = hearing().examine(&sample).expect("from the header").encoded.media[0].placeholders();
         let prepared = hearing().prepare(&sample).expect("prepared");
         let tokens = prepared.media[0].input.layout.tokens(MediaTokens::Sound { halvings: 2 });
         assert_eq!((promised, tokens, prepared.encoded.media[0].placeholders()), (12, 12, 12));
@@ -416,7 +401,7 @@ mod tests {
             return None;
         };
         let clips = Clips { rule: ClipRule { sampling, total_pixels: None }, every: 1, ffmpeg, cache: None };
-        let processor = preparer().intake.processor()?.clone();
+        let processor = Processor::Square(ImageProcessor::siglip(4));
         Some(Preparer { intake: Intake::Sight { processor, clips: Some(Box::new(clips)) }, ..preparer() })
     }
 

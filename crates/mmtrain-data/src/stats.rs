@@ -8,7 +8,7 @@ use mmtrain_text::{MediaKind, MediaSpans};
 use serde::Serialize;
 
 use crate::source::Source;
-use crate::{Histogram, MediumFacts, Preparer, RawSample, Skip};
+use crate::{Examined, Histogram, MediumFacts, Preparer, RawSample, Skip};
 
 /// Figures about the samples of a source.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -101,9 +101,7 @@ pub fn stats(source: &dyn Source, preparer: &Preparer, limit: Option<usize>) -> 
 impl DataStats {
     /// Takes a sample in; returns its length in tokens.
     fn add(&mut self, raw: &RawSample, preparer: &Preparer) -> Result<u64, Skip> {
-        let facts = raw.media.iter().map(|medium| preparer.read_facts(medium)).collect::<Result<Vec<_>, _>>();
-        let facts = facts.map_err(|fault| fault.skip(&raw.id))?;
-        let encoded = preparer.encode(raw)?;
+        let Examined { encoded, facts } = preparer.examine(raw)?;
         for medium in &raw.media {
             *self.media.entry(kind_name(medium.kind).to_owned()).or_default() += 1;
         }

@@ -8,6 +8,8 @@
 //! Prints seconds per forward and backward (median) and the peak resident memory of the process, so each
 //! way runs in a process of its own; `scripts/bench/blockwise.sh` interleaves them.
 
+mod llama;
+
 use std::time::Instant;
 
 use burn::prelude::*;
@@ -15,56 +17,16 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, TensorData};
 use mmtrain_data::HostBatch;
 use mmtrain_model::Vlm;
-use mmtrain_model::config::{
-    Activation, ConnectorConfig, EncoderConfig, MlpConfig, TextConfig, TextFamily, VisionConfig, VisionFamily,
-    VitConfig, VlmConfig,
-};
 use mmtrain_model::decoder::DecoderContext;
 use mmtrain_model::params::{FlatTensors, Part, Tuned, leaves, take_gradients};
 use mmtrain_train::driver::{Plan, Trained, forward_backward};
 use mmtrain_train::memory::peak_bytes;
 use mmtrain_train::objective::supervised;
 
+use crate::llama::{BLOCKS, HIDDEN, VOCAB, llama};
+
 const BATCH: usize = 4;
 const SEQ: usize = 256;
-const VOCAB: usize = 8192;
-const BLOCKS: usize = 8;
-
-fn sizes() -> VlmConfig {
-    VlmConfig {
-        encoder: EncoderConfig::Vit(VitConfig::new(
-            VisionConfig {
-                family: VisionFamily::Siglip,
-                hidden_size: 16,
-                intermediate_size: 16,
-                num_hidden_layers: 1,
-                num_attention_heads: 1,
-                image_size: 8,
-                patch_size: 8,
-                layer_norm_eps: 1e-6,
-                hidden_act: Activation::GeluTanh,
-            },
-            -1,
-        )),
-        connector: ConnectorConfig::Mlp(MlpConfig { depth: 1, pixel_shuffle: 1, act: Activation::Gelu, bias: true }),
-        text: TextConfig {
-            vocab_size: VOCAB,
-            hidden_size: 512,
-            intermediate_size: 1408,
-            num_hidden_layers: BLOCKS,
-            num_attention_heads: 8,
-            num_key_value_heads: 8,
-            head_dim: 64,
-            tie_word_embeddings: false,
-            max_position_embeddings: SEQ,
-            ..TextConfig::class_defaults(TextFamily::Llama)
-        },
-        image_token_id: 3,
-        video_token_id: None,
-        image_grid_pinpoints: None,
-        vision_bounds: None,
-    }
-}
 
 fn batch() -> HostBatch {
     let input_ids = (0..BATCH * SEQ).map(|i| (i * 7919 % VOCAB) as i32).collect::<Vec<_>>();
@@ -85,10 +47,10 @@ fn one_graph(model: &Vlm, batch: &HostBatch) -> FlatTensors {
     let device = model.device();
     let decoder = leaves(&model.decoder);
     let ids = Tensor::<1, Int>::from_data(TensorData::new(batch.input_ids.clone(), [BATCH * SEQ]), &device);
-    let embeds = decoder.embed(ids.autodiff()).reshape([BATCH, SEQ, 512]);
+    let embeds = decoder.embed(ids.autodiff()).reshape([BATCH, SEQ, HIDDEN]);
     let context = DecoderContext::for_training(&model.config.text, SEQ, &device);
     let rows = supervised(batch);
-    let states = decoder.blocks(embeds, &context).reshape([BATCH * SEQ, 512]);
+    let states = decoder.blocks(embeds, &context).reshape([BATCH * SEQ, HIDDEN]);
     let logits = decoder.logits(states.select(0, rows.index_tensor(&device).autodiff()));
     let target = Tensor::<2, Int>::from_data(TensorData::new(rows.target.clone(), [rows.len(), 1]), &device);
     let loss = -log_softmax(logits, 1).gather(1, target.autodiff()).sum() / rows.len() as f64;
@@ -123,7 +85,7 @@ fn main() {
     let mut args = std::env::args().skip(1);
     let way = args.next().unwrap_or_else(|| "keep".to_owned());
     let steps = args.next().and_then(|steps| steps.parse::<usize>().ok()).unwrap_or(5);
-    let model = Vlm::random(&sizes(), 1, &Device::flex());
+    let model = Vlm::random(&llama(), 1, &Device::flex());
     let batch = batch();
     if way == "difference" {
         let whole = one_graph(&model, &batch);

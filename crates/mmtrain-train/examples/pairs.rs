@@ -10,15 +10,13 @@
 //! memory of the process, so each way runs in a process of its own; `scripts/bench/pairs.sh` interleaves them. `check` prints
 //! the largest difference of the gradients, in parts of the largest gradient.
 
+mod llama;
+
 use std::time::Instant;
 
 use burn::prelude::*;
 use burn::tensor::DType;
 use mmtrain_data::{HostBatch, HostFork};
-use mmtrain_model::config::{
-    Activation, ConnectorConfig, EncoderConfig, MlpConfig, TextConfig, TextFamily, VisionConfig, VisionFamily,
-    VitConfig, VlmConfig,
-};
 use mmtrain_model::params::{FlatTensors, Tuned};
 use mmtrain_model::{ModelError, Vlm};
 use mmtrain_preference::{AnswerLogps, PairLogps, Preference, PreferenceLoss, Step};
@@ -26,46 +24,11 @@ use mmtrain_train::driver::{Plan, Trained, forward_logps, forward_weigh_backward
 use mmtrain_train::memory::peak_bytes;
 use mmtrain_train::objective::Supervised;
 
+use crate::llama::{BLOCKS, VOCAB, llama};
+
 const PAIRS: usize = 4;
 const PROMPT: usize = 192;
 const ANSWER: usize = 64;
-const VOCAB: usize = 8192;
-const BLOCKS: usize = 8;
-
-fn sizes() -> VlmConfig {
-    let vision = VisionConfig {
-        family: VisionFamily::Siglip,
-        hidden_size: 16,
-        intermediate_size: 16,
-        num_hidden_layers: 1,
-        num_attention_heads: 1,
-        image_size: 8,
-        patch_size: 8,
-        layer_norm_eps: 1e-6,
-        hidden_act: Activation::GeluTanh,
-    };
-    let text = TextConfig {
-        vocab_size: VOCAB,
-        hidden_size: 512,
-        intermediate_size: 1408,
-        num_hidden_layers: BLOCKS,
-        num_attention_heads: 8,
-        num_key_value_heads: 8,
-        head_dim: 64,
-        tie_word_embeddings: false,
-        max_position_embeddings: 512,
-        ..TextConfig::class_defaults(TextFamily::Llama)
-    };
-    VlmConfig {
-        encoder: EncoderConfig::Vit(VitConfig::new(vision, -1)),
-        connector: ConnectorConfig::Mlp(MlpConfig { depth: 1, pixel_shuffle: 1, act: Activation::Gelu, bias: true }),
-        text,
-        image_token_id: 3,
-        video_token_id: None,
-        image_grid_pinpoints: None,
-        vision_bounds: None,
-    }
-}
 
 /// Tokens of a piece: 0 is the prompt of a pair, 1 and 2 are its answers.
 fn piece(pair: usize, number: usize) -> Vec<i32> {
@@ -137,7 +100,7 @@ fn step(model: &Vlm, batch: &HostBatch, plan: &Plan, reference: &[f64]) -> FlatT
         };
         Ok::<_, ModelError>(answers(batch, rows).into_iter().map(slope).collect())
     };
-    forward_weigh_backward(model, batch, plan, weigh).expect("text only").gradients
+    forward_weigh_backward(model, batch, plan, weigh).expect("text only")
 }
 
 fn asked(reference: &Vlm, batch: &HostBatch, plan: &Plan) -> Vec<f64> {
@@ -161,10 +124,10 @@ fn main() {
         features: None,
         dropout: None,
     };
-    let model = Vlm::random(&sizes(), 7, &device);
+    let model = Vlm::random(&llama(), 7, &device);
     if way == "check" {
         // Another model, so that the slopes are not those of a coin.
-        let reference = Vlm::random(&sizes(), 8, &device);
+        let reference = Vlm::random(&llama(), 8, &device);
         let (shared, plain) = (shared_batch(), plain_batch());
         let ours = step(&model, &shared, &plan, &asked(&reference, &shared, &plan));
         let theirs = step(&model, &plain, &plan, &asked(&reference, &plain, &plan));
@@ -172,7 +135,7 @@ fn main() {
         return;
     }
     // A model of its own in memory: the frozen copy of the plain way.
-    let copy = (way == "plain").then(|| Vlm::random(&sizes(), 7, &device));
+    let copy = (way == "plain").then(|| Vlm::random(&llama(), 7, &device));
     let batch = if way == "plain" { plain_batch() } else { shared_batch() };
     let known = asked(copy.as_ref().unwrap_or(&model), &batch, &plan);
     let mut secs = (0..=steps).map(|_| {

@@ -60,7 +60,13 @@ impl Ranks {
         plan: &Plan,
         divisor: f64,
     ) -> Result<StepGradients, ModelError> {
-        self.each(micro_batches, |share| run_rank(model, share, plan, divisor)).map(sum)
+        let ranks = self.each(micro_batches, |share| run_rank(model, share, plan, divisor))?;
+        let mut total = StepGradients::default();
+        for rank in ranks {
+            total.loss_sums.extend(rank.loss_sums);
+            add_all(&mut total.gradients, rank.gradients);
+        }
+        Ok(total)
     }
 
     /// Gives each rank its share of the micro-batches, with their numbers in the step. The results are in rank order.
@@ -92,30 +98,16 @@ fn run_rank(
 ) -> Result<StepGradients, ModelError> {
     let mut total = StepGradients::default();
     for (number, batch) in micro_batches {
-        total.add(forward_backward(&plan.model_for(model, number), batch, plan, divisor)?);
+        let MicroResult { loss_sum, gradients } =
+            forward_backward(&plan.model_for(model, number), batch, plan, divisor)?;
+        total.loss_sums.push(loss_sum);
+        add_all(&mut total.gradients, gradients);
     }
     Ok(total)
 }
 
-impl StepGradients {
-    /// Adds those of one more micro-batch.
-    pub fn add(&mut self, MicroResult { loss_sum, gradients }: MicroResult) {
-        self.loss_sums.push(loss_sum);
-        add(&mut self.gradients, gradients);
-    }
-}
-
-/// Adds the ranks' results in rank order.
-pub(crate) fn sum(results: Vec<StepGradients>) -> StepGradients {
-    let mut total = StepGradients::default();
-    for result in results {
-        total.loss_sums.extend(result.loss_sums);
-        add(&mut total.gradients, result.gradients);
-    }
-    total
-}
-
-fn add(into: &mut FlatTensors, gradients: FlatTensors) {
+/// Adds gradients to those of the same names.
+pub(crate) fn add_all(into: &mut FlatTensors, gradients: FlatTensors) {
     for (name, gradient) in gradients {
         accumulate(into, name, gradient);
     }

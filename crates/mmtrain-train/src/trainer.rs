@@ -50,8 +50,6 @@ pub struct Run {
     pub frozen: Vec<FrozenPart>,
     /// Files that each checkpoint carries along, by name.
     pub texts: Vec<(String, String)>,
-    /// What is minimized.
-    pub objective: Objective,
     /// Adapters as PEFT reads them, which each checkpoint has too.
     pub adapter: Option<PeftAdapter>,
 }
@@ -87,7 +85,12 @@ pub enum Ending {
 }
 
 /// Trains until all steps are made or a stop is asked for. The last state is always saved.
-pub fn train(run: &Run, progress: &mut Progress, watch: &mut dyn Watch, stop: &Stop) -> Result<Ending, TrainError> {
+pub fn train(
+    (run, objective): (&Run, &Objective),
+    progress: &mut Progress,
+    watch: &mut dyn Watch,
+    stop: &Stop,
+) -> Result<Ending, TrainError> {
     let config = &run.config;
     let mut loader =
         StepLoader::new(run.mixture.clone(), run.preparer.clone(), loader_config(run), progress.state.cursor)?;
@@ -102,7 +105,7 @@ pub fn train(run: &Run, progress: &mut Progress, watch: &mut dyn Watch, stop: &S
     while progress.state.step < run.total_steps && !stop.requested() {
         let batch = next_batch(&mut loader, &mut quarantine)?;
         meter.add(&batch);
-        let outcome = train_step(run, progress, &batch, &ranks, &mut verification)?;
+        let outcome = train_step((run, objective), progress, &batch, &ranks, &mut verification)?;
         let step = progress.state.step;
         let last = step == run.total_steps;
         if due(step, config.train.log_every) || last {
@@ -111,7 +114,7 @@ pub fn train(run: &Run, progress: &mut Progress, watch: &mut dyn Watch, stop: &S
             watch.step(&report);
         }
         if due(step, config.train.eval_every) || (last && config.train.eval_every > 0) {
-            let report = evaluate(run, progress, watch)?;
+            let report = evaluate((run, objective), progress, watch)?;
             metrics.write(&Metric::Eval(report.clone()))?;
             watch.eval(&report);
             meter.restart();
@@ -170,14 +173,14 @@ struct Outcome {
 ///
 /// Loss and norm are read before anything is changed: a number that is not finite must not reach the weights.
 fn train_step(
-    run: &Run,
+    (run, objective): (&Run, &Objective),
     progress: &mut Progress,
     batch: &StepBatch,
     ranks: &Ranks,
     verification: &mut Verification,
 ) -> Result<Outcome, TrainError> {
     let config = &run.config;
-    let Computed { loss, gradients, values, delta } = run.objective.step(run, progress, batch, ranks)?;
+    let Computed { loss, gradients, values, delta } = objective.step(run, progress, batch, ranks)?;
     let norm = global_norm(&gradients, &progress.model.device()).into_scalar::<f32>();
     reject_non_finite(run, progress.state.step + 1, batch, loss as f32, norm)?;
     let gradients = clip(gradients, norm, config.train.max_grad_norm);
@@ -257,11 +260,15 @@ fn has_dropout(config: &RunConfig) -> bool {
     lora.into_iter().any(|lora| lora.dropout > 0.0)
 }
 
-fn evaluate(run: &Run, progress: &Progress, watch: &mut dyn Watch) -> Result<EvalReport, TrainError> {
+fn evaluate(
+    (run, objective): (&Run, &Objective),
+    progress: &Progress,
+    watch: &mut dyn Watch,
+) -> Result<EvalReport, TrainError> {
     let step = progress.state.step;
     let mut values = watch.measure(&progress.model, step)?;
     if let Some(held_out) = &run.held_out {
-        values.extend(run.objective.evaluate(run, &progress.model, held_out)?);
+        values.extend(objective.evaluate(run, &progress.model, held_out)?);
     }
     Ok(EvalReport { step, name: "held_out".to_owned(), values })
 }

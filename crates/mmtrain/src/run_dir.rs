@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
+use mmtrain_data::file_fingerprint;
 use mmtrain_train::TrainError;
 use mmtrain_train::checkpoint::{LOCK_FILE, RunLock, step_of, steps, write_atomically};
 use serde::{Deserialize, Serialize};
@@ -44,7 +45,7 @@ pub(crate) struct Ancestor {
     pub(crate) stage: Option<String>,
     /// Its step, if it is a run's.
     pub(crate) step: Option<u64>,
-    /// blake3 of its manifest, or of the `config.json` of a directory that has none.
+    /// blake3 of its manifest, or of what a directory without one holds: its `config.json` and its weights.
     pub(crate) hash: String,
 }
 
@@ -55,11 +56,45 @@ impl Ancestor {
         let step = dir.file_name().and_then(|name| step_of(name.to_str()?));
         let info = step.and_then(|_| RunInfo::read(run));
         let mut line = info.as_ref().map(|info| info.lineage.clone()).unwrap_or_default();
-        let identity = ["manifest.json", "config.json"].iter().find_map(|file| fs::read(dir.join(file)).ok());
-        let hash = identity.map_or_else(String::new, |bytes| blake3::hash(&bytes).to_hex().to_string());
+        let hash = identity(dir).unwrap_or_default();
         line.push(Self { path: dir.to_owned(), stage: info.map(|info| info.stage), step, hash });
         line
     }
+
+    /// Refuses what is no longer what a run started from.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let shown = self.path.display();
+        match identity(&self.path) {
+            Ok(hash) if hash == self.hash => Ok(()),
+            Ok(_) => Err(Refusal::missing(
+                format!("`{shown}` is not what the run started from"),
+                "put it back, or start a new run from it with `--init`",
+            )
+            .into()),
+            Err(error) => Err(Refusal::missing(
+                format!("what the run started from is not there: {error}"),
+                format!("put `{shown}` back"),
+            )
+            .into()),
+        }
+    }
+}
+
+/// Of a checkpoint its manifest says it; of another directory its configuration and its weights, of large files some
+/// places.
+fn identity(dir: &Path) -> std::io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    if let Ok(manifest) = fs::read(dir.join("manifest.json")) {
+        hasher.update(&manifest);
+        return Ok(hasher.finalize().to_hex().to_string());
+    }
+    hasher.update(&fs::read(dir.join("config.json"))?);
+    let names = fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<BTreeSet<_>, _>>()?;
+    for path in names.iter().filter(|path| path.extension().is_some_and(|ext| ext == "safetensors")) {
+        hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
+        hasher.update(file_fingerprint(path)?.as_bytes());
+    }
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 impl RunInfo {

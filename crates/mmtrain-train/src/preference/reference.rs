@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use mmtrain_data::{HostBatch, HostFork, PairKey};
+use mmtrain_data::{HostBatch, PairKey};
 use mmtrain_model::Vlm;
 
 use super::score::answer_sums;
@@ -167,11 +167,10 @@ pub fn fill_reference(
     plan: &Plan,
     ranks: &Ranks,
 ) -> Result<usize, TrainError> {
-    let unknown = |batch: &&HostBatch| batch.forks.iter().any(|fork: &HostFork| !table.has(&fork.key));
-    let wanted = micro_batches.iter().filter(unknown).cloned().collect::<Vec<_>>();
-    let results = ranks.each(&wanted, |share| {
+    let is_known = |batch: &HostBatch| batch.forks.iter().all(|fork| table.has(&fork.key));
+    let results = ranks.each(micro_batches, |share| {
         let mut found = Vec::new();
-        for (_, batch) in share {
+        for (_, batch) in share.filter(|(_, batch)| !is_known(batch)) {
             let (rows, logps) = forward_logps(model, batch, plan)?;
             let keys = batch.forks.iter().map(|fork| fork.key);
             found.extend(keys.zip(answer_sums(batch, &rows, &logps)));

@@ -1,6 +1,7 @@
 //! Pairs of a step: scored, learned, reported.
 
 use mmtrain_data::{HostBatch, HostFork};
+use mmtrain_model::params::FlatTensors;
 use mmtrain_model::{ModelError, Vlm};
 use mmtrain_preference::{AnswerLogps, Metrics, Outcome, PairGradient, PairLogps, Preference, Step};
 use mmtrain_text::IGNORE_INDEX;
@@ -9,18 +10,18 @@ use super::ReferenceTable;
 use crate::driver::{Plan, forward_logps, forward_weigh_backward};
 use crate::error::TrainError;
 use crate::objective::Supervised;
-use crate::ranks::{Ranks, StepGradients, sum};
+use crate::ranks::{Ranks, add_all};
 
 /// What the pairs of a step yield.
 #[derive(Debug, Default)]
 pub struct StepPairs {
-    /// Gradients of the step's mean loss; its sums of log-likelihoods are of no use.
-    pub gradients: StepGradients,
+    /// Gradients of the step's mean loss by parameter name.
+    pub gradients: FlatTensors,
     /// What was found of the pairs.
     pub scores: PairScores,
 }
 
-/// What was found of some pairs, in their order.
+/// What was found of some pairs, rank by rank.
 #[derive(Debug, Default, Clone)]
 pub struct PairScores {
     /// Their part of the step's mean loss.
@@ -81,21 +82,20 @@ pub fn step_pairs(
             let weigh = |rows: &Supervised, logps: &[f64]| {
                 let pairs = pairs_of(batch, rows, logps, objective, reference)?;
                 let outcome = objective.evaluate(&pairs, &step)?;
-                let slopes = rows.answer.iter().map(|&answer| slope(answer, &outcome.gradients));
-                let slopes = slopes.collect::<Vec<_>>();
                 total.scores.add(pairs, &outcome);
-                Ok::<_, TrainError>(slopes)
+                let slopes = rows.answer.iter().map(|&answer| slope(answer, &outcome.gradients));
+                Ok::<_, TrainError>(slopes.collect())
             };
-            total.gradients.add(forward_weigh_backward(&model, batch, plan, weigh)?);
+            add_all(&mut total.gradients, forward_weigh_backward(&model, batch, plan, weigh)?);
         }
         Ok::<_, TrainError>(total)
     })?;
-    let (gradients, scores): (Vec<_>, Vec<_>) = results.into_iter().map(|part| (part.gradients, part.scores)).unzip();
-    let mut all = PairScores::default();
-    for part in scores {
-        all.merge(part);
+    let mut total = StepPairs::default();
+    for rank in results {
+        add_all(&mut total.gradients, rank.gradients);
+        total.scores.merge(rank.scores);
     }
-    Ok(StepPairs { gradients: sum(gradients), scores: all })
+    Ok(total)
 }
 
 /// The pairs of a batch without learning; the loss is their sum.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mmtrain_data::{Cursor, Mixture, Pass, Prepared, StepBatch, StepLoader, collate};
+use mmtrain_data::{Cursor, Mixture, StepBatch, StepLoader};
 use mmtrain_model::Vlm;
 use mmtrain_model::params::FlatTensors;
 use mmtrain_preference::{Preference, RunningDelta};
@@ -11,7 +11,7 @@ use mmtrain_preference::{Preference, RunningDelta};
 use super::{Progress, Run, has_dropout, loader_config};
 use crate::driver::Plan;
 use crate::error::TrainError;
-use crate::evaluate::evaluate_loss;
+use crate::evaluate::{each_held_out, evaluate_loss};
 use crate::preference::{PairScores, ReferenceTable, evaluate_pairs, fill_reference, step_pairs};
 use crate::ranks::Ranks;
 use crate::stop::Stop;
@@ -68,7 +68,7 @@ impl Objective {
                 let result = step_pairs(ranks, model, &batch.micro_batches, &plan, how)?;
                 let delta = preference.observe(delta, &result.scores.pairs)?;
                 let (loss, values) = (result.scores.loss, named(&result.scores));
-                Ok(Computed { loss, gradients: result.gradients.gradients, values, delta })
+                Ok(Computed { loss, gradients: result.gradients, values, delta })
             }
         }
     }
@@ -103,27 +103,6 @@ fn named(scores: &PairScores) -> BTreeMap<String, f64> {
     scores.metrics.values().into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// The first held-out samples (`eval.samples`), in micro-batches.
-fn each_held_out(
-    run: &Run,
-    held_out: &Arc<Mixture>,
-    mut work: impl FnMut(mmtrain_data::HostBatch) -> Result<(), TrainError>,
-) -> Result<(), TrainError> {
-    let limit = (run.config.eval.samples > 0).then_some(run.config.eval.samples);
-    let mut pass = Pass::new(held_out.clone(), run.preparer.clone(), limit, run.workers)?;
-    loop {
-        let mut samples: Vec<Prepared> = Vec::new();
-        while samples.len() < run.config.train.micro_batch_size.get() {
-            let Some(sample) = pass.next() else { break };
-            samples.extend(sample?.ok());
-        }
-        if samples.is_empty() {
-            return Ok(());
-        }
-        work(collate(samples, run.preparer.tokenizer.fill_id()))?;
-    }
-}
-
 /// Asks the reference model, which `model` gives, for every pair that a run will see and that is not known yet.
 ///
 /// Returns how many were asked for, none where nothing is compared with a reference; stops between two steps if that is asked
@@ -133,20 +112,18 @@ fn each_held_out(
 ///
 /// [`TrainError`] for data or media that cannot be used, or a table that cannot be written.
 pub fn complete_reference<E: From<TrainError>>(
-    run: &mut Run,
+    run: &Run,
+    objective: &mut Objective,
     stop: &Stop,
     model: impl FnOnce() -> Result<Vlm, E>,
     mut tell: impl FnMut(u64, usize),
 ) -> Result<Option<usize>, E> {
-    let mut objective = std::mem::replace(&mut run.objective, Objective::NextToken);
-    let result = match &mut objective {
+    match objective {
         Objective::Pairs(pairs) if pairs.preference.needs_reference() => {
             fill(run, &mut pairs.reference, stop, model, &mut tell).map(Some)
         }
         _ => Ok(None),
-    };
-    run.objective = objective;
-    result
+    }
 }
 
 /// The steps of the first epoch, or all if there are fewer: later epochs see the same pairs.

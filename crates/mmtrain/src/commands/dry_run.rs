@@ -18,6 +18,7 @@ use crate::adapters;
 use crate::holdings::{Holding, all_holdings, check_headers, check_values, configured};
 use crate::origin::{self, Origin};
 use crate::report::LedgerRow;
+use crate::report::text::grouped;
 use crate::room;
 use crate::setup::{self, TokenizerKind};
 
@@ -245,19 +246,6 @@ pub(crate) fn ledger_lines(ledger: &[LedgerRow]) -> Vec<String> {
     lines
 }
 
-/// `1234567` as `1,234,567`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// For people: how many tokens a picture of the usual size takes.
 pub(crate) fn tokens_per_image(sizes: &VlmConfig) -> String {
     sizes.tokens_per_image().map_or("as many tokens as their size asks for".into(), |tokens| format!("{tokens} tokens"))
@@ -265,14 +253,4 @@ pub(crate) fn tokens_per_image(sizes: &VlmConfig) -> String {
 
 fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::grouped;
-
-    #[test]
-    fn digits_are_grouped_by_three() {
-        assert_eq!([grouped(7), grouped(1000), grouped(1_234_567)], ["7", "1,000", "1,234,567"]);
-    }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn::tensor::{DType, Device};
 use mmtrain_config::RunConfig;
+use mmtrain_model::Vlm;
 use mmtrain_preference::PreferenceError;
 use mmtrain_train::Stop;
 use mmtrain_train::preference::{ReferenceTable, objective_of};
@@ -37,19 +38,31 @@ fn reference_identity(config: &RunConfig, info: &RunInfo, dtype: DType) -> [u8; 
 /// Pairs between two lines that say how far the reference model is.
 const REFERENCE_LINE: usize = 2000;
 
+/// Where the model is that a run began with.
+pub(crate) struct Beginning<'a> {
+    pub(crate) init: Option<&'a Path>,
+    pub(crate) info: &'a RunInfo,
+    pub(crate) device: &'a Device,
+}
+
+impl Beginning<'_> {
+    /// The model once more, after the run has changed it.
+    fn model(&self, run: &Run) -> anyhow::Result<Vlm> {
+        if let Some(ancestor) = self.info.lineage.last() {
+            ancestor.check()?;
+        }
+        Origin::new(None, self.init)?.model(&run.config, &run.preparer.tokenizer, self.device)
+    }
+}
+
 /// Asks the model that the run began with for all pairs that are compared with it.
 pub(crate) fn ask(
     context: &Context,
-    (run, progress): (&mut Run, &Progress),
-    init: Option<&Path>,
-    device: &Device,
+    (run, objective, progress): (&Run, &mut Objective, &Progress),
+    began: &Beginning<'_>,
     stop: &Stop,
 ) -> anyhow::Result<()> {
-    let (config, tokenizer) = (run.config.clone(), run.preparer.tokenizer.clone());
-    let model = || match progress.state.step {
-        0 => Ok(progress.model.clone()),
-        _ => Origin::new(None, init)?.model(&config, &tokenizer, device),
-    };
+    let model = || if progress.state.step == 0 { Ok(progress.model.clone()) } else { began.model(run) };
     let mut told = 0;
     let tell = |_, asked: usize| {
         if !context.quiet && asked >= told + REFERENCE_LINE {
@@ -57,7 +70,7 @@ pub(crate) fn ask(
             note(&format!("reference model: {asked} pairs"));
         }
     };
-    let asked = complete_reference(run, stop, model, tell)?;
+    let asked = complete_reference(run, objective, stop, model, tell)?;
     if let Some(asked) = asked.filter(|_| !context.quiet) {
         note(&format!("reference model: {asked} pairs asked for, the others known"));
     }

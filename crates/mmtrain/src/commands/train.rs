@@ -23,19 +23,19 @@ use mmtrain_train::driver::Plan;
 use mmtrain_train::features::FeatureCache;
 use mmtrain_train::memory::{self, KeepPlan, MicroShape, keep_plan};
 use mmtrain_train::optimizer::AdamW;
-use mmtrain_train::trainer::{Ending, Progress, Run, mark_finished, part_config, train, trained};
+use mmtrain_train::trainer::{Ending, Objective, Progress, Run, mark_finished, part_config, train, trained};
 use mmtrain_train::{Stop, TrainError};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::dry_run::grouped;
 use super::resume::{Parent, announce, init, resolve, resume_dir};
 use super::{Context, dry_run, note, reference, watch::Watcher};
 use crate::cli::TrainArgs;
 use crate::inputs::require_inputs;
 use crate::origin::Origin;
 use crate::report::medium::small_file;
+use crate::report::text::grouped;
 use crate::run_dir::{RunDir, RunInfo, fresh, refuse_overwrite};
 use crate::stage::Stage;
 use crate::{adapters, setup};
@@ -77,8 +77,9 @@ pub(crate) fn run(context: &Context, stage: Stage, args: &TrainArgs) -> anyhow::
         info.write(&path)?;
     }
     write_texts(&prepared.run, found.as_ref())?;
-    let Prepared { run, progress, .. } = &mut prepared;
-    reference::ask(context, (run, progress), init.as_deref(), &device.device, &stop)?;
+    let Prepared { run, objective, progress, .. } = &mut prepared;
+    let began = reference::Beginning { init: init.as_deref(), info: &info, device: &device.device };
+    reference::ask(context, (run, objective, progress), &began, &stop)?;
     finish(context, stage.name(), prepared, &device.name, &stop)
 }
 
@@ -140,6 +141,7 @@ pub(crate) fn stop_on_signals() -> anyhow::Result<Stop> {
 /// A run that is ready to go.
 struct Prepared {
     run: Run,
+    objective: Objective,
     progress: Progress,
     model_config: VlmConfig,
 }
@@ -181,21 +183,9 @@ impl Prepared {
         let (mixture, held_out) = (data.mixture, data.held_out);
         let objective = reference::objective(&config, run_dir, info, plan.dtype)?;
         let run_dir = run_dir.to_owned();
-        let run = Run {
-            config,
-            total_steps,
-            run_dir,
-            mixture,
-            held_out,
-            preparer,
-            plan,
-            workers,
-            frozen,
-            texts,
-            adapter,
-            objective,
-        };
-        Ok(Self { run, progress, model_config: sizes })
+        let run =
+            Run { config, total_steps, run_dir, mixture, held_out, preparer, plan, workers, frozen, texts, adapter };
+        Ok(Self { run, objective, progress, model_config: sizes })
     }
 }
 
@@ -358,14 +348,14 @@ fn finish(
     device: &str,
     stop: &Stop,
 ) -> anyhow::Result<ExitCode> {
-    let Prepared { run, progress, model_config } = &mut prepared;
+    let Prepared { run, objective, progress, model_config } = &mut prepared;
     if progress.state.step >= run.total_steps {
         note(&format!("`{}` is finished: {} steps were made", run.run_dir.display(), progress.state.step));
         return Ok(ExitCode::SUCCESS);
     }
     let mut watcher = Watcher::new(run, context, progress.state.step)?;
     watcher.header(run, &progress.model, model_config, device);
-    let ending = train(run, progress, &mut watcher, stop)?;
+    let ending = train((run, objective), progress, &mut watcher, stop)?;
     watcher.write_report(run, &progress.model, stage, device)?;
     match ending {
         Ending::Finished => {

@@ -3,12 +3,13 @@
 use burn::tensor::DType;
 use mmtrain_data::{HostBatch, HostFork, HostMedium};
 use mmtrain_model::ModelError;
+use mmtrain_model::params::FlatTensors;
 
 use super::matrix::models;
 use super::samples::Samples;
 use super::sizes::decoders;
 use super::whole::{ALL, assert_equal, model_of, plan};
-use crate::driver::{MicroResult, Plan, forward_logps, forward_weigh_backward};
+use crate::driver::{Plan, forward_logps, forward_weigh_backward};
 use crate::objective::Supervised;
 
 /// Answers of other lengths for each pair.
@@ -65,7 +66,7 @@ fn slope(answer: usize) -> f64 {
     0.4 - 0.1 * answer as f64
 }
 
-fn run(model: &mmtrain_model::Vlm, batch: &HostBatch, plan: &Plan, answers: usize) -> (Vec<f64>, MicroResult) {
+fn run(model: &mmtrain_model::Vlm, batch: &HostBatch, plan: &Plan, answers: usize) -> (Vec<f64>, FlatTensors) {
     let mut sums = vec![0.0; answers];
     let weigh = |rows: &Supervised, logps: &[f64]| {
         let number =
@@ -73,8 +74,8 @@ fn run(model: &mmtrain_model::Vlm, batch: &HostBatch, plan: &Plan, answers: usiz
         (0..rows.len()).for_each(|row| sums[number(row)] += logps[row]);
         Ok::<_, ModelError>((0..rows.len()).map(|row| slope(number(row))).collect())
     };
-    let result = forward_weigh_backward(model, batch, plan, weigh).expect("they fit");
-    (sums, result)
+    let gradients = forward_weigh_backward(model, batch, plan, weigh).expect("they fit");
+    (sums, gradients)
 }
 
 #[track_caller]
@@ -86,13 +87,13 @@ fn check_forks(decoder: usize, connectors: &[&str]) {
         let (forked, plain) = both_ways(&Samples { config: &config, media: &tower.media }, 4);
         for keep in [0, 9] {
             let plan = Plan { dtype: DType::F64, ..plan(ALL, keep) };
-            let ((ours, result), (expected, reference)) =
+            let ((ours, gradients), (expected, reference)) =
                 (run(&model, &forked, &plan, 8), run(&model, &plain, &plan, 8));
             let what = format!("{name}, {decoder}, {keep} kept");
             for (ours, expected) in ours.iter().zip(&expected) {
                 assert!((ours - expected).abs() <= 2e-6 * expected.abs(), "{what}: {ours} vs {expected}");
             }
-            assert_equal(&result.gradients, &reference.gradients, 2e-6, &what);
+            assert_equal(&gradients, &reference, 2e-6, &what);
             let (rows, logps) = forward_logps(&model, &forked, &plan).expect("they fit");
             let sum = |number: u32| {
                 (0..rows.len()).filter(|&row| rows.answer[row] == Some(number)).map(|row| logps[row]).sum()

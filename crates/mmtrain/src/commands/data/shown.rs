@@ -1,6 +1,6 @@
 //! A sample as it will be seen by the model, for people and as JSON.
 
-use mmtrain_data::{Feedback, MediumFacts, Preparer, RawMedium, RawSample, Skip, Source};
+use mmtrain_data::{Examined, Feedback, MediumFacts, Preparer, RawMedium, RawSample, Skip, Source};
 use mmtrain_text::{Conversation, Encoded, MediaSpans};
 use serde_json::{Value, json};
 
@@ -47,10 +47,10 @@ impl Shown {
     /// Reads and tokenizes the sample at `index`.
     pub(super) fn of(source: &dyn Source, index: usize, preparer: &Preparer) -> Self {
         let outcome = source.get(index).map_err(|error| error.0).and_then(|raw| {
-            let encoded = preparer.encode(&raw)?;
+            let Examined { encoded, facts } = preparer.examine(&raw)?;
             let runs = runs(&encoded, &preparer.tokenizer);
-            let media = raw.media.iter().enumerate().map(|(number, medium)| seen(medium, number, &encoded, preparer));
-            let media = media.collect();
+            let media = raw.media.iter().zip(facts).enumerate();
+            let media = media.map(|(number, (medium, facts))| seen(medium, facts, number, &encoded)).collect();
             Ok(Seen { raw, encoded, runs, media })
         });
         Self { name: source.id(index).to_string(), outcome }
@@ -109,11 +109,11 @@ fn turns(conversation: &Conversation) -> Value {
     turns.map(|turn| json!({ "role": format!("{:?}", turn.role).to_lowercase(), "text": turn.text() })).collect()
 }
 
-fn seen(medium: &RawMedium, number: usize, encoded: &Encoded, preparer: &Preparer) -> SeenMedium {
+fn seen(medium: &RawMedium, facts: MediumFacts, number: usize, encoded: &Encoded) -> SeenMedium {
     let spans = encoded.media.iter().filter(|span| span.index == number);
     SeenMedium {
         kind: format!("{:?}", medium.kind).to_lowercase(),
-        facts: preparer.facts(medium),
+        facts,
         tokens: spans.map(MediaSpans::placeholders).sum(),
     }
 }
