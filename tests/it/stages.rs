@@ -148,9 +148,8 @@ fn a_reference_table_of_another_model_is_refused() {
 fn a_reference_that_is_no_longer_what_the_run_started_from_is_not_asked() {
     let place = place();
     place.ok("export --model checkpoints/pretrain-tiny --out hf -q");
-    let model =
-        "--set model.encoder.weights=hf --set model.decoder.weights=hf --set train.encoder.tuning={full={lr=1e-4}}";
-    place.ok(&format!("dpo --config pairs.toml --init hf --run-dir run {CONSTANT} {model} --set train.steps=3"));
+    let encoder = "--set train.encoder.tuning={full={lr=1e-4}}";
+    place.ok(&format!("dpo --config pairs.toml --init hf --run-dir run {CONSTANT} {encoder} --set train.steps=3"));
     let sound = place.read("hf/model.safetensors");
     let mut changed = sound.clone();
     *changed.last_mut().expect("weights") ^= 1;
@@ -158,6 +157,28 @@ fn a_reference_that_is_no_longer_what_the_run_started_from_is_not_asked() {
     place.fails("dpo --resume run -q --set train.steps=4", 3, &["hf", "is not what the run started from", "hint:"]);
     place.write("hf/model.safetensors", &sound);
     place.ok("dpo --resume run -q --set train.steps=4");
+}
+
+/// A chat template that writes what there is, one turn a line.
+const CHAT: &str = "{% for turn in messages %}{{ turn.role }}:{% for part in turn.content %}\
+    {% if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}{% endfor %}\n{% endfor %}\
+    {% if add_generation_prompt %}assistant:{% endif %}";
+
+#[test]
+fn a_model_from_the_hub_brings_its_sizes_and_its_chat_template() {
+    let place = place();
+    place.ok("data synth --like llava-instruct --out datasets/llava-instruct --samples 16 --size 32");
+    place.ok("export --model checkpoints/pretrain-tiny --out hf -q");
+    place.write("hf/chat_template.jinja", CHAT.as_bytes());
+    let start = "sft --init hf --data llava-instruct --set train.global_batch_size=4 --set train.epochs=2 -q";
+    place.ok(&format!("{start} --run-dir run"));
+    let config = String::from_utf8(place.read("run/config.toml")).expect("text");
+    assert!(config.contains("template = \"chat\"") && config.contains("weights = "), "{config}");
+    place.ok("sft --resume run --set train.epochs=3 -q");
+    place.ok(&format!("{start} --run-dir other --set data.template=vicuna_v1"));
+    let config = String::from_utf8(place.read("other/config.toml")).expect("text");
+    assert!(config.contains("template = \"vicuna_v1\""), "{config}");
+    place.ok("sft --resume other --set train.epochs=3 -q");
 }
 
 #[test]

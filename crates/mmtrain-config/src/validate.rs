@@ -94,6 +94,9 @@ fn sources(config: &RunConfig) -> Vec<Conflict> {
         found.extend(source_itself(source, &key));
     }
     found.extend(config.data.eval.iter().flat_map(|source| source_itself(source, "data.eval")));
+    for (index, source) in config.learned_from().enumerate() {
+        found.extend(source_itself(source, &format!("model.tokenizer.train_bpe.sources.{index}")));
+    }
     found
 }
 

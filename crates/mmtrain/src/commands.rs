@@ -9,9 +9,10 @@ pub(crate) mod export;
 pub(crate) mod fetch;
 pub(crate) mod generate;
 pub(crate) mod inspect;
+pub(crate) mod parent;
 pub(crate) mod parity;
 pub(crate) mod reference;
-pub(crate) mod resume;
+mod resume;
 pub(crate) mod train;
 pub(crate) mod watch;
 

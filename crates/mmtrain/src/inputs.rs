@@ -31,9 +31,10 @@ const REPOSITORIES: [(&str, &str); 6] = [
 /// Where the parts of LLaVA-1.5 lie in safetensors: the tower unchanged, the decoder tuned on pictures.
 const LLAVA: &str = "llava-hf/llava-1.5-7b-hf";
 
-/// Says everything that a configuration refers to and that is not there. Data with a `synth` table can be made.
-pub(crate) fn require_inputs(config: &RunConfig) -> anyhow::Result<()> {
-    let mut missing = missing_data(config);
+/// Says everything that a configuration refers to and that is not there. Data with a `synth` table can be made; what only
+/// a tokenizer is learned from is needed where the run `begins` with one.
+pub(crate) fn require_inputs(config: &RunConfig, begins: bool) -> anyhow::Result<()> {
+    let mut missing = missing_data(config, begins);
     for part in Part::ALL {
         let places = PartWeights::of_config(config, part);
         missing.extend(
@@ -48,8 +49,9 @@ pub(crate) fn require_inputs(config: &RunConfig) -> anyhow::Result<()> {
 }
 
 /// One entry for each place, however many sources lie there.
-fn missing_data(config: &RunConfig) -> Vec<Missing> {
+fn missing_data(config: &RunConfig, begins: bool) -> Vec<Missing> {
     let sources = config.data.sources.iter().chain(&config.data.eval);
+    let sources = sources.chain(config.learned_from().filter(|_| begins));
     let absent = sources
         .filter(|source| source.synth.is_none() && !synth_sibling(config, source) && !is_there(&source.location()));
     let mut seen = BTreeSet::new();

@@ -22,6 +22,7 @@ mod setup;
 mod source;
 mod stage;
 mod unused;
+mod vocabulary;
 mod weights;
 
 use std::io::Write;

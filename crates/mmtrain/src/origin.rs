@@ -10,11 +10,13 @@ use mmtrain_model::Vlm;
 use mmtrain_model::config::{ConnectorConfig, EncoderConfig, VitConfig, VlmConfig, read_vlm};
 use mmtrain_model::params::Part;
 use mmtrain_text::TextTokenizer;
+use mmtrain_train::Stop;
 use mmtrain_train::checkpoint::{Found, FrozenPart};
 
 use crate::fail::Refusal;
+use crate::vocabulary::TokenizerKind;
 use crate::weights::PartWeights;
-use crate::{adapters, model_dir, preprocess, room, setup};
+use crate::{adapters, model_dir, preprocess, room, setup, vocabulary};
 
 /// What a start goes on from.
 #[derive(Debug)]
@@ -60,9 +62,14 @@ impl<'a> Origin<'a> {
     }
 
     /// The tokenizer, with a placeholder for pictures.
-    pub(crate) fn tokenizer(&self, config: &RunConfig, mixture: &Mixture) -> anyhow::Result<TextTokenizer> {
+    pub(crate) fn tokenizer(
+        &self,
+        config: &RunConfig,
+        mixture: &Mixture,
+        stop: &Stop,
+    ) -> anyhow::Result<TextTokenizer> {
         match self.own_tokenizer() {
-            None => setup::tokenizer(config, mixture),
+            None => vocabulary::tokenizer(config, mixture, vocabulary::open_more(config, stop)?),
             Some(dir) => {
                 let mut tokenizer = TextTokenizer::load(dir)?;
                 tokenizer.use_image_token(read_vlm(dir)?.image_token_id as u32)?;
@@ -76,9 +83,9 @@ impl<'a> Origin<'a> {
     pub(crate) fn check_tokenizer(&self, config: &RunConfig, sizes: &VlmConfig) -> anyhow::Result<()> {
         let place = match self.own_tokenizer() {
             Some(dir) => dir,
-            None => match setup::tokenizer_kind(config)? {
-                setup::TokenizerKind::There(path) => path,
-                setup::TokenizerKind::Learned { .. } => return Ok(()),
+            None => match vocabulary::tokenizer_kind(config)? {
+                TokenizerKind::There(path) => path,
+                TokenizerKind::Learned(_) => return Ok(()),
             },
         };
         let mut tokenizer = TextTokenizer::load(place)?;

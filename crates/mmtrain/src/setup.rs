@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use mmtrain_config::{
     ConnectorConfig as OwnConnector, DataConfig, EncoderConfig, LimitsConfig, PlaceholderKind, RunConfig, SecondTower,
-    SynthConfig, TemplateKind, TooLongKind,
+    SourceConfig, TemplateKind, TooLongKind,
 };
 use mmtrain_data::{Mixture, Preparer, Source, TooLong, Wanted};
 use mmtrain_media::{Alpha, MediaLimits, Preprocessor, Processor};
@@ -31,9 +30,6 @@ use crate::unused::warn_unused_of_parts;
 use crate::weights::PartWeights;
 use crate::{number_type, preprocess};
 
-/// Captions from which a tokenizer is trained, at most.
-const TOKENIZER_CAPTIONS: usize = 100_000;
-
 /// The sources of a run, opened.
 pub(crate) struct RunData {
     /// Training data.
@@ -46,9 +42,7 @@ pub(crate) struct RunData {
 pub(crate) fn open_data(config: &RunConfig, stop: &Stop) -> anyhow::Result<RunData> {
     let mut sources: Vec<(Arc<dyn Source>, f64)> = Vec::new();
     for source in &config.data.sources {
-        if let Some(synth) = &source.synth {
-            make_synth(&source.location(), synth, stop)?;
-        }
+        make_synth(source, stop)?;
         let opened = open_training(source, config.data.placeholder)?;
         refuse_other_stage(&source.name, opened.as_ref(), config)?;
         sources.push((opened, source.weight));
@@ -64,71 +58,21 @@ pub(crate) fn open_data(config: &RunConfig, stop: &Stop) -> anyhow::Result<RunDa
     Ok(RunData { mixture, held_out })
 }
 
-fn make_synth(out: &Path, synth: &SynthConfig, stop: &Stop) -> anyhow::Result<()> {
+/// Makes what the `synth` table of a source describes, if it has one and nothing is there yet.
+pub(crate) fn make_synth(source: &SourceConfig, stop: &Stop) -> anyhow::Result<()> {
+    let Some(synth) = &source.synth else { return Ok(()) };
+    let out = source.location();
     let like: Like = synth.like.parse()?;
     let options = SynthOptions {
         size: synth.size,
         objects: (synth.min_objects, synth.max_objects),
         ..SynthOptions::new(synth.samples, synth.seed)
     };
-    let report = write_dataset_until(&|| stop.requested(), like, out, &options)?;
+    let report = write_dataset_until(&|| stop.requested(), like, &out, &options)?;
     if report.created {
         note(&format!("made {} + {} samples in `{}`", report.train_samples, report.validation_samples, out.display()));
     }
     Ok(())
-}
-
-/// The tokenizer: the given one, the decoder's, or one trained on the captions.
-///
-/// Text-only checkpoints get an `<image>` token.
-pub(crate) fn tokenizer(config: &RunConfig, mixture: &Mixture) -> anyhow::Result<TextTokenizer> {
-    let mut tokenizer = match tokenizer_kind(config)? {
-        TokenizerKind::There(path) => TextTokenizer::load(path)?,
-        TokenizerKind::Learned { vocab_size } => train_tokenizer(mixture, vocab_size, &config.data.template)?,
-    };
-    tokenizer.ensure_image_token()?;
-    if let TemplateKind::Jinja(file) = &config.data.template {
-        tokenizer.set_chat_template(fs_err::read_to_string(file).with_context(|| "`data.template`")?);
-    }
-    Ok(tokenizer)
-}
-
-/// How a configuration comes by its tokenizer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TokenizerKind<'a> {
-    /// It lies there: the given one, or the decoder's.
-    There(&'a Path),
-    /// It is learned from the captions when the run begins.
-    Learned {
-        /// Tokens at most; captions may not have as many.
-        vocab_size: usize,
-    },
-}
-
-/// The tokenizer that a configuration asks for.
-pub(crate) fn tokenizer_kind(config: &RunConfig) -> anyhow::Result<TokenizerKind<'_>> {
-    let settings = &config.model.tokenizer;
-    match (&settings.path, &settings.train_bpe, &config.model.decoder.weights) {
-        (Some(path), _, _) | (None, None, Some(path)) => Ok(TokenizerKind::There(path)),
-        (None, Some(bpe), _) => Ok(TokenizerKind::Learned { vocab_size: bpe.vocab_size }),
-        (None, None, None) => Err(Refusal::usage(
-            "a decoder from random numbers has no tokenizer",
-            "set `model.tokenizer.train_bpe = { vocab_size = 512 }` or `model.tokenizer.path`",
-        )
-        .into()),
-    }
-}
-
-fn train_tokenizer(mixture: &Mixture, vocab_size: usize, template: &TemplateKind) -> anyhow::Result<TextTokenizer> {
-    let sources = mixture.sources().cloned().collect::<Vec<_>>();
-    let conversations = sources.into_iter().flat_map(|source| {
-        let len = source.len();
-        (0..len).filter_map(move |index| Some(source.get(index).ok()?.conversation))
-    });
-    let said = conversations.flat_map(|conversation| conversation.turns).map(|turn| turn.text());
-    let said = said.filter(|text| !text.is_empty()).take(TOKENIZER_CAPTIONS);
-    let special = format(template).map(Format::special_tokens).unwrap_or_default();
-    Ok(TextTokenizer::train_bpe_with(said, vocab_size, special)?)
 }
 
 /// Sizes of the three parts.
@@ -359,7 +303,7 @@ pub(crate) fn template(data: &DataConfig, tokenizer: &TextTokenizer) -> anyhow::
 }
 
 /// The built-in template of that name; none where it is a chat template.
-fn format(kind: &TemplateKind) -> Option<Format> {
+pub(crate) fn format(kind: &TemplateKind) -> Option<Format> {
     kind.name().and_then(|name| name.parse().ok())
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{SourceConfig, TemplateKind};
+
 /// `[model.decoder]`: from a checkpoint (`weights`) or from random numbers (`arch`).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -111,11 +113,17 @@ pub struct TokenizerConfig {
     pub train_bpe: Option<TrainBpe>,
 }
 
-/// A byte-level BPE learned from the captions.
+/// A byte-level BPE learned from the texts of the run's data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainBpe {
     /// Tokens of the vocabulary, the 256 bytes and the special tokens included.
     #[schemars(range(min = 260, max = 16_777_216))]
     pub vocab_size: usize,
+    /// Conversations to learn from besides those of `data.sources`: what later stages will read.
+    #[serde(default)]
+    pub sources: Vec<SourceConfig>,
+    /// How later stages write them; its words and special tokens are learned, too. Default: `data.template`.
+    #[serde(default)]
+    pub template: Option<TemplateKind>,
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectorConfig, DataConfig, DecoderConfig, EncoderConfig, TokenizerConfig, TrainConfig};
+use super::{ConnectorConfig, DataConfig, DecoderConfig, EncoderConfig, SourceConfig, TokenizerConfig, TrainConfig};
 
 /// Everything that decides a training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +29,13 @@ pub struct RunConfig {
     /// How much is evaluated, every `train.eval_every` steps and at the end.
     #[serde(default)]
     pub eval: EvalConfig,
+}
+
+impl RunConfig {
+    /// What a tokenizer is learned from besides the run's data.
+    pub fn learned_from(&self) -> impl Iterator<Item = &SourceConfig> {
+        self.model.tokenizer.train_bpe.iter().flat_map(|bpe| &bpe.sources)
+    }
 }
 
 /// `[model]`: encoder, connector, decoder and their tokenizer.

@@ -201,6 +201,42 @@ impl ConnectorConfig {
     }
 }
 
+impl ConnectorConfig {
+    /// How a run's TOML describes the connector; nothing for those that only come with a whole model.
+    pub fn to_arch(&self) -> Option<user::ConnectorConfig> {
+        let nonzero = NonZeroUsize::new;
+        Some(match self {
+            Self::Mlp(mlp) => user::ConnectorConfig::Mlp {
+                depth: nonzero(mlp.depth)?,
+                pixel_shuffle: nonzero(mlp.pixel_shuffle)?,
+                bias: Some(mlp.bias),
+                weights: None,
+            },
+            Self::QFormer(q_former) => user::ConnectorConfig::QFormer {
+                num_queries: nonzero(q_former.num_queries)?,
+                variant: user::QueryVariant::Blip2,
+                hidden_size: nonzero(q_former.hidden_size)?,
+                intermediate_size: nonzero(q_former.intermediate_size),
+                num_hidden_layers: nonzero(q_former.num_hidden_layers)?,
+                num_attention_heads: nonzero(q_former.num_attention_heads)?,
+                cross_attention_frequency: nonzero(q_former.cross_attention_frequency)?,
+                weights: None,
+            },
+            Self::Perceiver(perceiver) => user::ConnectorConfig::QFormer {
+                num_queries: nonzero(perceiver.num_latents)?,
+                variant: user::QueryVariant::Perceiver,
+                hidden_size: nonzero(perceiver.hidden_size)?,
+                intermediate_size: nonzero(perceiver.intermediate_size),
+                num_hidden_layers: nonzero(perceiver.depth)?,
+                num_attention_heads: nonzero(perceiver.num_attention_heads)?,
+                cross_attention_frequency: NonZeroUsize::MIN,
+                weights: None,
+            },
+            Self::Merger | Self::CrossAttention(_) => return None,
+        })
+    }
+}
+
 /// As wide as the features, as in Flamingo and Idefics, with the decoder's heads.
 fn resampler(num_latents: usize, depth: usize, feature_size: usize, text: &TextConfig) -> PerceiverConfig {
     PerceiverConfig {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use mmtrain_config::{Request, load, presets, schema};
 use serde_json::{Map, json};
 
-use super::resume::Parent;
+use super::parent::Parent;
 use super::{config_dirs, note, print, print_json};
 use crate::cli::{ConfigArgs, ConfigCommand};
 

@@ -20,7 +20,8 @@ use crate::origin::{self, Origin};
 use crate::report::LedgerRow;
 use crate::report::text::grouped;
 use crate::room;
-use crate::setup::{self, TokenizerKind};
+use crate::setup;
+use crate::vocabulary::{TokenizerKind, tokenizer_kind};
 
 /// What is known about one source.
 struct SourceLine {
@@ -101,10 +102,10 @@ fn describe(config: &RunConfig, origin: &Origin<'_>, device: &Device) -> anyhow:
         let model = adapters::attached(model, &kinds)?;
         return Ok(Described { model, vocabulary: Vocabulary::Exact, weights });
     }
-    let (sizes, vocabulary) = match setup::tokenizer_kind(config)? {
+    let (sizes, vocabulary) = match tokenizer_kind(config)? {
         // The id of the placeholder changes no size.
-        TokenizerKind::Learned { vocab_size } => {
-            (setup::model_config(config, vocab_size, 0)?, Vocabulary::AtMost(vocab_size))
+        TokenizerKind::Learned(bpe) => {
+            (setup::model_config(config, bpe.vocab_size, 0)?, Vocabulary::AtMost(bpe.vocab_size))
         }
         TokenizerKind::There(path) => {
             let mut tokenizer = TextTokenizer::load(path)?;

@@ -10,11 +10,11 @@ use fs_err as fs;
 use mmtrain_config::{Request, Resolved, RunConfig, differences, load, parse_resolved};
 use mmtrain_train::checkpoint::Found;
 
+use super::parent::Parent;
 use super::{config_dirs, note};
 use crate::cli::TrainArgs;
 use crate::fail::Refusal;
 use crate::fetch::localize::{in_cache, localize};
-use crate::model_dir::locate;
 use crate::run_dir::{RunInfo, newest};
 use crate::stage::Stage;
 
@@ -33,29 +33,6 @@ pub(crate) fn resume_dir(stage: Stage, args: &TrainArgs) -> anyhow::Result<Optio
     Ok(Some(dir))
 }
 
-/// The configuration of the run that another one starts from.
-pub(crate) struct Parent {
-    text: String,
-    name: String,
-}
-
-impl Parent {
-    /// Its text and its name.
-    pub(crate) fn layer(&self) -> (&str, &str) {
-        (&self.text, &self.name)
-    }
-
-    /// That of `--init`; none where it is a directory that no run made.
-    pub(crate) fn of(init: Option<&Path>) -> anyhow::Result<Option<Self>> {
-        let Some(init) = init else { return Ok(None) };
-        let file = locate(init)?.join("config.toml");
-        if !file.is_file() {
-            return Ok(None);
-        }
-        Ok(Some(Self { text: fs::read_to_string(&file)?, name: file.display().to_string() }))
-    }
-}
-
 /// The configuration of the run: what it was made with, or what was asked for.
 ///
 /// Both may be given on a resume if they agree in everything that would change the run.
@@ -65,22 +42,22 @@ pub(crate) fn resolve(
     (resume, parent): (Option<&Path>, Option<&Parent>),
     found: Option<&Found>,
 ) -> anyhow::Result<Resolved> {
-    let Some(dir) = resume else { return ask(args, args.config.as_deref().or(stage.preset()), parent) };
+    let anew = || match &args.config {
+        Some(config) => ask(args, Some(config), parent, &[]),
+        None => ask(args, stage.preset(), parent, &own_template(parent)),
+    };
+    let Some(dir) = resume else { return anew() };
     let own = dir.join("config.toml");
     let stored = stored(&own, found)?;
     let Some(stored) = stored else {
-        return if args.config.is_some() || parent.is_some() {
-            ask(args, args.config.as_deref().or(stage.preset()), parent)
-        } else {
-            Err(no_run(stage.name(), dir).into())
-        };
+        return if args.config.is_some() || parent.is_some() { anew() } else { Err(no_run(stage.name(), dir).into()) };
     };
     let base = match found {
         Some(found) if !own.is_file() => found.dir.join("config.toml"),
         _ => own,
     };
     let base = base.display().to_string();
-    let asked = ask(args, Some(args.config.as_deref().unwrap_or(&base)), parent)?;
+    let asked = ask(args, Some(args.config.as_deref().unwrap_or(&base)), parent, &[])?;
     let changed = changes(&stored, &asked.config);
     if changed.is_empty() {
         return Ok(with_ranks(asked, stored.train.ranks));
@@ -89,11 +66,16 @@ pub(crate) fn resolve(
     Err(Refusal::usage(message, "leave out what differs, or start a new run with `--init` from this one").into())
 }
 
-fn ask(args: &TrainArgs, config: Option<&str>, parent: Option<&Parent>) -> anyhow::Result<Resolved> {
+/// Presets say how conversations are written to a model that knows none; one with a chat template keeps it.
+fn own_template(parent: Option<&Parent>) -> Vec<String> {
+    parent.filter(|parent| parent.chats).map(|_| "data.template=chat".to_owned()).into_iter().collect()
+}
+
+fn ask(args: &TrainArgs, config: Option<&str>, parent: Option<&Parent>, own: &[String]) -> anyhow::Result<Resolved> {
     let dirs = config_dirs();
-    let parent = parent.map(Parent::layer);
+    let (parent, sets) = (parent.map(Parent::layer), [own, &args.sets].concat());
     let mut resolved =
-        load(&Request { config, sets: &args.sets, sources: &args.data, format: args.format, search: &dirs, parent })?;
+        load(&Request { config, sets: &sets, sources: &args.data, format: args.format, search: &dirs, parent })?;
     localize(&mut resolved.config)?;
     Ok(resolved)
 }

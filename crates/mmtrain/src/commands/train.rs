@@ -29,7 +29,8 @@ use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::resume::{Parent, announce, init, resolve, resume_dir};
+use super::parent::Parent;
+use super::resume::{announce, init, resolve, resume_dir};
 use super::{Context, dry_run, note, reference, watch::Watcher};
 use crate::cli::TrainArgs;
 use crate::inputs::require_inputs;
@@ -59,7 +60,7 @@ pub(crate) fn run(context: &Context, stage: Stage, args: &TrainArgs) -> anyhow::
     let resolved = resolve(stage, args, (resume.as_deref(), parent.as_ref()), found.as_ref())?;
     resolved.notes().iter().for_each(|text| note(&format!("note: {text}")));
     stage.check(&resolved.config)?;
-    require_inputs(&resolved.config)?;
+    require_inputs(&resolved.config, init.is_none() && found.is_none())?;
     let origin = Origin::new(found.as_ref(), init.as_deref())?;
     origin.check(&resolved.config)?;
     if args.dry_run {
@@ -157,7 +158,7 @@ impl Prepared {
         let is_cpu = *device == Device::flex();
         resolve_ranks(&mut config, is_cpu);
         let data = setup::open_data(&config, stop)?;
-        let tokenizer = Arc::new(origin.tokenizer(&config, &data.mixture)?);
+        let tokenizer = Arc::new(origin.tokenizer(&config, &data.mixture, stop)?);
         let base = origin.model(&config, &tokenizer, device)?;
         let sizes = base.config.clone();
         setup::check_placeholder(&tokenizer, &sizes)?;

@@ -13,10 +13,10 @@ use mmtrain_text::{MediaKind, TextTokenizer};
 
 use super::source_of;
 use crate::cli::DataArgs;
-use crate::commands::config_dirs;
+use crate::commands::{config_dirs, note};
 use crate::fail::Refusal;
 use crate::fetch::localize::localize;
-use crate::{preprocess, setup};
+use crate::{preprocess, setup, vocabulary};
 
 /// Row length for looking at a dataset without a configuration.
 const USUAL_MAX_SEQ: usize = 2048;
@@ -117,7 +117,13 @@ fn open(source: &SourceConfig, placeholder: PlaceholderKind) -> anyhow::Result<A
     })
 }
 
-/// A tokenizer is trained on what is looked at; that costs a moment and needs no download.
+/// A tokenizer is learned from what is looked at; that costs a moment and needs no download.
 fn view_tokenizer(config: &RunConfig, mixture: &Mixture) -> anyhow::Result<TextTokenizer> {
-    setup::tokenizer(config, mixture).context("the tokenizer of the configuration")
+    let (there, absent): (Vec<_>, Vec<_>) = config.learned_from().partition(|source| source.location().exists());
+    for source in absent {
+        note(&format!("source `{}` is not there yet: the tokenizer is learned without it", source.name));
+    }
+    let more = there.into_iter().map(|source| setup::open_training(source, config.data.placeholder));
+    let more = more.collect::<Result<_, _>>()?;
+    vocabulary::tokenizer(config, mixture, more).context("the tokenizer of the configuration")
 }

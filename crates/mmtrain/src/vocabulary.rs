@@ -1,0 +1,105 @@
+//! The tokenizer of a run: the one that is there, or one learned from what the run reads.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use mmtrain_config::{RunConfig, TemplateKind, TrainBpe};
+use mmtrain_data::{Mixture, Source};
+use mmtrain_text::{Conversation, Format, Piece, Template, TextTokenizer, Turn};
+use mmtrain_train::Stop;
+
+use crate::fail::Refusal;
+use crate::setup::{format, make_synth, open_training};
+
+/// Texts of a source from which a tokenizer is learned, at most.
+const LEARNED_TEXTS: usize = 100_000;
+
+/// How a configuration comes by its tokenizer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum TokenizerKind<'a> {
+    /// It lies there: the given one, or the decoder's.
+    There(&'a Path),
+    /// It is learned when the run begins.
+    Learned(&'a TrainBpe),
+}
+
+/// The tokenizer that a configuration asks for.
+pub(crate) fn tokenizer_kind(config: &RunConfig) -> anyhow::Result<TokenizerKind<'_>> {
+    let settings = &config.model.tokenizer;
+    match (&settings.path, &settings.train_bpe, &config.model.decoder.weights) {
+        (Some(path), _, _) | (None, None, Some(path)) => Ok(TokenizerKind::There(path)),
+        (None, Some(bpe), _) => Ok(TokenizerKind::Learned(bpe)),
+        (None, None, None) => Err(Refusal::usage(
+            "a decoder from random numbers has no tokenizer",
+            "set `model.tokenizer.train_bpe = { vocab_size = 512 }` or `model.tokenizer.path`",
+        )
+        .into()),
+    }
+}
+
+/// The tokenizer: the given one, the decoder's, or one learned from the data and from `more` conversations.
+///
+/// Text-only checkpoints get an `<image>` token.
+pub(crate) fn tokenizer(
+    config: &RunConfig,
+    mixture: &Mixture,
+    more: Vec<Arc<dyn Source>>,
+) -> anyhow::Result<TextTokenizer> {
+    let mut tokenizer = match tokenizer_kind(config)? {
+        TokenizerKind::There(path) => TextTokenizer::load(path)?,
+        TokenizerKind::Learned(bpe) => learn(bpe, mixture, more, &config.data.template)?,
+    };
+    tokenizer.ensure_image_token()?;
+    if let TemplateKind::Jinja(file) = &config.data.template {
+        tokenizer.set_chat_template(fs_err::read_to_string(file).with_context(|| "`data.template`")?);
+    }
+    Ok(tokenizer)
+}
+
+/// Opens the sources from which a tokenizer is learned besides the run's own, and makes those that a `synth` table
+/// describes.
+pub(crate) fn open_more(config: &RunConfig, stop: &Stop) -> anyhow::Result<Vec<Arc<dyn Source>>> {
+    let TokenizerKind::Learned(bpe) = tokenizer_kind(config)? else { return Ok(Vec::new()) };
+    let open = |source| {
+        make_synth(source, stop)?;
+        open_training(source, config.data.placeholder)
+    };
+    bpe.sources.iter().map(open).collect()
+}
+
+fn learn(
+    bpe: &TrainBpe,
+    mixture: &Mixture,
+    more: Vec<Arc<dyn Source>>,
+    template: &TemplateKind,
+) -> anyhow::Result<TextTokenizer> {
+    let own = format(template);
+    let later = bpe.template.as_ref().map_or(own, format);
+    let special = [own, later].map(|format| format.map(Format::special_tokens).unwrap_or_default());
+    let mut special = special.concat();
+    special.dedup();
+    let own = mixture.sources().cloned().collect::<Vec<_>>().into_iter().flat_map(|source| {
+        let turns = conversations(source).flat_map(|conversation| conversation.turns);
+        turns.map(|turn| turn.text()).filter(|text| !text.is_empty()).take(LEARNED_TEXTS)
+    });
+    let later = later.map(Template::from);
+    let more = more.into_iter().flat_map(move |source| {
+        let later = later.clone();
+        conversations(source).flat_map(move |conversation| written(later.as_ref(), &conversation)).take(LEARNED_TEXTS)
+    });
+    Ok(TextTokenizer::train_bpe_with(own.chain(more), bpe.vocab_size, &special)?)
+}
+
+fn conversations(source: Arc<dyn Source>) -> impl Iterator<Item = Conversation> {
+    (0..source.len()).filter_map(move |index| Some(source.get(index).ok()?.conversation))
+}
+
+/// The words of a conversation as a template writes them, its own between those of the turns included; nothing of one that
+/// does not fit into it.
+fn written(template: Option<&Template>, conversation: &Conversation) -> Vec<String> {
+    let Some(template) = template else { return conversation.turns.iter().map(Turn::text).collect() };
+    let pieces = template.render(conversation).unwrap_or_default().into_iter().map(|segment| segment.piece);
+    let words = pieces.filter_map(|piece| if let Piece::Text(text) = piece { Some(text) } else { None });
+    words.filter(|text| !text.is_empty()).collect()
+}
