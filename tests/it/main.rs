@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bad_weights;
+mod best;
 mod commands;
 mod configs;
 mod connectors;

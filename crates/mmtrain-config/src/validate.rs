@@ -37,6 +37,7 @@ pub(crate) fn conflicts(config: &RunConfig) -> Vec<Conflict> {
     found.extend(packing(config));
     found.extend(trained_parts(&config.train));
     found.extend(feature_cache(&config.train));
+    found.extend(best(config));
     found.extend(resampled_rows(config));
     found.extend(packed_pairs(config));
     found.extend(encoder(&config.model.encoder));
@@ -94,6 +95,17 @@ fn sources(config: &RunConfig) -> Vec<Conflict> {
         found.extend(source_itself(source, &key));
     }
     found.extend(config.data.eval.iter().flat_map(|source| source_itself(source, "data.eval")));
+    for (index, source) in config.data.held_out.iter().enumerate() {
+        let key = format!("data.held_out.{index}");
+        // Evaluations go by their names; `held_out` is the one of `data.eval`.
+        let before = &config.data.held_out[..index];
+        if source.name == "held_out" || before.iter().any(|other| other.name == source.name) {
+            let name = format!("{key}.name");
+            let message = format!("`{name}`: another evaluation is called `{}` already", source.name);
+            found.push(Conflict::new(&[&name], message));
+        }
+        found.extend(source_itself(source, &key));
+    }
     for (index, source) in config.learned_from().enumerate() {
         found.extend(source_itself(source, &format!("model.tokenizer.train_bpe.sources.{index}")));
     }
@@ -131,6 +143,19 @@ fn batch_sizes(train: &TrainConfig) -> Option<Conflict> {
         Conflict::new(&keys, message)
             .hint(format!("the nearest micro-batch that divides it: {}", nearest_divisor(global, micro)))
     })
+}
+
+/// Only evaluations have a best one.
+fn best(config: &RunConfig) -> Option<Conflict> {
+    config.checkpoint.best.as_ref()?;
+    let is_evaluated = config.data.eval.is_some() || !config.data.held_out.is_empty();
+    let (key, hint) = match (is_evaluated, config.train.eval_every) {
+        (false, _) => ("data.eval", "say what is evaluated in `[data.eval]`, or leave `checkpoint.best` out"),
+        (true, 0) => ("train.eval_every", "set `train.eval_every`, or leave `checkpoint.best` out"),
+        (true, _) => return None,
+    };
+    let message = format!("`checkpoint.best` is the best evaluation, and without `{key}` there is none");
+    Some(Conflict::new(&["checkpoint.best", key], message).hint(hint))
 }
 
 /// How many rows an epoch gives is known when it has been packed; schedule and length need it before.

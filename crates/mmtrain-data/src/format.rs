@@ -132,9 +132,10 @@ pub trait Shape: Send + Sync {
     fn parse(&self, row: &Cell, nth: usize) -> Result<Parsed, Reject>;
 }
 
-/// What synthetic data know of a sample: the column `truth`, or the keys of the row that no real dataset has.
+/// What is known of a sample besides its words: the column `truth`, the keys of synthetic rows that no real dataset has, or the
+/// `answers` of several people to a question.
 fn truth(row: &Cell) -> Option<Value> {
-    const KEYS: [&str; 4] = ["scene", "clip", "sound", "text"];
+    const KEYS: [&str; 5] = ["scene", "clip", "sound", "text", "answers"];
     if let truth @ Cell::Struct(_) = row.get("truth") {
         return Some(truth.to_json());
     }

@@ -12,6 +12,7 @@ use mmtrain_score::vqa_normalise;
 use mmtrain_synth::Truth;
 use mmtrain_text::{IGNORE_INDEX, TextTokenizer};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::GenerateError;
 use crate::generate::{GenerateOptions, generate_from};
@@ -39,6 +40,9 @@ pub struct AnswerReport {
 pub struct Answered {
     /// Which sample.
     pub id: SampleId,
+    /// Its number among those that were given.
+    #[serde(skip)]
+    pub sample: usize,
     /// What the user says.
     pub question: String,
     /// The answer of the data.
@@ -49,6 +53,9 @@ pub struct Answered {
     pub correct: bool,
     /// Whether it names an object that is not there, where the objects are known.
     pub invented: Option<bool>,
+    /// What several people answered, where the data have that (VQA).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<String>,
 }
 
 /// Asks the model for every answer of `samples`, `batch_size` at a time.
@@ -63,16 +70,19 @@ pub fn answer_eval(
     options: &GenerateOptions,
     batch_size: usize,
 ) -> Result<AnswerReport, GenerateError> {
-    let asked = samples.iter().flat_map(|sample| answers(sample).into_iter().enumerate().map(move |at| (sample, at)));
+    let asked = samples
+        .iter()
+        .enumerate()
+        .flat_map(|(number, sample)| answers(sample).into_iter().enumerate().map(move |at| (number, sample, at)));
     let asked = asked.collect::<Vec<_>>();
     let mut examples = Vec::with_capacity(asked.len());
     for batch in asked.chunks(batch_size.max(1)) {
         let prompts =
-            batch.iter().map(|(sample, (_, answer))| Prompt::before(sample, answer.start)).collect::<Vec<_>>();
+            batch.iter().map(|(_, sample, (_, answer))| Prompt::before(sample, answer.start)).collect::<Vec<_>>();
         let results = generate_from(examples.len(), model, &prompts, options, &mut |_, _| {})?;
-        for ((sample, (turn, answer)), result) in batch.iter().zip(results) {
+        for ((number, sample, (turn, answer)), result) in batch.iter().zip(results) {
             let target = tokenizer.decode(&sample.encoded.input_ids[answer.clone()])?;
-            examples.push(judged(sample, *turn, &target, &tokenizer.decode(&result.tokens)?));
+            examples.push(judged((*number, sample), *turn, &target, &tokenizer.decode(&result.tokens)?));
         }
     }
     Ok(summarize(samples.len(), examples))
@@ -99,7 +109,7 @@ fn answers(sample: &Prepared) -> Vec<Range<usize>> {
     runs
 }
 
-fn judged(sample: &Prepared, turn: usize, target: &str, generated: &str) -> Answered {
+fn judged((number, sample): (usize, &Prepared), turn: usize, target: &str, generated: &str) -> Answered {
     let turn = if sample.fork.is_some() { sample.questions.len().saturating_sub(1) } else { turn };
     let question = sample.questions.get(turn).cloned().unwrap_or_default();
     let truth = sample.truth.as_ref().and_then(Truth::of_row);
@@ -107,12 +117,22 @@ fn judged(sample: &Prepared, turn: usize, target: &str, generated: &str) -> Answ
     let invented = truth.as_ref().and_then(|truth| truth.mentions(generated)).map(|said| !said.invented.is_empty());
     Answered {
         id: sample.id.clone(),
+        sample: number,
         correct: by_truth.unwrap_or_else(|| is_same(target, generated)),
         target: target.trim().to_owned(),
         generated: generated.trim().to_owned(),
         question,
         invented,
+        references: references(sample),
     }
+}
+
+/// The column `answers` of a sample with one question: texts, or objects with an `answer` as VQA's own files have them.
+fn references(sample: &Prepared) -> Vec<String> {
+    let said = sample.truth.as_ref().filter(|_| sample.questions.len() == 1);
+    let said = said.and_then(|truth| truth.get("answers")?.as_array());
+    let text = |answer: &Value| answer.as_str().or_else(|| answer.get("answer")?.as_str()).map(str::to_owned);
+    said.into_iter().flatten().filter_map(text).collect()
 }
 
 fn is_same(target: &str, generated: &str) -> bool {
@@ -169,7 +189,7 @@ mod tests {
     #[test]
     fn an_answer_of_the_data_is_right_where_nothing_is_known() {
         let unknown = Prepared { truth: None, ..sample() };
-        let [right, wrong] = [" Two dogs.", "cats"].map(|said| judged(&unknown, 1, "2 dogs", said));
+        let [right, wrong] = [" Two dogs.", "cats"].map(|said| judged((0, &unknown), 1, "2 dogs", said));
         assert_eq!((right.correct, wrong.correct, right.question.as_str()), (true, false, "Bye?"));
         let report = summarize(1, vec![right, wrong]);
         assert_eq!((report.questions, report.answer_accuracy, report.exact_match), (2, Some(0.5), 0.5));

@@ -32,6 +32,7 @@ use mmtrain_model::params::Part;
 use mmtrain_preference::RunningDelta;
 use serde::{Deserialize, Serialize};
 
+use crate::best::Best;
 use crate::memory::KeepPlan;
 
 /// The files of a checkpoint without which nothing goes on.
@@ -57,6 +58,9 @@ pub struct TrainState {
     /// The mean reward so far, which some losses compare with.
     #[serde(default)]
     pub delta: RunningDelta,
+    /// The best evaluation so far, where the run asks for it.
+    #[serde(default)]
+    pub best: Option<Best>,
 }
 
 /// Identity of a source's data.

@@ -30,7 +30,7 @@ use mmtrain_model::{ModelError, Vlm};
 use self::media::Media;
 use self::text::Text;
 use crate::features::FeatureCache;
-use crate::objective::{Supervised, Weights, head_logps, head_loss, supervised};
+use crate::objective::{Sums, Supervised, Weights, head_logps, head_loss, supervised};
 use crate::tape::Place;
 
 /// What of each part is trained.
@@ -90,9 +90,9 @@ impl Plan {
 /// What one micro-batch yields.
 #[derive(Debug)]
 pub struct MicroResult {
-    /// Negative log-likelihood summed over the supervised tokens. `[1]`
-    pub loss_sum: Tensor<1>,
-    /// Gradients of `loss_sum / divisor` by parameter name.
+    /// Over the supervised tokens.
+    pub sums: Sums,
+    /// Gradients of the loss over `divisor` by parameter name.
     pub gradients: FlatTensors,
 }
 
@@ -115,8 +115,8 @@ pub fn forward_backward_masked(
     divisor: f64,
 ) -> Result<MicroResult, ModelError> {
     let pass = Pass::forward(model, batch, mask, plan)?;
-    let (loss_sum, gradients) = pass.backward(Weights::Mean(divisor));
-    Ok(MicroResult { loss_sum, gradients })
+    let (sums, gradients) = pass.backward(Weights::Mean(divisor));
+    Ok(MicroResult { sums, gradients })
 }
 
 /// Gradients of a micro-batch whose log-probabilities decide with which weights they are learned.
@@ -150,24 +150,24 @@ pub fn forward_logps(model: &Vlm, batch: &HostBatch, plan: &Plan) -> Result<(Sup
     Ok((pass.rows, logps))
 }
 
-/// Loss of one batch without any tape. `[1]`
+/// Loss of one batch, and how often it is right, without any tape.
 ///
 /// # Errors
 ///
 /// [`ModelError`] for media that the model does not take.
-pub fn forward_loss(model: &Vlm, batch: &HostBatch, plan: &Plan) -> Result<Tensor<1>, ModelError> {
-    forward_loss_masked(model, batch, None, plan)
+pub fn forward_sums(model: &Vlm, batch: &HostBatch, plan: &Plan) -> Result<Sums, ModelError> {
+    forward_sums_masked(model, batch, None, plan)
 }
 
-/// As [`forward_loss`], with another mask than the batch asks for. `[1]`
-pub fn forward_loss_masked(
+/// As [`forward_sums`], with another mask than the batch asks for.
+pub fn forward_sums_masked(
     model: &Vlm,
     batch: &HostBatch,
     mask: Option<&Mask>,
     plan: &Plan,
-) -> Result<Tensor<1>, ModelError> {
+) -> Result<Sums, ModelError> {
     let plan = Plan { trained: Trained::NOTHING, ..plan.clone() };
-    Ok(Pass::forward(model, batch, mask, &plan)?.loss_sum())
+    Ok(Pass::forward(model, batch, mask, &plan)?.sums())
 }
 
 /// A micro-batch up to the states that predict.
@@ -190,9 +190,9 @@ impl<'a> Pass<'a> {
         Ok(Self { model, plan, media, text, rows, states })
     }
 
-    fn loss_sum(&self) -> Tensor<1> {
+    fn sums(&self) -> Sums {
         let (top, mut none) = (head_of(&self.model.decoder), FlatTensors::new());
-        head_loss(&top, &self.states, &self.rows, self.plan, None, &mut none).loss_sum
+        head_loss(&top, &self.states, &self.rows, self.plan, None, &mut none).sums
     }
 
     /// Of each supervised token.
@@ -200,18 +200,18 @@ impl<'a> Pass<'a> {
         head_logps(&head_of(&self.model.decoder), &self.states, &self.rows, self.plan)
     }
 
-    /// The summed negative log-likelihood, and the gradients of the weighted one.
-    fn backward(self, weights: Weights<'_>) -> (Tensor<1>, FlatTensors) {
+    /// Sums over the supervised tokens, and the gradients of the weighted loss.
+    fn backward(self, weights: Weights<'_>) -> (Sums, FlatTensors) {
         let Self { model, plan, media, text, rows, states } = self;
         let (top, mut gradients) = (head_of(&model.decoder), FlatTensors::new());
         let head = head_loss(&top, &states, &rows, plan, Some(weights), &mut gradients);
-        let loss_sum = head.loss_sum.clone();
+        let sums = head.sums.clone();
         if let Some(feature_gradient) = text.backward(model, plan, head, &rows, &mut gradients)
             && let Some(media) = media
         {
             media.backward(model, plan, feature_gradient, &mut gradients);
         }
-        (loss_sum, gradients)
+        (sums, gradients)
     }
 }
 

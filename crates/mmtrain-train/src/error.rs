@@ -66,6 +66,14 @@ pub enum TrainError {
     /// The data of the run are not what they were.
     #[error("the data changed since this run began: {0}")]
     DataChanged(String),
+    /// `checkpoint.best` goes by what no evaluation of the run measures.
+    #[error("`checkpoint.best.metric`: evaluations of this run have no `{metric}`; they have {}", there.join(", "))]
+    NoSuchMetric {
+        /// What was asked for.
+        metric: String,
+        /// What there is.
+        there: Vec<String>,
+    },
     /// Saving failed.
     #[error("saving step {step} failed: {message}")]
     Save {
@@ -96,6 +104,10 @@ impl TrainError {
             Self::Save { .. } => {
                 Some("earlier checkpoints are untouched; free space or permissions, then `--resume`".into())
             }
+            Self::NoSuchMetric { .. } => Some(
+                "the run is saved: go on with `--resume` and `--set checkpoint.best.metric=…`, which changes nothing else"
+                    .into(),
+            ),
             Self::Preference(error) => error.hint().map(str::to_owned),
             Self::Unverified { .. } => Some(
                 "this is a fault of mmtrain, unless `train.*.tuning` has a learning rate too small for f32; nothing was saved"

@@ -1,23 +1,30 @@
 //! Held-out data, in micro-batches, and their loss without any tape.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mmtrain_data::{HostBatch, Mixture, Pass, Prepared, collate};
 use mmtrain_model::Vlm;
 
-use crate::driver::forward_loss;
+use crate::driver::forward_sums;
 use crate::error::TrainError;
 use crate::trainer::Run;
 
-/// Mean negative log-likelihood per supervised token over the first `eval.samples` samples (0 = all).
-pub fn evaluate_loss(run: &Run, model: &Vlm, held_out: &Arc<Mixture>) -> Result<f64, TrainError> {
-    let (mut loss, mut tokens) = (0.0, 0_u64);
+/// Share of supervised tokens that are the likeliest one, as TRL calls it.
+pub(crate) const TOKEN_ACCURACY: &str = "mean_token_accuracy";
+
+/// Mean negative log-likelihood per supervised token (`loss`), and how many of them are the likeliest
+/// (`mean_token_accuracy`), over the first `eval.samples` samples (0 = all).
+pub fn evaluate_tokens(run: &Run, model: &Vlm, held_out: &Arc<Mixture>) -> Result<BTreeMap<String, f64>, TrainError> {
+    let (mut loss, mut hits, mut tokens) = (0.0, 0.0, 0_u64);
     each_held_out(run, held_out, |batch| {
-        loss += f64::from(forward_loss(model, &batch, &run.plan)?.into_scalar::<f32>());
+        let (more, hit) = forward_sums(model, &batch, &run.plan)?.read();
+        (loss, hits) = (loss + more, hits + hit);
         tokens += batch.supervised_tokens as u64;
         Ok(())
     })?;
-    Ok(loss / tokens.max(1) as f64)
+    let mean = |sum: f64| sum / tokens.max(1) as f64;
+    Ok(BTreeMap::from([("loss".to_owned(), mean(loss)), (TOKEN_ACCURACY.to_owned(), mean(hits))]))
 }
 
 /// The first `eval.samples` samples (0 = all), in micro-batches; those that cannot be used are passed over.

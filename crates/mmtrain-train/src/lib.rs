@@ -9,7 +9,7 @@
 //! - [`ranks`]: micro-batches over cores
 //! - [`clip`], [`optimizer`], [`schedule`]: from gradients to an update
 //! - [`verify`]: what changed in the first step, and what did not
-//! - [`evaluate`]: held-out loss
+//! - [`evaluate`], [`best`]: held-out loss, and the best evaluation
 //! - [`checkpoint`]: directories that are complete or do not exist
 //! - [`metrics`], [`quarantine`]: what a run leaves to read
 //! - [`memory`]: what a run needs
@@ -32,6 +32,8 @@ pub mod ranks;
 pub mod clip;
 
 pub mod optimizer;
+
+pub mod best;
 
 pub mod schedule;
 

@@ -73,12 +73,38 @@ impl Supervised {
     }
 }
 
+/// Sums over the supervised tokens of a batch.
+#[derive(Debug, Clone)]
+pub struct Sums {
+    /// Negative log-likelihood. `[1]`
+    pub loss: Tensor<1>,
+    /// Tokens that are the likeliest ones. `[1]`
+    pub hits: Tensor<1>,
+}
+
+impl Sums {
+    fn zeros(device: &Device) -> Self {
+        Self { loss: Tensor::zeros([1], device), hits: Tensor::zeros([1], device) }
+    }
+
+    /// Adds the rows of a chunk.
+    fn add(self, nll: Tensor<2>, hits: Tensor<1>) -> Self {
+        Self { loss: self.loss + nll.sum(), hits: self.hits + hits }
+    }
+
+    /// Both, as numbers of the host.
+    pub fn read(self) -> (f64, f64) {
+        let read = |sum: Tensor<1>| f64::from(sum.into_scalar::<f32>());
+        (read(self.loss), read(self.hits))
+    }
+}
+
 /// Result of [`head_loss`].
 #[derive(Debug)]
 pub struct HeadLoss {
-    /// Summed negative log-likelihood. `[1]`
-    pub loss_sum: Tensor<1>,
-    /// Gradient of `loss_sum / divisor` for the rows; none when nothing is trained. `[rows, hidden]`
+    /// Not weighted.
+    pub sums: Sums,
+    /// Gradient of the weighted loss for the rows; none when nothing is trained. `[rows, hidden]`
     pub row_gradient: Option<Tensor<2>>,
 }
 
@@ -96,7 +122,7 @@ pub fn head_logps(decoder: &Decoder, rows: &Tensor<2>, supervised: &Supervised, 
     let decoder = computing(decoder, plan.dtype);
     let mut logps = Vec::with_capacity(supervised.len());
     for (chunk, target, _) in chunks(rows, supervised, plan) {
-        let values = nll(&decoder, chunk, target).into_data().convert::<f32>();
+        let values = nll(logits(&decoder, chunk), target).into_data().convert::<f32>();
         logps.extend(values.iter::<f32>().map(|value| -f64::from(value)));
     }
     logps
@@ -129,23 +155,27 @@ pub fn head_loss(
 ) -> HeadLoss {
     let device = rows.device();
     let place = Place { part: Part::Decoder, scope: String::new(), tuned: plan.trained.decoder, dtype: plan.dtype };
-    let mut loss_sum = Tensor::<1>::zeros([1], &device);
+    let mut sums = Sums::zeros(&device);
     let mut row_gradients = Vec::new();
     for (chunk, target, range) in chunks(rows, supervised, plan) {
         let Some(weights) = weights else {
-            loss_sum = loss_sum + nll(&computing(decoder, plan.dtype), chunk, target).sum();
+            let logits = logits(&computing(decoder, plan.dtype), chunk);
+            let hits = hits(logits.clone(), target.clone());
+            sums = sums.add(nll(logits, target), hits);
             continue;
         };
         let leaf = trained_leaves(decoder, place.tuned);
         let input = chunk.autodiff().require_grad();
-        let nll = nll(&computing(&leaf, plan.dtype), input.clone(), target);
-        loss_sum = loss_sum + nll.clone().inner().sum();
+        let logits = logits(&computing(&leaf, plan.dtype), input.clone());
+        let hits = hits(logits.clone().inner(), target.clone());
+        let nll = nll(logits, target);
+        sums = sums.add(nll.clone().inner(), hits);
         let mut tape = weights.sum(nll, range).backward();
         collect(&leaf, &place, &mut tape, gradients);
         row_gradients.extend(input.grad_remove(&mut tape));
     }
     let row_gradient = (!row_gradients.is_empty()).then(|| Tensor::cat(row_gradients, 0));
-    HeadLoss { loss_sum, row_gradient }
+    HeadLoss { sums, row_gradient }
 }
 
 impl Weights<'_> {
@@ -161,8 +191,17 @@ impl Weights<'_> {
     }
 }
 
-/// `-log p(target)`, in f32. `[rows, 1]`
-fn nll(decoder: &Decoder, rows: Tensor<2>, target: Tensor<2, Int>) -> Tensor<2> {
-    let logits = decoder.logits(rows).cast(DType::F32);
+/// In f32. `[rows, vocab]`
+fn logits(decoder: &Decoder, rows: Tensor<2>) -> Tensor<2> {
+    decoder.logits(rows).cast(DType::F32)
+}
+
+/// `-log p(target)`. `[rows, 1]`
+fn nll(logits: Tensor<2>, target: Tensor<2, Int>) -> Tensor<2> {
     -log_softmax(logits, 1).gather(1, target)
+}
+
+/// How many targets are the likeliest token. `[1]`
+fn hits(logits: Tensor<2>, target: Tensor<2, Int>) -> Tensor<1> {
+    logits.argmax(1).equal(target).float().sum()
 }

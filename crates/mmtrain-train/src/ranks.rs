@@ -13,6 +13,7 @@ use mmtrain_model::{ModelError, Vlm};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::driver::{MicroResult, Plan, forward_backward};
+use crate::objective::Sums;
 
 /// Worker pools, one per rank; a single rank uses the process's pool.
 #[derive(Debug)]
@@ -23,8 +24,8 @@ pub struct Ranks {
 /// What the micro-batches of a step yield together.
 #[derive(Debug, Default)]
 pub struct StepGradients {
-    /// Negative log-likelihood summed over the step's supervised tokens, rank by rank.
-    pub loss_sums: Vec<burn::tensor::Tensor<1>>,
+    /// Over the supervised tokens of each micro-batch, rank by rank.
+    pub sums: Vec<Sums>,
     /// Gradients of the step's mean loss by parameter name.
     pub gradients: FlatTensors,
 }
@@ -63,7 +64,7 @@ impl Ranks {
         let ranks = self.each(micro_batches, |share| run_rank(model, share, plan, divisor))?;
         let mut total = StepGradients::default();
         for rank in ranks {
-            total.loss_sums.extend(rank.loss_sums);
+            total.sums.extend(rank.sums);
             add_all(&mut total.gradients, rank.gradients);
         }
         Ok(total)
@@ -98,9 +99,8 @@ fn run_rank(
 ) -> Result<StepGradients, ModelError> {
     let mut total = StepGradients::default();
     for (number, batch) in micro_batches {
-        let MicroResult { loss_sum, gradients } =
-            forward_backward(&plan.model_for(model, number), batch, plan, divisor)?;
-        total.loss_sums.push(loss_sum);
+        let MicroResult { sums, gradients } = forward_backward(&plan.model_for(model, number), batch, plan, divisor)?;
+        total.sums.push(sums);
         add_all(&mut total.gradients, gradients);
     }
     Ok(total)

@@ -13,6 +13,7 @@ use mmtrain_model::Vlm;
 use mmtrain_model::lora::peft::PeftAdapter;
 use mmtrain_model::params::{FlatTensors, Part, Tuned};
 
+use crate::best::Best;
 use crate::checkpoint::{FrozenPart, Snapshot, TrainState, Writer};
 use crate::clip::{clip, global_norm};
 use crate::driver::{Plan, Trained};
@@ -38,8 +39,8 @@ pub struct Run {
     pub run_dir: PathBuf,
     /// Training data.
     pub mixture: Arc<Mixture>,
-    /// Held-out data.
-    pub held_out: Option<Arc<Mixture>>,
+    /// Held-out data, each evaluated by itself; the first one also by who watches, and it says which checkpoint is the best.
+    pub held_out: Vec<HeldOut>,
     /// Sample to tensors.
     pub preparer: Arc<Preparer>,
     /// How a step is computed.
@@ -52,6 +53,15 @@ pub struct Run {
     pub texts: Vec<(String, String)>,
     /// Adapters as PEFT reads them, which each checkpoint has too.
     pub adapter: Option<PeftAdapter>,
+}
+
+/// Data that are not trained on.
+#[derive(Clone)]
+pub struct HeldOut {
+    /// What its evaluations are called.
+    pub name: String,
+    /// The data.
+    pub data: Arc<Mixture>,
 }
 
 /// What the loop changes.
@@ -102,7 +112,7 @@ pub fn train(
     let mut saved = (progress.state.step > 0).then_some(progress.state.step);
     let mut verification = Verification::new(&progress.model, run.plan.trained);
 
-    while progress.state.step < run.total_steps && !stop.requested() {
+    while progress.state.step < run.total_steps && !is_given_up(config, &progress.state) && !stop.requested() {
         let batch = next_batch(&mut loader, &mut quarantine)?;
         meter.add(&batch);
         let outcome = train_step((run, objective), progress, &batch, &ranks, &mut verification)?;
@@ -113,13 +123,24 @@ pub fn train(
             metrics.write(&Metric::Train(report.clone()))?;
             watch.step(&report);
         }
+        let mut is_best = false;
         if due(step, config.train.eval_every) || (last && config.train.eval_every > 0) {
-            let report = evaluate((run, objective), progress, watch)?;
-            metrics.write(&Metric::Eval(report.clone()))?;
-            watch.eval(&report);
+            let reports = evaluate((run, objective), progress, watch)?;
+            for report in &reports {
+                metrics.write(&Metric::Eval(report.clone()))?;
+                watch.eval(report);
+            }
+            match observe(config, &mut progress.state, reports.first()) {
+                Ok(best) => is_best = best,
+                Err(error) => {
+                    save(run, progress, &mut writer)?;
+                    writer.finish()?;
+                    return Err(error);
+                }
+            }
             meter.restart();
         }
-        if due(step, config.checkpoint.every) && !last {
+        if (due(step, config.checkpoint.every) || is_best) && !last {
             metrics.sync()?;
             save(run, progress, &mut writer)?;
             saved = Some(step);
@@ -130,7 +151,21 @@ pub fn train(
         save(run, progress, &mut writer)?;
     }
     writer.finish()?;
-    Ok(if progress.state.step < run.total_steps { Ending::Stopped } else { Ending::Finished })
+    let is_over = progress.state.step >= run.total_steps || is_given_up(config, &progress.state);
+    Ok(if is_over { Ending::Finished } else { Ending::Stopped })
+}
+
+/// Notes an evaluation. Whether it is the best so far.
+fn observe(config: &RunConfig, state: &mut TrainState, report: Option<&EvalReport>) -> Result<bool, TrainError> {
+    let Some((best, report)) = config.checkpoint.best.as_ref().zip(report) else { return Ok(false) };
+    state.best = Best::observe(state.best, best, report)?;
+    Ok(state.best.is_some_and(|best| best.step == report.step))
+}
+
+/// Whether evaluations have stopped getting better.
+fn is_given_up(config: &RunConfig, state: &TrainState) -> bool {
+    let best = config.checkpoint.best.as_ref().zip(state.best);
+    best.is_some_and(|(config, best)| best.is_given_up(config))
 }
 
 /// The data of the next step. What was left out on the way is recorded, also where it was too much.
@@ -260,17 +295,20 @@ fn has_dropout(config: &RunConfig) -> bool {
     lora.into_iter().any(|lora| lora.dropout > 0.0)
 }
 
+/// One report for each of the held-out data.
 fn evaluate(
     (run, objective): (&Run, &Objective),
     progress: &Progress,
     watch: &mut dyn Watch,
-) -> Result<EvalReport, TrainError> {
+) -> Result<Vec<EvalReport>, TrainError> {
     let step = progress.state.step;
-    let mut values = watch.measure(&progress.model, step)?;
-    if let Some(held_out) = &run.held_out {
-        values.extend(objective.evaluate(run, &progress.model, held_out)?);
-    }
-    Ok(EvalReport { step, name: "held_out".to_owned(), values })
+    let mut watched = watch.measure(&progress.model, step)?;
+    let reports = run.held_out.iter().map(|HeldOut { name, data }| {
+        let mut values = std::mem::take(&mut watched);
+        values.extend(objective.evaluate(run, &progress.model, data)?);
+        Ok(EvalReport { step, name: name.clone(), values })
+    });
+    reports.collect()
 }
 
 fn save(run: &Run, progress: &Progress, writer: &mut Writer) -> Result<(), TrainError> {

@@ -9,6 +9,7 @@ pub(crate) mod export;
 pub(crate) mod fetch;
 pub(crate) mod generate;
 pub(crate) mod inspect;
+mod judged;
 pub(crate) mod parent;
 pub(crate) mod parity;
 pub(crate) mod reference;

@@ -103,6 +103,7 @@ fn train_code(error: &TrainError) -> u8 {
         TrainError::Data(_) | TrainError::DataChanged(_) => 3,
         TrainError::Model(error) => model_code(error),
         TrainError::NonFinite { .. } | TrainError::Preference(_) => 5,
+        TrainError::NoSuchMetric { .. } => 2,
         TrainError::Unverified { .. } => 1,
         TrainError::InUse { .. }
         | TrainError::NoGoodCheckpoint { .. }

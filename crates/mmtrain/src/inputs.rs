@@ -50,7 +50,7 @@ pub(crate) fn require_inputs(config: &RunConfig, begins: bool) -> anyhow::Result
 
 /// One entry for each place, however many sources lie there.
 fn missing_data(config: &RunConfig, begins: bool) -> Vec<Missing> {
-    let sources = config.data.sources.iter().chain(&config.data.eval);
+    let sources = config.data.sources.iter().chain(&config.data.eval).chain(&config.data.held_out);
     let sources = sources.chain(config.learned_from().filter(|_| begins));
     let absent = sources
         .filter(|source| source.synth.is_none() && !synth_sibling(config, source) && !is_there(&source.location()));

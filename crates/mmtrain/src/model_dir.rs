@@ -12,7 +12,7 @@ use mmtrain_model::config::{ModelKind, VlmConfig, read_kind, read_vlm};
 use mmtrain_model::params::{ParamInfo, Part};
 use mmtrain_model::weights::{Checkpoint, LoadDtype};
 use mmtrain_text::TextTokenizer;
-use mmtrain_train::checkpoint::{find_newest, verify};
+use mmtrain_train::checkpoint::{find_newest, step_of, verify};
 
 use crate::commands::note;
 use crate::fail::Refusal;
@@ -38,6 +38,9 @@ pub(crate) struct LoadedModel {
 /// Finds the directory with the weights: the newest good checkpoint of a run, or the directory itself.
 pub(crate) fn locate(path: &Path) -> anyhow::Result<PathBuf> {
     let path = &in_cache(path)?;
+    if let Some(checkpoint) = pointed_to(path) {
+        return locate(&checkpoint);
+    }
     if !path.is_dir() {
         return Err(Refusal::missing(
             format!("no model at `{}`", path.display()),
@@ -69,6 +72,14 @@ pub(crate) fn locate(path: &Path) -> anyhow::Result<PathBuf> {
         )
         .into()),
     }
+}
+
+/// The checkpoint that a run's file `best` or `latest` names.
+fn pointed_to(path: &Path) -> Option<PathBuf> {
+    let is_pointer = path.file_name().is_some_and(|name| name == "best" || name == "latest");
+    let name = is_pointer.then(|| fs_err::read_to_string(path).ok()).flatten()?;
+    step_of(&name)?;
+    Some(path.with_file_name(name))
 }
 
 /// Refuses a language model or an encoder by itself, where encoder, connector and decoder are needed.

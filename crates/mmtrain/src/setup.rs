@@ -19,6 +19,7 @@ use mmtrain_model::weights::Checkpoint;
 use mmtrain_synth::{Like, SynthOptions, write_dataset_until};
 use mmtrain_text::{Format, InstructionTokenizer, Placement, Template, TextTokenizer, instruction};
 use mmtrain_train::Stop;
+use mmtrain_train::trainer::HeldOut;
 
 use crate::commands::note;
 use crate::fail::Refusal;
@@ -30,12 +31,15 @@ use crate::unused::warn_unused_of_parts;
 use crate::weights::PartWeights;
 use crate::{number_type, preprocess};
 
+/// The evaluation on `data.eval`; others go by the names of their sources.
+const HELD_OUT: &str = "held_out";
+
 /// The sources of a run, opened.
 pub(crate) struct RunData {
     /// Training data.
     pub(crate) mixture: Arc<Mixture>,
-    /// Held-out data.
-    pub(crate) held_out: Option<Arc<Mixture>>,
+    /// Held-out data, each evaluated by itself.
+    pub(crate) held_out: Vec<HeldOut>,
 }
 
 /// Makes what a `synth` table asks for, unless a stop is asked for, and opens all sources.
@@ -48,11 +52,15 @@ pub(crate) fn open_data(config: &RunConfig, stop: &Stop) -> anyhow::Result<RunDa
         sources.push((opened, source.weight));
     }
     let mixture = Arc::new(Mixture::new(sources)?);
-    let held_out = match &config.data.eval {
-        Some(source) => Some(Arc::new(Mixture::new(vec![(open_source(source, config.data.placeholder)?, 1.0)])?)),
-        None => None,
+    let named = config.data.eval.iter().map(|source| (HELD_OUT, source));
+    let named = named.chain(config.data.held_out.iter().map(|source| (source.name.as_str(), source)));
+    let open = |(name, source): (&str, &SourceConfig)| -> anyhow::Result<HeldOut> {
+        make_synth(source, stop)?;
+        let data = Arc::new(Mixture::new(vec![(open_source(source, config.data.placeholder)?, 1.0)])?);
+        Ok(HeldOut { name: name.to_owned(), data })
     };
-    for problem in mixture.problems().into_iter().chain(held_out.iter().flat_map(|held_out| held_out.problems())) {
+    let held_out = named.map(open).collect::<Result<Vec<_>, _>>()?;
+    for problem in mixture.problems().into_iter().chain(held_out.iter().flat_map(|held_out| held_out.data.problems())) {
         note(&format!("warning: {problem}"));
     }
     Ok(RunData { mixture, held_out })

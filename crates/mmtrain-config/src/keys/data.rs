@@ -19,8 +19,11 @@ pub struct DataConfig {
     #[schemars(extend("x-also" = ["datasets", "dataset", "mixture", "train"]))]
     pub sources: Vec<SourceConfig>,
     /// Held-out data for evaluation; without it nothing is evaluated.
-    #[schemars(extend("x-also" = ["validation", "held_out"]))]
+    #[schemars(extend("x-also" = ["validation"]))]
     pub eval: Option<SourceConfig>,
+    /// More held-out data, each evaluated by itself under its name.
+    #[schemars(extend("x-also" = ["val_dataset", "eval_dataset"]))]
+    pub held_out: Vec<SourceConfig>,
     /// How media and text become one sequence: a template by its name, the tokenizer's own (`chat`), or `jinja:FILE`.
     pub template: TemplateKind,
     /// System prompt of conversations that have none, in place of the template's; empty for none at all.
@@ -69,6 +72,7 @@ impl Default for DataConfig {
         Self {
             sources: Vec::new(),
             eval: None,
+            held_out: Vec::new(),
             template: TemplateKind::Plain,
             system: None,
             placeholder: PlaceholderKind::Keep,

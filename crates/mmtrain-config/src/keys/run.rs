@@ -276,11 +276,43 @@ pub struct CheckpointConfig {
     /// Write in the background while training goes on.
     #[serde(rename = "async")]
     pub async_save: bool,
+    /// Keep the checkpoint of the best evaluation, too, as `best`.
+    pub best: Option<BestConfig>,
+}
+
+/// `[checkpoint.best]`: which evaluation is the best, and whether the run ends where none gets better.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BestConfig {
+    /// What evaluations report: `loss`, `answer_accuracy`, `preference_accuracy`, `rewards/margins`, ….
+    #[schemars(extend("x-also" = ["metric_for_best_model"]))]
+    pub metric: String,
+    /// Whether more of it is better; when left out, it is not for losses, shares of inventions and perplexities.
+    #[serde(default)]
+    #[schemars(extend("x-also" = ["greater_is_better"]))]
+    pub higher_is_better: Option<bool>,
+    /// End the run after so many evaluations without a better one; 0 never does.
+    #[serde(default)]
+    #[schemars(extend("x-also" = ["early_stopping_patience", "early_stop"]))]
+    pub patience: u64,
+    /// How much better is better.
+    #[serde(default)]
+    #[schemars(range(min = 0.0), extend("x-also" = ["early_stopping_threshold"]))]
+    pub min_delta: f64,
+}
+
+impl BestConfig {
+    /// Whether more of the metric is better.
+    pub fn rises(&self) -> bool {
+        let falls = ["loss", "invented_share", "perplexity"];
+        let name = self.metric.split(['/', ' ']).next().unwrap_or_default();
+        self.higher_is_better.unwrap_or(!falls.contains(&name))
+    }
 }
 
 impl Default for CheckpointConfig {
     fn default() -> Self {
-        Self { every: 500, keep: 3, async_save: true }
+        Self { every: 500, keep: 3, async_save: true, best: None }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::question::{Question, Topic};
 use crate::rng::Stream;
 
-/// What `LLaVA`'s mix appends to questions that are answered in a word.
+/// What `LLaVA`'s mix appends to the first question of those that are answered in a word.
 pub(crate) const SHORT_ANSWER: &str = "\nAnswer the question using a single word or phrase.";
 
 /// A question as it is asked, and the right answer.
@@ -36,9 +36,14 @@ pub(crate) fn ask(rng: &mut Stream, all: &[Question], count: usize, style: Style
     while turns.len() < count && !topics.is_empty() {
         let topic = topics.swap_remove(rng.below(topics.len()));
         let question = draw(rng, all, topic);
-        turns.push(turn(rng, question, style));
+        turns.push(turn(rng, question, style, turns.is_empty()));
     }
     turns
+}
+
+/// What stands behind a question.
+pub(crate) fn appended(style: Style, first: bool) -> &'static str {
+    if style == Style::Short && first { SHORT_ANSWER } else { "" }
 }
 
 /// One of the questions on `topic`, of which there is one at least.
@@ -47,10 +52,12 @@ pub(crate) fn draw<'a>(rng: &mut Stream, all: &'a [Question], topic: Topic) -> &
     rng.pick(&fitting)
 }
 
-fn turn(rng: &mut Stream, question: &Question, style: Style) -> Turn {
+fn turn(rng: &mut Stream, question: &Question, style: Style, first: bool) -> Turn {
     let wording = &question.wordings[rng.below(question.wordings.len())];
     match style {
-        Style::Short => Turn { question: format!("{wording}{SHORT_ANSWER}"), answer: question.short.clone() },
+        Style::Short => {
+            Turn { question: format!("{wording}{}", appended(style, first)), answer: question.short.clone() }
+        }
         Style::Long => Turn { question: wording.clone(), answer: question.long.clone() },
     }
 }

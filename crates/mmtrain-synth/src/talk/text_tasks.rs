@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ask::{SHORT_ANSWER, Style, Turn};
+use super::ask::{Style, Turn, appended};
 use crate::rng::Stream;
 
 /// Short common words.
@@ -10,6 +10,9 @@ const WORDS: [&str; 16] = [
     "apple", "river", "table", "cloud", "green", "music", "stone", "lemon", "tiger", "paper", "winter", "garden",
     "silver", "button", "window", "yellow",
 ];
+
+/// What is added and subtracted is below this.
+const NUMBERS: usize = 10;
 
 /// Pairs of opposites, asked both ways.
 const OPPOSITES: [(&str, &str); 8] = [
@@ -36,12 +39,11 @@ pub struct TextTruth {
 pub(crate) fn text_turns(rng: &mut Stream) -> (Vec<Turn>, Vec<TextTruth>) {
     let style = if rng.coin() { Style::Short } else { Style::Long };
     let tasks: Vec<_> = (0..=rng.below(3)).map(|_| task(rng)).collect();
-    (tasks.iter().map(|task| turn(task, style)).collect(), tasks)
-}
-
-fn turn(task: &TextTruth, style: Style) -> Turn {
-    let suffix = if style == Style::Short { SHORT_ANSWER } else { "" };
-    Turn { question: format!("{}{suffix}", task.question), answer: task.answer.clone() }
+    let turn = |(index, task): (usize, &TextTruth)| Turn {
+        question: format!("{}{}", task.question, appended(style, index == 0)),
+        answer: task.answer.clone(),
+    };
+    (tasks.iter().enumerate().map(turn).collect(), tasks)
 }
 
 fn task(rng: &mut Stream) -> TextTruth {
@@ -67,13 +69,13 @@ fn task(rng: &mut Stream) -> TextTruth {
 }
 
 fn sum(rng: &mut Stream) -> (String, String) {
-    let (a, b) = (rng.below(50), rng.below(50));
+    let (a, b) = (rng.below(NUMBERS), rng.below(NUMBERS));
     let question = if rng.coin() { format!("What is {a} plus {b}?") } else { format!("{a} + {b} = ?") };
     (question, (a + b).to_string())
 }
 
 fn difference(rng: &mut Stream) -> (String, String) {
-    let (a, b) = (rng.below(50), rng.below(50));
+    let (a, b) = (rng.below(NUMBERS), rng.below(NUMBERS));
     (format!("What is {} minus {}?", a.max(b), a.min(b)), a.abs_diff(b).to_string())
 }
 

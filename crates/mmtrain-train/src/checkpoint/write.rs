@@ -112,7 +112,7 @@ impl Drop for Writer {
 
 /// Writes all files, then the manifest, flushes, renames.
 fn commit(run_dir: &Path, snapshot: Snapshot, keep: usize) -> Result<(), TrainError> {
-    let step = snapshot.state.step;
+    let (step, best) = (snapshot.state.step, snapshot.state.best.map(|best| best.step));
     let failed = |error: std::io::Error| TrainError::Save { step, message: error.to_string() };
     let temporary = run_dir.join(format!(".tmp-{}-{}", dir_name(step), std::process::id()));
     let place = run_dir.join(dir_name(step));
@@ -125,7 +125,11 @@ fn commit(run_dir: &Path, snapshot: Snapshot, keep: usize) -> Result<(), TrainEr
         return Err(failed(error));
     }
     write_atomically(&run_dir.join("latest"), dir_name(step).as_bytes()).map_err(failed)?;
-    for old in retain(&steps(run_dir).map_err(failed)?, keep) {
+    let steps = steps(run_dir).map_err(failed)?;
+    if let Some(best) = best.filter(|best| steps.contains(best)) {
+        write_atomically(&run_dir.join("best"), dir_name(best).as_bytes()).map_err(failed)?;
+    }
+    for old in retain(&steps, keep, best) {
         remove(run_dir, old).map_err(failed)?;
     }
     Ok(())

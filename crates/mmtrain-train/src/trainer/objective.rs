@@ -11,7 +11,8 @@ use mmtrain_preference::{Preference, RunningDelta};
 use super::{Progress, Run, has_dropout, loader_config};
 use crate::driver::Plan;
 use crate::error::TrainError;
-use crate::evaluate::{each_held_out, evaluate_loss};
+use crate::evaluate::{TOKEN_ACCURACY, each_held_out, evaluate_tokens};
+use crate::objective::Sums;
 use crate::preference::{PairScores, ReferenceTable, evaluate_pairs, fill_reference, step_pairs};
 use crate::ranks::Ranks;
 use crate::stop::Stop;
@@ -59,9 +60,10 @@ impl Objective {
             Self::NextToken => {
                 let divisor = batch.supervised_tokens.max(1) as f64;
                 let result = ranks.step(model, &batch.micro_batches, &plan, divisor)?;
-                let sums = result.loss_sums.into_iter().map(|sum| f64::from(sum.into_scalar::<f32>()));
-                let (loss, values) = (sums.sum::<f64>() / divisor, BTreeMap::new());
-                Ok(Computed { loss, gradients: result.gradients, values, delta })
+                let sums = result.sums.into_iter().map(Sums::read);
+                let (loss, hits) = sums.fold((0.0, 0.0), |(loss, hits), (more, hit)| (loss + more, hits + hit));
+                let values = BTreeMap::from([(TOKEN_ACCURACY.to_owned(), hits / divisor)]);
+                Ok(Computed { loss: loss / divisor, gradients: result.gradients, values, delta })
             }
             Self::Pairs(Pairs { preference, reference }) => {
                 let how = (preference, reference, delta.mean());
@@ -81,7 +83,7 @@ impl Objective {
         held_out: &Arc<Mixture>,
     ) -> Result<BTreeMap<String, f64>, TrainError> {
         match self {
-            Self::NextToken => Ok(BTreeMap::from([("loss".to_owned(), evaluate_loss(run, model, held_out)?)])),
+            Self::NextToken => evaluate_tokens(run, model, held_out),
             Self::Pairs(Pairs { preference, reference }) => {
                 let mut scores = PairScores::default();
                 each_held_out(run, held_out, |batch| {
@@ -153,8 +155,10 @@ fn fill<E: From<TrainError>>(
             break;
         }
     }
-    if let Some(held_out) = &run.held_out {
-        each_held_out(run, held_out, |batch| fill_reference(table, &model, &[batch], &run.plan, &ranks).map(|_| ()))?;
+    for held_out in &run.held_out {
+        each_held_out(run, &held_out.data, |batch| {
+            fill_reference(table, &model, &[batch], &run.plan, &ranks).map(|_| ())
+        })?;
     }
     let asked = table.len() - before;
     table.cover(run.total_steps)?;

@@ -1,22 +1,18 @@
 //! `mmtrain eval`
 
-mod scores;
-
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use burn::tensor::DType;
 use mmtrain_config::{PlaceholderKind, SourceConfig};
 use mmtrain_data::{DataError, Mixture, Pass, Prepared, Preparer, collate};
-use mmtrain_generate::{
-    AnswerReport, CaptionReport, GenerateOptions, SamplingConfig, SceneGroup, answer_eval, asks, caption_eval,
-};
+use mmtrain_generate::{GenerateOptions, SamplingConfig};
 use mmtrain_train::checkpoint::write_atomically;
 use mmtrain_train::driver::{Plan, Trained};
 use mmtrain_train::preference::answer_logps;
 use serde::Serialize;
 
-use self::scores::Scores;
+use super::judged::Judged;
 use super::{Context, note, print, print_json};
 use crate::cli::EvalArgs;
 use crate::fail::Refusal;
@@ -59,46 +55,25 @@ pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was measured: captions, or answers to questions; and of pairs which answer is the likelier.
+/// What was measured: what the model says; and of pairs which answer is the likelier.
 #[derive(Serialize)]
 struct Measured {
     #[serde(flatten)]
-    said: Said,
-    /// As the official scripts compute them: `cider_d`, `pope_f1`, …
-    #[serde(flatten)]
-    scores: Scores,
+    judged: Judged,
     /// Share of pairs whose better answer has the larger log-probability; none without pairs.
     #[serde(skip_serializing_if = "Option::is_none")]
     preference_accuracy: Option<f64>,
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Said {
-    Captions(CaptionReport),
-    Answers(AnswerReport),
-}
-
 impl Measured {
     fn of(loaded: &LoadedModel, samples: Vec<Prepared>, options: &GenerateOptions) -> anyhow::Result<Self> {
-        let (model, tokenizer) = (&loaded.model, &loaded.preparer.tokenizer);
         let preference_accuracy = preference_accuracy(loaded, &samples)?;
-        if samples.iter().any(asks) {
-            let report = answer_eval(model, tokenizer, &samples, options, BATCH)?;
-            let scores = scores::of_yes_and_no(&report.examples)?;
-            return Ok(Self { said: Said::Answers(report), scores, preference_accuracy });
-        }
-        let report = caption_eval(model, tokenizer, samples, options, BATCH)?;
-        let scores = scores::of_captions(&report.examples)?;
-        Ok(Self { said: Said::Captions(report), scores, preference_accuracy })
+        let judged = Judged::of(&loaded.model, &loaded.preparer.tokenizer, samples, options, BATCH)?;
+        Ok(Self { judged, preference_accuracy })
     }
 
     fn text(&self, skipped: usize) -> String {
-        let mut lines = vec![match &self.said {
-            Said::Captions(report) => text(report, skipped),
-            Said::Answers(report) => answers_text(report, skipped),
-        }];
-        lines.extend(self.scores.iter().map(|(name, score)| format!("{name:<20} {score:.4}")));
+        let mut lines = vec![self.judged.text(skipped)];
         let preferred = self.preference_accuracy;
         lines.extend(preferred.map(|share| format!("preference accuracy  {:.2} %", share * 100.0)));
         lines.join("\n")
@@ -132,18 +107,6 @@ fn preference_accuracy(loaded: &LoadedModel, samples: &[Prepared]) -> anyhow::Re
 /// Supervised positions that go through the head at a time.
 const CHUNK_ROWS: usize = 2048;
 
-fn answers_text(report: &AnswerReport, skipped: usize) -> String {
-    let mut lines = vec![
-        format!("samples              {} ({skipped} left out)", report.samples),
-        format!("questions            {}", report.questions),
-    ];
-    let share = |name: &str, share: f64| format!("{name:<20} {:.2} %", share * 100.0);
-    lines.extend(report.answer_accuracy.map(|accuracy| share("answer accuracy", accuracy)));
-    lines.extend(report.invented_share.map(|invented| share("invented objects in", invented)));
-    lines.push(share("exact answers", report.exact_match));
-    lines.join("\n")
-}
-
 /// The dataset's shards of the split, or all where the split is not in any name.
 fn open(args: &EvalArgs) -> anyhow::Result<Arc<dyn mmtrain_data::Source>> {
     let source = super::data::source_of(&args.data, args.format, Some(&args.split));
@@ -162,32 +125,4 @@ pub(crate) fn greedy(preparer: &Preparer, max_new_tokens: usize) -> GenerateOpti
     let sampling = SamplingConfig { temperature: 0.0, top_k: None, top_p: None, seed: 0 };
     let stop_ids = preparer.template.stop_ids(&preparer.tokenizer).unwrap_or_default();
     GenerateOptions { max_new_tokens, sampling, stop_ids }
-}
-
-fn text(report: &CaptionReport, skipped: usize) -> String {
-    let mut lines = vec![format!("samples              {} ({skipped} left out)", report.samples)];
-    if let Some(attributes) = &report.attributes {
-        lines.push(format!("attribute accuracy   {:.2} %", attributes.accuracy() * 100.0));
-        let kinds = [
-            ("shape", attributes.shape),
-            ("color", attributes.color),
-            ("size", attributes.size),
-            ("position", attributes.position),
-            ("count", attributes.count),
-        ];
-        lines.extend(kinds.iter().map(|(name, (right, total))| {
-            format!("  {name:<18} {:.2} % ({right} of {total})", 100.0 * f64::from(*right) / f64::from((*total).max(1)))
-        }));
-    }
-    let groups =
-        [("unseen combinations", &report.unseen_combinations), ("seen combinations", &report.seen_combinations)];
-    lines.extend(groups.iter().filter_map(|(name, group)| group_line(name, group.as_ref()?)));
-    lines.push(format!("exact captions       {:.2} %", report.exact_match * 100.0));
-    lines.join("\n")
-}
-
-/// Scenes with, or without, a combination of attributes that training never shows.
-fn group_line(name: &str, group: &SceneGroup) -> Option<String> {
-    let accuracy = group.attribute_accuracy? * 100.0;
-    Some(format!("{name:<20} {accuracy:.2} % of the attributes of {} samples", group.samples))
 }

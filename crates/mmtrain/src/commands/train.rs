@@ -221,6 +221,7 @@ fn start(
             keep,
             frozen,
             delta: RunningDelta::default(),
+            best: None,
         };
         return Ok(Progress { model: base, optimizer: AdamW::default(), state });
     };

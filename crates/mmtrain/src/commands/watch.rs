@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use fs_err as fs;
 use mmtrain_data::Prepared;
-use mmtrain_generate::{CaptionReport, caption_eval};
 use mmtrain_model::Vlm;
 use mmtrain_model::config::VlmConfig;
 use mmtrain_train::TrainError;
@@ -16,6 +15,7 @@ use mmtrain_train::trainer::{Run, Watch};
 
 use super::dry_run::{ledger_lines, tokens_per_image};
 use super::eval::greedy;
+use super::judged::{Judged, SaidOf};
 use super::train::{ledger, shown};
 use super::{Context, note};
 use crate::progress::{Mode, Progress};
@@ -34,14 +34,14 @@ pub(crate) struct Watcher {
     samples: Vec<(Prepared, Vec<u8>)>,
     preparer: std::sync::Arc<mmtrain_data::Preparer>,
     max_new_tokens: usize,
-    latest: Option<CaptionReport>,
+    latest: Option<Judged>,
 }
 
 impl Watcher {
     /// A watcher for a run that goes on from `step`. Some held-out media are written to `samples/`.
     pub(crate) fn new(run: &Run, context: &Context, step: u64) -> anyhow::Result<Self> {
-        let samples = match &run.held_out {
-            Some(held_out) => shown(&run.preparer, held_out, run.config.eval.generate),
+        let samples = match run.held_out.first() {
+            Some(held_out) => shown(&run.preparer, &held_out.data, run.config.eval.generate),
             None => Vec::new(),
         };
         write_media(&run.run_dir, &samples)?;
@@ -103,27 +103,26 @@ impl Watcher {
         Ok(())
     }
 
-    fn generate(&mut self, model: &Vlm) -> Result<Option<&CaptionReport>, TrainError> {
+    fn generate(&mut self, model: &Vlm) -> Result<Option<&Judged>, TrainError> {
         if self.samples.is_empty() {
             return Ok(None);
         }
-        let samples = self.samples.iter().map(|(sample, _)| sample.clone());
-        let report =
-            caption_eval(model, &self.preparer.tokenizer, samples, &greedy(&self.preparer, self.max_new_tokens), BATCH)
-                .map_err(|error| TrainError::Io(std::io::Error::other(error)))?;
-        self.latest = Some(report);
+        let samples = self.samples.iter().map(|(sample, _)| sample.clone()).collect();
+        let options = greedy(&self.preparer, self.max_new_tokens);
+        let judged = Judged::of(model, &self.preparer.tokenizer, samples, &options, BATCH);
+        self.latest = Some(judged.map_err(|error| TrainError::Io(std::io::Error::other(error)))?);
         Ok(self.latest.as_ref())
     }
 
     fn shown_samples(&self) -> Vec<ShownSample> {
-        let Some(report) = &self.latest else { return Vec::new() };
-        let pairs = report.examples.iter().zip(&self.samples);
-        let shown = pairs.map(|(example, (_, medium))| ShownSample {
-            id: example.id.to_string(),
+        let Some(judged) = &self.latest else { return Vec::new() };
+        let pairs = judged.samples().into_iter().zip(&self.samples);
+        let shown = pairs.map(|(SaidOf { id, target, generated, correct }, (_, medium))| ShownSample {
+            id,
             medium: medium.clone(),
-            target: example.target.clone(),
-            generated: example.generated.clone(),
-            correct: example.score.map(|score| score.total()),
+            target,
+            generated,
+            correct,
         });
         shown.collect()
     }
@@ -139,8 +138,8 @@ impl Watcher {
             rows.push(("loss".into(), format!("{:.4}", last.loss)));
             rows.push(("samples/s".into(), format!("{:.1}", last.samples_per_sec)));
         }
-        if let Some(accuracy) = self.latest.as_ref().and_then(|report| report.attribute_accuracy) {
-            rows.push(("held-out attributes".into(), format!("{:.1} %", accuracy * 100.0)));
+        if let Some((name, accuracy)) = self.latest.as_ref().and_then(Judged::headline) {
+            rows.push((name.into(), format!("{:.1} %", accuracy * 100.0)));
         }
         rows.push(("time of this process".into(), format!("{:.0} s", self.started.elapsed().as_secs_f64())));
         rows.push(("peak memory".into(), format!("{:.0} MiB", peak_bytes() as f64 / f64::from(1 << 20))));
@@ -158,12 +157,7 @@ impl Watch for Watcher {
     }
 
     fn measure(&mut self, model: &Vlm, _step: u64) -> Result<BTreeMap<String, f64>, TrainError> {
-        let mut values = BTreeMap::new();
-        if let Some(report) = self.generate(model)? {
-            values.insert("exact_match".to_owned(), report.exact_match);
-            values.extend(report.attribute_accuracy.map(|accuracy| ("attribute_accuracy".to_owned(), accuracy)));
-        }
-        Ok(values)
+        Ok(self.generate(model)?.map(Judged::values).unwrap_or_default())
     }
 }
 

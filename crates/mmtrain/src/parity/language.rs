@@ -9,7 +9,7 @@ use mmtrain_model::connector::Bridge;
 use mmtrain_model::media::PlacedMedium;
 use mmtrain_model::params::Tuned;
 use mmtrain_text::IGNORE_INDEX;
-use mmtrain_train::driver::{Plan, Trained, forward_loss_masked, view};
+use mmtrain_train::driver::{Plan, Trained, forward_sums_masked, view};
 
 use super::media;
 use super::recorded::Recorded;
@@ -96,8 +96,8 @@ fn logits(model: &Model, inputs: &Inputs) -> anyhow::Result<Computed> {
 /// Mean over the supervised tokens of the batch. `[1]`
 fn loss(model: &Model, recorded: &Recorded) -> anyhow::Result<Computed> {
     let inputs = Inputs::supervised(model, recorded, "`out.loss`")?;
-    let sum = forward_loss_masked(&model.vlm, &inputs.batch, inputs.mask().as_ref(), &plan(model, false))?;
-    Ok(values(sum / inputs.batch.supervised_tokens as f64))
+    let sum = forward_sums_masked(&model.vlm, &inputs.batch, inputs.mask().as_ref(), &plan(model, false))?;
+    Ok(values(sum.loss / inputs.batch.supervised_tokens as f64))
 }
 
 impl Inputs {

@@ -121,7 +121,7 @@ fn score(samples: &[ShownSample]) -> String {
         return String::new();
     }
     let share = percent(right as f64 / total as f64);
-    format!("<p class=\"note\">{right} of {total} attributes right in these {} samples ({share}).</p>\n", known.len())
+    format!("<p class=\"note\">{right} of {total} right in these {} samples ({share}).</p>\n", known.len())
 }
 
 fn card(sample: &ShownSample) -> String {

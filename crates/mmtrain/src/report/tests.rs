@@ -129,7 +129,7 @@ fn a_page_shows_curves_ledger_samples_and_configuration() {
         "src=\"data:image/jpeg;base64,/9j/\"",
         "<p dir=\"auto\">a red cube</p>",
         "<p dir=\"auto\"><em>nothing</em></p>",
-        "10 of 12 attributes right in these 2 samples (83.3 %)",
+        "10 of 12 right in these 2 samples (83.3 %)",
         "<pre>run</pre>",
     ] {
         assert!(page.contains(shown), "{shown}\n{page}");

@@ -7,7 +7,7 @@ use super::matrix::models;
 use super::samples::Samples;
 use super::sizes::decoders;
 use super::whole::{ALL, assert_equal, model_of, plan};
-use crate::driver::{Plan, forward_backward, forward_loss};
+use crate::driver::{Plan, forward_backward, forward_sums};
 use crate::objective::supervised;
 
 /// Rows of one, two and four samples: text alone, media before and behind words, two media in a sample.
@@ -25,12 +25,12 @@ fn check_against_single_samples(decoder: usize, connectors: &[&str]) {
         for keep in [0, 9] {
             let plan = Plan { dtype: DType::F64, ..plan(ALL, keep) };
             let result = forward_backward(&model, &packed, &plan, divisor).expect("they fit");
-            let loss = f64::from(result.loss_sum.into_scalar::<f32>());
+            let loss = result.sums.read().0;
             let (mut alone, mut gradients) = (0.0, FlatTensors::new());
             for sample in ROWS.concat() {
                 let one = samples.packed(&[vec![sample]]);
                 let one = forward_backward(&model, &one, &plan, divisor).expect("they fit");
-                alone += f64::from(one.loss_sum.into_scalar::<f32>());
+                alone += one.sums.read().0;
                 one.gradients.into_iter().for_each(|(name, gradient)| accumulate(&mut gradients, name, gradient));
             }
             let what = format!("{name}, {decoder}, {keep} kept");
@@ -69,7 +69,7 @@ fn rows_of_text_give_what_single_samples_give() {
     let loss = |rows: &[Vec<usize>]| {
         let batch = samples.packed(rows);
         assert!(batch.media.is_empty());
-        f64::from(forward_loss(&model, &batch, &plan(ALL, 9)).expect("it fits").into_scalar::<f32>())
+        forward_sums(&model, &batch, &plan(ALL, 9)).expect("it fits").read().0
     };
     let alone = [0, 4, 8, 12].map(|sample| loss(&[vec![sample]])).iter().sum::<f64>();
     for rows in [vec![vec![0, 4, 8, 12]], vec![vec![0, 4], vec![8, 12]], vec![vec![0], vec![4, 8, 12]]] {

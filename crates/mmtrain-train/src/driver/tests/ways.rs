@@ -9,7 +9,7 @@ use super::sizes::{
     Tower, connectors, cross_attention, decoders, llama, model_config, resampled, siglip, spliced, towers,
 };
 use super::whole::{ALL, assert_equal, mean, model_of, plan};
-use crate::driver::{Plan, Trained, forward_backward, forward_loss};
+use crate::driver::{Plan, Trained, forward_backward, forward_sums};
 use crate::ranks::Ranks;
 
 /// A connector of each kind behind the simplest tower.
@@ -60,7 +60,7 @@ fn a_step_does_not_depend_on_how_it_is_cut() {
         let step = |micro: usize, ranks: usize| {
             let ranks = Ranks::new(ranks).expect("threads");
             let result = ranks.step(&model, &cut(micro).collect::<Vec<_>>(), &plan(ALL, 3), tokens).expect("they fit");
-            let losses = result.loss_sums.iter().map(|sum| f64::from(sum.clone().into_scalar::<f32>()));
+            let losses = result.sums.iter().map(|sums| sums.clone().read().0);
             (losses.sum::<f64>() / tokens, result.gradients)
         };
         let (loss, expected) = step(8, 1);
@@ -77,7 +77,7 @@ fn the_loss_without_a_tape_is_the_same() {
     for (name, tower, config) in kinds() {
         let (model, batch) = (model_of(&config), Samples { config: &config, media: &tower.media }.batch(0..4));
         let (taped, _) = mean(&model, &batch, &plan(ALL, 3));
-        let plain = forward_loss(&model, &batch, &plan(ALL, 3)).expect("they fit").into_scalar::<f32>();
+        let plain = forward_sums(&model, &batch, &plan(ALL, 3)).expect("they fit").loss.into_scalar::<f32>();
         let plain = f64::from(plain) / batch.supervised_tokens as f64;
         assert!((taped / plain - 1.0).abs() < 1e-6, "{name}: {taped} vs {plain}");
     }
