@@ -16,6 +16,7 @@ const HINTS: &[(&[&str], &str)] = &[
         &["media_path_outside"],
         "names must stay below the source's directory; add the other place to `media`, or rewrite it with `path_map`",
     ),
+    (&["media_too_short"], "a sound of a few samples has nothing in it; nothing needs to be done"),
     (&["media_mismatch"], "the placeholders of the text and the listed media must be as many"),
     (
         &["missing_caption", "empty_caption", "empty_answer"],
@@ -27,9 +28,10 @@ const HINTS: &[(&[&str], &str)] = &[
         "the template leaves nothing to learn: another `data.template`, or a conversation that ends with the model",
     ),
     (
-        &["turns_mismatch", "bad_turns"],
+        &["turns_mismatch"],
         "conversations of several turns need a chat template, such as `data.template = \"chatml\"`",
     ),
+    (&["bad_turns"], "user and model have to speak in turn, and the model last; look at the rows in the file"),
     (
         &[
             "image_too_large",

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use mmtrain_media::MediaLayout;
-use mmtrain_text::{Conversation, Encoded, Segment, encode};
+use mmtrain_text::{Conversation, Encoded, Placeholders, Segment, encode};
 
 use crate::Preparer;
 use crate::fit::{Fitted, TooLong, truncated};
@@ -125,6 +125,9 @@ impl Preparer {
 
     fn answers(&self, rendered: &Rendered<'_>, layouts: &[MediaLayout]) -> Result<Answers, Skip> {
         let media = layouts.iter().map(|layout| placeholders(layout, self.media_tokens)).collect::<Vec<_>>();
+        if let Some(at) = media.iter().position(|of_one| *of_one == Placeholders::Run(0)) {
+            return Err(skip(rendered.id, "media_too_short", format!("medium {} gives no token", at + 1)));
+        }
         let encode = |segments: &Vec<Segment>| {
             let encoded = encode(segments, &self.tokenizer, &media);
             encoded.map_err(|error| skip(rendered.id, error.reason(), error.to_string()))

@@ -111,6 +111,9 @@ impl SmartFrames {
                 }
             }
         };
+        if (total as f64) < factor {
+            return Err(MediaError::video(format!("a video of {total} frame(s): at least {factor} are needed")));
+        }
         if count < factor || count > total as f64 {
             let detail = format!("{count} frames are wanted of a video of {total}, must be {factor} to {total}");
             return Err(MediaError::video(detail));

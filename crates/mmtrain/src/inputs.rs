@@ -50,12 +50,18 @@ pub(crate) fn require_inputs(config: &RunConfig, begins: bool) -> anyhow::Result
 
 /// One entry for each place, however many sources lie there.
 fn missing_data(config: &RunConfig, begins: bool) -> Vec<Missing> {
-    let sources = config.data.sources.iter().chain(&config.data.eval).chain(&config.data.held_out);
-    let sources = sources.chain(config.learned_from().filter(|_| begins));
-    let absent = sources
-        .filter(|source| source.synth.is_none() && !synth_sibling(config, source) && !is_there(&source.location()));
+    let keyed = |key, sources| std::iter::repeat(key).zip(sources);
+    let data = &config.data;
+    let sources = keyed("data.sources", data.sources.iter().collect::<Vec<_>>());
+    let sources = sources.chain(keyed("data.eval", data.eval.iter().collect()));
+    let sources = sources.chain(keyed("data.held_out", data.held_out.iter().collect()));
+    let more = config.learned_from().filter(|_| begins).collect();
+    let sources = sources.chain(keyed("model.tokenizer.train_bpe.sources", more));
+    let absent = sources.filter(|(_, source)| {
+        source.synth.is_none() && !synth_sibling(config, source) && !is_there(&source.location())
+    });
     let mut seen = BTreeSet::new();
-    absent.filter(|source| seen.insert(source.location())).map(no_data).collect()
+    absent.filter(|(_, source)| seen.insert(source.location())).map(no_data).collect()
 }
 
 /// Whether a source without a `synth` table lies where another one is going to be made.
@@ -67,8 +73,8 @@ fn is_there(path: &Path) -> bool {
     path.exists() || is_remote(path) || path.to_string_lossy().contains(['{', '*'])
 }
 
-fn no_data(source: &SourceConfig) -> Missing {
-    let what = format!("no data for source `{}` at `{}`", source.name, source.location().display());
+fn no_data((key, source): (&str, &SourceConfig)) -> Missing {
+    let what = format!("no data for source `{}` (`{key}`) at `{}`", source.name, source.location().display());
     (what, data_hint(&source.name, dataset_preset(&source.name)))
 }
 

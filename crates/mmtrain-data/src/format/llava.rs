@@ -44,6 +44,9 @@ fn turns_of(row: &Cell, media: &[NamedMedium], rule: Placeholder) -> Result<Vec<
     let messages = turns::objects(row.get_any(&["conversations", "messages", "conversation"]));
     let said = messages.iter().map(turns::said).collect::<Result<Vec<_>, _>>()?;
     let mut said = turns::without_loose_ends(said, Opening::DropAnswer);
+    if said.is_empty() {
+        turns::check(&said)?;
+    }
     for turn in &mut said {
         turns::texts_mut(turn).for_each(remove_noise);
     }

@@ -113,7 +113,8 @@ impl Opening<'_> {
     }
 
     fn coco(&self) -> Result<Arc<dyn Source>, DataError> {
-        let files = self.one(&self.rows_files())?;
+        let captions = self.rows_files().named(|name| !name.starts_with("instances_") && !name.starts_with("person_keypoints_"));
+        let files = self.one(&captions)?;
         let mut parts: Vec<Arc<dyn Source>> = Vec::new();
         for place in files.places() {
             parts.push(if Json::keys(&place)?.iter().any(|key| key == "annotations") {
@@ -182,9 +183,12 @@ impl Opening<'_> {
         };
         let mut own = Vec::new();
         for top in tops.iter().filter(|top| !part.is_empty() && top.can_list()) {
+            // Unpacked, some archives have a directory of their own: `AudioSet_SL/AudioSet_SL_flac/`.
             let place = top.join(Path::new(part));
-            if place.is_dir()? {
-                own.push(place);
+            for place in [place.join(Path::new(&format!("{part}_flac"))), place] {
+                if place.is_dir()? {
+                    own.push(place);
+                }
             }
         }
         if own.is_empty() {
@@ -207,7 +211,7 @@ impl Opening<'_> {
     }
 
     fn meta_entry(&self, entry: &MetaEntry) -> Result<Arc<dyn Source>, DataError> {
-        let rows = open_rows(&self.below(Path::new(&entry.annotation))?, &[])?;
+        let rows = open_rows(&self.below_repository(Path::new(&entry.annotation))?, &[])?;
         let first = (0..rows.len()).find_map(|index| rows.row(index).ok()).unwrap_or_default();
         let rows = self.reworded(Box::new(Selected::repeat(rows, entry.repeat_time)));
         let placeholder = self.options.placeholder;
@@ -216,7 +220,7 @@ impl Opening<'_> {
         } else {
             Box::new(llava::Llava { placeholder })
         };
-        let media = MediaRoots::open([self.below(Path::new(&entry.root))?], self.options.path_map.clone())?;
+        let media = MediaRoots::open([self.below_repository(Path::new(&entry.root))?], self.options.path_map.clone())?;
         Ok(Arc::new(Table::new(self.name.clone(), rows, shape, Arc::new(media))?))
     }
 

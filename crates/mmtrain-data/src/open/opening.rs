@@ -1,6 +1,6 @@
 //! A dataset that is being opened: its files, and how they become rows and places of media.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::OpenOptions;
@@ -30,14 +30,14 @@ const MEDIA: [&str; 13] = [
     "evaluation",
 ];
 
-/// Files that are the set which is called so, among others that hold parts of it.
-const WHOLE_SETS: [&str; 6] = [
-    "llava_instruct_150k.json",
-    "llava_v1_5_mix665k.json",
-    "blip_laion_cc_sbu_558k.json",
-    "sharegpt4v_instruct_gpt4-vision_cap100k.json",
-    "share-captioner_coco_lcs_sam_1246k_1107.json",
-    "VideoInstruct100K.json",
+/// Sets, and the files that hold all of them; beside these lie files with parts of them, or other sets.
+const WHOLE_SETS: [(&str, &str); 6] = [
+    ("llava-instruct", "llava_instruct_150k.json"),
+    ("llava-mix665k", "llava_v1_5_mix665k.json"),
+    ("llava-pretrain", "blip_laion_cc_sbu_558k.json"),
+    ("sharegpt4v", "sharegpt4v_instruct_gpt4-vision_cap100k.json"),
+    ("sharegpt4v-pt", "share-captioner_coco_lcs_sam_1246k_1107.json"),
+    ("video-chatgpt", "VideoInstruct100K.json"),
 ];
 
 /// A dataset that is being opened.
@@ -85,15 +85,17 @@ impl<'a> Opening<'a> {
     }
 
     /// The files, of which there has to be one, unless they were named. Of several it is the one for training, or the one
-    /// that is meant by the name of its set: subsets lie beside it, and would be learned twice.
+    /// with all of the set that the source is called as, or of any set: subsets lie beside it, and would be learned twice.
     pub(super) fn one(&self, files: &Files) -> Result<Files, DataError> {
         let files = self.some(files)?;
         if !self.options.annotations.is_empty() {
             return Ok(files);
         }
         let training = files.of_split(Some("train"));
-        let known = files.named(|name| WHOLE_SETS.contains(&name));
-        let one = [&files, &training, &known].into_iter().find(|files| files.names.len() == 1).cloned();
+        let whole = |file: &str| WHOLE_SETS.iter().filter(move |(_, whole)| *whole == file);
+        let own = files.named(|file| whole(file).any(|(set, _)| *set == self.name));
+        let known = files.named(|file| whole(file).next().is_some());
+        let one = [&files, &training, &own, &known].into_iter().find(|files| files.names.len() == 1).cloned();
         one.ok_or(DataError::SeveralFiles { dir: files.dir.path().to_path_buf(), found: files.names })
     }
 
@@ -145,6 +147,17 @@ impl<'a> Opening<'a> {
         let below = self.files.dir.join(path);
         let is_there = is_remote(path) || below.kind()? != Kind::Nothing;
         Ok(if is_there { below } else { self.options.remote.place(path) })
+    }
+
+    /// The same for a place that a list calls as the repository does which it was published in: `MMPR/images/…` for `images/…`.
+    pub(super) fn below_repository(&self, path: &Path) -> Result<Place, DataError> {
+        let below = self.below(path)?;
+        let within = path.components().skip(1).collect::<PathBuf>();
+        if path.is_absolute() || within.as_os_str().is_empty() || below.is_remote() || below.kind()? != Kind::Nothing {
+            return Ok(below);
+        }
+        let within = self.files.dir.join(&within);
+        Ok(if within.kind()? == Kind::Nothing { below } else { within })
     }
 
     /// Made-up data whose columns have no room for what is known of a row have it in a file beside them, by the id `by`.

@@ -120,6 +120,32 @@ fn annotations_media_and_maps_can_be_named() {
 }
 
 #[test]
+fn of_the_files_of_several_sets_a_set_has_its_own() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let rows = |number: usize| format!(r#"[{{"id": {number}, "conversations": [{{"from": "human", "value": "q"}}, {{"from": "gpt", "value": "a{number}"}}]}}]"#);
+    for (number, name) in ["llava_instruct_150k.json", "llava_v1_5_mix665k.json", "detail_23k.json"].iter().enumerate() {
+        fs_err::write(dir.path().join(name), rows(number)).expect("written");
+    }
+    for (name, answer) in [("llava-instruct", "a0"), ("llava-mix665k", "a1")] {
+        let source = open(name, dir.path(), Format::Llava, &OpenOptions::default()).expect("opened");
+        let conversation = source.get(0).expect("a row").conversation;
+        assert_eq!((source.len(), conversation.turns[1].text()), (1, answer.to_owned()));
+    }
+    let error = open("mine", dir.path(), Format::Llava, &OpenOptions::default()).err().expect("several");
+    assert!(error.to_string().contains("several files of rows"), "{error}");
+}
+
+#[test]
+fn boxes_and_keypoints_of_coco_lie_beside_its_captions() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let captions = r#"{"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": [{"image_id": 1, "id": 2, "caption": "a dog"}]}"#;
+    for name in ["captions_train2017.json", "instances_train2017.json", "person_keypoints_train2017.json"] {
+        fs_err::write(dir.path().join(name), captions).expect("written");
+    }
+    assert_eq!(open("coco", dir.path(), Format::Coco, &OpenOptions::default()).expect("opened").len(), 1);
+}
+
+#[test]
 fn of_several_files_those_that_are_meant_have_to_be_named() {
     let dir = tempfile::tempdir().expect("a directory");
     for name in ["coco_karpathy_a.json", "coco_karpathy_b.json"] {

@@ -13,13 +13,16 @@ use crate::sample::{MediaContent, Reject};
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
+    /// The same from the root, with the links in it.
+    absolute: PathBuf,
     /// Where it really is, without links.
     real: PathBuf,
 }
 
 impl Directory {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_path_buf(), real: fs_err::canonicalize(path)? })
+        let absolute = std::path::absolute(path)?;
+        Ok(Self { path: path.to_path_buf(), absolute, real: fs_err::canonicalize(path)? })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -33,7 +36,7 @@ impl Directory {
 
     /// What an absolute path is called below this directory.
     pub(super) fn below<'a>(&self, path: &'a Path) -> Option<&'a Path> {
-        path.strip_prefix(&self.path).or_else(|_| path.strip_prefix(&self.real)).ok()
+        [&self.path, &self.absolute, &self.real].into_iter().find_map(|own| path.strip_prefix(own).ok())
     }
 
     /// The file `name`, which has no `..`; a link may lead to any of the `allowed` directories.

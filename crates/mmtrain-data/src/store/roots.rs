@@ -196,6 +196,18 @@ mod tests {
         dir
     }
 
+    #[test]
+    fn an_absolute_name_may_go_the_way_of_the_links() {
+        let real = directory(&["a/1.jpg"]);
+        let dir = tempfile::tempdir().expect("a directory");
+        let link = dir.path().join("datasets");
+        symlink(real.path(), &link).expect("linked");
+        let roots = MediaRoots::open([link.as_path().into()], Vec::new()).expect("opened");
+        for way in [link.join("a/1.jpg"), real.path().join("a/1.jpg")] {
+            assert!(roots.open(&way.to_string_lossy(), IMAGE).is_ok(), "{}", way.display());
+        }
+    }
+
     fn fixture(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/data").join(name)
     }
