@@ -159,6 +159,15 @@ fn a_reference_that_is_no_longer_what_the_run_started_from_is_not_asked() {
     place.ok("dpo --resume run -q --set train.steps=4");
 }
 
+#[test]
+fn a_run_of_another_model_is_refused_with_all_differences() {
+    let place = place();
+    let other = "--set model.decoder.arch.hidden_size=48 --set model.encoder.arch.num_hidden_layers=9";
+    let start = format!("sft --config talks.toml --init checkpoints/pretrain-tiny --run-dir run {other}");
+    place.fails(&start, 2, &["`model.decoder.arch.hidden_size`: 48, the model has", "num_hidden_layers`: 9,", "hint:"]);
+    assert!(!place.path("run").exists());
+}
+
 /// A chat template that writes what there is, one turn a line.
 const CHAT: &str = "{% for turn in messages %}{{ turn.role }}:{% for part in turn.content %}\
     {% if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}{% endfor %}\n{% endfor %}\

@@ -7,11 +7,14 @@ use mmtrain_config::{self as user, RunConfig};
 use mmtrain_data::Mixture;
 use mmtrain_media::Preprocessor;
 use mmtrain_model::Vlm;
-use mmtrain_model::config::{ConnectorConfig, EncoderConfig, VitConfig, VlmConfig, read_vlm};
+use mmtrain_model::config::{
+    AudioConfig, ConnectorConfig, EncoderConfig, TextConfig, VisionConfig, VitConfig, VlmConfig, read_vlm,
+};
 use mmtrain_model::params::Part;
 use mmtrain_text::TextTokenizer;
 use mmtrain_train::Stop;
 use mmtrain_train::checkpoint::{Found, FrozenPart};
+use serde::Serialize;
 
 use crate::fail::Refusal;
 use crate::vocabulary::TokenizerKind;
@@ -45,6 +48,7 @@ impl<'a> Origin<'a> {
             Self::Init(dir) => {
                 model_dir::require_whole(dir)?;
                 let model = read_vlm(dir)?;
+                check_sizes(config, &model, dir)?;
                 check_feature_layer(config, &model, dir)?;
                 check_connector(config, &model, dir)
             }
@@ -162,6 +166,43 @@ pub(crate) fn sizes(config: &RunConfig, dir: &Path) -> anyhow::Result<VlmConfig>
     let sizes = VlmConfig { encoder, ..sizes };
     sizes.check().map_err(|message| Refusal::usage(message, "change `model.encoder`"))?;
     Ok(sizes)
+}
+
+/// What a configuration says of sizes is what the run has from which it starts. A model of the hub has its own.
+fn check_sizes(config: &RunConfig, model: &VlmConfig, dir: &Path) -> anyhow::Result<()> {
+    if !dir.join("config.toml").is_file() {
+        return Ok(());
+    }
+    let (user::EncoderConfig { arch, audio_arch, .. }, text) = (&config.model.encoder, &model.text);
+    let mut found = Vec::new();
+    if let (Some(arch), Some(vit)) = (arch, model.encoder.vit()) {
+        found.extend(differences("model.encoder.arch", &VisionConfig::from_arch(arch), &vit.vision)?);
+    }
+    if let (Some(arch), EncoderConfig::Audio(audio)) = (audio_arch, &model.encoder) {
+        found.extend(differences("model.encoder.audio_arch", &AudioConfig::from_arch(arch), audio)?);
+    }
+    if let Some(arch) = &config.model.decoder.arch {
+        found.extend(differences("model.decoder.arch", &TextConfig::from_arch(arch, text.vocab_size), text)?);
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::usage(
+        format!("the model of `{}` is another one than the configuration describes:\n  {}", dir.display(), found.join("\n  ")),
+        "leave `[model]` out: a run takes the model that it starts from",
+    )
+    .into())
+}
+
+/// The values of two sizes that are not the same, a line each.
+fn differences<T: Serialize>(key: &str, ours: &T, theirs: &T) -> anyhow::Result<Vec<String>> {
+    let (ours, theirs) = (serde_json::to_value(ours)?, serde_json::to_value(theirs)?);
+    let ours = ours.as_object().into_iter().flatten();
+    let differing = ours.filter_map(|(name, value)| {
+        let other = theirs.get(name).unwrap_or(&serde_json::Value::Null);
+        (value != other).then(|| format!("`{key}.{name}`: {value}, the model has {other}"))
+    });
+    Ok(differing.collect())
 }
 
 /// The features that a model was made with are those that it goes on with.

@@ -22,6 +22,7 @@ pub struct DataConfig {
     #[schemars(extend("x-also" = ["validation"]))]
     pub eval: Option<SourceConfig>,
     /// More held-out data, each evaluated by itself under its name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-also" = ["val_dataset", "eval_dataset"]))]
     pub held_out: Vec<SourceConfig>,
     /// How media and text become one sequence: a template by its name, the tokenizer's own (`chat`), or `jinja:FILE`.

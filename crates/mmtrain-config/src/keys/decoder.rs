@@ -121,7 +121,7 @@ pub struct TrainBpe {
     #[schemars(range(min = 260, max = 16_777_216))]
     pub vocab_size: usize,
     /// Conversations to learn from besides those of `data.sources`: what later stages will read.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<SourceConfig>,
     /// How later stages write them; its words and special tokens are learned, too. Default: `data.template`.
     #[serde(default)]
