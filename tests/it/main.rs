@@ -9,6 +9,7 @@ mod connectors;
 mod families;
 #[cfg(feature = "fetch")]
 mod fetch;
+mod from_block;
 mod inspect;
 mod lora;
 mod mixed_parts;

@@ -27,10 +27,7 @@ const HINTS: &[(&[&str], &str)] = &[
         &["zero_supervised"],
         "the template leaves nothing to learn: another `data.template`, or a conversation that ends with the model",
     ),
-    (
-        &["turns_mismatch"],
-        "conversations of several turns need a chat template, such as `data.template = \"chatml\"`",
-    ),
+    (&["turns_mismatch"], "conversations of several turns need a chat template, such as `data.template = \"chatml\"`"),
     (&["bad_turns"], "user and model have to speak in turn, and the model last; look at the rows in the file"),
     (
         &[

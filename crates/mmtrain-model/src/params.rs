@@ -58,6 +58,8 @@ pub enum Tuned {
     Frozen,
     /// Every parameter.
     Full,
+    /// The blocks from this one on.
+    From(usize),
     /// Adapters only.
     Adapters,
 }
@@ -73,7 +75,28 @@ impl Tuned {
         match self {
             Self::Frozen => false,
             Self::Full => true,
+            Self::From(first) => block_of(&info.name).is_some_and(|block| block >= first),
             Self::Adapters => info.is_adapter(),
+        }
+    }
+
+    /// Whether a parameter is in a run's checkpoints. A part of which some blocks are trained is there whole.
+    pub fn saves(self, info: &ParamInfo) -> bool {
+        matches!(self, Self::From(_)) || self.trains(info)
+    }
+
+    /// Whether a run's checkpoints hold all of the part.
+    pub fn saves_all(self) -> bool {
+        matches!(self, Self::Full | Self::From(_))
+    }
+
+    /// What of a module below the part is trained, by its path such as `encoder.layers.3.`.
+    #[must_use]
+    pub fn at(self, scope: &str) -> Self {
+        match self {
+            Self::From(first) if block_of(scope).is_some_and(|block| block >= first) => Self::Full,
+            Self::From(_) => Self::Frozen,
+            other => other,
         }
     }
 
@@ -81,10 +104,17 @@ impl Tuned {
     pub fn trains_in<M: Module>(self, module: &M) -> bool {
         match self {
             Self::Frozen => false,
-            Self::Full => true,
+            Self::Full | Self::From(_) => true,
             Self::Adapters => has_adapters(module),
         }
     }
+}
+
+/// The number of the block that a path leads into: 3 of `encoder.layers.3.mlp.fc1.weight`.
+pub fn block_of(path: &str) -> Option<usize> {
+    let parts = path.split('.').collect::<Vec<_>>();
+    let numbered = parts.windows(2).find(|pair| ["layers", "layer", "blocks"].contains(&pair[0]));
+    numbered.and_then(|pair| pair[1].parse().ok())
 }
 
 /// How a parameter lies in a file.
@@ -222,7 +252,7 @@ impl ModuleMapper for Leaf {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let is_leaf = match self.tuned {
             Tuned::Frozen => false,
-            Tuned::Full => true,
+            Tuned::Full | Tuned::From(_) => true,
             Tuned::Adapters => self.in_adapters > 0,
         };
         if is_leaf { param.map(|tensor| tensor.autodiff().require_grad()) } else { param }

@@ -154,7 +154,8 @@ pub fn head_loss(
     gradients: &mut FlatTensors,
 ) -> HeadLoss {
     let device = rows.device();
-    let place = Place { part: Part::Decoder, scope: String::new(), tuned: plan.trained.decoder, dtype: plan.dtype };
+    let tuned = plan.trained.decoder.at("");
+    let place = Place { part: Part::Decoder, scope: String::new(), tuned, dtype: plan.dtype };
     let mut sums = Sums::zeros(&device);
     let mut row_gradients = Vec::new();
     for (chunk, target, range) in chunks(rows, supervised, plan) {

@@ -281,9 +281,9 @@ pub fn part_config(config: &RunConfig, part: Part) -> &mmtrain_config::PartConfi
 
 /// What of each part a configuration trains.
 pub fn trained(config: &RunConfig) -> Trained {
-    let tuned = |part| match part_config(config, part).tuning {
+    let tuned = |part| match &part_config(config, part).tuning {
         Tuning::Frozen => Tuned::Frozen,
-        Tuning::Full(_) => Tuned::Full,
+        Tuning::Full(full) => full.from_block.map_or(Tuned::Full, Tuned::From),
         Tuning::Lora(_) => Tuned::Adapters,
     };
     Trained { encoder: tuned(Part::Encoder), connector: tuned(Part::Connector), decoder: tuned(Part::Decoder) }
@@ -313,7 +313,7 @@ fn evaluate(
 
 fn save(run: &Run, progress: &Progress, writer: &mut Writer) -> Result<(), TrainError> {
     let params = Part::ALL.into_iter().flat_map(|part| progress.model.params(part));
-    let params = params.filter(|param| run.plan.trained.part(param.info.part).trains(&param.info)).collect();
+    let params = params.filter(|param| run.plan.trained.part(param.info.part).saves(&param.info)).collect();
     let mut state = progress.state.clone();
     state.frozen.clone_from(&run.frozen);
     writer.save(Snapshot::take(state, params, &progress.optimizer, run.texts.clone(), run.adapter.as_ref()))

@@ -3,6 +3,7 @@
 //! The only crate that reads arguments and environment, prints, and exits.
 
 mod adapters;
+mod blocks;
 mod cli;
 mod commands;
 mod fail;

@@ -188,7 +188,11 @@ fn check_sizes(config: &RunConfig, model: &VlmConfig, dir: &Path) -> anyhow::Res
         return Ok(());
     }
     Err(Refusal::usage(
-        format!("the model of `{}` is another one than the configuration describes:\n  {}", dir.display(), found.join("\n  ")),
+        format!(
+            "the model of `{}` is another one than the configuration describes:\n  {}",
+            dir.display(),
+            found.join("\n  ")
+        ),
         "leave `[model]` out: a run takes the model that it starts from",
     )
     .into())

@@ -20,7 +20,7 @@ pub struct PartConfig {
 impl PartConfig {
     /// A part whose every weight is trained with the peak learning rate `lr`.
     pub fn full(lr: f64) -> Self {
-        Self { tuning: Tuning::Full(FullTuning { lr }), weight_decay: None }
+        Self { tuning: Tuning::Full(FullTuning { lr, from_block: None }), weight_decay: None }
     }
 }
 
@@ -44,6 +44,11 @@ pub struct FullTuning {
     /// Peak learning rate, reached at the end of the warm-up.
     #[schemars(extend("exclusiveMinimum" = 0.0, "x-also" = ["learning_rate"]))]
     pub lr: f64,
+    /// Train the blocks from this one on, counted from 0, and nothing else of the part (`ShareGPT4V` trains the second half of
+    /// its tower); without it everything is trained.
+    #[serde(default)]
+    #[schemars(extend("x-also" = ["tune_vit_from_layer", "from_layer"]))]
+    pub from_block: Option<usize>,
 }
 
 /// Low-rank adapters (LoRA, Hu et al., 2021, arXiv:2106.09685) beside linear layers of a part, which itself stays as it is.

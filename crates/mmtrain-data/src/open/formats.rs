@@ -113,7 +113,8 @@ impl Opening<'_> {
     }
 
     fn coco(&self) -> Result<Arc<dyn Source>, DataError> {
-        let captions = self.rows_files().named(|name| !name.starts_with("instances_") && !name.starts_with("person_keypoints_"));
+        let captions =
+            self.rows_files().named(|name| !name.starts_with("instances_") && !name.starts_with("person_keypoints_"));
         let files = self.one(&captions)?;
         let mut parts: Vec<Arc<dyn Source>> = Vec::new();
         for place in files.places() {

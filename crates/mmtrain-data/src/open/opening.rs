@@ -92,9 +92,8 @@ impl<'a> Opening<'a> {
             return Ok(files);
         }
         let training = files.of_split(Some("train"));
-        let whole = |file: &str| WHOLE_SETS.iter().filter(move |(_, whole)| *whole == file);
-        let own = files.named(|file| whole(file).any(|(set, _)| *set == self.name));
-        let known = files.named(|file| whole(file).next().is_some());
+        let own = files.named(|file| WHOLE_SETS.contains(&(self.name.as_str(), file)));
+        let known = files.named(|file| WHOLE_SETS.iter().any(|(_, whole)| *whole == file));
         let one = [&files, &training, &own, &known].into_iter().find(|files| files.names.len() == 1).cloned();
         one.ok_or(DataError::SeveralFiles { dir: files.dir.path().to_path_buf(), found: files.names })
     }

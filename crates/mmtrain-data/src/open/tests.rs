@@ -122,8 +122,13 @@ fn annotations_media_and_maps_can_be_named() {
 #[test]
 fn of_the_files_of_several_sets_a_set_has_its_own() {
     let dir = tempfile::tempdir().expect("a directory");
-    let rows = |number: usize| format!(r#"[{{"id": {number}, "conversations": [{{"from": "human", "value": "q"}}, {{"from": "gpt", "value": "a{number}"}}]}}]"#);
-    for (number, name) in ["llava_instruct_150k.json", "llava_v1_5_mix665k.json", "detail_23k.json"].iter().enumerate() {
+    let rows = |number: usize| {
+        format!(
+            r#"[{{"id": {number}, "conversations": [{{"from": "human", "value": "q"}}, {{"from": "gpt", "value": "a{number}"}}]}}]"#
+        )
+    };
+    for (number, name) in ["llava_instruct_150k.json", "llava_v1_5_mix665k.json", "detail_23k.json"].iter().enumerate()
+    {
         fs_err::write(dir.path().join(name), rows(number)).expect("written");
     }
     for (name, answer) in [("llava-instruct", "a0"), ("llava-mix665k", "a1")] {

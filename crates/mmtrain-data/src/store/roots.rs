@@ -202,7 +202,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let link = dir.path().join("datasets");
         symlink(real.path(), &link).expect("linked");
-        let roots = MediaRoots::open([link.as_path().into()], Vec::new()).expect("opened");
+        let roots = MediaRoots::open([link.as_path()], Vec::new()).expect("opened");
         for way in [link.join("a/1.jpg"), real.path().join("a/1.jpg")] {
             assert!(roots.open(&way.to_string_lossy(), IMAGE).is_ok(), "{}", way.display());
         }

@@ -113,7 +113,7 @@ pub fn load(dir: &Path, model: Vlm, trained: Trained) -> Result<LoadedCheckpoint
     let device = model.device();
     let model = Part::ALL.into_iter().try_fold(model, |model, part| match trained.part(part) {
         Tuned::Frozen => Ok(model),
-        Tuned::Full => model.loaded(part, &weights),
+        Tuned::Full | Tuned::From(_) => model.loaded(part, &weights),
         Tuned::Adapters => model.with_adapters_of(part, &weights),
     })?;
     let is_trained = |info: &ParamInfo| trained.part(info.part).trains(info);

@@ -106,7 +106,7 @@ impl Chain {
         kept: &mut usize,
     ) -> (Tensor<3>, Self) {
         let mut held = Vec::with_capacity(stretches.len());
-        let first_trained = stretches.iter().position(|stretch| plan.trained.encoder.trains_in(&stretch.net));
+        let first_trained = stretches.iter().position(|stretch| encoder_place(plan, stretch).trains(&stretch.net));
         for (index, stretch) in stretches.into_iter().enumerate() {
             let keep = !stretch.is_block || *kept < plan.keep_encoder;
             *kept += usize::from(stretch.is_block);
@@ -139,5 +139,6 @@ fn connect(arrangement: &Arrangement) -> impl Fn(&Connector, Tensor<3>) -> Tenso
 }
 
 fn encoder_place(plan: &Plan, stretch: &Stretch) -> Place {
-    Place { part: Part::Encoder, scope: stretch.scope.clone(), tuned: plan.trained.encoder, dtype: plan.dtype }
+    let tuned = plan.trained.encoder.at(&stretch.scope);
+    Place { part: Part::Encoder, scope: stretch.scope.clone(), tuned, dtype: plan.dtype }
 }

@@ -106,7 +106,8 @@ impl Text {
         let context = model.context(batch, mask.cloned())?;
         let seen = memory.and_then(|memory| model.seen(memory, media?.arrangement.places.as_ref()?, batch.seq));
         let (blocks, layers) = (Vec::new(), BTreeMap::new());
-        let first_trained = model.decoder.model.layers.iter().position(|block| plan.trained.decoder.trains_in(block));
+        let mut own = model.decoder.model.layers.iter().enumerate();
+        let first_trained = own.position(|(index, block)| decoder_place(plan, decoder_scope(index)).trains(block));
         let mut text = Self { embed, blocks, layers, context, seen, stem, upstream, first_trained, states: x };
         for index in 0..model.decoder.model.layers.len() {
             text.read_before(model, plan, index, memory);
@@ -240,7 +241,7 @@ fn layer_place(plan: &Plan, layer: usize) -> Place {
 }
 
 fn decoder_place(plan: &Plan, scope: String) -> Place {
-    Place { part: Part::Decoder, scope, tuned: plan.trained.decoder, dtype: plan.dtype }
+    Place { part: Part::Decoder, tuned: plan.trained.decoder.at(&scope), scope, dtype: plan.dtype }
 }
 
 fn decoder_scope(index: usize) -> String {

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use super::train::{keep, ledger, memory_rows, plan_json, total_steps};
 use super::{note, print, print_json};
 use crate::adapters;
+use crate::blocks;
 use crate::holdings::{Holding, all_holdings, check_headers, check_values, configured};
 use crate::origin::{self, Origin};
 use crate::report::LedgerRow;
@@ -41,6 +42,7 @@ pub(crate) fn run(
     let config = &resolved.config;
     let sources = sources(config)?;
     let Described { model, vocabulary, weights } = describe(config, origin, &device.device)?;
+    blocks::check(config, &model)?;
     let sizes = model.config.clone();
     let preprocessor = origin.preprocessor(config, &sizes)?;
     setup::instruction_tokenizer(origin.dir(), &sizes)?;

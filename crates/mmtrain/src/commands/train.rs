@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{DType, Device};
 use fs_err as fs;
-use mmtrain_config::{Precision, RunConfig, Tuning};
+use mmtrain_config::{FullTuning, Precision, RunConfig, Tuning};
 use mmtrain_data::{Mixture, Preparer, Wanted};
 use mmtrain_media::Preprocessor;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::VlmConfig;
 use mmtrain_model::lora::LoraConfig;
-use mmtrain_model::params::{ParamInfo, Part, Tuned};
+use mmtrain_model::params::{ParamInfo, Part};
 use mmtrain_preference::RunningDelta;
 use mmtrain_train::checkpoint::{
     DataIdentity, Found, FrozenPart, TrainState, dir_name, find_newest, load as load_checkpoint, write_atomically,
@@ -39,7 +39,7 @@ use crate::report::medium::small_file;
 use crate::report::text::grouped;
 use crate::run_dir::{RunDir, RunInfo, fresh, refuse_overwrite};
 use crate::stage::Stage;
-use crate::{adapters, setup};
+use crate::{adapters, blocks, setup};
 
 /// Exit code after a signal, with what was done saved: "try again later" (`sysexits.h`).
 pub(crate) const EXIT_STOPPED: u8 = 75;
@@ -160,6 +160,7 @@ impl Prepared {
         let data = setup::open_data(&config, stop)?;
         let tokenizer = Arc::new(origin.tokenizer(&config, &data.mixture, stop)?);
         let base = origin.model(&config, &tokenizer, device)?;
+        blocks::check(&config, &base)?;
         let sizes = base.config.clone();
         setup::check_placeholder(&tokenizer, &sizes)?;
         setup::check_vocab(&tokenizer, &sizes)?;
@@ -208,7 +209,7 @@ fn start(
     let data = identities(mixture);
     let trained = trained(config);
     let Origin::Checkpoint(found) = origin else {
-        let kept = Part::ALL.into_iter().filter(|&part| trained.part(part) != Tuned::Full);
+        let kept = Part::ALL.into_iter().filter(|&part| !trained.part(part).saves_all());
         let frozen = kept.map(|part| origin.frozen_part(config, part, &base)).collect::<anyhow::Result<_>>()?;
         let cursor = mmtrain_data::Cursor::default();
         let keep = keep(config, sizes);
@@ -399,6 +400,7 @@ pub(crate) fn ledger(config: &RunConfig, model: &Vlm) -> Vec<crate::report::Ledg
 pub(crate) fn tuning_words(tuning: &Tuning, of: &str) -> String {
     match tuning {
         Tuning::Frozen => "frozen".to_owned(),
+        Tuning::Full(FullTuning { lr, from_block: Some(block) }) => format!("from block {block} on, {of}, lr {lr:e}"),
         Tuning::Full(full) => format!("full, lr {:e}", full.lr),
         Tuning::Lora(lora) => format!("{}, {of}, lr {:e}", LoraConfig::from(lora), lora.lr),
     }

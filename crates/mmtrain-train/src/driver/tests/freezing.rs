@@ -1,7 +1,7 @@
 //! Frozen parts get no gradients and change none of the others'.
 
 use mmtrain_model::config::{ConnectorConfig, TextConfig};
-use mmtrain_model::params::{FlatTensors, Part, Tuned};
+use mmtrain_model::params::{FlatTensors, Part, Tuned, block_of};
 
 use super::samples::Samples;
 use super::sizes::{Tower, connectors, decoders, llama, model_config, siglip, towers};
@@ -10,8 +10,11 @@ use crate::driver::{Trained, forward_backward};
 
 /// What all of `gradients` are without those of frozen parts.
 fn of_trained(gradients: &FlatTensors, trained: Trained) -> FlatTensors {
-    let is_trained =
-        |name: &str| Part::ALL.iter().any(|&part| trained.part(part).is_trained() && name.starts_with(part.prefix()));
+    let trains = |part, name: &str| match trained.part(part) {
+        Tuned::From(first) => block_of(name).is_some_and(|block| block >= first),
+        tuned => tuned.is_trained(),
+    };
+    let is_trained = |name: &str| Part::ALL.iter().any(|&part| trains(part, name) && name.starts_with(part.prefix()));
     let own = gradients.iter().filter(|(name, _)| is_trained(name));
     own.map(|(name, gradient)| (name.clone(), gradient.clone())).collect()
 }
@@ -22,10 +25,14 @@ fn check(tower: &Tower, connector: &ConnectorConfig, text: &TextConfig, what: &s
     let (model, batch) = (model_of(&config), Samples { config: &config, media: &tower.media }.batch(0..4));
     let run = |trained, keep| forward_backward(&model, &batch, &plan(trained, keep), 30.0).expect("they fit").gradients;
     let all = run(ALL, 3);
-    for bits in 0..7 {
+    let frozen_or_not = (0..7).map(|bits| {
         let [encoder, connector, decoder] =
             [bits & 1, bits & 2, bits & 4].map(|bit| if bit > 0 { Tuned::Full } else { Tuned::Frozen });
-        let trained = Trained { encoder, connector, decoder };
+        Trained { encoder, connector, decoder }
+    });
+    let from = [(Tuned::From(1), Tuned::Frozen), (Tuned::Frozen, Tuned::From(1)), (Tuned::From(1), Tuned::From(1))];
+    let from = from.map(|(encoder, decoder)| Trained { encoder, connector: Tuned::Frozen, decoder });
+    for trained in frozen_or_not.chain(from) {
         let expected = of_trained(&all, trained);
         for keep in [0, 1, 3] {
             assert_equal(&run(trained, keep), &expected, 1e-6, &format!("{what}, {trained:?}, {keep} kept"));
