@@ -179,9 +179,10 @@ impl DataError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotFound { .. } | Self::NoShards { .. } => Some(LAYOUT.into()),
-            Self::NoSplit { split, .. } => {
+            Self::NoSplit { split, found, .. } if found.iter().any(|name| name.ends_with(".tar")) => {
                 Some(format!("the shards of a split have its name in theirs, as in `cc3m-{split}-0000.tar`"))
             }
+            Self::NoSplit { .. } => Some("a split is a word in the names of files: `train`, `validation`, `test`".into()),
             Self::UnknownFormat { .. } => {
                 let names: Vec<_> = Format::all().map(Format::name).collect();
                 Some(format!("name it with `format` or `--format`: {}", names.join(", ")))
@@ -217,7 +218,9 @@ fn listing(found: &[String]) -> String {
 }
 
 fn counts(reasons: &BTreeMap<String, usize>) -> String {
-    let each = reasons.iter().map(|(reason, n)| format!("{reason}: {n}"));
+    let mut sorted = reasons.iter().collect::<Vec<_>>();
+    sorted.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
+    let each = sorted.into_iter().map(|(reason, n)| format!("{reason}: {n}"));
     each.collect::<Vec<_>>().join(", ")
 }
 

@@ -22,7 +22,7 @@ const HINTS: &[(&[&str], &str)] = &[
         &["missing_caption", "empty_caption", "empty_answer"],
         "nothing could be learned from it; nothing needs to be done",
     ),
-    (&["too_long"], "raise `data.max_seq`, or set `data.too_long` to \"truncate_text\" or \"shrink\""),
+    (&["too_long"], "raise `data.max_seq`; `data.too_long` says what is cut: `truncate_text` or `shrink`"),
     (
         &["zero_supervised"],
         "the template leaves nothing to learn: another `data.template`, or a conversation that ends with the model",

@@ -61,8 +61,10 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         if cause.is::<ConfigErrors>() || cause.is::<GenerateError>() {
             return 2;
         }
-        if matches!(cause.downcast_ref(), Some(SynthError::Stopped { .. })) {
-            return EXIT_STOPPED;
+        match cause.downcast_ref() {
+            Some(SynthError::Stopped { .. }) => return EXIT_STOPPED,
+            Some(SynthError::Option { .. } | SynthError::UnknownFormat { .. }) => return 2,
+            _ => {}
         }
         if cause.is::<DataError>() || cause.is::<SynthError>() || cause.is::<TextError>() || cause.is::<MediaError>() {
             return DATA;

@@ -104,14 +104,16 @@ fn look_into(place: &Place, name: &str) -> (Option<Format>, String) {
     if let Some(format) = by_frame(place) {
         return (Some(format), format!("the frame of `{name}`"));
     }
-    let rows: Vec<Cell> = match open_rows(place, &[]) {
-        Ok(rows) => (0..rows.len().min(MAX_ROWS)).filter_map(|index| rows.row(index).ok()).collect(),
+    let read: Vec<_> = match open_rows(place, &[]) {
+        Ok(rows) => (0..rows.len().min(MAX_ROWS)).map(|index| rows.row(index)).collect(),
         Err(error) => return (None, error.to_string()),
     };
+    let fault = read.iter().find_map(|row| row.as_ref().err()).map(|fault| format!(": {}", fault.detail)).unwrap_or_default();
+    let rows: Vec<Cell> = read.into_iter().filter_map(Result::ok).collect();
     // Of rows of `messages` some later one may have what only ms-swift has.
     let swift = rows.iter().find(|row| by_row(row) == Some(Format::MsSwift));
     let Some(row) = swift.or(rows.first()) else {
-        return (None, format!("`{name}` without a row that can be read"));
+        return (None, format!("`{name}` without a row that can be read{fault}"));
     };
     let keys: Vec<&str> = row.fields().iter().map(|(key, _)| key.as_str()).take(MAX_LISTED).collect();
     (by_row(row), format!("rows of `{}` in `{name}`", keys.join("`, `")))

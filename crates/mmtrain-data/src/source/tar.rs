@@ -183,11 +183,21 @@ impl Walk<'_, '_> {
         Ok(self.window.read(offset, size as usize)?.to_vec())
     }
 
-    fn damaged(&self) -> Stop {
+    fn damaged(&mut self) -> Stop {
         Stop::Fault(match self.at {
-            0 => Fault::new("shard_not_a_tar", "is not a tar archive".to_owned()),
+            0 => Fault::new("shard_not_a_tar", self.not_a_tar()),
             at => Fault::new("shard_damaged", format!("the tar header at byte {at} is damaged")),
         })
+    }
+
+    /// What it is instead, where that shows.
+    fn not_a_tar(&mut self) -> String {
+        let start = self.window.read(0, self.len.min(4) as usize).unwrap_or_default();
+        match start {
+            [0x1f, 0x8b, ..] => "is compressed with gzip: unpack it (`gunzip`), members of a tar are read by offset".to_owned(),
+            [0x28, 0xb5, 0x2f, 0xfd] => "is compressed with zstd: unpack it (`unzstd`), members of a tar are read by offset".to_owned(),
+            _ => "is not a tar archive".to_owned(),
+        }
     }
 
     fn cut(&self, name: String, end: u64) -> Stop {
