@@ -478,8 +478,8 @@ hint: from -4 (the first block) to -1 (the last one)",
         check(
             &["model.connector={kind='cross_attention', interval=5}"],
             "
-`model.connector.interval` (5) is above `model.decoder.arch.num_hidden_layers` (3)
-hint: from 1 (a layer before each block) to 3 (one layer in all)",
+`model.connector.interval` (5) is above `model.decoder.arch.num_hidden_layers` (4)
+hint: from 1 (a layer before each block) to 4 (one layer in all)",
         );
     }
 

@@ -44,7 +44,9 @@ impl TextTokenizer {
         }
         let mut tokenizer = untrained();
         let mut trainer = TrainerWrapper::BpeTrainer(trainer(vocab_size, special));
-        tokenizer.train(&mut trainer, captions.flat_map(short_words)).map_err(|error| TextError::Train { detail: error.to_string() })?;
+        tokenizer
+            .train(&mut trainer, captions.flat_map(short_words))
+            .map_err(|error| TextError::Train { detail: error.to_string() })?;
         Self::new(tokenizer, None, None)
     }
 }

@@ -108,7 +108,8 @@ fn look_into(place: &Place, name: &str) -> (Option<Format>, String) {
         Ok(rows) => (0..rows.len().min(MAX_ROWS)).map(|index| rows.row(index)).collect(),
         Err(error) => return (None, error.to_string()),
     };
-    let fault = read.iter().find_map(|row| row.as_ref().err()).map(|fault| format!(": {}", fault.detail)).unwrap_or_default();
+    let fault =
+        read.iter().find_map(|row| row.as_ref().err()).map(|fault| format!(": {}", fault.detail)).unwrap_or_default();
     let rows: Vec<Cell> = read.into_iter().filter_map(Result::ok).collect();
     // Of rows of `messages` some later one may have what only ms-swift has.
     let swift = rows.iter().find(|row| by_row(row) == Some(Format::MsSwift));

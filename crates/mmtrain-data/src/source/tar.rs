@@ -194,8 +194,12 @@ impl Walk<'_, '_> {
     fn not_a_tar(&mut self) -> String {
         let start = self.window.read(0, self.len.min(4) as usize).unwrap_or_default();
         match start {
-            [0x1f, 0x8b, ..] => "is compressed with gzip: unpack it (`gunzip`), members of a tar are read by offset".to_owned(),
-            [0x28, 0xb5, 0x2f, 0xfd] => "is compressed with zstd: unpack it (`unzstd`), members of a tar are read by offset".to_owned(),
+            [0x1f, 0x8b, ..] => {
+                "is compressed with gzip: unpack it (`gunzip`), members of a tar are read by offset".to_owned()
+            }
+            [0x28, 0xb5, 0x2f, 0xfd] => {
+                "is compressed with zstd: unpack it (`unzstd`), members of a tar are read by offset".to_owned()
+            }
             _ => "is not a tar archive".to_owned(),
         }
     }
