@@ -4,10 +4,13 @@
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::error::VideoError;
 
@@ -28,9 +31,12 @@ pub(super) struct Ended {
     pub(super) stderr: String,
 }
 
-/// A running child; it is killed and reaped when this is dropped.
+/// A running child in a process group of its own; the group is killed, and the child reaped, when this is dropped. `ffmpeg`
+/// may be a script that starts the real one, which would hold the pipes.
 struct Supervised {
     child: Child,
+    /// Its process group, until that was killed.
+    group: Option<Pid>,
     deadline: Instant,
     timeout_secs: u32,
     stdout: Receiver<Vec<u8>>,
@@ -54,12 +60,13 @@ pub(super) fn run(
 impl Supervised {
     fn start(program: &'static str, command: &mut Command, timeout_secs: u32) -> Result<Self, VideoError> {
         let missing = |detail: String| VideoError::NoFfmpeg { program, detail };
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().map_err(|e| missing(e.to_string()))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (sender, receiver) = sync_channel(2);
         // from here on it is killed when something fails
         let mut supervised = Self {
+            group: i32::try_from(child.id()).ok().and_then(Pid::from_raw),
             child,
             deadline: Instant::now() + Duration::from_secs(timeout_secs.into()),
             timeout_secs,
@@ -85,6 +92,7 @@ impl Supervised {
         loop {
             let status = self.child.try_wait().map_err(|e| VideoError::corrupt(format!("waiting: {e}")))?;
             if let Some(status) = status {
+                self.end_group();
                 return Ok(Ended { success: status.success(), stderr: self.last_words() });
             }
             if Instant::now() >= self.deadline {
@@ -105,8 +113,15 @@ impl Supervised {
 
     /// Failures mean that it has ended already.
     fn stop(&mut self) {
+        self.end_group();
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Once: when the child is reaped, its number may become another's.
+    fn end_group(&mut self) {
+        let group = self.group.take();
+        let _ = group.map(|group| kill_process_group(group, Signal::KILL));
     }
 }
 

@@ -274,6 +274,21 @@ fn a_child_that_takes_too_long_is_killed() {
 }
 
 #[test]
+fn what_a_child_starts_is_killed_with_it() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "sleep 59.125 & sleep 59.125"]);
+    let start = Instant::now();
+    let error = child::run("ffmpeg", &mut command, 1, |_| Ok(())).err().expect("a minute is more than a second");
+    assert!(matches!(error, VideoError::Timeout { secs: 1, .. }), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    let running = fs_err::read_dir("/proc").expect("linux").any(|entry| {
+        let command = entry.expect("an entry").path().join("cmdline");
+        fs_err::read_to_string(command).is_ok_and(|line| line.contains("sleep\059.125"))
+    });
+    assert!(!running);
+}
+
+#[test]
 fn a_child_that_is_dropped_is_gone() {
     if ffmpeg().is_none() {
         return;
