@@ -55,7 +55,10 @@ const HINTS: &[(&[&str], &str)] = &[
         "download the file again",
     ),
     (&["no_ffmpeg"], "install ffmpeg, such as with `apt-get install ffmpeg`"),
-    (&["unsupported_medium"], "the encoder of the configuration takes another kind of media; set `model.encoder`"),
+    (
+        &["unsupported_medium"],
+        "the encoder takes another kind of media: set `model.encoder`; clips are seen where `[data.video]` says which frames",
+    ),
     (&["unreadable"], "check the disk or the network, then run this again"),
     (&["bad_json", "caption_not_utf8"], "the file is damaged or in another encoding; download it again"),
     (&["identical_answers"], "a pair teaches only where its answers differ; nothing needs to be done"),

@@ -3,14 +3,16 @@
 //! A file is opened by its footer alone. To get a row, a block of rows around it is decoded, of about
 //! [`BLOCK_BYTES`]; the last blocks are kept, so that neighbours cost nothing. With a page index, which newer
 //! writers add, that reads only the pages of the block; without one the pages before it in the row group are
-//! passed over by their headers.
+//! passed over by their headers, or decoded where values repeat. Large row groups without one are therefore read on from
+//! where the last block ended, if the next one is not far behind it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
+    RowSelector,
 };
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 
@@ -29,6 +31,10 @@ const BLOCK_BYTES: u64 = 1 << 20;
 const MAX_BLOCK_ROWS: u64 = 1024;
 /// Decoded blocks that are kept.
 const KEPT: usize = 32;
+/// From this size on, before compression, a row group without a page index is read on from where it was left.
+const LARGE_GROUP: i64 = 16 << 20;
+/// Blocks that are decoded on the way to one that is asked for, rather than to begin anew.
+const AHEAD: usize = 64;
 /// What `pandas` adds of its own.
 const PANDAS: &str = "__index_level_0__";
 
@@ -43,6 +49,8 @@ pub struct Parquet {
     starts: Vec<usize>,
     block_rows: usize,
     kept: Mutex<Vec<Block>>,
+    /// Where a large row group was left.
+    left: Mutex<Option<Left>>,
     fingerprint: String,
     problems: Vec<ShardProblem>,
 }
@@ -54,6 +62,14 @@ struct Block {
     /// Number of the block in its group.
     number: usize,
     batch: Arc<RecordBatch>,
+}
+
+/// A row group that is read from front to back.
+struct Left {
+    group: usize,
+    /// The block that comes next.
+    next: usize,
+    reader: ParquetRecordBatchReader,
 }
 
 impl Parquet {
@@ -75,56 +91,104 @@ impl Parquet {
         let problems = unread.map(|fault| problem(&name, rows, fault)).into_iter().collect();
         let fingerprint = content::fingerprint(file.file(), file.bytes())?;
         let block_rows = block_rows(metadata.metadata());
-        let kept = Mutex::default();
-        Ok(Self { place, name, file, metadata, projection, starts, block_rows, kept, fingerprint, problems })
+        let (kept, left) = (Mutex::default(), Mutex::default());
+        Ok(Self { place, name, file, metadata, projection, starts, block_rows, kept, left, fingerprint, problems })
     }
 
     fn block(&self, group: usize, number: usize) -> Result<Arc<RecordBatch>, Reject> {
-        let is_it = |block: &Block| block.group == group && block.number == number;
-        {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(place) = kept.iter().position(is_it) {
-                let block = kept.remove(place);
-                kept.push(block.clone());
-                return Ok(block.batch);
-            }
+        if let Some(batch) = self.known(group, number) {
+            return Ok(batch);
         }
-        let read = confined(|| self.decode(group, number));
-        let detail = match read {
-            Ok(Ok(batch)) => {
-                let batch = Arc::new(batch);
-                self.keep(Block { group, number, batch: Arc::clone(&batch) });
-                return Ok(batch);
-            }
+        let decode = || match self.reads_on(group) {
+            true => self.read_on(group, number),
+            false => self.decode(group, number).map(|batch| self.keep(group, number, batch)),
+        };
+        let detail = match confined(decode) {
+            Ok(Ok(batch)) => return Ok(batch),
             Ok(Err(error)) => error.to_string(),
             Err(panic) => panic,
         };
         Err(Reject::new("bad_parquet", format!("`{}`: {detail}", self.place)))
     }
 
-    fn keep(&self, block: Block) {
+    fn known(&self, group: usize, number: usize) -> Option<Arc<RecordBatch>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = kept.iter().position(|block| block.group == group && block.number == number)?;
+        let block = kept.remove(place);
+        kept.push(block.clone());
+        Some(block.batch)
+    }
+
+    fn keep(&self, group: usize, number: usize, batch: RecordBatch) -> Arc<RecordBatch> {
+        let batch = Arc::new(batch);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT {
             kept.remove(0);
         }
-        kept.push(block);
+        kept.push(Block { group, number, batch: Arc::clone(&batch) });
+        batch
+    }
+
+    fn reads_on(&self, group: usize) -> bool {
+        let metadata = self.metadata.metadata();
+        metadata.page_index().is_none() && metadata.row_group(group).total_byte_size() > LARGE_GROUP
+    }
+
+    /// Reads on to a block, or begins at it where it lies before the place or far behind it.
+    fn read_on(&self, group: usize, number: usize) -> parquet::errors::Result<Arc<RecordBatch>> {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another thread may have come past it in the meantime.
+        if let Some(batch) = self.known(group, number) {
+            return Ok(batch);
+        }
+        let is_near = |left: &Left| left.group == group && (left.next..=left.next + AHEAD).contains(&number);
+        let mut here = match left.take().filter(is_near) {
+            Some(here) => here,
+            None => {
+                let rest = self.starts[group + 1] - self.starts[group] - number * self.block_rows;
+                Left { group, next: number, reader: self.reader(group, number, rest)? }
+            }
+        };
+        loop {
+            let at = here.next;
+            let batch = self.whole(group, at, here.reader.next().transpose()?)?;
+            here.next += 1;
+            let batch = self.keep(group, at, batch);
+            if at == number {
+                *left = Some(here);
+                return Ok(batch);
+            }
+        }
     }
 
     /// Reads the rows of one block.
     fn decode(&self, group: usize, number: usize) -> parquet::errors::Result<RecordBatch> {
+        let mut reader = self.reader(group, number, self.len_of(group, number))?;
+        self.whole(group, number, reader.next().transpose()?)
+    }
+
+    /// Rows of a block.
+    fn len_of(&self, group: usize, number: usize) -> usize {
         let rows = self.starts[group + 1] - self.starts[group];
+        self.block_rows.min(rows - number * self.block_rows)
+    }
+
+    /// Reads `rows` rows from the start of a block on, a block at a time.
+    fn reader(&self, group: usize, number: usize, rows: usize) -> parquet::errors::Result<ParquetRecordBatchReader> {
         let first = number * self.block_rows;
-        let len = self.block_rows.min(rows - first);
-        let selection = RowSelection::from(vec![RowSelector::skip(first), RowSelector::select(len)]);
-        let mut reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
+        let selection = RowSelection::from(vec![RowSelector::skip(first), RowSelector::select(rows)]);
+        ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
             .with_projection(self.projection.clone())
             .with_row_groups(vec![group])
             .with_row_selection(selection)
-            .with_batch_size(len)
-            .build()?;
-        let batch = reader.next().transpose()?;
+            .with_batch_size(self.block_rows)
+            .build()
+    }
+
+    /// The rows of a block, if they are all there.
+    fn whole(&self, group: usize, number: usize, batch: Option<RecordBatch>) -> parquet::errors::Result<RecordBatch> {
         let found = batch.as_ref().map_or(0, RecordBatch::num_rows);
-        batch.filter(|_| found == len).ok_or_else(|| {
+        batch.filter(|_| found == self.len_of(group, number)).ok_or_else(|| {
             parquet::errors::ParquetError::General(format!("row group {group} has fewer rows than its footer says"))
         })
     }
@@ -234,6 +298,54 @@ mod tests {
                 assert!(structs.iter().all(|item| item.get("a").as_int() == Some(n % 256)));
             }
         }
+    }
+
+    /// Lists of large values in one row group, as pandas writes them.
+    fn one_large_group(rows: usize) -> (tempfile::TempDir, PathBuf) {
+        use arrow_array::builder::{BinaryBuilder, ListBuilder};
+        let mut lists = ListBuilder::new(BinaryBuilder::new());
+        for row in 0..rows {
+            lists.values().append_value(vec![(row % 251) as u8; 100_000]);
+            lists.append(true);
+        }
+        let lists: arrow_array::ArrayRef = Arc::new(lists.finish());
+        let batch = RecordBatch::try_from_iter([("images", lists)]).expect("a batch");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.parquet");
+        let file = fs_err::File::create(&path).expect("a file").into_file();
+        let properties = parquet::file::properties::WriterProperties::builder()
+            .set_offset_index_disabled(true)
+            .set_statistics_enabled(parquet::file::properties::EnabledStatistics::None)
+            .build();
+        let mut writer =
+            parquet::arrow::ArrowWriter::try_new(file, batch.schema(), Some(properties)).expect("a writer");
+        writer.write(&batch).expect("written");
+        writer.close().expect("closed");
+        (dir, path)
+    }
+
+    #[test]
+    fn a_large_row_group_is_read_on_in_any_order() {
+        let (_dir, path) = one_large_group(400);
+        let rows = Parquet::open(path, None).expect("rows");
+        assert!(rows.reads_on(0) && rows.block_rows < 20, "{} rows a block", rows.block_rows);
+        let in_order = 0..400;
+        let jumping = (0..60).map(|step| step * 237 % 400);
+        for index in in_order.chain(jumping) {
+            let row = rows.row(index).expect("a row");
+            assert_eq!(row.get("images").items(), [Cell::Bytes(vec![(index % 251) as u8; 100_000])], "{index}");
+        }
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let rows = &rows;
+                scope.spawn(move || {
+                    for index in (thread..400).step_by(4) {
+                        let row = rows.row(index).expect("a row");
+                        assert_eq!(row.get("images").items()[0], Cell::Bytes(vec![(index % 251) as u8; 100_000]));
+                    }
+                });
+            }
+        });
     }
 
     #[test]
