@@ -59,7 +59,7 @@ pub(crate) struct InTiles {
 impl InTiles {
     /// Puts the checkpoint into `hf`.
     pub(crate) fn put(&self, place: &Place) {
-        put(place, &self.family);
+        put(place, &self.family, "hf");
     }
 }
 
@@ -129,13 +129,28 @@ fn instructions(ends: [&str; 2]) -> Value {
     })
 }
 
+/// A small Qwen2-VL, as a directory from the hub.
+pub(crate) fn put_qwen2_vl(place: &Place, dir: &str) {
+    put(place, &qwen("qwen2_vl"), dir);
+}
+
+/// A small LLaVA-NeXT, likewise.
+pub(crate) fn put_llava_next(place: &Place, dir: &str) {
+    put(place, &llava_next(), dir);
+}
+
+/// A small BLIP-2, likewise.
+pub(crate) fn put_blip2(place: &Place, dir: &str) {
+    put(place, &blip("blip2"), dir);
+}
+
 /// The case as a directory from the hub.
-fn put(place: &Place, family: &Family) {
+fn put(place: &Place, family: &Family, dir: &str) {
     for file in ["config.json", "model.safetensors"] {
-        place.write(&format!("hf/{file}"), &fs_err::read(fixture(family.case).join(file)).expect("a fixture"));
+        place.write(&format!("{dir}/{file}"), &fs_err::read(fixture(family.case).join(file)).expect("a fixture"));
     }
-    place.write("hf/tokenizer.json", tokenizer(family.image).to_string().as_bytes());
-    place.write("hf/preprocessor_config.json", family.preprocessor.to_string().as_bytes());
+    place.write(&format!("{dir}/tokenizer.json"), tokenizer(family.image).to_string().as_bytes());
+    place.write(&format!("{dir}/preprocessor_config.json"), family.preprocessor.to_string().as_bytes());
     if family.case == "instructblip" {
         place.write(Q_FORMER_TOKENIZER, instructions(["[CLS]", "[SEP]"]).to_string().as_bytes());
     }
@@ -151,7 +166,7 @@ fn connector_table(family: &Family) -> String {
 /// The case as a directory from the hub, and a configuration that trains all of it.
 fn place_of(family: &Family) -> Place {
     let place = Place::new();
-    put(&place, family);
+    put(&place, family, "hf");
     place.write("family.toml", format!("extends = \"tiny.toml\"\n{}", connector_table(family)).as_bytes());
     place
 }

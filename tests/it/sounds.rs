@@ -146,7 +146,7 @@ fn qwen2_audio_trains_from_its_checkpoint_and_returns() {
 
 /// Without ffmpeg there is nothing that decodes clips.
 #[expect(clippy::print_stdout, reason = "says why a test did nothing")]
-fn has_ffmpeg() -> bool {
+pub(crate) fn has_ffmpeg() -> bool {
     let found = std::process::Command::new("ffmpeg").arg("-version").output().is_ok_and(|done| done.status.success());
     if !found {
         println!("SKIPPED: ffmpeg is not installed");

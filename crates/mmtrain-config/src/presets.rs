@@ -13,6 +13,18 @@ pub struct Preset {
     pub description: &'static str,
 }
 
+impl Preset {
+    /// The command that it is for: the last one that its first lines show. The ones before it lead there.
+    pub fn command(&self) -> Option<&'static str> {
+        self.text.lines().filter_map(|line| line.strip_prefix("#   ")).rfind(|line| line.starts_with("mmtrain "))
+    }
+
+    /// Whether it is for a stage that starts from a model.
+    pub fn follows(&self) -> bool {
+        self.command().is_some_and(|command| !command.starts_with("mmtrain pretrain "))
+    }
+}
+
 macro_rules! preset_files {
     ($($name:literal),* $(,)?) => {
         [$(($name, include_str!(concat!("../../../configs/", $name, ".toml")))),*]
@@ -24,13 +36,36 @@ pub fn presets() -> &'static [Preset] {
     static PRESETS: LazyLock<Vec<Preset>> = LazyLock::new(|| {
         let files = preset_files![
             "quickstart",
-            "cc3m",
-            "cc3m-siglip-qwen2",
-            "sft",
-            "dpo",
             "quickstart-sft",
             "quickstart-dpo",
-            "forkme"
+            "quickstart-q-former",
+            "quickstart-cross-attention",
+            "quickstart-video",
+            "quickstart-video-sft",
+            "quickstart-audio",
+            "quickstart-audio-sft",
+            "cc3m",
+            "cc3m-siglip-qwen2",
+            "llava-1.5-align",
+            "sharegpt4v-pretrain",
+            "blip2-stage2",
+            "openflamingo",
+            "wavcaps-whisper",
+            "clotho-whisper-q-former",
+            "sft",
+            "llava-1.5-sft",
+            "llava-1.5-sft-lora",
+            "sharegpt4v-sft",
+            "qwen2-vl-sft",
+            "qwen2-vl-sft-lora",
+            "video-chatgpt",
+            "dpo",
+            "rlhf-v",
+            "rlaif-v",
+            "llava-next-dpo",
+            "mpo",
+            "qwen2-vl-dpo-lora",
+            "forkme",
         ];
         files.into_iter().map(|(name, text)| Preset { name, text, description: description(text) }).collect()
     });
@@ -51,6 +86,9 @@ fn description(text: &'static str) -> &'static str {
 mod tests {
     use super::*;
     use crate::{Request, load, shape};
+
+    /// Published models read longer rows than the quickstart's.
+    const LONGER: &str = "model.decoder.arch.max_position_embeddings=8192";
 
     const CONFIGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs");
 
@@ -73,12 +111,13 @@ mod tests {
         for preset in presets() {
             // Later stages have the model of the run that they start from.
             let quickstart = super::preset("quickstart").expect("the first stage").text;
-            let follows = ["sft", "dpo"].iter().any(|stage| preset.name.ends_with(stage));
-            let parent = follows.then_some((quickstart, "quickstart"));
-            let by_name = load(&Request { config: Some(preset.name), parent, ..Request::default() });
+            let parent = preset.follows().then_some((quickstart, "quickstart"));
+            let sets = preset.follows().then(|| LONGER.to_owned()).into_iter().collect::<Vec<_>>();
+            let by_name = load(&Request { config: Some(preset.name), parent, sets: &sets, ..Request::default() });
             let by_name = by_name.unwrap_or_else(|errors| panic!("{}: {errors}", preset.name));
             let path = format!("{CONFIGS}/{}.toml", preset.name);
-            let by_path = load(&Request { config: Some(&path), parent, ..Request::default() }).expect("the same file");
+            let by_path = load(&Request { config: Some(&path), parent, sets: &sets, ..Request::default() });
+            let by_path = by_path.expect("the same file");
             assert_eq!(by_name.config, by_path.config);
             assert!(preset.description.len() > 20, "{}", preset.name);
         }

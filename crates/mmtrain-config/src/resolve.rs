@@ -50,6 +50,15 @@ pub struct Leaf {
     pub origin: Origin,
 }
 
+/// Keys that say where a part of a model comes from.
+const OWN_PARTS: [&str; 5] = [
+    "model.encoder.weights",
+    "model.encoder.arch",
+    "model.encoder.audio_arch",
+    "model.decoder.weights",
+    "model.decoder.arch",
+];
+
 /// Resolves a request: defaults, then `extends`, the file, `--data` and `--set`; later ones win.
 pub fn load(request: &Request<'_>) -> Result<Resolved, ConfigErrors> {
     let mut issues = Vec::new();
@@ -70,8 +79,8 @@ pub fn load(request: &Request<'_>) -> Result<Resolved, ConfigErrors> {
     let (file, notes) = follow_data(file.unwrap_or_else(|| Entry::empty(Origin::Default)), data.as_ref());
     let file = match parent {
         Some(mut parent) => {
-            // A file that describes a model means that one.
-            if file.get("model").is_some() {
+            // A file that says where a part comes from means a model of its own; what else it says is about the parent's.
+            if OWN_PARTS.iter().any(|key| file.get(key).is_some()) {
                 layers::take(&mut parent, "model");
             }
             overlay(Some(parent), file, Some(shape::root()))

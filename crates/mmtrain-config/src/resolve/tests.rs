@@ -268,15 +268,34 @@ fn a_resolved_file_loads_to_the_same_configuration() {
     for preset in presets() {
         // Later stages have the model of the run that they start from.
         let quickstart = presets().iter().find(|preset| preset.name == "quickstart").expect("the first stage").text;
-        let parent =
-            ["sft", "dpo"].iter().any(|stage| preset.name.ends_with(stage)).then_some((quickstart, "quickstart"));
-        let resolved = load(&Request { config: Some(preset.name), parent, ..Request::default() }).expect(preset.name);
+        let parent = preset.follows().then_some((quickstart, "quickstart"));
+        let longer = "model.decoder.arch.max_position_embeddings=8192".to_owned();
+        let sets = preset.follows().then_some(longer).into_iter().collect::<Vec<_>>();
+        let request = Request { config: Some(preset.name), parent, sets: &sets, ..Request::default() };
+        let resolved = load(&request).expect(preset.name);
         let text = resolved.to_toml();
         let again =
             parse_resolved(&text, "config.toml").unwrap_or_else(|errors| panic!("{}: {errors}\n{text}", preset.name));
         assert_eq!(again.config, resolved.config, "{text}");
         assert_eq!(again.to_toml(), text);
     }
+}
+
+#[test]
+fn what_a_file_says_of_parts_that_it_does_not_bring_is_about_those_of_the_parent() {
+    let quickstart = presets().iter().find(|preset| preset.name == "quickstart").expect("the first stage").text;
+    let files = Files::new(&[
+        ("padded.toml", "extends = 'sft'\n[model.encoder]\nimage_fit = 'pad_square'\n"),
+        ("own.toml", "extends = 'sft'\n[model.encoder]\nweights = 'tower'\n"),
+    ]);
+    let load_on = |name: &str| {
+        let config = files.path().join(name).display().to_string();
+        load(&Request { config: Some(&config), parent: Some((quickstart, "quickstart")), ..Request::default() })
+    };
+    let encoder = load_on("padded.toml").expect("valid").config.model.encoder;
+    assert_eq!((encoder.image_fit, encoder.arch.is_some()), (Some(crate::ImageFit::PadSquare), true));
+    let errors = load_on("own.toml").expect_err("no decoder").to_string();
+    assert!(errors.contains("one of `model.decoder.weights` or `model.decoder.arch` is needed"), "{errors}");
 }
 
 #[test]

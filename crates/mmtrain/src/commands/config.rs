@@ -16,7 +16,8 @@ pub(crate) fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
         ConfigCommand::Check(args) => check(args)?,
         ConfigCommand::Schema => print_json(&schema())?,
         ConfigCommand::Presets => {
-            let lines = presets().iter().map(|preset| format!("{:<20} {}", preset.name, preset.description));
+            let width = presets().iter().map(|preset| preset.name.len()).max().unwrap_or_default();
+            let lines = presets().iter().map(|preset| format!("{:<width$}  {}", preset.name, preset.description));
             print(&lines.collect::<Vec<_>>().join("\n"))?;
         }
     }
