@@ -10,7 +10,7 @@ use crate::sounds::has_ffmpeg;
 use crate::support::Place;
 
 /// Sets that cannot be made up, and those whose rows look like theirs.
-const LOOK_ALIKES: [(&str, &str); 3] =
+const STAND_INS: [(&str, &str); 3] =
     [("llava-pretrain", "sharegpt4v"), ("sharegpt4v-pt", "sharegpt4v"), ("llava-mix665k", "llava-instruct")];
 
 /// Sizes that a recipe has in common with the published weights that it names; those of the small ones here.
@@ -106,7 +106,7 @@ impl Bench {
     fn provide_data(&self, source: &SourceConfig) {
         let dir = source.location().display().to_string();
         if !self.place.path(&dir).exists() {
-            let like = LOOK_ALIKES.iter().find(|(name, _)| *name == source.name).map(|(_, like)| *like);
+            let like = STAND_INS.iter().find(|(name, _)| *name == source.name).map(|(_, like)| *like);
             match source.name.as_str() {
                 "coco-captions" => self.coco(&dir),
                 "mmpr" => self.mmpr(&dir),
