@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mmtrain_config::{Preset, Request, RunConfig, SourceConfig, dataset_preset, load, presets};
+use mmtrain_config::{Preset, Request, RunConfig, SourceConfig, dataset_preset, load, mentions, presets};
 use serde_json::json;
 
 use crate::families::{put_blip2, put_llava_next, put_qwen2_vl};
@@ -33,7 +33,7 @@ const CHAT: &str = "{% for turn in messages %}{{ turn.role }}:{% for part in tur
     {% if add_generation_prompt %}assistant:{% endif %}";
 
 /// A tower as deep as the recipes need it, and a decoder as wide as the fixtures of BLIP-2 have it.
-const SMALL_LLAVA: &str = "extends = 'tiny.toml'\n[model.encoder.arch]\nfamily = 'clip'\nnum_hidden_layers = 14\n\
+const SMALL_LLAVA: &str = "extends = 'tiny.toml'\n[data]\nmax_seq = 2048\n[model.encoder.arch]\nfamily = 'clip'\nnum_hidden_layers = 14\n\
     [model.decoder.arch]\nhidden_size = 24\nnum_attention_heads = 3\nmax_position_embeddings = 8192\n[train]\nsteps = 1\n";
 
 fn recipes() -> impl Iterator<Item = &'static Preset> {
@@ -57,13 +57,18 @@ fn named(command: &str) -> &'static Preset {
     presets().iter().find(|preset| preset.name == name).unwrap_or_else(|| panic!("`{command}`: no preset `{name}`"))
 }
 
-/// What a recipe says of data and weights; the model of a stage before it is the quickstart's, as none of that is there yet.
+/// What a recipe says of its data and its model; where it takes that of the run before, here of LLaVA-1.5's.
 fn config(recipe: &Preset) -> RunConfig {
-    let quickstart = presets().iter().find(|preset| preset.name == "quickstart").expect("a preset");
-    let parent = recipe.follows().then_some((quickstart.text, quickstart.name));
-    let longer = "model.decoder.arch.max_position_embeddings=8192".to_owned();
-    let sets = recipe.follows().then_some(longer).into_iter().collect::<Vec<_>>();
-    load(&Request { config: Some(recipe.name), parent, sets: &sets, ..Request::default() }).expect(recipe.name).config
+    let align = presets().iter().find(|preset| preset.name == "llava-1.5-align").expect("a preset");
+    let parent = recipe.follows().then_some((align.text, align.name));
+    load(&Request { config: Some(recipe.name), parent, ..Request::default() }).expect(recipe.name).config
+}
+
+/// Whether a recipe brings a model, and does not take that of the run before.
+fn brings_a_model(recipe: &Preset) -> bool {
+    let request = Request { config: Some(recipe.name), ..Request::default() };
+    let mentioned = |key| mentions(&request, key).expect(recipe.name);
+    mentioned("model.decoder.weights") || mentioned("model.decoder.arch")
 }
 
 /// The data that have to be there.
@@ -76,7 +81,8 @@ fn expected_data(config: &RunConfig) -> Vec<SourceConfig> {
 fn expected_weights(recipe: &Preset, config: &RunConfig) -> Vec<String> {
     let model = &config.model;
     let paths = [model.encoder.weights.as_ref(), model.connector.weights(), model.decoder.weights.as_ref()];
-    let mut names = paths.into_iter().flatten().map(|path| path.display().to_string()).collect::<Vec<_>>();
+    let paths = paths.into_iter().flatten().filter(|_| brings_a_model(recipe));
+    let mut names = paths.map(|path| path.display().to_string()).collect::<Vec<_>>();
     names.extend(commands(recipe).into_iter().filter_map(|command| option(command, "--init")).map(str::to_owned));
     names.retain(|name| name.starts_with("checkpoints/hf/"));
     names
@@ -206,8 +212,7 @@ impl Bench {
     fn run_one(&self, command: &str, recipe: &Preset, before: Option<&str>) {
         self.provide(recipe);
         let command = command.strip_prefix("mmtrain ").expect("a command of the program");
-        let own = config(recipe).model.decoder.weights.is_some();
-        let start = if option(command, "--init").is_some() || own || !recipe.follows() {
+        let start = if option(command, "--init").is_some() || brings_a_model(recipe) {
             command.to_owned()
         } else {
             format!("{command} --init {}", before.unwrap_or("llava"))

@@ -267,12 +267,9 @@ fn data_takes_the_place_of_the_sources_and_of_what_was_held_out_from_them() {
 fn a_resolved_file_loads_to_the_same_configuration() {
     for preset in presets() {
         // Later stages have the model of the run that they start from.
-        let quickstart = presets().iter().find(|preset| preset.name == "quickstart").expect("the first stage").text;
-        let parent = preset.follows().then_some((quickstart, "quickstart"));
-        let longer = "model.decoder.arch.max_position_embeddings=8192".to_owned();
-        let sets = preset.follows().then_some(longer).into_iter().collect::<Vec<_>>();
-        let request = Request { config: Some(preset.name), parent, sets: &sets, ..Request::default() };
-        let resolved = load(&request).expect(preset.name);
+        let align = presets().iter().find(|preset| preset.name == "llava-1.5-align").expect("a first stage");
+        let parent = preset.follows().then_some((align.text, align.name));
+        let resolved = load(&Request { config: Some(preset.name), parent, ..Request::default() }).expect(preset.name);
         let text = resolved.to_toml();
         let again =
             parse_resolved(&text, "config.toml").unwrap_or_else(|errors| panic!("{}: {errors}\n{text}", preset.name));
