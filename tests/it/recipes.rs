@@ -105,8 +105,12 @@ impl Bench {
 
     fn provide(&self, recipe: &Preset) {
         let config = config(recipe);
-        expected_data(&config).iter().for_each(|source| self.provide_data(source));
-        expected_weights(recipe, &config).iter().for_each(|dir| self.provide_weights(dir));
+        for source in &expected_data(&config) {
+            self.provide_data(source);
+        }
+        for dir in &expected_weights(recipe, &config) {
+            self.provide_weights(dir);
+        }
     }
 
     fn provide_data(&self, source: &SourceConfig) {
@@ -196,7 +200,7 @@ impl Bench {
         let mut before = None;
         for command in &commands {
             let named = named(command);
-            let run = self.run_dir(named);
+            let run = Self::run_dir(named);
             if !self.place.path(&run).exists() {
                 self.run_one(command, named, before.as_deref());
             }
@@ -221,10 +225,10 @@ impl Bench {
         let plan = self.place.ok(&format!("{start} {smaller} --dry-run")).stdout;
         assert!(plan.contains("decoder") && !plan.contains(", 0 trained"), "{}: {plan}", recipe.name);
         let few = few_samples(recipe);
-        self.place.ok(&format!("{start} {smaller} {ONE_STEP} {few} --run-dir {}", self.run_dir(recipe)));
+        self.place.ok(&format!("{start} {smaller} {ONE_STEP} {few} --run-dir {}", Self::run_dir(recipe)));
     }
 
-    fn run_dir(&self, recipe: &Preset) -> String {
+    fn run_dir(recipe: &Preset) -> String {
         let stage = recipe.command().and_then(|command| command.split_whitespace().nth(1)).expect("a stage");
         format!("checkpoints/{stage}-{}", recipe.name)
     }

@@ -179,7 +179,7 @@ impl DataError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotFound { .. } | Self::NoShards { .. } => Some(LAYOUT.into()),
-            Self::NoSplit { split, found, .. } if found.iter().any(|name| name.ends_with(".tar")) => {
+            Self::NoSplit { split, found, .. } if found.iter().any(|name| is_shard(name)) => {
                 Some(format!("the shards of a split have its name in theirs, as in `cc3m-{split}-0000.tar`"))
             }
             Self::NoSplit { .. } => Some("a split is a word in the names of files: `train`, `validation`, `test`".into()),
@@ -205,6 +205,10 @@ impl DataError {
 }
 
 const LAYOUT: &str = "expected are WebDataset shards: `NAME-train-0000.tar`, … and `NAME-validation-0000.tar`, …, uncompressed, each sample a `KEY.jpg` and a `KEY.txt`, optionally a `KEY.json`";
+
+fn is_shard(name: &str) -> bool {
+    std::path::Path::new(name).extension().is_some_and(|ext| ext == "tar")
+}
 
 /// `there are a, b, …` or `it is empty`.
 fn listing(found: &[String]) -> String {

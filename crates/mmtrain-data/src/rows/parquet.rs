@@ -99,9 +99,11 @@ impl Parquet {
         if let Some(batch) = self.known(group, number) {
             return Ok(batch);
         }
-        let decode = || match self.reads_on(group) {
-            true => self.read_on(group, number),
-            false => self.decode(group, number).map(|batch| self.keep(group, number, batch)),
+        let decode = || {
+            if self.reads_on(group) {
+                return self.read_on(group, number);
+            }
+            self.decode(group, number).map(|batch| self.keep(group, number, batch))
         };
         let detail = match confined(decode) {
             Ok(Ok(batch)) => return Ok(batch),
@@ -142,12 +144,11 @@ impl Parquet {
             return Ok(batch);
         }
         let is_near = |left: &Left| left.group == group && (left.next..=left.next + AHEAD).contains(&number);
-        let mut here = match left.take().filter(is_near) {
-            Some(here) => here,
-            None => {
-                let rest = self.starts[group + 1] - self.starts[group] - number * self.block_rows;
-                Left { group, next: number, reader: self.reader(group, number, rest)? }
-            }
+        let mut here = if let Some(here) = left.take().filter(is_near) {
+            here
+        } else {
+            let rest = self.starts[group + 1] - self.starts[group] - number * self.block_rows;
+            Left { group, next: number, reader: self.reader(group, number, rest)? }
         };
         loop {
             let at = here.next;
