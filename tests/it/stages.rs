@@ -63,6 +63,9 @@ fn each_stage_starts_from_the_newest_finished_run_of_the_one_before() {
     }
     let eval = train.iter().rfind(|line| line["kind"] == "eval").expect("an evaluation");
     assert!(eval["values"]["preference_accuracy"].is_number(), "{eval}");
+    assert!(eval["values"]["rewards/image_gap"].as_f64().is_some_and(|gap| gap != 0.0), "{eval}");
+    let report = String::from_utf8(place.read("checkpoints/dpo-pairs/report.html")).expect("text");
+    assert!(report.contains("held out image gap"), "the report draws it");
     place.ok("generate --model checkpoints/dpo-pairs --image checkpoints/dpo-pairs/samples/0.jpg --prompt hello --max-new-tokens 4");
     let eval = |model: &str, data: &str| {
         json(
@@ -74,6 +77,7 @@ fn each_stage_starts_from_the_newest_finished_run_of_the_one_before() {
     };
     let pairs = eval("checkpoints/dpo-pairs", "./rlaif-v");
     assert!(pairs["preference_accuracy"].is_number() && pairs["answer_accuracy"].is_number(), "{pairs}");
+    assert!(pairs["image_gap"].is_number(), "{pairs}");
     let talks = eval("checkpoints/sft-talks", "./llava-instruct");
     assert!(
         talks["questions"].as_u64() > talks["samples"].as_u64() && talks["preference_accuracy"].is_null(),
@@ -85,6 +89,11 @@ fn each_stage_starts_from_the_newest_finished_run_of_the_one_before() {
     }
 }
 
+/// mDPO as three losses.
+const MDPO: &str = "--set objective.terms=[{loss='image_conditional'},{loss='anchor'}]";
+/// KTO of both answers of each pair.
+const KTO: &str = "--set objective.loss=kto --set data.sources.0.split_pairs=true --set data.eval.split_pairs=true";
+
 #[test]
 fn a_preference_run_goes_on_to_the_same_bits_and_never_asks_the_reference_twice() {
     let place = place();
@@ -92,6 +101,9 @@ fn a_preference_run_goes_on_to_the_same_bits_and_never_asks_the_reference_twice(
         ("plain", ""),
         ("mixed", "--set objective.loss=bco_pair --set objective.sft_weight=0.5"),
         ("adapters", "--set train.decoder.tuning={lora={lr=1e-3,dropout=0.2}}"),
+        ("dense", "--set objective.dense={}"),
+        ("mdpo", MDPO),
+        ("kto", KTO),
     ] {
         let start = format!("dpo --config pairs.toml --init checkpoints/pretrain-tiny {CONSTANT} {losses}");
         place.ok(&format!("{start} --run-dir {name}-whole"));
@@ -104,8 +116,58 @@ fn a_preference_run_goes_on_to_the_same_bits_and_never_asks_the_reference_twice(
         let known = place.read(&format!("{name}-cut/reference.bin")).len();
         place.ok(&format!("dpo --resume {name}-cut -q --set train.steps=7"));
         let now = place.read(&format!("{name}-cut/reference.bin")).len();
-        assert!(now <= known + 2 * 56 + 4 * 56, "{now} after {known}: at most the pairs of one step more");
+        // Of each of the four pairs of one step more up to two records, and one that says how many steps are covered.
+        assert!(now <= known + 4 * 2 * 56 + 56, "{now} after {known}: at most the pairs of one step more");
     }
+}
+
+#[test]
+fn losses_begin_where_policy_and_reference_are_the_same() {
+    let place = place();
+    let ln_2 = std::f64::consts::LN_2;
+    for (name, losses, expected, metrics) in [
+        ("dense", "--set objective.dense={gamma=3.0,average=false}", ln_2, ["rewards/margins", "logps/chosen"]),
+        ("mdpo", MDPO, 3.0 * ln_2, ["rewards/imageless_chosen", "rewards/imageless_margins"]),
+        ("kto", KTO, 0.5, ["kl", "logps/chosen"]),
+        (
+            "weighed",
+            &format!("{KTO} --set objective.desirable_weight=2 --set objective.undesirable_weight=2"),
+            1.0,
+            ["kl"; 2],
+        ),
+    ] {
+        let start = format!("dpo --config pairs.toml --init checkpoints/pretrain-tiny {CONSTANT} {losses}");
+        place.ok(&format!("{start} --run-dir {name} --set train.steps=2 --set train.eval_every=2"));
+        let lines = place.metrics(name);
+        let first = lines.iter().find(|line| line["step"] == 1).expect("a line");
+        let loss = first["loss"].as_f64().expect("loss");
+        assert!((loss - expected).abs() < 1e-6, "{name}: {loss}, expected {expected}");
+        assert!(metrics.iter().all(|metric| first[metric].is_number()), "{name}: {metrics:?} in {first}");
+        let eval = lines.iter().rfind(|line| line["kind"] == "eval").expect("an evaluation");
+        assert!(
+            eval["values"]["rewards/image_gap"].is_number() && eval["values"]["loss"].is_number(),
+            "{name}: {eval}"
+        );
+    }
+}
+
+#[test]
+fn pairs_of_text_alone_are_left_out_where_a_loss_looks_at_pictures_and_of_the_image_gap() {
+    let place = place();
+    let pair = |number: usize| {
+        let said = |role: &str, text: &str| serde_json::json!([{ "role": role, "content": text }]);
+        serde_json::json!({ "prompt": said("user", &format!("say {number}")), "chosen": said("assistant", &format!("it is {number}")),
+            "rejected": said("assistant", "I do not know") })
+    };
+    let rows = (0..16).map(|number| pair(number).to_string() + "\n").collect::<String>();
+    place.write("text/train.jsonl", rows.as_bytes());
+    let data = "--data text --set data.eval.name=text --set data.eval.path=text --set data.eval.split=train --set data.template=vicuna_v1";
+    let start =
+        format!("dpo --config pairs.toml --init checkpoints/pretrain-tiny {CONSTANT} {data} --set train.steps=1");
+    place.ok(&format!("{start} --run-dir plain"));
+    let eval = place.metrics("plain").into_iter().rfind(|line| line["kind"] == "eval").expect("an evaluation");
+    assert!(eval["values"]["rewards/margins"].is_number() && eval["values"]["rewards/image_gap"].is_null(), "{eval}");
+    place.fails(&format!("{start} {MDPO} --run-dir mdpo"), 3, &["no_medium", "hint:"]);
 }
 
 #[test]
@@ -126,6 +188,14 @@ fn a_stage_refuses_the_data_and_the_objective_of_another() {
             "label_smoothing",
         ),
         ("dpo --config pairs.toml --set data.packing=true", 2, "`data.packing` does not go with"),
+        ("dpo --config pairs.toml --set objective.loss=kto", 2, "`split_pairs = true` of the source"),
+        ("dpo --config pairs.toml --set data.sources.0.split_pairs=true", 2, "which learns from single answers"),
+        (
+            "dpo --config pairs.toml --set objective.loss=kto --set objective.dense={}",
+            2,
+            "`objective.dense` is for pairs of answers",
+        ),
+        ("dpo --config pairs.toml --set objective.terms=[{loss='kto'}]", 2, "learns from single answers"),
     ] {
         place.fails(&format!("{command} {init}"), code, &[words, "hint:"]);
         assert!(!place.path("run").exists(), "{command}");

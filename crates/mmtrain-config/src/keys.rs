@@ -31,8 +31,8 @@ pub use encoder::{
     AudioArch, AudioFamily, EncoderConfig, ImageFit, SecondTower, VideoFeatures, VisionArch, VisionFamily,
 };
 pub use run::{
-    BestConfig, CheckpointConfig, EvalConfig, ModelConfig, ObjectiveConfig, PreferenceLossKind, PreferenceTerm,
-    RunConfig, ScheduleConfig, ScheduleKind,
+    BestConfig, CheckpointConfig, DenseConfig, EvalConfig, ModelConfig, ObjectiveConfig, PreferenceLossKind,
+    PreferenceTerm, RunConfig, ScheduleConfig, ScheduleKind,
 };
 pub use template::TemplateKind;
 pub use train::{FeatureCacheConfig, Precision, Recompute, TrainConfig};

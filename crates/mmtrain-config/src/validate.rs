@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::datasets::dataset_presets;
 use crate::hint;
 use crate::{
-    AudioArch, ConnectorConfig, DecoderArch, DecoderConfig, DecoderFamily, EncoderConfig, ModelConfig, PartConfig,
-    RunConfig, SourceConfig, TrainConfig, VisionArch, VisionFamily,
+    AudioArch, ConnectorConfig, DecoderArch, DecoderConfig, DecoderFamily, EncoderConfig, ModelConfig, ObjectiveConfig,
+    PartConfig, PreferenceLossKind, RunConfig, SourceConfig, TrainConfig, VisionArch, VisionFamily,
 };
 
 /// Values that do not fit each other.
@@ -40,6 +40,8 @@ pub(crate) fn conflicts(config: &RunConfig) -> Vec<Conflict> {
     found.extend(best(config));
     found.extend(resampled_rows(config));
     found.extend(packed_pairs(config));
+    found.extend(unpaired(&config.objective));
+    found.extend(split_pairs(config));
     found.extend(encoder(&config.model.encoder));
     found.extend(connector(&config.model));
     found.extend(decoder(&config.model.decoder));
@@ -65,6 +67,59 @@ fn packed_pairs(config: &RunConfig) -> Option<Conflict> {
         let message = "`data.packing` does not go with `objective.kind` \"preference\"".to_owned();
         Conflict::new(&keys, message).hint("set `data.packing = false`: both answers of a pair share a row already")
     })
+}
+
+/// What is said of pairs does not go with answers that are judged by themselves.
+fn unpaired(objective: &ObjectiveConfig) -> Vec<Conflict> {
+    let ObjectiveConfig::Preference { terms, sft_weight, dense, label_smoothing, weight, .. } = objective else {
+        return Vec::new();
+    };
+    let conflict = |key: &str| {
+        let message = format!("`{key}` is for pairs of answers, and `objective.loss` \"kto\" learns from single ones");
+        Conflict::new(&[key, "objective.loss"], message).hint(format!("leave `{key}` out, or choose another loss"))
+    };
+    if objective.is_unpaired() {
+        let of_pairs = [
+            ("objective.terms", !terms.is_empty()),
+            ("objective.sft_weight", *sft_weight > 0.0),
+            ("objective.weight", (*weight - 1.0).abs() > 0.0),
+            ("objective.dense", dense.is_some()),
+            ("objective.label_smoothing", label_smoothing.is_some()),
+        ];
+        return of_pairs.into_iter().filter(|(_, set)| *set).map(|(key, _)| conflict(key)).collect();
+    }
+    let added = terms.iter().position(|term| term.loss == PreferenceLossKind::Kto);
+    let of_added = added.map(|index| {
+        let key = format!("objective.terms.{index}.loss");
+        let message = format!("`{key}` \"kto\" learns from single answers, the losses that it is added to from pairs");
+        Conflict::new(&[&key], message).hint("set `objective.loss = \"kto\"` alone")
+    });
+    of_added.into_iter().collect()
+}
+
+/// Pairs are split for what learns from single answers.
+fn split_pairs(config: &RunConfig) -> Vec<Conflict> {
+    let numbered = |key: &str, sources: &[SourceConfig]| {
+        (0..sources.len()).map(|index| format!("{key}.{index}")).collect::<Vec<_>>()
+    };
+    let data = &config.data;
+    let keys = [numbered("data.sources", &data.sources), numbered("data.held_out", &data.held_out)].concat();
+    let sources = keys.into_iter().zip(data.sources.iter().chain(&data.held_out));
+    let sources = sources.chain(data.eval.iter().map(|source| ("data.eval".to_owned(), source)));
+    let split = sources.filter(|(_, source)| source.split_pairs);
+    let conflict = |(path, source): (String, &SourceConfig)| {
+        let key = format!("{path}.split_pairs");
+        if source.better_answer {
+            let better = format!("{path}.better_answer");
+            let message = format!("`{key}` makes two answers of a pair, `{better}` leaves one");
+            return Some(Conflict::new(&[&key, &better], message).hint("leave one of them out"));
+        }
+        (!config.objective.is_unpaired()).then(|| {
+            let message = format!("`{key}` is for `objective.loss` \"kto\", which learns from single answers");
+            Conflict::new(&[&key, "objective.loss"], message).hint(format!("leave `{key}` out"))
+        })
+    };
+    split.filter_map(conflict).collect()
 }
 
 /// Features change with the encoder that makes them.

@@ -123,6 +123,7 @@ fn preparer(size: u32) -> Result<Preparer, Failure> {
         limits: MediaLimits::default(),
         alpha: Alpha::White,
         wanted: mmtrain_data::Wanted::Any,
+        shown: mmtrain_data::Shown::Whole,
     })
 }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use mmtrain_text::IGNORE_INDEX;
 
-use crate::fork::{Fork, PairKey};
+use crate::fork::{Ablated, Fork, PairKey};
 use crate::medium::Medium;
 use crate::prepare::Prepared;
 use crate::sample::SampleId;
@@ -41,6 +41,19 @@ pub struct HostFork {
     pub end: usize,
     /// Names all that the model sees of it.
     pub key: PairKey,
+    /// Of an answer that is judged by itself, whether it is wanted; the other one is an answer to something else.
+    pub judged: Option<bool>,
+    /// Where the better answer stands once more, behind what is left of the media.
+    pub ablated: Option<AblatedRow>,
+}
+
+/// A row `prompt chosen` behind what is left of the media of a pair; prompt and answer have the columns of the pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AblatedRow {
+    /// Row of the batch.
+    pub row: usize,
+    /// Names the pair with these media.
+    pub key: PairKey,
 }
 
 /// A micro-batch in host memory.
@@ -70,7 +83,8 @@ pub struct HostBatch {
     pub supervised_tokens: usize,
 }
 
-/// Puts samples into one batch, a row each. `fill_id` stands in filled positions.
+/// Puts samples into one batch, a row each; behind it one more where little is left of the media. `fill_id` stands in filled
+/// positions.
 ///
 /// # Panics
 ///
@@ -82,7 +96,8 @@ pub fn collate(samples: Vec<Prepared>, fill_id: u32) -> HostBatch {
 /// As [`collate`], with the samples of each row.
 pub fn collate_rows(rows: Vec<Vec<Prepared>>, fill_id: u32) -> HostBatch {
     let lengths = rows.iter().map(|row| row.iter().map(Prepared::len).sum::<usize>());
-    let (batch, seq) = (rows.len(), lengths.max().unwrap_or(0).next_multiple_of(SEQ_MULTIPLE));
+    let batch = rows.len() + rows.iter().flatten().filter(|sample| sample.ablated.is_some()).count();
+    let seq = lengths.max().unwrap_or(0).next_multiple_of(SEQ_MULTIPLE);
     let mut out = HostBatch {
         batch,
         seq,
@@ -96,12 +111,20 @@ pub fn collate_rows(rows: Vec<Vec<Prepared>>, fill_id: u32) -> HostBatch {
     };
     for row in rows {
         out.samples.push(Vec::with_capacity(row.len()));
-        for sample in row {
-            out.push(sample);
-        }
+        let ablated = row.into_iter().filter_map(|sample| out.push(sample)).collect::<Vec<_>>();
         out.fill(fill_id);
+        for again in ablated {
+            out.push_ablated(again);
+            out.fill(fill_id);
+        }
     }
     out
+}
+
+/// A pair, by its number in the batch, that stands in the batch once more.
+struct Again {
+    fork: usize,
+    ablated: Ablated,
 }
 
 impl HostBatch {
@@ -110,9 +133,9 @@ impl HostBatch {
         self.samples.iter().flatten().map(Range::len).sum()
     }
 
-    /// Puts a sample behind those of the last row.
-    fn push(&mut self, sample: Prepared) {
-        let Prepared { id, encoded, fork, key, media, .. } = sample;
+    /// Puts a sample behind those of the last row; returns what is to stand in a row of its own.
+    fn push(&mut self, sample: Prepared) -> Option<Again> {
+        let Prepared { id, encoded, fork, judged, ablated, key, media, .. } = sample;
         assert_eq!(encoded.media.len(), media.len(), "spans vs media of {id}");
         let row = self.samples.len() - 1;
         let start = self.input_ids.len() - row * self.seq;
@@ -126,11 +149,28 @@ impl HostBatch {
             rejected: start + rejected,
             end,
             key,
+            judged,
+            ablated: None,
         }));
         self.input_ids.extend(encoded.input_ids.iter().map(|&id| id as i32));
         self.labels.extend_from_slice(&encoded.labels);
         self.media.extend(media.into_iter().map(|medium| HostMedium { row, medium: medium.behind(start) }));
         self.ids.push(id);
+        ablated.map(|ablated| Again { fork: self.forks.len() - 1, ablated })
+    }
+
+    /// Begins a row with the prompt and the better answer of a pair, behind what is left of its media. It is no sample more.
+    fn push_ablated(&mut self, again: Again) {
+        let (row, Again { fork: number, ablated: Ablated { media, key } }) = (self.samples.len(), again);
+        let HostFork { row: own, start, rejected, .. } = self.forks[number];
+        self.forks[number].ablated = Some(AblatedRow { row, key });
+        let (first, cells) = (own * self.seq, row * self.seq + start);
+        self.input_ids.resize(cells, 0);
+        self.input_ids.extend_from_within(first + start..first + rejected);
+        self.labels.resize(cells, IGNORE_INDEX);
+        self.labels.extend_from_within(first + start..first + rejected);
+        self.media.extend(media.into_iter().map(|medium| HostMedium { row, medium: medium.behind(start) }));
+        self.samples.push(std::iter::once(start..rejected).collect());
     }
 
     /// Fills the last row up.
@@ -169,6 +209,8 @@ mod tests {
             encoded: Encoded { input_ids, labels, media },
             media: pictures,
             fork: None,
+            judged: None,
+            ablated: None,
             key: PairKey::default(),
             questions: Vec::new(),
             fitted: None,
@@ -212,6 +254,26 @@ mod tests {
         assert_eq!(batch.labels[3..10], [13, 14, IGNORE_INDEX, IGNORE_INDEX, IGNORE_INDEX, 13, IGNORE_INDEX]);
         let spans = batch.media.iter().map(|host| (host.row, host.medium.spans[0]));
         assert!(spans.eq([(0, (1, 2)), (0, (5, 2)), (0, (7, 2))]));
+    }
+
+    #[test]
+    fn a_better_answer_stands_once_more_behind_what_is_left_of_the_media() {
+        let mut pair = row(0, 9, 5, &[1]);
+        let fork = Fork { chosen: 4, rejected: 6 };
+        let left = |mut medium: Medium| {
+            medium.input.values.fill(-1.0);
+            medium
+        };
+        let ablated = Ablated { media: pair.media.iter().cloned().map(left).collect(), key: [7; 32] };
+        pair = Prepared { fork: Some(fork), ablated: Some(ablated), ..pair };
+        let batch = collate(vec![pair, row(1, 3, 1, &[])], 0);
+        assert_eq!((batch.batch, batch.seq, batch.ids.len(), batch.supervised_tokens), (3, 16, 2, 6));
+        assert_eq!(borders(&batch), [vec![(0, 9)], vec![(0, 6)], vec![(0, 3)]]);
+        assert_eq!(batch.forks[0].ablated, Some(AblatedRow { row: 1, key: [7; 32] }));
+        assert_eq!(batch.input_ids[16..24], [10, 11, 12, 13, 14, 15, 0, 0]);
+        assert_eq!(batch.labels[19..23], [IGNORE_INDEX, 14, 15, IGNORE_INDEX]);
+        let media = batch.media.iter().map(|host| (host.row, host.medium.spans[0], host.medium.input.values[0]));
+        assert!(media.eq([(0, (1, 2), 1.0), (1, (1, 2), -1.0)]));
     }
 
     #[test]

@@ -101,6 +101,7 @@ pub(crate) fn preparer() -> Preparer {
         limits: MediaLimits::default(),
         alpha: Alpha::White,
         wanted: crate::Wanted::Any,
+        shown: crate::Shown::Whole,
     }
 }
 

@@ -5,6 +5,7 @@
 
 use mmtrain_text::{Encoded, IGNORE_INDEX};
 
+use crate::medium::Medium;
 use crate::sample::Reject;
 
 /// A hash of all that a model sees of a pair.
@@ -17,6 +18,15 @@ pub struct Fork {
     pub chosen: usize,
     /// First token of the worse answer; the better one ends before it.
     pub rejected: usize,
+}
+
+/// The better answer of a pair once more, behind media of which little is left.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ablated {
+    /// What is left, in the places of the whole ones.
+    pub media: Vec<Medium>,
+    /// A hash of the pair with these media.
+    pub key: PairKey,
 }
 
 impl Fork {

@@ -17,6 +17,11 @@ const HINTS: &[(&[&str], &str)] = &[
         "names must stay below the source's directory; add the other place to `media`, or rewrite it with `path_map`",
     ),
     (&["media_too_short"], "a sound of a few samples has nothing in it; nothing needs to be done"),
+    (
+        &["no_medium"],
+        "leave pairs of text alone out of the data, or `image_conditional` out of the losses, which learns from pictures",
+    ),
+    (&["not_judged"], "KTO learns from single answers; `split_pairs = true` of the source makes two of each pair"),
     (&["media_mismatch"], "the placeholders of the text and the listed media must be as many"),
     (
         &["missing_caption", "empty_caption", "empty_answer"],

@@ -18,6 +18,7 @@
 //! - [`order`]: the seekable permutation of an epoch.
 //! - [`mixture`]: several sources with weights as one epoch.
 //! - [`prepare`]: raw sample to token ids, labels and pixels.
+//! - [`Shown`]: whether media are shown whole.
 //! - [`intake`]: what the encoder takes, and how media become that.
 //! - [`fit`]: what is done with samples that are longer than a row.
 //! - [`pack`]: which samples share a row, and which rows a micro-batch.
@@ -82,6 +83,10 @@ mod rejected;
 
 mod settle;
 
+mod shown;
+
+mod elsewhere;
+
 mod wanted;
 
 mod ledger;
@@ -109,12 +114,12 @@ mod fixtures;
 mod mutated;
 
 pub use check::{CheckReport, check};
-pub use collate::{HostBatch, HostFork, HostMedium, collate, collate_rows};
+pub use collate::{AblatedRow, HostBatch, HostFork, HostMedium, collate, collate_rows};
 pub use content::file_fingerprint;
 pub use error::DataError;
 pub use facts::{Examined, MediumFacts};
 pub use fit::{Fitted, TooLong};
-pub use fork::{Fork, PairKey};
+pub use fork::{Ablated, Fork, PairKey};
 pub use histogram::Histogram;
 pub use intake::{Clips, Intake};
 pub use loader::{LoaderConfig, StepBatch, StepLoader};
@@ -129,6 +134,7 @@ pub use place::Place;
 pub use prepare::{Prepared, Preparer, Wanted};
 pub use remote::{Remote, RemoteSettings};
 pub use sample::{Feedback, MediaContent, RawMedium, RawSample, Reject, SampleId, Skip, SourceError};
+pub use shown::Shown;
 pub use source::{ShardProblem, Source, WebDataset};
 pub use stats::{DataStats, stats};
 pub use table::Table;

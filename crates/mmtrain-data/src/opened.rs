@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use mmtrain_media::{
-    ClipPlan, FrameKey, MediaError, MediaLayout, MediaValues, Processor, Rgb8, Size, SoundLength, VideoFile,
+    Ablation, ClipPlan, FrameKey, MediaError, MediaLayout, MediaValues, Processor, Rgb8, Size, SoundLength, VideoFile,
     VideoIdentity, VideoInfo, audio_length, decode, decode_audio, probe,
 };
 use mmtrain_text::MediaKind;
@@ -125,15 +125,27 @@ impl<'a> Opened<'a> {
         }
     }
 
-    /// The encoder's input, and the seconds from one group of frames of a clip to the next.
-    pub(crate) fn values(&self, intake: &Intake, preparer: &Preparer) -> Result<(MediaValues, f64), MediaError> {
+    /// The encoder's input, of the whole medium or of what an ablation leaves, and the seconds from one group of frames of a
+    /// clip to the next.
+    pub(crate) fn values(
+        &self,
+        intake: &Intake,
+        preparer: &Preparer,
+        ablation: Option<Ablation>,
+    ) -> Result<(MediaValues, f64), MediaError> {
+        let left = |picture: Rgb8, processor: &Processor| match ablation {
+            Some(ablation) => ablation.picture(&picture, processor.normalise()),
+            None => picture,
+        };
         match (self, intake) {
             (Self::Picture { bytes, .. }, Intake::Sight { processor, .. }) => {
-                Ok((processor.process(&decode(bytes, &preparer.limits, preparer.alpha)?)?, 1.0))
+                let picture = decode(bytes, &preparer.limits, preparer.alpha)?;
+                Ok((processor.process(&left(picture, processor))?, 1.0))
             }
             (Self::Clip { file, content, info }, Intake::Sight { clips: Some(clips), .. }) => {
                 let plan = plan(info, intake)?;
                 let frames = frames(file, content, info, &plan, clips)?;
+                let frames = frames.into_iter().map(|frame| left(frame, &plan.processor)).collect::<Vec<_>>();
                 Ok((plan.processor.process_video(&frames)?, group_seconds(info, &plan)))
             }
             (Self::Frames { pictures, info }, _) => {
@@ -141,12 +153,18 @@ impl<'a> Opened<'a> {
                 let picked = plan
                     .indices
                     .iter()
-                    .map(|&index| decode(&pictures[index as usize], &preparer.limits, preparer.alpha));
+                    .map(|&index| decode(&pictures[index as usize], &preparer.limits, preparer.alpha))
+                    .map(|frame| Ok(left(frame?, &plan.processor)));
                 let frames = picked.collect::<Result<Vec<_>, MediaError>>()?;
                 Ok((plan.processor.process_video(&frames)?, group_seconds(info, &plan)))
             }
             (Self::Sound { bytes, .. }, Intake::Hearing { processor, limits }) => {
-                Ok((processor.process(decode_audio(bytes, limits)?)?, 1.0))
+                let sound = decode_audio(bytes, limits)?;
+                let left = match ablation {
+                    Some(ablation) => ablation.sound(sound),
+                    None => sound,
+                };
+                Ok((processor.process(left)?, 1.0))
             }
             _ => unreachable!("`new` refuses media of other kinds"),
         }

@@ -9,17 +9,19 @@
 
 use std::sync::Arc;
 
-use mmtrain_media::{Alpha, MediaError, MediaLimits, MediaTokens, MediaValues};
+use mmtrain_media::{Ablation, Alpha, MediaError, MediaLimits, MediaTokens, MediaValues};
 use mmtrain_text::{Conversation, Encoded, InstructionTokenizer, Role, Template, TextTokenizer, Turn};
 
+use crate::elsewhere::with_answer_elsewhere;
 use crate::fit::{Fitted, TooLong};
-use crate::fork::{Fork, PairKey};
+use crate::fork::{Ablated, Fork, PairKey};
 use crate::intake::Intake;
 use crate::medium::Medium;
 use crate::opened::{Fault, Opened};
 use crate::panics::confined;
-use crate::sample::{RawMedium, RawSample, SampleId, Skip};
+use crate::sample::{Feedback, RawMedium, RawSample, SampleId, Skip};
 use crate::settle::Settled;
+use crate::shown::Shown;
 use crate::source::Source;
 pub use crate::wanted::Wanted;
 
@@ -46,6 +48,8 @@ pub struct Preparer {
     pub alpha: Alpha,
     /// Which samples are prepared.
     pub wanted: Wanted,
+    /// What is shown of media.
+    pub shown: Shown,
 }
 
 /// A sample that is ready to be put into a batch.
@@ -55,8 +59,13 @@ pub struct Prepared {
     pub id: SampleId,
     /// Token ids and labels; of a pair those of the prompt and of both answers behind one another.
     pub encoded: Encoded,
-    /// Of a pair, where its answers begin.
+    /// Of a pair, where its answers begin; of an answer that is judged by itself, where it begins, and where the answer to
+    /// something else does.
     pub fork: Option<Fork>,
+    /// Of an answer that is judged by itself, whether it is wanted.
+    pub judged: Option<bool>,
+    /// Of a pair, what is left of its media beside the whole ones, where that is asked for.
+    pub ablated: Option<Ablated>,
     /// Of a pair, a hash of all that the model sees of it; else zeros.
     pub key: PairKey,
     /// In the order of `encoded.media`.
@@ -86,7 +95,10 @@ impl Preparer {
     pub fn fetch(&self, source: &dyn Source, index: usize) -> Result<Prepared, Skip> {
         let work = || {
             let raw = source.get(index).map_err(|error| error.0)?;
-            self.try_prepare(&raw)
+            match self.wanted {
+                Wanted::Judged => self.try_prepare(&with_answer_elsewhere(source, index, raw)?),
+                _ => self.try_prepare(&raw),
+            }
         };
         confined(work).unwrap_or_else(|panic| Err(skip(&source.id(index), "panic", panic)))
     }
@@ -104,20 +116,35 @@ impl Preparer {
     pub(crate) fn decoded(&self, raw: &RawSample, settled: Settled<'_>) -> Result<Prepared, Skip> {
         let Settled { answers, media, intake, fitted } = settled;
         let (encoded, fork) = answers.joined().map_err(|reject| skip(&raw.id, reject.reason, reject.detail))?;
-        let media = encoded.media.iter().map(|spans| {
-            let values = media[spans.index].values(&intake, self);
-            let (input, group_seconds) = values.map_err(|error| Fault::from(error).skip(&raw.id))?;
-            let instruction = self.asked(raw, spans.index)?;
-            Ok(Medium { instruction, group_seconds, ..Medium::new(spans.spans.clone(), input) })
-        });
-        let media = media.collect::<Result<Vec<_>, Skip>>()?;
-        let key = fork.map_or(PairKey::default(), |fork| pair_key(&encoded, fork, &media));
+        let of_media = |left: &dyn Fn(usize) -> Option<Ablation>| {
+            let media = encoded.media.iter().map(|spans| {
+                let values = media[spans.index].values(&intake, self, left(spans.index));
+                let (input, group_seconds) = values.map_err(|error| Fault::from(error).skip(&raw.id))?;
+                let instruction = self.asked(raw, spans.index)?;
+                Ok(Medium { instruction, group_seconds, ..Medium::new(spans.spans.clone(), input) })
+            });
+            media.collect::<Result<Vec<_>, Skip>>()
+        };
+        let seen = of_media(&|_| self.shown.in_place())?;
+        let key = |media: &[Medium]| fork.map_or(PairKey::default(), |fork| pair_key(&encoded, fork, media));
+        let ablated = match (fork, self.shown) {
+            (Some(_), Shown::WholeAndCutOut { .. }) => {
+                let media = of_media(&|medium| self.shown.beside(&raw.id, medium))?;
+                Some(Ablated { key: key(&media), media })
+            }
+            _ => None,
+        };
         Ok(Prepared {
             id: raw.id.clone(),
-            encoded,
+            key: key(&seen),
+            media: seen,
             fork,
-            key,
-            media,
+            judged: match raw.feedback {
+                Some(Feedback::Judged { wanted, .. }) => Some(wanted),
+                _ => None,
+            },
+            ablated,
+            encoded,
             fitted,
             truth: raw.truth.clone(),
             questions: questions(&raw.conversation),
@@ -134,7 +161,7 @@ impl Preparer {
     /// The encoder's input for a medium by itself.
     pub fn input(&self, medium: &RawMedium) -> Result<MediaValues, MediaError> {
         let opened = Opened::new(medium, self).map_err(Fault::into_media_error)?;
-        Ok(opened.values(&self.intake, self)?.0)
+        Ok(opened.values(&self.intake, self, None)?.0)
     }
 }
 
@@ -349,6 +376,47 @@ mod tests {
         let cutting = Preparer { max_seq: 16, too_long: TooLong::TruncateText, ..preparer() };
         let both = pair(&"dog ".repeat(64), &"dog ".repeat(65));
         assert_eq!(cutting.prepare(&both).expect_err("skipped").reason, "identical_answers");
+    }
+
+    #[test]
+    fn little_is_left_of_media_beside_or_in_place_of_the_whole_ones() {
+        let with = |shown| Preparer { shown, ..preparer() };
+        let mut picture = image::RgbImage::from_pixel(40, 40, image::Rgb([250, 0, 0]));
+        picture.enumerate_pixels_mut().for_each(|(x, y, pixel)| pixel[1] = (6 * x) as u8 ^ (3 * y) as u8);
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, image::ImageFormat::Png).expect("encoded");
+        let pair = RawSample { media: vec![RawMedium::image(bytes.into_inner())], ..pair("a dog", "a dog dog") };
+        let whole = with(Shown::Whole).prepare(&pair).expect("prepared");
+        let cut = |seed| with(Shown::WholeAndCutOut { seed }).prepare(&pair).expect("prepared");
+        let ablated = cut(3).ablated.expect("beside the whole ones");
+        assert_eq!((&cut(3).media, cut(3).key), (&whole.media, whole.key));
+        assert_eq!(
+            (&ablated.media[0].spans, &ablated.media[0].input.layout),
+            (&whole.media[0].spans, &whole.media[0].input.layout)
+        );
+        assert!(ablated.media[0].input.values != whole.media[0].input.values && ablated.key != whole.key);
+        assert_eq!(cut(3).ablated.as_ref(), Some(&ablated));
+        assert_ne!(cut(4).ablated.as_ref(), Some(&ablated));
+        let blank = with(Shown::Blank).prepare(&pair).expect("prepared");
+        assert!(blank.media[0].input.values.iter().all(|value| value.abs() < 0.01) && blank.ablated.is_none());
+        assert_ne!(blank.key, whole.key);
+    }
+
+    #[test]
+    fn of_text_alone_nothing_can_be_left_out() {
+        let turns = |answer: &str| Conversation {
+            turns: vec![Turn::said(Role::User, "say it"), Turn::said(Role::Assistant, answer)],
+        };
+        let feedback = Some(Feedback::Rejected(turns("a dog dog")));
+        let text = RawSample { conversation: turns("a dog"), feedback, media: vec![], ..raw("a dog", vec![]) };
+        let with = |shown| {
+            Preparer { shown, template: mmtrain_text::Format::VicunaV1.into(), max_seq: 512, ..preparer() }
+                .prepare(&text)
+        };
+        assert!(with(Shown::Whole).is_ok());
+        for shown in [Shown::WholeAndCutOut { seed: 1 }, Shown::Blank] {
+            assert_eq!(with(shown).expect_err("skipped").reason, "no_medium");
+        }
     }
 
     /// What is said of a medium of this kind.

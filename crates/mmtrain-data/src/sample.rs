@@ -50,6 +50,13 @@ pub enum Feedback {
     Rejected(Conversation),
     /// Whether the answer is wanted, of data without pairs (KTO).
     Wanted(bool),
+    /// The same with what KTO compares it with; a [`Preparer`](crate::Preparer) finds that.
+    Judged {
+        /// Whether the answer is wanted.
+        wanted: bool,
+        /// The same conversation with the answer to something else.
+        elsewhere: Conversation,
+    },
 }
 
 /// A picture, clip or sound as it lies in a file.

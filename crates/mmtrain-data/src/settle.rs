@@ -24,14 +24,15 @@ pub(crate) struct Settled<'a> {
     pub(crate) fitted: Option<Fitted>,
 }
 
-/// A sample as token ids, once or with either answer of a pair.
+/// A sample as token ids, once or with either of two answers.
 pub(crate) struct Answers {
     pub(crate) encoded: Encoded,
+    /// With the worse answer, or with one to something else.
     rejected: Option<Encoded>,
 }
 
 impl Answers {
-    /// One row of both answers of a pair, or of the one that there is.
+    /// One row of both answers, or of the one that there is.
     pub(crate) fn joined(self) -> Result<(Encoded, Option<Fork>), Reject> {
         match self.rejected {
             Some(rejected) => Fork::join(self.encoded, &rejected).map(|(joined, fork)| (joined, Some(fork))),
@@ -58,12 +59,15 @@ struct Rendered<'a> {
     id: &'a SampleId,
     segments: Vec<Segment>,
     rejected: Option<Vec<Segment>>,
+    /// Whether the second answer is one to something else, of which as much is taken as fits.
+    is_elsewhere: bool,
 }
 
 impl Preparer {
     /// Finds out how long a sample is, and makes it fit if that is asked for.
     pub(crate) fn settle<'a>(&'a self, raw: &'a RawSample) -> Result<Settled<'a>, Skip> {
         self.wanted.check(raw)?;
+        self.shown.check(raw)?;
         let rendered = self.render(raw)?;
         let media = raw.media.iter().map(|medium| Opened::new(medium, self)).collect::<Result<Vec<_>, _>>();
         let media = media.map_err(|fault| fault.skip(&raw.id))?;
@@ -71,7 +75,7 @@ impl Preparer {
         let fitted = media.iter().any(|medium| medium.is_cut(&self.intake)).then_some(Fitted::Sound);
         let whole = Settled { answers, media, intake: Cow::Borrowed(&self.intake), fitted };
         let settled = if whole.answers.longest() <= self.max_seq { whole } else { self.fit(&rendered, whole)? };
-        check_answers(&raw.id, &settled.answers)?;
+        check_answers(raw, &settled.answers)?;
         Ok(settled)
     }
 
@@ -117,10 +121,11 @@ impl Preparer {
             segments.map_err(|error| skip(&raw.id, error.reason(), error.to_string()))
         };
         let rejected = match &raw.feedback {
-            Some(Feedback::Rejected(conversation)) => Some(render(conversation)?),
+            Some(Feedback::Rejected(other) | Feedback::Judged { elsewhere: other, .. }) => Some(render(other)?),
             Some(Feedback::Wanted(_)) | None => None,
         };
-        Ok(Rendered { id: &raw.id, segments: render(&raw.conversation)?, rejected })
+        let is_elsewhere = matches!(raw.feedback, Some(Feedback::Judged { .. }));
+        Ok(Rendered { id: &raw.id, segments: render(&raw.conversation)?, rejected, is_elsewhere })
     }
 
     fn answers(&self, rendered: &Rendered<'_>, layouts: &[MediaLayout]) -> Result<Answers, Skip> {
@@ -132,7 +137,10 @@ impl Preparer {
             let encoded = encode(segments, &self.tokenizer, &media);
             encoded.map_err(|error| skip(rendered.id, error.reason(), error.to_string()))
         };
-        let rejected = rendered.rejected.as_ref().map(encode).transpose()?;
+        let mut rejected = rendered.rejected.as_ref().map(encode).transpose()?;
+        if rendered.is_elsewhere {
+            rejected = rejected.map(|other| truncated(other.clone(), self.max_seq).unwrap_or(other));
+        }
         Ok(Answers { encoded: encode(&rendered.segments)?, rejected })
     }
 }
@@ -144,12 +152,13 @@ fn layouts(intake: &Intake, media: &[Opened<'_>], id: &SampleId) -> Result<Vec<M
 }
 
 /// Something is learned of a sample, and of a pair there is something to choose between.
-fn check_answers(id: &SampleId, answers: &Answers) -> Result<(), Skip> {
-    let Answers { encoded, rejected } = answers;
+fn check_answers(raw: &RawSample, answers: &Answers) -> Result<(), Skip> {
+    let (id, Answers { encoded, rejected }) = (&raw.id, answers);
     if std::iter::once(encoded).chain(rejected).any(|encoded| encoded.supervised_tokens() == 0) {
         return Err(skip(id, "zero_supervised", "no token of it is learned"));
     }
-    if rejected.as_ref().is_some_and(|rejected| rejected.input_ids == encoded.input_ids) {
+    let is_pair = matches!(raw.feedback, Some(Feedback::Rejected(_)));
+    if is_pair && rejected.as_ref().is_some_and(|rejected| rejected.input_ids == encoded.input_ids) {
         return Err(skip(id, "identical_answers", "the better and the worse answer are the same"));
     }
     Ok(())

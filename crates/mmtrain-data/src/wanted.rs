@@ -10,6 +10,8 @@ pub enum Wanted {
     Answers,
     /// Pairs of a better and a worse answer.
     Pairs,
+    /// Answers that are judged by themselves.
+    Judged,
     /// All, such as for looking at them.
     #[default]
     Any,
@@ -22,8 +24,12 @@ impl Wanted {
                 Err(skip(&raw.id, "judged_answer", "an answer that is judged, of which the objective learns nothing"))
             }
             (Self::Pairs, None) => Err(skip(&raw.id, "no_pair", "one answer, where two are compared")),
-            (Self::Pairs, Some(Feedback::Wanted(_))) => {
+            (Self::Pairs, Some(Feedback::Wanted(_) | Feedback::Judged { .. })) => {
                 Err(skip(&raw.id, "no_pair", "one answer that is judged by itself, where two are compared"))
+            }
+            (Self::Judged, None) => Err(skip(&raw.id, "not_judged", "an answer that nobody judged")),
+            (Self::Judged, Some(Feedback::Rejected(_))) => {
+                Err(skip(&raw.id, "not_judged", "a pair, where answers are judged by themselves"))
             }
             _ => Ok(()),
         }

@@ -36,7 +36,9 @@ fn said(sample: &RawSample) -> String {
         Some(Feedback::Rejected(worse)) => {
             format!("{conversation} // {}", worse.turns.last().map(parts).unwrap_or_default())
         }
-        Some(Feedback::Wanted(wanted)) => format!("{conversation} // wanted: {wanted}"),
+        Some(Feedback::Wanted(wanted) | Feedback::Judged { wanted, .. }) => {
+            format!("{conversation} // wanted: {wanted}")
+        }
         None => conversation,
     }
 }

@@ -95,6 +95,7 @@ fn preparer() -> Arc<Preparer> {
         limits: MediaLimits { max_side: 64, ..MediaLimits::default() },
         alpha: Alpha::White,
         wanted: mmtrain_data::Wanted::Any,
+        shown: mmtrain_data::Shown::Whole,
     })
 }
 

@@ -33,6 +33,7 @@ fn preparer(source: &dyn Source, size: u32) -> Arc<Preparer> {
         limits: MediaLimits::default(),
         alpha: Alpha::White,
         wanted: mmtrain_data::Wanted::Any,
+        shown: mmtrain_data::Shown::Whole,
     })
 }
 

@@ -171,6 +171,8 @@ mod tests {
             id: SampleId { source: "s".into(), shard: "a".into(), key: "0".into(), index: 0 },
             encoded: Encoded { input_ids: vec![1, 7, 8, 2, 9], labels, media: Vec::new() },
             fork: None,
+            judged: None,
+            ablated: None,
             key: [0; 32],
             media: Vec::new(),
             fitted: None,

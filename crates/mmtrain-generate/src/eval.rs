@@ -183,6 +183,7 @@ mod tests {
             limits: MediaLimits::default(),
             alpha: Alpha::White,
             wanted: mmtrain_data::Wanted::Any,
+            shown: mmtrain_data::Shown::Whole,
         }
     }
 
@@ -196,7 +197,18 @@ mod tests {
         let media = media.collect();
         let id = SampleId { source: "s".into(), shard: "a.tar".into(), key: index.to_string(), index: index as usize };
         let truth = with_scene.then(|| serde_json::json!({ "scene": truth }));
-        Prepared { id, encoded, media, fork: None, key: Default::default(), fitted: None, truth, questions: Vec::new() }
+        Prepared {
+            id,
+            encoded,
+            media,
+            fork: None,
+            judged: None,
+            ablated: None,
+            key: Default::default(),
+            fitted: None,
+            truth,
+            questions: Vec::new(),
+        }
     }
 
     fn inputs(sample: &Prepared) -> Vec<MediaValues> {

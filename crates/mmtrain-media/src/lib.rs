@@ -27,9 +27,12 @@
 //! - [`Ffmpeg`]: videos in a child process, within [`VideoLimits`]: frames by number, the sound.
 //! - [`FrameSampling`]: which frames of a video published models see; [`ClipRule`]: and what they become.
 //! - [`FrameCache`]: decoded frames on disk.
+//! - [`Ablation`]: media that say less than they do, for comparing.
 //! - [`MediaError`]: with [`MediaError::reason`], a short stable name under which failures are counted.
 
 mod sniff;
+
+mod ablate;
 
 mod medium;
 
@@ -98,6 +101,7 @@ mod error;
 #[cfg(test)]
 mod fixtures;
 
+pub use ablate::{Ablation, CutOut};
 pub use anyres::{AnyRes, AnyResLayout};
 pub use audio::{AudioError, AudioInfo, AudioLimits, Sound, SoundLength, audio_length, decode_audio, probe_audio};
 pub use cache::{FrameCache, FrameKey, VideoIdentity};

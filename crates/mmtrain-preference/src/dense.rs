@@ -24,6 +24,8 @@ pub enum Normalize {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenWeights {
     weights: Vec<f64>,
+    /// Of the changed ones.
+    weight: f64,
     normalize: Normalize,
 }
 
@@ -36,7 +38,7 @@ impl TokenWeights {
         above_zero(|| "weight of changed tokens".into(), weight)?;
         within(!places.is_empty(), || "number of supervised tokens".into(), 0.0, "at least 1")?;
         let one = |place| if changed.binary_search(place).is_ok() { weight } else { 1.0 };
-        Ok(Self { weights: places.iter().map(one).collect(), normalize })
+        Ok(Self { weights: places.iter().map(one).collect(), weight, normalize })
     }
 
     /// The weighted log-probability of an answer.
@@ -51,6 +53,12 @@ impl TokenWeights {
         }
         let sum: f64 = per_token.iter().zip(&self.weights).map(|(logp, weight)| logp * weight).sum();
         Ok(sum / self.divisor())
+    }
+
+    /// The weighted log-probability of an answer from the sum over all its tokens and that over the changed ones, which do not
+    /// depend on weights.
+    pub fn of_sums(&self, all: f64, changed: f64) -> f64 {
+        (all + (self.weight - 1.0) * changed) / self.divisor()
     }
 
     /// What stands for the number of tokens in [`crate::AnswerLogps`].

@@ -59,7 +59,16 @@ fn batch(rows: &[Vec<(usize, usize)>], forks: Vec<HostFork>) -> HostBatch {
 fn shared_batch() -> HostBatch {
     let rows = (0..PAIRS).map(|pair| vec![(pair, 0), (pair, 1), (pair, 2)]).collect::<Vec<_>>();
     let (chosen, rejected) = (PROMPT, PROMPT + ANSWER);
-    let fork = |row| HostFork { row, start: 0, chosen, rejected, end: rejected + ANSWER, key: [row as u8; 32] };
+    let fork = |row| HostFork {
+        row,
+        start: 0,
+        chosen,
+        rejected,
+        end: rejected + ANSWER,
+        key: [row as u8; 32],
+        judged: None,
+        ablated: None,
+    };
     batch(&rows, (0..PAIRS).map(fork).collect())
 }
 
@@ -70,7 +79,9 @@ fn plain_batch() -> HostBatch {
 
 /// The number of the answer of each supervised token.
 fn answers(batch: &HostBatch, rows: &Supervised) -> Vec<usize> {
-    let number = |row: usize| rows.answer[row].map_or(rows.index[row] as usize / batch.seq, |answer| answer as usize);
+    let number = |row: usize| {
+        rows.answer[row].map_or(rows.index[row] as usize / batch.seq, |answer| 2 * answer.pair + answer.side as usize)
+    };
     (0..rows.len()).map(number).collect()
 }
 

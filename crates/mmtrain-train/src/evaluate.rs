@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mmtrain_data::{HostBatch, Mixture, Pass, Prepared, collate};
+use mmtrain_data::{HostBatch, Mixture, Pass, Prepared, Preparer, collate};
 use mmtrain_model::Vlm;
 
 use crate::driver::forward_sums;
@@ -31,10 +31,20 @@ pub fn evaluate_tokens(run: &Run, model: &Vlm, held_out: &Arc<Mixture>) -> Resul
 pub(crate) fn each_held_out(
     run: &Run,
     held_out: &Arc<Mixture>,
+    work: impl FnMut(HostBatch) -> Result<(), TrainError>,
+) -> Result<(), TrainError> {
+    each_prepared(run, &run.preparer, held_out, work)
+}
+
+/// The same, prepared in a way of its own.
+pub(crate) fn each_prepared(
+    run: &Run,
+    preparer: &Arc<Preparer>,
+    held_out: &Arc<Mixture>,
     mut work: impl FnMut(HostBatch) -> Result<(), TrainError>,
 ) -> Result<(), TrainError> {
     let limit = (run.config.eval.samples > 0).then_some(run.config.eval.samples);
-    let mut pass = Pass::new(held_out.clone(), run.preparer.clone(), limit, run.workers)?;
+    let mut pass = Pass::new(held_out.clone(), preparer.clone(), limit, run.workers)?;
     loop {
         let mut samples: Vec<Prepared> = Vec::new();
         while samples.len() < run.config.train.micro_batch_size.get() {
@@ -44,6 +54,6 @@ pub(crate) fn each_held_out(
         if samples.is_empty() {
             return Ok(());
         }
-        work(collate(samples, run.preparer.tokenizer.fill_id()))?;
+        work(collate(samples, preparer.tokenizer.fill_id()))?;
     }
 }

@@ -24,9 +24,28 @@ pub struct Supervised {
     pub index: Vec<i32>,
     /// The token that comes next.
     pub target: Vec<i32>,
-    /// Of a token of an answer of a pair, the number of that answer: `2 p` of the better one of pair `p` of the batch,
-    /// `2 p + 1` of the worse one; of others none.
-    pub answer: Vec<Option<u32>>,
+    /// The answer of a pair that it is a token of; of other tokens none.
+    pub answer: Vec<Option<Answer>>,
+}
+
+/// An answer of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// Number of the pair in the batch.
+    pub pair: usize,
+    /// Which of its answers.
+    pub side: Side,
+}
+
+/// The answers of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The better one, or one that is judged by itself.
+    Chosen,
+    /// The worse one, or the answer to something else.
+    Rejected,
+    /// The better one behind what is left of its media.
+    Ablated,
 }
 
 /// Labels stand at their own token (as in `transformers`): the state before it predicts it. The first token of a sample
@@ -39,21 +58,28 @@ pub fn supervised(batch: &HostBatch) -> Supervised {
         for (col, &label) in learned.filter(|&(col, _)| !begins(col)) {
             let answer = answer_at(batch, row, col);
             // The worse answer of a pair follows the prompt, as the better one does.
-            let before = answer.filter(|(fork, _)| fork.rejected == col).map_or(col, |(fork, _)| fork.chosen);
+            let is_first_worse =
+                |(fork, answer): &(&HostFork, Answer)| answer.side == Side::Rejected && fork.rejected == col;
+            let before = answer.filter(is_first_worse).map_or(col, |(fork, _)| fork.chosen);
             found.index.push((row * batch.seq + before - 1) as i32);
             found.target.push(label);
-            found.answer.push(answer.map(|(_, number)| number));
+            found.answer.push(answer.map(|(_, answer)| answer));
         }
     }
     found
 }
 
-/// The pair whose answer stands at a column, and the number of the answer.
-fn answer_at(batch: &HostBatch, row: usize, col: usize) -> Option<(&HostFork, u32)> {
-    let within = |fork: &HostFork| fork.row == row && (fork.chosen..fork.end).contains(&col);
-    let pair = batch.forks.iter().position(within)?;
-    let fork = &batch.forks[pair];
-    Some((fork, 2 * pair as u32 + u32::from(col >= fork.rejected)))
+/// The pair whose answer stands at a column, and which of its answers that is.
+fn answer_at(batch: &HostBatch, row: usize, col: usize) -> Option<(&HostFork, Answer)> {
+    batch.forks.iter().enumerate().find_map(|(pair, fork)| {
+        let side = match fork.ablated {
+            _ if fork.row == row && (fork.chosen..fork.rejected).contains(&col) => Side::Chosen,
+            _ if fork.row == row && (fork.rejected..fork.end).contains(&col) => Side::Rejected,
+            Some(ablated) if ablated.row == row && (fork.chosen..fork.rejected).contains(&col) => Side::Ablated,
+            _ => return None,
+        };
+        Some((fork, Answer { pair, side }))
+    })
 }
 
 impl Supervised {

@@ -7,7 +7,7 @@ use mmtrain_config::{
     ConnectorConfig as OwnConnector, DataConfig, EncoderConfig, LimitsConfig, PlaceholderKind, RunConfig, SecondTower,
     SourceConfig, TemplateKind, TooLongKind,
 };
-use mmtrain_data::{Mixture, Preparer, Source, TooLong, Wanted};
+use mmtrain_data::{Mixture, Preparer, Shown, Source, TooLong, Wanted};
 use mmtrain_media::{Alpha, MediaLimits, Preprocessor, Processor};
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{
@@ -289,6 +289,7 @@ pub(crate) fn preparer(
         limits: MediaLimits { max_bytes, max_pixels, max_side },
         alpha: Alpha::White,
         wanted: Wanted::Any,
+        shown: Shown::Whole,
     })
 }
 

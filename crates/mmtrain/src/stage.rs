@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use mmtrain_config::{Request, RunConfig, mentions};
-use mmtrain_data::Source;
+use mmtrain_data::{Feedback, Source};
 
 use crate::commands::config_dirs;
 use crate::fail::Refusal;
@@ -101,7 +101,18 @@ const LOOKED_AT: usize = 16;
 pub(crate) fn refuse_other_stage(name: &str, source: &dyn Source, config: &RunConfig) -> anyhow::Result<()> {
     let first = (0..source.len().min(LOOKED_AT)).find_map(|index| source.get(index).ok());
     let Some(sample) = first else { return Ok(()) };
+    let is_pair = matches!(sample.feedback, Some(Feedback::Rejected(_)));
     match (config.objective.is_preference(), sample.feedback.is_some()) {
+        (true, true) if config.objective.is_unpaired() && is_pair => Err(Refusal::usage(
+            format!("source `{name}` holds pairs, and `objective.loss` \"kto\" learns from single answers"),
+            "`split_pairs = true` of the source makes two answers of each pair; other losses learn from pairs",
+        )
+        .into()),
+        (true, true) if !config.objective.is_unpaired() && !is_pair => Err(Refusal::usage(
+            format!("source `{name}` holds single answers that are judged, and this loss compares two"),
+            "`objective.loss = \"kto\"` learns from them",
+        )
+        .into()),
         (false, true) => Err(Refusal::usage(
             format!("source `{name}` holds judged answers, which preference alignment (`mmtrain dpo`) learns from"),
             "`better_answer = true` of the source learns the better answers only",

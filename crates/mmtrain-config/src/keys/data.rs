@@ -217,6 +217,10 @@ pub struct SourceConfig {
     /// learned from preferences.
     #[serde(default)]
     pub better_answer: bool,
+    /// Of each pair make two answers that are judged by themselves, the better one wanted and the worse one not; for `kto`.
+    #[serde(default)]
+    #[schemars(extend("x-also" = ["unpair"]))]
+    pub split_pairs: bool,
     /// Use only the first samples, this many.
     #[serde(default)]
     #[schemars(range(min = 1), extend("x-also" = ["max_samples", "num_samples"]))]
@@ -255,6 +259,7 @@ impl SourceConfig {
             split: None,
             weight: 1.0,
             better_answer: false,
+            split_pairs: false,
             limit: None,
             cache: None,
             cache_bytes: None,

@@ -63,7 +63,7 @@ pub enum ObjectiveConfig {
         #[schemars(range(min = 1))]
         chunk_rows: usize,
     },
-    /// Preference alignment: of two answers to one prompt the better one.
+    /// Preference alignment: of two answers to one prompt the better one, or answers that are judged by themselves.
     Preference {
         /// The loss, by its name in TRL; several are added up with `terms`.
         #[serde(default)]
@@ -93,11 +93,41 @@ pub enum ObjectiveConfig {
         #[serde(default = "default_weight")]
         #[schemars(range(min = 0.0))]
         weight: f64,
+        /// Weigh the tokens in which two answers differ more (dense DPO, RLHF-V); when left out, all tokens are alike.
+        #[serde(default)]
+        #[schemars(extend("x-also" = ["dpo_token_weight", "token_weight", "dpo_use_average"]))]
+        dense: Option<DenseConfig>,
+        /// Factor of wanted answers, for `kto`.
+        #[serde(default = "default_weight")]
+        #[schemars(extend("exclusiveMinimum" = 0.0, "x-also" = ["kto_chosen_weight"]))]
+        desirable_weight: f64,
+        /// Factor of unwanted answers, for `kto`.
+        #[serde(default = "default_weight")]
+        #[schemars(extend("exclusiveMinimum" = 0.0, "x-also" = ["kto_rejected_weight"]))]
+        undesirable_weight: f64,
         /// Supervised positions that go through the output head and the cross-entropy at a time.
         #[serde(default = "default_chunk_rows")]
         #[schemars(range(min = 1))]
         chunk_rows: usize,
     },
+}
+
+/// `[objective.dense]`: log-probabilities of answers that weigh the tokens more in which they differ.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DenseConfig {
+    /// Weight of a token that the other answer has not; others weigh 1. 5 in RLHF-V's paper, 1.1 in its script.
+    #[schemars(extend("exclusiveMinimum" = 0.0, "x-also" = ["dpo_token_weight", "token_weight"]))]
+    pub gamma: f64,
+    /// Divide by the sum of the weights, as in the paper; without it the weighted sum is compared, as in its script.
+    #[schemars(extend("x-also" = ["dpo_use_average"]))]
+    pub average: bool,
+}
+
+impl Default for DenseConfig {
+    fn default() -> Self {
+        Self { gamma: 5.0, average: true }
+    }
 }
 
 /// A loss that is added to another.
@@ -153,8 +183,12 @@ pub enum PreferenceLossKind {
     Simpo,
     /// DPO without a reference.
     Cpo,
+    /// The better answer with its picture against the same with a cut-out of it (mDPO).
+    ImageConditional,
     /// A better answer shall not become less likely (mDPO's anchor).
     Anchor,
+    /// Answers that are judged by themselves, without pairs.
+    Kto,
 }
 
 impl PreferenceLossKind {
@@ -179,7 +213,9 @@ impl PreferenceLossKind {
             Self::Orpo => "orpo",
             Self::Simpo => "simpo",
             Self::Cpo => "cpo",
+            Self::ImageConditional => "image_conditional",
             Self::Anchor => "anchor",
+            Self::Kto => "kto",
         }
     }
 }
@@ -208,9 +244,22 @@ impl ObjectiveConfig {
         }
     }
 
-    /// Whether pairs of answers are compared.
+    /// Whether it is learned which answers are better.
     pub fn is_preference(&self) -> bool {
         matches!(self, Self::Preference { .. })
+    }
+
+    /// Whether answers are judged by themselves, without pairs.
+    pub fn is_unpaired(&self) -> bool {
+        matches!(self, Self::Preference { loss: PreferenceLossKind::Kto, .. })
+    }
+
+    /// Whether better answers are compared with themselves behind what is left of their media.
+    pub fn ablates(&self) -> bool {
+        let Self::Preference { loss, weight, terms, .. } = self else { return false };
+        let terms = terms.iter().map(|term| (term.loss, term.weight));
+        let mut losses = terms.chain(std::iter::once((*loss, *weight)));
+        losses.any(|(loss, weight)| loss == PreferenceLossKind::ImageConditional && weight > 0.0)
     }
 }
 

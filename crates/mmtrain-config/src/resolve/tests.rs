@@ -321,7 +321,7 @@ fn a_resolved_file_is_laid_out_as_one_would_write_it() {
     assert!(text.starts_with("[data]\ntemplate = \"plain\"\nplaceholder = \"keep\"\nmax_seq = 2048\n"), "{text}");
     assert_eq!(
         part("[[data.sources]]\n", "\n\n").as_deref(),
-        Some("name = \"cc3m\"\nweight = 1.0\nbetter_answer = false")
+        Some("name = \"cc3m\"\nweight = 1.0\nbetter_answer = false\nsplit_pairs = false")
     );
     assert_eq!(part("[train.connector]\n", "\n\n").as_deref(), Some("tuning = { full = { lr = 0.001 } }"));
     let schedule = "kind = \"cosine\"\nwarmup_steps = 5\nmin_lr_ratio = 0.0";

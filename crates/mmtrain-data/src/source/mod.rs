@@ -27,9 +27,12 @@ mod limited;
 
 mod several;
 
+mod split;
+
 pub use better::BetterAnswers;
 pub use limited::Limited;
 pub use several::Several;
+pub use split::SplitPairs;
 pub use webdataset::WebDataset;
 pub(crate) use window::Window;
 

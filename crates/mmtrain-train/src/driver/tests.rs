@@ -1,6 +1,7 @@
 //! The block-wise pass against one graph over the whole model, and against other ways to cut a step.
 
 mod adapters;
+mod compared;
 mod cross_attention;
 mod estimates;
 mod features;

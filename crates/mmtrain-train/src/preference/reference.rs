@@ -1,19 +1,22 @@
 //! What the reference model says of pairs: computed once, kept in the run directory.
 //!
-//! An entry is named by a hash of all that the model sees of a pair: tokens, labels, media. A run that goes on reads what is
-//! there and computes what is not. The file belongs to one reference model, whose hash it begins with.
+//! An entry is named by a hash of all that the model sees of a pair, tokens, labels, media, and of what was asked. What is kept
+//! are sums over tokens that depend on no parameter of a loss: of dense DPO the sum over the changed tokens beside that over
+//! all, so that both hold for any weight. A run that goes on reads what is there and computes what is not. The file belongs to
+//! one reference model, whose hash it begins with.
 
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use mmtrain_data::{HostBatch, PairKey};
+use mmtrain_data::{HostBatch, HostFork, PairKey};
 use mmtrain_model::Vlm;
 
-use super::score::answer_sums;
+use super::answers::{OfPair, by_answer, changes, sum_of_changed};
 use crate::driver::{Plan, forward_logps};
 use crate::error::TrainError;
+use crate::objective::Supervised;
 use crate::ranks::Ranks;
 
 /// First bytes of the file; the last one is the version.
@@ -98,9 +101,25 @@ impl ReferenceTable {
         })
     }
 
-    /// Whether every pair of a run of so many steps is known.
-    pub fn covers(&self, steps: u64) -> bool {
-        self.has(&covering(steps))
+    /// What the reference says of the answers of a pair, and of the better one behind what is left of the media: the sum over
+    /// all tokens, and that over the changed ones; zero where it was not asked.
+    ///
+    /// # Errors
+    ///
+    /// As of [`get`](Self::get).
+    pub(super) fn sums(&self, fork: &HostFork, asked: Asked) -> Result<OfPair<[f64; 2]>, TrainError> {
+        let all = self.get(&fork.key)?;
+        let of_changed = if asked.changed { self.get(&named(&fork.key, CHANGED))? } else { [0.0; 2] };
+        let ablated = match fork.ablated.filter(|_| asked.ablated) {
+            Some(ablated) => self.get(&named(&ablated.key, ABLATED))?,
+            None => [0.0; 2],
+        };
+        Ok([[all[0], of_changed[0]], [all[1], of_changed[1]], ablated])
+    }
+
+    /// Whether every pair of a run of so many steps is known, with all that is asked of it.
+    pub fn covers(&self, steps: u64, asked: Asked) -> bool {
+        self.has(&covering(steps, asked))
     }
 
     /// Notes that every pair of a run of so many steps is known.
@@ -108,8 +127,8 @@ impl ReferenceTable {
     /// # Errors
     ///
     /// If the file cannot be written.
-    pub fn cover(&mut self, steps: u64) -> Result<(), TrainError> {
-        self.put(&[(covering(steps), [steps as f64, 0.0])])
+    pub fn cover(&mut self, steps: u64, asked: Asked) -> Result<(), TrainError> {
+        self.put(&[(covering(steps, asked), [steps as f64, 0.0])])
     }
 
     /// Keeps what the reference model says of some pairs.
@@ -134,9 +153,29 @@ impl ReferenceTable {
     }
 }
 
+/// What a reference model is asked of each pair, besides its two answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// For the changed tokens alone (dense DPO).
+    pub changed: bool,
+    /// For the better answer behind what is left of the media (mDPO).
+    pub ablated: bool,
+}
+
+/// Entries with the sums over the changed tokens of both answers.
+const CHANGED: &str = "mmtrain reference: changed tokens";
+/// Entries with the sums of the better answer behind what is left of the media: over all tokens, over the changed ones.
+const ABLATED: &str = "mmtrain reference: behind what is left of media";
+
+/// The name of an entry that says more of a pair.
+fn named(key: &PairKey, what: &str) -> PairKey {
+    blake3::derive_key(what, key)
+}
+
 /// The name of an entry that says what is covered.
-fn covering(steps: u64) -> PairKey {
-    *blake3::hash(format!("all pairs of {steps} steps").as_bytes()).as_bytes()
+fn covering(steps: u64, asked: Asked) -> PairKey {
+    let text = format!("all pairs of {steps} steps, and held-out ones without their media; {asked:?}");
+    *blake3::hash(text.as_bytes()).as_bytes()
 }
 
 fn written(key: &PairKey, logps: [f64; 2]) -> Vec<u8> {
@@ -155,31 +194,59 @@ fn parsed(record: &[u8]) -> Option<(PairKey, [f64; 2])> {
     Some((content[..HASH].try_into().ok()?, [number(HASH)?, number(HASH + 8)?]))
 }
 
-/// Asks the reference model for the pairs of some micro-batches that are not known yet. Returns how many were.
+/// Asks the reference model for the pairs of some micro-batches that are not known yet. Returns how many there were.
 ///
 /// # Errors
 ///
 /// [`TrainError`] for media that the model does not take, or a file that cannot be written.
 pub fn fill_reference(
-    table: &mut ReferenceTable,
+    (table, asked): (&mut ReferenceTable, Asked),
     model: &Vlm,
     micro_batches: &[HostBatch],
     plan: &Plan,
     ranks: &Ranks,
 ) -> Result<usize, TrainError> {
-    let is_known = |batch: &HostBatch| batch.forks.iter().all(|fork| table.has(&fork.key));
+    let is_known = |fork: &HostFork| names(fork, asked).iter().all(|name| table.has(name));
     let results = ranks.each(micro_batches, |share| {
         let mut found = Vec::new();
-        for (_, batch) in share.filter(|(_, batch)| !is_known(batch)) {
+        for (_, batch) in share.filter(|(_, batch)| !batch.forks.iter().all(is_known)) {
             let (rows, logps) = forward_logps(model, batch, plan)?;
-            let keys = batch.forks.iter().map(|fork| fork.key);
-            found.extend(keys.zip(answer_sums(batch, &rows, &logps)));
+            found.extend(entries(batch, &rows, &logps, asked));
         }
         Ok::<_, TrainError>(found)
     })?;
-    let new = results.into_iter().flatten().filter(|(key, _)| !table.has(key)).collect::<Vec<_>>();
+    let mut pairs = 0;
+    let mut new = Vec::new();
+    for of_pair in results.into_iter().flatten() {
+        let unknown = of_pair.into_iter().filter(|(name, _)| !table.has(name)).collect::<Vec<_>>();
+        pairs += usize::from(!unknown.is_empty());
+        new.extend(unknown);
+    }
     table.put(&new)?;
-    Ok(new.len())
+    Ok(pairs)
+}
+
+/// The names of the entries of a pair.
+fn names(fork: &HostFork, Asked { changed, ablated }: Asked) -> Vec<PairKey> {
+    let changed = changed.then(|| named(&fork.key, CHANGED));
+    let ablated = fork.ablated.filter(|_| ablated).map(|row| named(&row.key, ABLATED));
+    std::iter::once(fork.key).chain(changed).chain(ablated).collect()
+}
+
+/// The entries of each pair of a batch, by the names that [`names`] gives them.
+fn entries(batch: &HostBatch, rows: &Supervised, logps: &[f64], asked: Asked) -> Vec<Vec<(PairKey, [f64; 2])>> {
+    let of_pair = |(fork, tokens): (&HostFork, OfPair<Vec<f64>>)| {
+        let [chosen, rejected, ablated] = &tokens;
+        let sum = |tokens: &[f64]| tokens.iter().sum::<f64>();
+        let changes = if asked.changed || asked.ablated { changes(batch, fork) } else { Default::default() };
+        let of_changed = || [sum_of_changed(chosen, &changes[0]), sum_of_changed(rejected, &changes[1])];
+        let mut found = vec![(fork.key, [sum(chosen), sum(rejected)])];
+        found.extend(asked.changed.then(|| (named(&fork.key, CHANGED), of_changed())));
+        let left = fork.ablated.filter(|_| asked.ablated);
+        found.extend(left.map(|row| (named(&row.key, ABLATED), [sum(ablated), sum_of_changed(ablated, &changes[0])])));
+        found
+    };
+    batch.forks.iter().zip(by_answer(batch, rows, logps)).map(of_pair).collect()
 }
 
 #[cfg(test)]

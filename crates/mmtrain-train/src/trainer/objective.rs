@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mmtrain_data::{Cursor, Mixture, StepBatch, StepLoader};
+use mmtrain_data::{Cursor, Mixture, Preparer, Shown, StepBatch, StepLoader};
 use mmtrain_model::Vlm;
 use mmtrain_model::params::FlatTensors;
-use mmtrain_preference::{Preference, RunningDelta};
+use mmtrain_preference::RunningDelta;
 
 use super::{Progress, Run, has_dropout, loader_config};
 use crate::driver::Plan;
 use crate::error::TrainError;
-use crate::evaluate::{TOKEN_ACCURACY, each_held_out, evaluate_tokens};
+use crate::evaluate::{TOKEN_ACCURACY, each_held_out, each_prepared, evaluate_tokens};
 use crate::objective::Sums;
-use crate::preference::{PairScores, ReferenceTable, evaluate_pairs, fill_reference, step_pairs};
+use crate::preference::{Asked, Comparison, PairScores, ReferenceTable, evaluate_pairs, fill_reference, step_pairs};
 use crate::ranks::Ranks;
 use crate::stop::Stop;
 
@@ -29,8 +29,8 @@ pub enum Objective {
 /// How answers are compared.
 #[derive(Debug)]
 pub struct Pairs {
-    /// The losses.
-    pub preference: Preference,
+    /// What is learned of them.
+    pub comparison: Comparison,
     /// What the reference model says of the pairs.
     pub reference: ReferenceTable,
 }
@@ -65,10 +65,10 @@ impl Objective {
                 let values = BTreeMap::from([(TOKEN_ACCURACY.to_owned(), hits / divisor)]);
                 Ok(Computed { loss: loss / divisor, gradients: result.gradients, values, delta })
             }
-            Self::Pairs(Pairs { preference, reference }) => {
-                let how = (preference, reference, delta.mean());
+            Self::Pairs(Pairs { comparison, reference }) => {
+                let how = (comparison, reference, delta.mean());
                 let result = step_pairs(ranks, model, &batch.micro_batches, &plan, how)?;
-                let delta = preference.observe(delta, &result.scores.pairs)?;
+                let delta = comparison.observe(delta, &result.scores.pairs)?;
                 let (loss, values) = (result.scores.loss, named(&result.scores));
                 Ok(Computed { loss, gradients: result.gradients, values, delta })
             }
@@ -84,21 +84,53 @@ impl Objective {
     ) -> Result<BTreeMap<String, f64>, TrainError> {
         match self {
             Self::NextToken => evaluate_tokens(run, model, held_out),
-            Self::Pairs(Pairs { preference, reference }) => {
-                let mut scores = PairScores::default();
-                each_held_out(run, held_out, |batch| {
-                    scores.merge(evaluate_pairs(model, &batch, &run.plan, (preference, reference))?);
-                    Ok(())
-                })?;
-                let mut values = named(&scores);
-                values.insert("loss".to_owned(), scores.loss / scores.pairs.len().max(1) as f64);
-                if let Some(&accuracy) = values.get("rewards/accuracies") {
-                    values.insert("preference_accuracy".to_owned(), accuracy);
-                }
-                Ok(values)
-            }
+            Self::Pairs(pairs) => pairs.evaluate(run, model, held_out),
         }
     }
+}
+
+impl Pairs {
+    fn evaluate(&self, run: &Run, model: &Vlm, held_out: &Arc<Mixture>) -> Result<BTreeMap<String, f64>, TrainError> {
+        let Self { comparison, reference } = self;
+        let mut scores = PairScores::default();
+        each_held_out(run, held_out, |batch| {
+            scores.merge(evaluate_pairs(model, &batch, &run.plan, (comparison, reference))?);
+            Ok(())
+        })?;
+        let mut values = named(&scores);
+        if scores.count > 0 {
+            values.insert("loss".to_owned(), scores.loss / scores.count as f64);
+        }
+        if let Some(&accuracy) = values.get("rewards/accuracies") {
+            values.insert("preference_accuracy".to_owned(), accuracy);
+        }
+        let gap = self.image_gap(run, model, held_out, &scores)?;
+        values.extend(gap.map(|gap| ("rewards/image_gap".to_owned(), gap)));
+        Ok(values)
+    }
+
+    /// How much of the margin comes from the media: the mean margin of the pairs that have some, less that of the same pairs
+    /// with nothing to be seen or heard there; none where no pair has any.
+    fn image_gap(
+        &self,
+        run: &Run,
+        model: &Vlm,
+        held_out: &Arc<Mixture>,
+        whole: &PairScores,
+    ) -> Result<Option<f64>, TrainError> {
+        let Some(margin) = whole.margin_with_media() else { return Ok(None) };
+        let (comparison, mut scores) = (self.comparison.of_two_answers(), PairScores::default());
+        each_prepared(run, &blank(run), held_out, |batch| {
+            scores.merge(evaluate_pairs(model, &batch, &run.plan, (&comparison, &self.reference))?);
+            Ok(())
+        })?;
+        Ok(scores.margin_with_media().map(|blank| margin - blank))
+    }
+}
+
+/// Prepares samples without anything to be seen or heard in their media.
+fn blank(run: &Run) -> Arc<Preparer> {
+    Arc::new(Preparer { shown: Shown::Blank, ..run.preparer.as_ref().clone() })
 }
 
 fn named(scores: &PairScores) -> BTreeMap<String, f64> {
@@ -121,8 +153,8 @@ pub fn complete_reference<E: From<TrainError>>(
     mut tell: impl FnMut(u64, usize),
 ) -> Result<Option<usize>, E> {
     match objective {
-        Objective::Pairs(pairs) if pairs.preference.needs_reference() => {
-            fill(run, &mut pairs.reference, stop, model, &mut tell).map(Some)
+        Objective::Pairs(pairs) if pairs.comparison.needs_reference() => {
+            fill(run, pairs, stop, model, &mut tell).map(Some)
         }
         _ => Ok(None),
     }
@@ -131,37 +163,42 @@ pub fn complete_reference<E: From<TrainError>>(
 /// The steps of the first epoch, or all if there are fewer: later epochs see the same pairs.
 fn fill<E: From<TrainError>>(
     run: &Run,
-    table: &mut ReferenceTable,
+    Pairs { comparison, reference: table }: &mut Pairs,
     stop: &Stop,
     model: impl FnOnce() -> Result<Vlm, E>,
     tell: &mut impl FnMut(u64, usize),
 ) -> Result<usize, E> {
-    if table.covers(run.total_steps) {
+    let asked = comparison.asked();
+    if table.covers(run.total_steps, asked) {
         return Ok(0);
     }
-    let (model, before) = (model()?, table.len());
+    let (model, mut pairs) = (model()?, 0);
     let ranks = Ranks::new(run.config.train.ranks).map_err(TrainError::from)?;
     let loader = StepLoader::new(run.mixture.clone(), run.preparer.clone(), loader_config(run), Cursor::default());
     let mut loader = loader.map_err(TrainError::from)?;
     for step in 1..=run.total_steps {
         if stop.requested() {
             table.sync()?;
-            return Ok(table.len() - before);
+            return Ok(pairs);
         }
         let batch = loader.next_step().map_err(TrainError::from)?;
-        fill_reference(table, &model, &batch.micro_batches, &run.plan, &ranks)?;
-        tell(step, table.len() - before);
+        pairs += fill_reference((table, asked), &model, &batch.micro_batches, &run.plan, &ranks)?;
+        tell(step, pairs);
         if batch.cursor_after.epoch > 0 {
             break;
         }
     }
+    let blank = blank(run);
     for held_out in &run.held_out {
-        each_held_out(run, &held_out.data, |batch| {
-            fill_reference(table, &model, &[batch], &run.plan, &ranks).map(|_| ())
-        })?;
+        let mut ask = |batch, asked| {
+            pairs += fill_reference((table, asked), &model, &[batch], &run.plan, &ranks)?;
+            Ok(())
+        };
+        each_held_out(run, &held_out.data, |batch| ask(batch, asked))?;
+        let asked = Asked { ablated: false, ..asked };
+        each_prepared(run, &blank, &held_out.data, |batch| ask(batch, asked))?;
     }
-    let asked = table.len() - before;
-    table.cover(run.total_steps)?;
+    table.cover(run.total_steps, asked)?;
     table.sync()?;
-    Ok(asked)
+    Ok(pairs)
 }

@@ -1,22 +1,21 @@
 //! `mmtrain eval`
 
+mod pairs;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use burn::tensor::DType;
 use mmtrain_config::{PlaceholderKind, SourceConfig};
-use mmtrain_data::{DataError, Mixture, Pass, Prepared, Preparer, collate};
+use mmtrain_data::{DataError, Mixture, Pass, Prepared, Preparer, Shown, Skip};
 use mmtrain_generate::{GenerateOptions, SamplingConfig};
 use mmtrain_train::checkpoint::write_atomically;
-use mmtrain_train::driver::{Plan, Trained};
-use mmtrain_train::preference::answer_logps;
 use serde::Serialize;
 
+use self::pairs::Preferred;
 use super::judged::Judged;
 use super::{Context, note, print, print_json};
 use crate::cli::EvalArgs;
 use crate::fail::Refusal;
-use crate::model_dir::LoadedModel;
 use crate::{model_dir, setup};
 
 /// Rows that are generated together.
@@ -27,12 +26,10 @@ pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<ExitCode
     let device = context.device.open()?;
     let loaded = model_dir::load(&args.model, args.weights, context.quiet, &device.device)?;
     let mixture = Arc::new(Mixture::new(vec![(open(args)?, 1.0)])?);
-    let workers = setup::workers(0);
-    let mut samples = Vec::new();
-    let mut skipped = 0_usize;
     let limit = (args.limit > 0).then_some(args.limit);
-    for outcome in Pass::new(mixture, loaded.preparer.clone(), limit, workers)? {
-        match outcome? {
+    let (mut samples, mut skipped) = (Vec::new(), 0_usize);
+    for outcome in prepared(&mixture, &loaded.preparer, limit)? {
+        match outcome {
             Ok(sample) => samples.push(sample),
             Err(skip) => {
                 skipped += 1;
@@ -40,8 +37,14 @@ pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<ExitCode
             }
         }
     }
+    let blank = || {
+        let preparer = Preparer { shown: Shown::Blank, ..loaded.preparer.as_ref().clone() };
+        Ok(prepared(&mixture, &Arc::new(preparer), limit)?.into_iter().flatten().collect())
+    };
+    let preferred = Preferred::of(&loaded, &samples, blank)?;
     let options = greedy(&loaded.preparer, args.max_new_tokens);
-    let report = Measured::of(&loaded, samples, &options)?;
+    let judged = Judged::of(&loaded.model, &loaded.preparer.tokenizer, samples, &options, BATCH)?;
+    let report = Measured { judged, preferred };
     if let Some(output) = &args.output {
         write_atomically(output, &serde_json::to_vec_pretty(&report)?).map_err(|error| {
             Refusal::storage(error.to_string(), "`--output` takes a file in a directory that is there")
@@ -55,57 +58,29 @@ pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
+/// Every sample, or the first ones, in order.
+fn prepared(
+    mixture: &Arc<Mixture>,
+    preparer: &Arc<Preparer>,
+    limit: Option<usize>,
+) -> anyhow::Result<Vec<Result<Prepared, Skip>>> {
+    Ok(Pass::new(mixture.clone(), preparer.clone(), limit, setup::workers(0))?.collect::<Result<_, _>>()?)
+}
+
 /// What was measured: what the model says; and of pairs which answer is the likelier.
 #[derive(Serialize)]
 struct Measured {
     #[serde(flatten)]
     judged: Judged,
-    /// Share of pairs whose better answer has the larger log-probability; none without pairs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preference_accuracy: Option<f64>,
+    #[serde(flatten)]
+    preferred: Preferred,
 }
 
 impl Measured {
-    fn of(loaded: &LoadedModel, samples: Vec<Prepared>, options: &GenerateOptions) -> anyhow::Result<Self> {
-        let preference_accuracy = preference_accuracy(loaded, &samples)?;
-        let judged = Judged::of(&loaded.model, &loaded.preparer.tokenizer, samples, options, BATCH)?;
-        Ok(Self { judged, preference_accuracy })
-    }
-
     fn text(&self, skipped: usize) -> String {
-        let mut lines = vec![self.judged.text(skipped)];
-        let preferred = self.preference_accuracy;
-        lines.extend(preferred.map(|share| format!("preference accuracy  {:.2} %", share * 100.0)));
-        lines.join("\n")
+        std::iter::once(self.judged.text(skipped)).chain(self.preferred.lines()).collect::<Vec<_>>().join("\n")
     }
 }
-
-/// Pairs that are scored together.
-const PAIRS: usize = 8;
-
-/// How often the better answer of a pair is the likelier one.
-fn preference_accuracy(loaded: &LoadedModel, samples: &[Prepared]) -> anyhow::Result<Option<f64>> {
-    let pairs = samples.iter().filter(|sample| sample.fork.is_some()).cloned().collect::<Vec<_>>();
-    let plan = Plan {
-        trained: Trained::NOTHING,
-        keep_encoder: 0,
-        keep_decoder: 0,
-        chunk_rows: CHUNK_ROWS,
-        dtype: DType::F32,
-        features: None,
-        dropout: None,
-    };
-    let mut preferred = 0;
-    for some in pairs.chunks(PAIRS) {
-        let batch = collate(some.to_vec(), loaded.preparer.tokenizer.fill_id());
-        let sums = answer_logps(&loaded.model, &batch, &plan)?;
-        preferred += sums.iter().filter(|[chosen, rejected]| chosen > rejected).count();
-    }
-    Ok((!pairs.is_empty()).then(|| preferred as f64 / pairs.len() as f64))
-}
-
-/// Supervised positions that go through the head at a time.
-const CHUNK_ROWS: usize = 2048;
 
 /// The dataset's shards of the split, or all where the split is not in any name.
 fn open(args: &EvalArgs) -> anyhow::Result<Arc<dyn mmtrain_data::Source>> {

@@ -21,9 +21,9 @@ pub(crate) fn objective(config: &RunConfig, run_dir: &Path, info: &RunInfo, dtyp
         let hint = error.hint().unwrap_or("change `[objective]`");
         Refusal::usage(format!("`[objective]`: {error}"), hint)
     };
-    let Some(preference) = objective_of(&config.objective).map_err(refused)? else { return Ok(Objective::NextToken) };
+    let Some(comparison) = objective_of(&config.objective).map_err(refused)? else { return Ok(Objective::NextToken) };
     let reference = ReferenceTable::open(run_dir, reference_identity(config, info, dtype))?;
-    Ok(Objective::Pairs(Pairs { preference, reference }))
+    Ok(Objective::Pairs(Pairs { comparison, reference }))
 }
 
 /// Names the model that a run began with, and the numbers it computes in.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{DType, Device};
 use fs_err as fs;
-use mmtrain_config::{FullTuning, Precision, RunConfig, Tuning};
-use mmtrain_data::{Mixture, Preparer, Wanted};
+use mmtrain_config::{FullTuning, ObjectiveConfig, Precision, RunConfig, Tuning};
+use mmtrain_data::{Mixture, Preparer, Shown, Wanted};
 use mmtrain_media::Preprocessor;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::VlmConfig;
@@ -169,8 +169,8 @@ impl Prepared {
         let instruction = setup::instruction_tokenizer(origin.dir(), &sizes)?;
         let tokenizers = setup::Tokenizers { text: tokenizer.clone(), instruction };
         let preparer = setup::preparer(tokenizers, preprocessor.clone(), &sizes, template, &config.data)?;
-        let wanted = if config.objective.is_preference() { Wanted::Pairs } else { Wanted::Answers };
-        let preparer = Arc::new(Preparer { wanted, ..preparer });
+        let (wanted, shown) = (wanted(&config.objective), shown_media(&config));
+        let preparer = Arc::new(Preparer { wanted, shown, ..preparer });
         let progress = start(&config, base, origin, &data.mixture, &sizes)?;
         let frozen = progress.state.frozen.clone();
         let total_steps = total_steps(&config, data.mixture.epoch_len());
@@ -189,6 +189,20 @@ impl Prepared {
             Run { config, total_steps, run_dir, mixture, held_out, preparer, plan, workers, frozen, texts, adapter };
         Ok(Self { run, objective, progress, model_config: sizes })
     }
+}
+
+/// What the objective learns from.
+fn wanted(objective: &ObjectiveConfig) -> Wanted {
+    match (objective.is_preference(), objective.is_unpaired()) {
+        (false, _) => Wanted::Answers,
+        (true, false) => Wanted::Pairs,
+        (true, true) => Wanted::Judged,
+    }
+}
+
+/// Whether better answers are compared with themselves behind cut-outs.
+fn shown_media(config: &RunConfig) -> Shown {
+    if config.objective.ablates() { Shown::WholeAndCutOut { seed: config.train.seed } } else { Shown::Whole }
 }
 
 /// Ranks are resolved once: their number fixes the order of sums, so it is recorded in the run.
@@ -312,8 +326,9 @@ pub(crate) fn keep(config: &RunConfig, sizes: &VlmConfig) -> KeepPlan {
 /// The largest micro-batch a configuration allows.
 pub(crate) fn micro_shape(config: &RunConfig) -> MicroShape {
     let batch = config.train.micro_batch_size.get();
-    // A pair is a row of two answers, each as long as a row may be.
+    // A pair is a row of two answers, each as long as a row may be; behind a cut-out one of them stands once more.
     let answers = if config.objective.is_preference() { 2 } else { 1 };
+    let batch = if config.objective.ablates() { 2 * batch } else { batch };
     MicroShape { batch, seq: answers * config.data.max_seq, images: batch, ranks: config.train.ranks.max(1) }
 }
 

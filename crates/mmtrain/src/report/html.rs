@@ -63,6 +63,16 @@ fn curves(input: &ReportInput) -> String {
         let lines = named(shares, Look::Dotted, 1);
         html.push_str(&figure(&chart("Held-out accuracy", "share of right answers", lines, Values::Shares)));
     }
+    let margins = series::held_out_margins(input.metrics);
+    if !margins.is_empty() {
+        let lines = named(margins, Look::Dotted, 1);
+        html.push_str(&figure(&chart(
+            "Held-out margin",
+            "reward of better less worse answers",
+            lines,
+            Values::Numbers,
+        )));
+    }
     let rates = named(series::learning_rates(input.metrics), Look::Strong, 0);
     html.push_str(&figure(&chart("Learning rate", "per trained part", rates, Values::Amounts)));
     let norms = noisy("gradient norm", series::train(input.metrics, |report| report.grad_norm));

@@ -51,6 +51,19 @@ pub(super) fn held_out_shares(metrics: &[Metric]) -> BTreeMap<String, Vec<Point>
     lines
 }
 
+/// By how much better answers are ahead in every evaluation, and what of that the media make.
+pub(super) fn held_out_margins(metrics: &[Metric]) -> BTreeMap<String, Vec<Point>> {
+    let mut lines = BTreeMap::new();
+    for report in evaluations(metrics) {
+        for (name, title) in [("rewards/margins", "margin"), ("rewards/image_gap", "image gap")] {
+            if let Some(&value) = report.values.get(name) {
+                add(&mut lines, format!("{} {title}", report.name), (report.step as f64, value));
+            }
+        }
+    }
+    lines
+}
+
 fn add(lines: &mut BTreeMap<String, Vec<Point>>, name: String, point: Point) {
     if drawable(&point) {
         lines.entry(name).or_default().push(point);

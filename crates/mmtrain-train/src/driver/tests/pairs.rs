@@ -18,7 +18,7 @@ fn answer(pair: usize, side: usize) -> Vec<i32> {
 }
 
 /// Rows of equal length from ids and labels, media row by row.
-fn batch(rows: Vec<(Vec<i32>, Vec<i32>, Vec<HostMedium>)>) -> HostBatch {
+pub(super) fn batch(rows: Vec<(Vec<i32>, Vec<i32>, Vec<HostMedium>)>) -> HostBatch {
     let seq = rows.iter().map(|(ids, ..)| ids.len()).max().unwrap_or(0) + 1;
     let mut out = HostBatch {
         batch: rows.len(),
@@ -54,7 +54,16 @@ fn both_ways(samples: &Samples<'_>, pairs: usize) -> (HostBatch, HostBatch) {
         };
         let answers = [0, 1].map(|side| answer(pair, side));
         let (chosen, rejected) = (prompt.seq, prompt.seq + answers[0].len());
-        forks.push(HostFork { row: pair, start: 0, chosen, rejected, end: rejected + answers[1].len(), key: [0; 32] });
+        forks.push(HostFork {
+            row: pair,
+            start: 0,
+            chosen,
+            rejected,
+            end: rejected + answers[1].len(),
+            key: [0; 32],
+            judged: None,
+            ablated: None,
+        });
         forked.push(given(&answers));
         plain.extend(answers.map(|answer| given(&[answer])));
     }
@@ -69,8 +78,10 @@ fn slope(answer: usize) -> f64 {
 fn run(model: &mmtrain_model::Vlm, batch: &HostBatch, plan: &Plan, answers: usize) -> (Vec<f64>, FlatTensors) {
     let mut sums = vec![0.0; answers];
     let weigh = |rows: &Supervised, logps: &[f64]| {
-        let number =
-            |row: usize| rows.answer[row].map_or(rows.index[row] as usize / batch.seq, |answer| answer as usize);
+        let number = |row: usize| {
+            rows.answer[row]
+                .map_or(rows.index[row] as usize / batch.seq, |answer| 2 * answer.pair + answer.side as usize)
+        };
         (0..rows.len()).for_each(|row| sums[number(row)] += logps[row]);
         Ok::<_, ModelError>((0..rows.len()).map(|row| slope(number(row))).collect())
     };
@@ -95,9 +106,8 @@ fn check_forks(decoder: usize, connectors: &[&str]) {
             }
             assert_equal(&gradients, &reference, 2e-6, &what);
             let (rows, logps) = forward_logps(&model, &forked, &plan).expect("they fit");
-            let sum = |number: u32| {
-                (0..rows.len()).filter(|&row| rows.answer[row] == Some(number)).map(|row| logps[row]).sum()
-            };
+            let is_of = |row: usize, number| rows.answer[row].is_some_and(|a| 2 * a.pair + a.side as usize == number);
+            let sum = |number| (0..rows.len()).filter(|&row| is_of(row, number)).map(|row| logps[row]).sum();
             let apart: Vec<f64> = (0..8).map(sum).collect();
             assert!(
                 apart.iter().zip(&ours).all(|(apart, ours)| (apart - ours).abs() <= 2e-6 * ours.abs()),

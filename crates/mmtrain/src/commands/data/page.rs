@@ -72,7 +72,7 @@ fn judged(seen: &Seen) -> String {
             let answer = worse.turns.last().map(mmtrain_text::Turn::text).unwrap_or_default();
             format!("<p class=\"worse\">rejected: {}</p>\n", escaped(&answer))
         }
-        Some(Feedback::Wanted(wanted)) => format!("<p>wanted: {wanted}</p>\n"),
+        Some(Feedback::Wanted(wanted) | Feedback::Judged { wanted, .. }) => format!("<p>wanted: {wanted}</p>\n"),
         None => String::new(),
     }
 }

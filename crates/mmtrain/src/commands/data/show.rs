@@ -99,7 +99,7 @@ fn feedback(seen: &Seen) -> String {
             let answer = worse.turns.last().map(mmtrain_text::Turn::text).unwrap_or_default();
             format!("  rejected: {}\n", visible(&answer).replace('\n', "\n  "))
         }
-        Some(Feedback::Wanted(wanted)) => format!("  wanted: {wanted}\n"),
+        Some(Feedback::Wanted(wanted) | Feedback::Judged { wanted, .. }) => format!("  wanted: {wanted}\n"),
         None => String::new(),
     }
 }

@@ -97,7 +97,7 @@ impl Seen {
         });
         match &raw.feedback {
             Some(Feedback::Rejected(worse)) => json["rejected"] = turns(worse),
-            Some(Feedback::Wanted(wanted)) => json["wanted"] = (*wanted).into(),
+            Some(Feedback::Wanted(wanted) | Feedback::Judged { wanted, .. }) => json["wanted"] = (*wanted).into(),
             None => {}
         }
         json
