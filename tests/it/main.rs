@@ -14,6 +14,7 @@ mod inspect;
 mod lora;
 mod mixed_parts;
 mod pretrain;
+mod qlora;
 mod recipes;
 mod resume;
 mod sounds;

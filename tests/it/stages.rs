@@ -104,6 +104,7 @@ fn a_preference_run_goes_on_to_the_same_bits_and_never_asks_the_reference_twice(
         ("dense", "--set objective.dense={}"),
         ("mdpo", MDPO),
         ("kto", KTO),
+        ("packed", "--set train.decoder.tuning={lora={lr=1e-3,quantization='nf4'}}"),
     ] {
         let start = format!("dpo --config pairs.toml --init checkpoints/pretrain-tiny {CONSTANT} {losses}");
         place.ok(&format!("{start} --run-dir {name}-whole"));
@@ -112,6 +113,10 @@ fn a_preference_run_goes_on_to_the_same_bits_and_never_asks_the_reference_twice(
         for file in ["model.safetensors", "optim.safetensors"] {
             let read = |run: &str| place.read(&format!("{name}-{run}/step-00000006/{file}"));
             assert!(read("whole") == read("cut"), "{name}: {file}");
+        }
+        if name == "packed" {
+            let first = place.losses("packed-whole")[0].1;
+            assert!((first - std::f64::consts::LN_2).abs() < 1e-6, "the reference is packed as the policy is: {first}");
         }
         let known = place.read(&format!("{name}-cut/reference.bin")).len();
         place.ok(&format!("dpo --resume {name}-cut -q --set train.steps=7"));

@@ -36,5 +36,5 @@ pub use run::{
 };
 pub use template::TemplateKind;
 pub use train::{FeatureCacheConfig, Precision, Recompute, TrainConfig};
-pub use tuning::{FullTuning, LoraTuning, PartConfig, Tuning};
+pub use tuning::{FullTuning, LoraTuning, PartConfig, Quantization, Tuning};
 pub use video::{SamplingKind, VideoConfig};

@@ -15,6 +15,8 @@ use burn::tensor::Gradients;
 use serde::{Deserialize, Serialize};
 
 use crate::lora::attach::{CONTAINER as ADAPTER, has_adapters};
+use crate::quantized::PackedWeight;
+use crate::quantized::weight::{PACKED, packed};
 
 /// One of the three parts of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -216,9 +218,14 @@ pub fn infos<M: Module>(module: &M, part: Part) -> Vec<ParamInfo> {
 
 /// All parameters of a module in visiting order.
 pub fn named<M: Module>(module: &M, part: Part) -> Vec<NamedParam> {
-    let mut visitor = Collect { path: Path::new(part), out: Vec::new() };
-    module.visit(&mut visitor);
-    visitor.out
+    let mut out = Vec::new();
+    for_each(module, part, &mut |info, value| out.push(NamedParam { value: value(), info }));
+    out
+}
+
+/// Hands over each parameter in visiting order, and how its value is had: a packed weight is made dense only for that.
+pub fn for_each<M: Module>(module: &M, part: Part, each: &mut dyn FnMut(ParamInfo, &dyn Fn() -> Tensor<1>)) {
+    module.visit(&mut Each { path: Path::new(part), each });
 }
 
 /// The value of one parameter of a module, if it has it. `[elements]`
@@ -230,6 +237,24 @@ pub fn find<M: Module>(module: &M, info: &ParamInfo) -> Option<Tensor<1>> {
 
 /// Replaces the parameters for which `value` gives a flat tensor.
 pub fn assign<M: Module>(module: M, part: Part, value: &mut dyn FnMut(&ParamInfo) -> Option<Tensor<1>>) -> M {
+    assign_held(module, part, &mut |info| value(info).map(Assigned::Dense))
+}
+
+/// What becomes of a parameter.
+#[derive(Debug)]
+pub(crate) enum Assigned {
+    /// Values. `[elements]`
+    Dense(Tensor<1>),
+    /// The packed weight of a linear layer without an adapter.
+    Packed(PackedWeight),
+}
+
+/// As [`assign`], with packed weights among the values.
+pub(crate) fn assign_held<M: Module>(
+    module: M,
+    part: Part,
+    value: &mut dyn FnMut(&ParamInfo) -> Option<Assigned>,
+) -> M {
     module.map(&mut Assign { path: Path::new(part), value })
 }
 
@@ -305,16 +330,20 @@ impl Path {
     }
 
     pub(crate) fn enter(&mut self, name: &str, container: &str) {
-        self.segments.push(name.to_owned());
-        self.containers.push(container.to_owned());
+        if container != PACKED {
+            self.segments.push(name.to_owned());
+            self.containers.push(container.to_owned());
+        }
     }
 
-    pub(crate) fn exit(&mut self) {
-        self.segments.pop();
-        self.containers.pop();
+    pub(crate) fn exit(&mut self, container: &str) {
+        if container != PACKED {
+            self.segments.pop();
+            self.containers.pop();
+        }
     }
 
-    fn info<const D: usize>(&self, param: &Param<Tensor<D>>) -> ParamInfo {
+    pub(crate) fn info<const D: usize>(&self, param: &Param<Tensor<D>>) -> ParamInfo {
         let container = self.containers.last().map_or("", String::as_str);
         let layout = match (container, self.segments.last().map(String::as_str)) {
             ("Struct:Linear" | "Struct:Projection", Some("weight")) | ("Struct:Lora", Some("a" | "b")) => {
@@ -378,29 +407,29 @@ impl ModuleVisitor for Survey {
         self.path.enter(name, container_type);
     }
 
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.exit();
+    fn exit_module(&mut self, _name: &str, container_type: &str) {
+        self.path.exit(container_type);
     }
 }
 
-struct Collect {
+struct Each<'a> {
     path: Path,
-    out: Vec<NamedParam>,
+    each: &'a mut dyn FnMut(ParamInfo, &dyn Fn() -> Tensor<1>),
 }
 
-impl ModuleVisitor for Collect {
+impl ModuleVisitor for Each<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let info = self.path.info(param);
         let elements = info.elements();
-        self.out.push(NamedParam { info, value: param.val().reshape([elements]) });
+        (self.each)(info, &|| param.val().reshape([elements]));
     }
 
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.path.enter(name, container_type);
     }
 
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.exit();
+    fn exit_module(&mut self, _name: &str, container_type: &str) {
+        self.path.exit(container_type);
     }
 }
 
@@ -421,21 +450,23 @@ impl ModuleVisitor for Find<'_> {
         self.path.enter(name, container_type);
     }
 
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.exit();
+    fn exit_module(&mut self, _name: &str, container_type: &str) {
+        self.path.exit(container_type);
     }
 }
 
 struct Assign<'a> {
     path: Path,
-    value: &'a mut dyn FnMut(&ParamInfo) -> Option<Tensor<1>>,
+    value: &'a mut dyn FnMut(&ParamInfo) -> Option<Assigned>,
 }
 
 impl ModuleMapper for Assign<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let info = self.path.info(&param);
-        let Some(flat) = (self.value)(&info) else {
-            return param;
+        let flat = match (self.value)(&info) {
+            None => return param,
+            Some(Assigned::Packed(weight)) => return packed(param, weight),
+            Some(Assigned::Dense(flat)) => flat,
         };
         // The old value is not asked for: a parameter that has none yet is never allocated.
         let shape: [usize; D] = param.lazy_shape().dims();
@@ -446,8 +477,8 @@ impl ModuleMapper for Assign<'_> {
         self.path.enter(name, container_type);
     }
 
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.exit();
+    fn exit_module(&mut self, _name: &str, container_type: &str) {
+        self.path.exit(container_type);
     }
 }
 
@@ -474,7 +505,7 @@ impl ModuleVisitor for TakeGradients<'_> {
         self.path.enter(name, container_type);
     }
 
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.exit();
+    fn exit_module(&mut self, _name: &str, container_type: &str) {
+        self.path.exit(container_type);
     }
 }

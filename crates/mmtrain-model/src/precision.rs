@@ -11,10 +11,12 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::prelude::*;
 use burn::tensor::DType;
 
+use crate::quantized::weight::PACKED;
+
 /// Modules that cast for themselves.
 const CAST_WITHIN: [&str; 2] = ["embed_tokens", "lm_head"];
 
-/// The module with its parameters in the type in which it computes; itself where they are in it already.
+/// The module with its parameters in the type in which it computes, none of them packed; itself where they are that already.
 ///
 /// A cast is recorded, so gradients arrive in their own type at the leaves it was made from.
 pub fn computing<M: Module>(module: &M, dtype: DType) -> Cow<'_, M> {
@@ -48,10 +50,12 @@ struct Survey {
 
 impl ModuleVisitor for Survey {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.casts |= self.within.0 == 0 && param.val().dtype() != self.dtype;
+        // What a packed weight is seen as is not asked for its value here.
+        self.casts = self.casts || self.within.0 == 0 && param.val().dtype() != self.dtype;
     }
 
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.casts |= container == PACKED;
         self.within.enter(name);
     }
 

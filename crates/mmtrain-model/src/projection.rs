@@ -5,13 +5,13 @@ use burn::nn::Initializer;
 use burn::prelude::*;
 use burn::tensor::module::linear;
 
-use crate::lora::Lora;
+use crate::quantized::weight::Weight;
 
 /// `x W + b`, and what an adapter adds, if one is attached to `W` ([`lora`](crate::lora)).
 #[derive(Module, Debug)]
 pub struct Projection {
     /// `[input, output]`
-    pub weight: Param<Tensor<2>>,
+    pub weight: Weight,
     /// `[output]`
     pub bias: Option<Param<Tensor<1>>>,
 }
@@ -20,7 +20,7 @@ impl Projection {
     /// A layer of zeros; weights are assigned afterwards, by name.
     pub fn new(input: usize, output: usize, bias: bool, device: &Device) -> Self {
         Self {
-            weight: Initializer::Zeros.init([input, output], device),
+            weight: Weight::dense(Initializer::Zeros.init([input, output], device)),
             bias: bias.then(|| Initializer::Zeros.init([output], device)),
         }
     }
@@ -30,7 +30,7 @@ impl Projection {
     /// - `x`: `[.., input]`; returns `[.., output]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let (weight, bias) = (self.weight.base(), self.bias.as_ref().map(Param::val));
-        match self.weight.reparameterization::<Lora>() {
+        match self.weight.lora() {
             None => linear(x, weight, bias),
             Some(lora) => lora.forward(x, weight, bias),
         }

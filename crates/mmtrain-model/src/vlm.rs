@@ -12,7 +12,7 @@ use crate::encoder::Encoder;
 use crate::error::ModelError;
 use crate::init::init_param;
 use crate::media::{Arrangement, BatchView, PlacedMedium, Placement};
-use crate::params::{NamedParam, ParamInfo, Part, assign, find, infos, named};
+use crate::params::{NamedParam, ParamInfo, Part, assign, find, for_each, infos, named};
 use crate::precision::computing;
 use crate::weights::{Checkpoint, LoadDtype};
 
@@ -100,6 +100,26 @@ impl Vlm {
             Part::Connector => named(&self.connector, part),
             Part::Decoder => named(&self.decoder, part),
         }
+    }
+
+    /// Hands over each parameter of one part in a fixed order, and how its value is had: see [`for_each`].
+    pub fn for_each(&self, part: Part, each: &mut dyn FnMut(ParamInfo, &dyn Fn() -> Tensor<1>)) {
+        match part {
+            Part::Encoder => for_each(&self.encoder, part, each),
+            Part::Connector => for_each(&self.connector, part, each),
+            Part::Decoder => for_each(&self.decoder, part, each),
+        }
+    }
+
+    /// Those parameters of one part that are wanted, by name, in a fixed order. Others are not made dense.
+    pub fn params_where(&self, part: Part, wanted: impl Fn(&ParamInfo) -> bool) -> Vec<NamedParam> {
+        let mut params = Vec::new();
+        self.for_each(part, &mut |info, value| {
+            if wanted(&info) {
+                params.push(NamedParam { value: value(), info });
+            }
+        });
+        params
     }
 
     /// The value of one parameter, if the model has it. `[elements]`

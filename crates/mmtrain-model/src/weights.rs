@@ -27,7 +27,8 @@ use safetensors::tensor::Dtype;
 use crate::config::read_published;
 use crate::encoder::keys;
 use crate::error::ModelError;
-use crate::params::{Layout, ParamInfo, Part, assign, infos};
+use crate::params::{Assigned, Layout, ParamInfo, Part, assign, assign_held, infos};
+use crate::quantized::{PackedWeight, packable};
 
 pub use export::{Export, ExportedFile};
 pub use file::{StoredTensor, StoredType, TensorFile, write_safetensors, write_typed};
@@ -121,7 +122,21 @@ impl Checkpoint {
     /// Fills a module of one part, tensor by tensor: beside those that are there already, each core holds one.
     pub fn fill_as<M: Module>(&self, module: M, part: Part, dtype: LoadDtype) -> Result<M, ModelError> {
         let infos = infos(&module, part);
-        reading::in_order(self, &infos, dtype, |reading| assign(module, part, &mut |info| reading.next(info)))
+        let LoadDtype::Packed(scheme) = dtype else {
+            return reading::in_order(self, &infos, dtype, |reading| {
+                assign(module, part, &mut |info| reading.next(info))
+            });
+        };
+        let names = packable(&module, part);
+        let held = |info: &ParamInfo, value: Tensor<1>| match info.shape.as_slice() {
+            &[input, output] if names.contains(&info.name) => {
+                Assigned::Packed(PackedWeight::of(value.reshape([input, output]), scheme))
+            }
+            _ => Assigned::Dense(value),
+        };
+        reading::in_order(self, &infos, dtype, |reading| {
+            assign_held(module, part, &mut |info| Some(held(info, reading.next(info)?)))
+        })
     }
 
     /// Memory that parameters will take. Those that the files lack are taken for f32. Reads no tensor.

@@ -26,6 +26,7 @@ pub use write::{Snapshot, Writer, write_atomically};
 
 use std::path::{Path, PathBuf};
 
+use mmtrain_config::Quantization;
 use mmtrain_data::Cursor;
 use mmtrain_model::lora::LoraConfig;
 use mmtrain_model::params::Part;
@@ -89,6 +90,9 @@ pub struct FrozenPart {
     /// Its adapters, whose tensors are in `model.safetensors`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraConfig>,
+    /// How the part was held when it was trained beside, where not as it is in `weights`. `hash` is of what that gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Quantization>,
     /// Whether the adapters are those of the run at `weights`, trained on, so that they are not in the part.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continued: bool,

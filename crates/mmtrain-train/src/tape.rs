@@ -1,7 +1,8 @@
 //! One stretch of the model with its own tape: the unit of the block-wise backward pass.
 //!
 //! A stretch is a module and a function of one input. Forward, it either keeps its graph until its
-//! turn in the backward pass comes, or only its input, and runs once more then. A frozen stretch
+//! turn in the backward pass comes, or only its input, and runs once more then. A stretch with packed
+//! weights keeps its input: a graph would hold their dense copies. A frozen stretch
 //! whose input needs no gradient never builds a graph. See `docs/decisions/0002-block-wise-backward.md`.
 
 use burn::module::Module;
@@ -9,6 +10,7 @@ use burn::prelude::*;
 use burn::tensor::{DType, Gradients};
 use mmtrain_model::params::{FlatTensors, Part, Tuned, take_gradients, trained_leaves};
 use mmtrain_model::precision::computing;
+use mmtrain_model::quantized::weight::has_packed;
 
 /// Where a stretch's parameters are named, and whether they are trained.
 #[derive(Debug, Clone)]
@@ -64,7 +66,7 @@ pub fn forward<M: Module, const D: usize>(
     if !place.trains(module) && !needs_input_gradient {
         return (run(&computing(module, place.dtype), input), Held::Nothing);
     }
-    if keep_graph {
+    if keep_graph && !has_packed(module) {
         let taped = record(module, input, place, needs_input_gradient, run);
         return (taped.output.clone().inner(), Held::Graph(Box::new(taped)));
     }
@@ -100,7 +102,7 @@ pub fn forward_beside<M: Module>(
 ) -> (Tensor<3>, Held<M, 3>, Beside) {
     let mut beside = Beside { value: beside, leaf: None, needs_gradient: needs[1] };
     let taped = place.trains(module) || needs.contains(&true);
-    if taped && keep_graph {
+    if taped && keep_graph && !has_packed(module) {
         let leaf = beside.leaf();
         let record = record(module, input, place, needs[0], |module, x| run(module, x, leaf.clone()));
         beside.leaf = Some(leaf);

@@ -11,7 +11,7 @@ use mmtrain_config::{RunConfig, Tuning};
 use mmtrain_data::{Bucketing, LoaderConfig, Mixture, Packing, Preparer, SampleId, StepBatch, StepLoader};
 use mmtrain_model::Vlm;
 use mmtrain_model::lora::peft::PeftAdapter;
-use mmtrain_model::params::{FlatTensors, Part, Tuned};
+use mmtrain_model::params::{FlatTensors, ParamInfo, Part, Tuned};
 
 use crate::best::Best;
 use crate::checkpoint::{FrozenPart, Snapshot, TrainState, Writer};
@@ -235,7 +235,8 @@ fn train_step(
 }
 
 fn update(progress: &mut Progress, gradients: FlatTensors, config: &RunConfig, rates: &BTreeMap<Part, PartRates>) {
-    let params = rates.keys().flat_map(|&part| progress.model.params(part)).collect();
+    let reached = |info: &ParamInfo| gradients.contains_key(&info.name);
+    let params = rates.keys().flat_map(|&part| progress.model.params_where(part, reached)).collect();
     let mut updated = progress.optimizer.step(params, gradients, (&config.train).into(), rates);
     for &part in rates.keys() {
         progress.model = progress.model.clone().assign(part, &mut |info| updated.remove(&info.name));
@@ -312,8 +313,8 @@ fn evaluate(
 }
 
 fn save(run: &Run, progress: &Progress, writer: &mut Writer) -> Result<(), TrainError> {
-    let params = Part::ALL.into_iter().flat_map(|part| progress.model.params(part));
-    let params = params.filter(|param| run.plan.trained.part(param.info.part).saves(&param.info)).collect();
+    let saved = |part| progress.model.params_where(part, |info| run.plan.trained.part(part).saves(info));
+    let params = Part::ALL.into_iter().flat_map(saved).collect();
     let mut state = progress.state.clone();
     state.frozen.clone_from(&run.frozen);
     writer.save(Snapshot::take(state, params, &progress.optimizer, run.texts.clone(), run.adapter.as_ref()))

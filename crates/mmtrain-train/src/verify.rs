@@ -93,8 +93,8 @@ impl Verification {
     /// At least one trained tensor of a part must have changed.
     fn change(&self, before: &Vlm, after: &Vlm, part: Part, step: u64) -> Result<Change, TrainError> {
         let tuned = self.trained.part(part);
-        let of = |model: &Vlm| model.params(part).into_iter().filter(move |param| tuned.trains(&param.info));
-        let pairs = of(before).zip(of(after)).collect::<Vec<_>>();
+        let of = |model: &Vlm| model.params_where(part, |info| tuned.trains(info));
+        let pairs = of(before).into_iter().zip(of(after)).collect::<Vec<_>>();
         let changed = pairs.iter().filter(|(old, new)| differ(old, new)).count();
         let names = pairs.iter().map(|(old, _)| old.info.name.clone()).collect();
         refuse("did not change, though trained", if changed == 0 { names } else { Vec::new() }, step)?;
@@ -122,13 +122,16 @@ fn differ(old: &NamedParam, new: &NamedParam) -> bool {
 
 /// Of the first values of each tensor that is not trained.
 fn hashes(model: &Vlm, trained: Trained) -> BTreeMap<String, blake3::Hash> {
-    let params = Part::ALL.into_iter().flat_map(|part| model.params(part));
-    let frozen = params.filter(|param| !trained.part(param.info.part).trains(&param.info));
-    let hash = |NamedParam { info, value }: NamedParam| {
-        let values: Tensor<1> = value.slice_dim(0, 0..info.elements().min(HASHED));
-        (info.name, blake3::hash(values.cast(DType::F32).into_data().as_bytes()))
-    };
-    frozen.map(hash).collect()
+    let mut hashes = BTreeMap::new();
+    for part in Part::ALL {
+        model.for_each(part, &mut |info, value| {
+            if !trained.part(part).trains(&info) {
+                let values: Tensor<1> = value().slice_dim(0, 0..info.elements().min(HASHED));
+                hashes.insert(info.name, blake3::hash(values.cast(DType::F32).into_data().as_bytes()));
+            }
+        });
+    }
+    hashes
 }
 
 #[cfg(test)]

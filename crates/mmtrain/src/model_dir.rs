@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use burn::tensor::{DType, Device, Tensor};
-use mmtrain_config::{DataConfig, RunConfig};
+use mmtrain_config::{DataConfig, Quantization, RunConfig};
 use mmtrain_data::Preparer;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{ModelKind, VlmConfig, read_kind, read_vlm};
 use mmtrain_model::params::{ParamInfo, Part};
+use mmtrain_model::quantized::PackedWeight;
 use mmtrain_model::weights::{Checkpoint, LoadDtype};
 use mmtrain_text::TextTokenizer;
-use mmtrain_train::checkpoint::{find_newest, step_of, verify};
+use mmtrain_train::checkpoint::{FrozenPart, find_newest, step_of, verify};
 
 use crate::commands::note;
 use crate::fail::Refusal;
@@ -21,7 +22,7 @@ use crate::holdings::{
     MAX_CHAIN, all_holdings, check_headers, endless, frozen_part, frozen_parts, holdings, in_all_parts, open, place,
     run_config,
 };
-use crate::number_type::{Sizes, WeightsChoice, in_training};
+use crate::number_type::{Sizes, WeightsChoice, held, in_training};
 use crate::run_dir::RunInfo;
 use crate::unused::warn_unused;
 use crate::weights::{PartWeights, Share};
@@ -212,6 +213,8 @@ fn fill(model: Vlm, part: Part, dir: &Path, dtype: LoadDtype, adapters: Adapters
         return Ok(model.loaded_as(part, &open(dir)?, dtype)?);
     };
     let places = PartWeights::of_frozen(&frozen);
+    let merges = frozen.lora.is_some() && adapters == Adapters::Merged;
+    let inner = inner_dtype(&frozen, dtype, merges);
     // Adapters that were trained on are not in the weights that they stand beside.
     let below = if frozen.continued { Adapters::LeftOut } else { Adapters::Merged };
     let filled = places.fill(
@@ -220,19 +223,31 @@ fn fill(model: Vlm, part: Part, dir: &Path, dtype: LoadDtype, adapters: Adapters
         || run_seed(dir),
         |model, share, recorded| match chain {
             0 => Err(endless(part, recorded).into()),
-            _ => fill(model, part, &place(dir, part, share, recorded)?, dtype, below, chain - 1),
+            _ => fill(model, part, &place(dir, part, share, recorded)?, inner, below, chain - 1),
         },
     )?;
-    check_hash(&filled, part, &frozen.hash)?;
-    match frozen.lora.filter(|_| adapters == Adapters::Merged) {
-        Some(kind) => Ok(filled.with_adapters(part, &kind)?.with_adapters_of(part, &open(dir)?)?.merged()),
-        None => Ok(filled),
+    let filled = held(filled, part, inner);
+    check_hash(&filled, &frozen)?;
+    let filled = match frozen.lora.filter(|_| merges) {
+        Some(kind) => filled.with_adapters(part, &kind)?.with_adapters_of(part, &open(dir)?)?.merged(),
+        None => filled,
+    };
+    Ok(held(filled, part, dtype))
+}
+
+/// How a part is read that is to be held as `dtype`. Adapters are merged into the weights as they are in the files, whatever
+/// they were trained beside; and of weights that are packed otherwise than they were then, no hash could be compared.
+fn inner_dtype(frozen: &FrozenPart, dtype: LoadDtype, merges: bool) -> LoadDtype {
+    match dtype {
+        LoadDtype::Packed(scheme) if merges || frozen.quantization != Some(scheme) => LoadDtype::F32,
+        dtype => dtype,
     }
 }
 
 /// Refuses weights that are not those with which the run was made.
-fn check_hash(model: &Vlm, part: Part, expected: &str) -> anyhow::Result<()> {
-    if part_hash(model, part) == expected {
+fn check_hash(model: &Vlm, frozen: &FrozenPart) -> anyhow::Result<()> {
+    let part = frozen.part;
+    if part_hash(model, part, frozen.quantization) == frozen.hash {
         return Ok(());
     }
     Err(Refusal::missing(
@@ -245,18 +260,38 @@ fn check_hash(model: &Vlm, part: Part, expected: &str) -> anyhow::Result<()> {
 /// Values that are copied to the host at once.
 const HASHED_AT_ONCE: usize = 1 << 20;
 
-/// blake3 over names and f32 values of one part, without its adapters.
-pub(crate) fn part_hash(model: &Vlm, part: Part) -> String {
+/// blake3 over names and f32 values of one part, without its adapters; those of weights that are packed, or would be with
+/// `quantization`, as packing leaves them.
+pub(crate) fn part_hash(model: &Vlm, part: Part, quantization: Option<Quantization>) -> String {
     let mut hasher = blake3::Hasher::new();
-    for param in model.params(part).into_iter().filter(|param| !param.info.is_adapter()) {
-        hasher.update(param.info.name.as_bytes());
-        let elements = param.info.elements();
-        for start in (0..elements).step_by(HASHED_AT_ONCE) {
-            let values: Tensor<1> = param.value.clone().slice_dim(0, start..elements.min(start + HASHED_AT_ONCE));
-            hasher.update(values.cast(DType::F32).into_data().as_bytes());
+    let is_packed = model.has_packed(part);
+    let packable = quantization.filter(|_| !is_packed).map(|scheme| (scheme, model.packable_infos(part)));
+    model.for_each(part, &mut |info, value| {
+        if info.is_adapter() {
+            return;
         }
-    }
+        hasher.update(info.name.as_bytes());
+        let value = match &packable {
+            Some((scheme, infos)) if infos.contains(&info) => repacked(value(), &info, *scheme),
+            _ => value(),
+        };
+        hash_values(&mut hasher, &value);
+    });
     hasher.finalize().to_hex().to_string()
+}
+
+/// A weight as packing leaves it. `[elements]`
+fn repacked(value: Tensor<1>, info: &ParamInfo, scheme: Quantization) -> Tensor<1> {
+    let (shape, device) = ([info.shape[0], info.shape[1]], value.device());
+    PackedWeight::of(value.reshape(shape), scheme).dense(&device).reshape([info.elements()])
+}
+
+fn hash_values(hasher: &mut blake3::Hasher, value: &Tensor<1>) {
+    let [elements] = value.dims();
+    for start in (0..elements).step_by(HASHED_AT_ONCE) {
+        let values: Tensor<1> = value.clone().slice_dim(0, start..elements.min(start + HASHED_AT_ONCE));
+        hasher.update(values.cast(DType::F32).into_data().as_bytes());
+    }
 }
 
 fn run_seed(dir: &Path) -> anyhow::Result<u64> {

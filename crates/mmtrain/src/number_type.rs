@@ -3,10 +3,11 @@
 use burn::tensor::Device;
 use clap::ValueEnum;
 use mmtrain_config::RunConfig;
+use mmtrain_model::Vlm;
 use mmtrain_model::params::Part;
 use mmtrain_model::weights::LoadDtype;
 use mmtrain_train::memory::available_bytes;
-use mmtrain_train::trainer::trained;
+use mmtrain_train::trainer::{part_config, trained};
 
 use crate::fail::Refusal;
 use crate::room::gibibytes;
@@ -23,11 +24,22 @@ pub(crate) enum WeightsChoice {
     Stored,
 }
 
-/// How a run holds a part: what is trained is f32, and a frozen encoder is as stored. Frozen or not, gradients pass through
+/// How a run holds a part: packed where its configuration says so; what is trained is f32, and a frozen encoder is as stored. Frozen or not, gradients pass through
 /// connector and decoder, so that their tapes would hold f32 beside what is stored.
 pub(crate) fn in_training(config: &RunConfig, part: Part) -> LoadDtype {
+    if let Some(scheme) = part_config(config, part).tuning.quantization() {
+        return LoadDtype::Packed(scheme);
+    }
     let is_frozen = !trained(config).part(part).is_trained();
     if part == Part::Encoder && is_frozen { LoadDtype::AsStored } else { LoadDtype::F32 }
+}
+
+/// The model with one part held so: what was made from a seed or merged is dense until then.
+pub(crate) fn held(model: Vlm, part: Part, dtype: LoadDtype) -> Vlm {
+    match dtype {
+        LoadDtype::Packed(scheme) => model.packed(part, scheme),
+        LoadDtype::F32 | LoadDtype::AsStored => model,
+    }
 }
 
 /// Memory that weights take.
@@ -70,7 +82,7 @@ fn line(sizes: Sizes, dtype: LoadDtype, available: u64) -> String {
         if available == u64::MAX { String::new() } else { format!(" of {} available", gibibytes(available)) };
     match dtype {
         LoadDtype::F32 => format!("weights: widened to f32, {wide}{available} ({stored} as stored)"),
-        LoadDtype::AsStored => {
+        LoadDtype::AsStored | LoadDtype::Packed(_) => {
             format!("weights: kept as stored, {stored}{available} ({wide} as f32), and widened block by block")
         }
     }

@@ -14,6 +14,7 @@ use mmtrain_model::params::Part;
 use mmtrain_text::TextTokenizer;
 use mmtrain_train::Stop;
 use mmtrain_train::checkpoint::{Found, FrozenPart};
+use mmtrain_train::trainer::part_config;
 use serde::Serialize;
 
 use crate::fail::Refusal;
@@ -110,7 +111,8 @@ impl<'a> Origin<'a> {
             None => setup::model_config(config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?,
         };
         let kinds = adapters::of_config(config);
-        room::for_training(config, &adapters::attached(Vlm::zeros(&sizes, device), &kinds)?, device)?;
+        let zeros = adapters::attached(Vlm::zeros(&sizes, device), &kinds)?;
+        room::for_training(config, &zeros, device)?;
         match self {
             Self::Checkpoint(found) => {
                 adapters::attached(model_dir::load_frozen(&found.dir, config, &sizes, device)?, &kinds)
@@ -144,11 +146,13 @@ impl<'a> Origin<'a> {
             None => PartWeights::of_config(config, part),
         };
         let PartWeights { own, second } = places.absolute();
+        let quantization = part_config(config, part).tuning.quantization();
         Ok(FrozenPart {
             part,
             weights: own,
             second,
-            hash: model_dir::part_hash(model, part),
+            hash: model_dir::part_hash(model, part, quantization),
+            quantization,
             lora: adapters::of_config(config).remove(&part),
             continued: adapters::continued(config, part, self.dir())?.is_some(),
         })

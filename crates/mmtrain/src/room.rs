@@ -4,10 +4,12 @@
 //! Only memory of the host is known, so a model that goes to a GPU is not checked.
 
 use burn::tensor::Device;
-use mmtrain_config::RunConfig;
+use mmtrain_config::{Quantization, RunConfig};
 use mmtrain_model::Vlm;
+use mmtrain_model::params::Part;
+use mmtrain_model::quantized::model::PackedSize;
 use mmtrain_train::memory::{MemoryEstimate, available_bytes, estimate};
-use mmtrain_train::trainer::trained;
+use mmtrain_train::trainer::{part_config, trained};
 
 use crate::commands::note;
 use crate::commands::train::{keep, micro_shape};
@@ -34,7 +36,29 @@ pub(crate) fn for_training(config: &RunConfig, model: &Vlm, device: &Device) -> 
 /// What a run is estimated to need.
 pub(crate) fn of_run(config: &RunConfig, model: &Vlm) -> MemoryEstimate {
     let chunk_rows = config.objective.chunk_rows();
-    estimate(model, trained(config), micro_shape(config), keep(config, &model.config), chunk_rows)
+    let needed = estimate(model, trained(config), micro_shape(config), keep(config, &model.config), chunk_rows);
+    let packed = Part::ALL.into_iter().filter_map(|part| Some((part, packed_size(config, model, part)?.1)));
+    packed.fold(needed, |needed, (part, size)| MemoryEstimate {
+        weights: needed.weights.saturating_sub(4 * size.elements).saturating_add(size.bytes),
+        activations: needed.activations.saturating_add(dense_block(config, model, part, size.elements)),
+        ..needed
+    })
+}
+
+/// The packed weights of a part, where a configuration asks for some.
+pub(crate) fn packed_size(config: &RunConfig, model: &Vlm, part: Part) -> Option<(Quantization, PackedSize)> {
+    let scheme = part_config(config, part).tuning.quantization()?;
+    Some((scheme, model.packed_size(part, scheme)))
+}
+
+/// The dense weights of one block of a part: each rank has them while the block runs.
+fn dense_block(config: &RunConfig, model: &Vlm, part: Part, elements: u64) -> u64 {
+    let blocks = match part {
+        Part::Encoder => model.config.encoder.num_layers(),
+        Part::Connector => 1,
+        Part::Decoder => model.config.text.num_hidden_layers,
+    };
+    (4 * elements / blocks.max(1) as u64).saturating_mul(config.train.ranks.max(1) as u64)
 }
 
 /// Refuses weights, gradients and moments that need more than there is.

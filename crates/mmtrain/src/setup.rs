@@ -323,15 +323,14 @@ pub(crate) fn build_model(config: &RunConfig, sizes: &VlmConfig, device: &burn::
     check_headers(&held)?;
     warn_unused_of_parts(config, &model)?;
     let parts = Part::ALL.into_iter().try_fold(model, |model, part| {
-        let places = PartWeights::of_config(config, part);
-        places.fill(
+        let (places, dtype) = (PartWeights::of_config(config, part), number_type::in_training(config, part));
+        let filled = places.fill(
             model,
             part,
             || Ok(config.train.seed),
-            |model, _, dir| {
-                Ok(model.loaded_as(part, &Checkpoint::open(dir)?, number_type::in_training(config, part))?)
-            },
-        )
+            |model, _, dir| Ok(model.loaded_as(part, &Checkpoint::open(dir)?, dtype)?),
+        )?;
+        Ok(number_type::held(filled, part, dtype))
     });
     parts.map_err(|error| in_all_parts(error, &held))
 }

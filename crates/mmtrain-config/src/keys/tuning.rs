@@ -37,7 +37,7 @@ pub enum Tuning {
     Lora(LoraTuning),
 }
 
-/// Every weight of a part is trained.
+/// Every weight of a part is trained, or those from a block on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FullTuning {
@@ -83,11 +83,38 @@ pub struct LoraTuning {
     #[serde(default)]
     #[schemars(extend("x-also" = ["dora"]))]
     pub use_dora: bool,
+    /// How the weights of the part's linear layers are held, which stay as they are: `"int8"` or `"nf4"` in place of f32
+    /// (`QLoRA`, Dettmers et al., 2023, arXiv:2305.14314). Embeddings, norms, biases and heads stay f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-also" = [
+        "quantization_bit", "quantization_method", "quant_bits", "load_in_8bit", "load_in_4bit", "bnb_4bit_quant_type", "base"
+    ]))]
+    pub quantization: Option<Quantization>,
     /// With `--init`: go on with the adapters that are there, which have to be of the same kind. Else they are merged into the
     /// weights, and new ones begin.
     #[serde(default)]
     #[schemars(extend("x-also" = ["adapter_name_or_path", "create_new_adapter"]))]
     pub continued: bool,
+}
+
+/// A number type of weights that are not trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Quantization {
+    /// One byte a value, and a largest value for each output (`load_in_8bit` of bitsandbytes).
+    Int8,
+    /// Half a byte a value, in blocks of 64 (`load_in_4bit` with `nf4` and double quantization of bitsandbytes).
+    Nf4,
+}
+
+impl Quantization {
+    /// The word users see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int8 => "int8",
+            Self::Nf4 => "nf4",
+        }
+    }
 }
 
 fn default_rank() -> NonZeroUsize {
@@ -114,6 +141,11 @@ impl Tuning {
             Self::Lora(lora) => Some(lora),
             Self::Frozen | Self::Full(_) => None,
         }
+    }
+
+    /// How weights beside adapters are held, where not as f32.
+    pub fn quantization(&self) -> Option<Quantization> {
+        self.lora()?.quantization
     }
 
     /// Whether nothing of the part is trained.

@@ -46,6 +46,13 @@ pub fn has_adapters<M: Module>(module: &M) -> bool {
     seen.0
 }
 
+/// Paths from the part to the layers that can have an adapter.
+pub(crate) fn layer_paths<M: Module>(module: &M, part: Part) -> Vec<String> {
+    let mut find = Find { path: Path::new(part), layers: Vec::new() };
+    module.visit(&mut find);
+    find.layers.into_iter().map(|layer| layer.path).collect()
+}
+
 /// Names of the chosen layers by the place of their weight.
 fn chosen(layers: &[Layer], part: Part, targets: Option<&[String]>) -> Result<BTreeMap<String, String>, ModelError> {
     let refused = |message: String| ModelError::Adapters { message, hint: layer_names(layers, part) };
@@ -91,8 +98,8 @@ impl ModuleVisitor for Find {
         self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.exit();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
     }
 }
 

@@ -70,7 +70,7 @@ impl PeftAdapter {
     /// Writes both files into a directory; says how many tensors there are.
     pub fn write(&self, model: &Vlm, dir: &Path) -> std::io::Result<usize> {
         fs::write(dir.join(CONFIG_FILE), format!("{:#}\n", self.config))?;
-        let params = Part::ALL.into_iter().flat_map(|part| model.params(part));
+        let params = Part::ALL.into_iter().flat_map(|part| model.params_where(part, ParamInfo::is_adapter));
         let params = params.filter_map(|param| Some((self.name(&param.info)?.to_owned(), param))).collect::<Vec<_>>();
         let listed = params.iter().map(|(name, param)| (name.clone(), param.info.file_shape())).collect::<Vec<_>>();
         let mut out = std::io::BufWriter::new(fs::File::create(dir.join(WEIGHTS_FILE))?);

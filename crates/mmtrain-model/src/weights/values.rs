@@ -11,6 +11,7 @@ use burn::prelude::*;
 use burn::tensor::{DType, TensorData};
 use half::vec::HalfBitsVecExt;
 use half::{bf16, f16};
+use mmtrain_config::Quantization;
 use safetensors::tensor::Dtype;
 
 /// Number type of loaded parameters.
@@ -22,6 +23,9 @@ pub enum LoadDtype {
     /// Matrices and tables as the file has them, if it has them in bf16 or f16. They are widened block by block when
     /// they are used ([`computing`](crate::precision::computing)). Norms and biases are f32.
     AsStored,
+    /// The weights of linear layers of blocks and connectors [packed](crate::quantized), each as soon as it is read; all
+    /// others as f32.
+    Packed(Quantization),
 }
 
 /// Order of a tensor's values in memory.

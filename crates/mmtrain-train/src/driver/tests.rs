@@ -7,6 +7,7 @@ mod estimates;
 mod features;
 mod freezing;
 mod matrix;
+mod packed;
 mod packing;
 mod pairs;
 mod samples;

@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use burn::tensor::Device;
-use mmtrain_config::{Resolved, RunConfig};
+use mmtrain_config::{Quantization, Resolved, RunConfig};
 use mmtrain_data::Mixture;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::VlmConfig;
 use mmtrain_model::device::OpenDevice;
+use mmtrain_model::params::Part;
+use mmtrain_model::quantized::model::PackedSize;
 use mmtrain_text::TextTokenizer;
 use mmtrain_train::memory::{KeepPlan, MemoryEstimate, available_bytes};
 use serde_json::{Map, Value, json};
@@ -61,6 +63,7 @@ pub(crate) fn run(
         sizes,
         keep,
         memory,
+        packed: packed_lines(config, &model),
         steps,
         preprocessor: preprocessor.name(),
         side: preprocessor.fixed_layout().map(|layout| layout.shape()[2]),
@@ -72,6 +75,41 @@ pub(crate) fn run(
         print(&plan.text(resolved))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The packed weights of a part.
+struct PackedLine {
+    part: &'static str,
+    scheme: Quantization,
+    size: PackedSize,
+}
+
+impl PackedLine {
+    fn json(&self) -> Value {
+        let Self { part, scheme, size } = self;
+        json!({
+            "part": part,
+            "quantization": scheme.name(),
+            "weights": size.elements,
+            "bytes": size.bytes,
+            "share_of_bf16": size.share_of_bf16(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let Self { part, scheme, size } = self;
+        let share = 100.0 * size.share_of_bf16();
+        let (numbers, bytes) = (grouped(size.elements), mebibytes(size.bytes));
+        format!("packed       {numbers} weights of the {part} as {}: {bytes}, {share:.1} % of bf16", scheme.name())
+    }
+}
+
+fn packed_lines(config: &RunConfig, model: &Vlm) -> Vec<PackedLine> {
+    let line = |part: Part| {
+        let (scheme, size) = room::packed_size(config, model, part)?;
+        Some(PackedLine { part: part.name(), scheme, size })
+    };
+    Part::ALL.into_iter().filter_map(line).collect()
 }
 
 /// How many tokens the decoder knows.
@@ -161,6 +199,7 @@ struct DryRun {
     sizes: VlmConfig,
     keep: KeepPlan,
     memory: MemoryEstimate,
+    packed: Vec<PackedLine>,
     steps: Option<u64>,
     preprocessor: &'static str,
     /// Side of the pictures, where all have the same.
@@ -188,6 +227,7 @@ impl DryRun {
             "vocab_size": self.sizes.text.vocab_size,
             "vocab_size_is_upper_bound": matches!(self.vocabulary, Vocabulary::AtMost(_)),
             "memory_bytes": memory.collect::<Map<_, _>>(),
+            "packed": self.packed.iter().map(PackedLine::json).collect::<Vec<_>>(),
             "recompute": plan_json(self.keep, &self.sizes),
             "global_batch_size": resolved.config.train.global_batch_size,
             "micro_batch_size": resolved.config.train.micro_batch_size,
@@ -222,6 +262,7 @@ impl DryRun {
                  smaller"
             ));
         }
+        lines.extend(self.packed.iter().map(PackedLine::text));
         let memory = memory_rows(&self.memory);
         let shown = memory.iter().map(|(name, bytes)| format!("{name} {}", mebibytes(*bytes)));
         lines.push(format!(

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use burn::tensor::{DType, Device};
-use mmtrain_config::RunConfig;
+use mmtrain_config::{Quantization, RunConfig};
 use mmtrain_model::Vlm;
+use mmtrain_model::params::Part;
 use mmtrain_preference::PreferenceError;
 use mmtrain_train::Stop;
 use mmtrain_train::preference::{ReferenceTable, objective_of};
-use mmtrain_train::trainer::{Objective, Pairs, Progress, Run, complete_reference};
+use mmtrain_train::trainer::{Objective, Pairs, Progress, Run, complete_reference, part_config};
 
 use super::{Context, note};
 use crate::fail::Refusal;
@@ -32,7 +33,10 @@ fn reference_identity(config: &RunConfig, info: &RunInfo, dtype: DType) -> [u8; 
         Some(ancestor) => ancestor.hash.clone(),
         None => format!("{:?} {}", config.model, config.train.seed),
     };
-    *blake3::hash(format!("{began} {dtype:?}").as_bytes()).as_bytes()
+    let schemes = Part::ALL.map(|part| part_config(config, part).tuning.quantization().map_or("", Quantization::name));
+    // A run without packed weights keeps the name that it had before there were some.
+    let packed = if schemes == [""; 3] { String::new() } else { format!(" {}", schemes.join("/")) };
+    *blake3::hash(format!("{began} {dtype:?}{packed}").as_bytes()).as_bytes()
 }
 
 /// Pairs between two lines that say how far the reference model is.

@@ -320,7 +320,11 @@ fn feature_cache(config: &RunConfig, frozen: &[FrozenPart]) -> anyhow::Result<Op
 /// Which blocks keep their graph: as many as half of the free memory holds, unless told otherwise.
 pub(crate) fn keep(config: &RunConfig, sizes: &VlmConfig) -> KeepPlan {
     let budget = memory::available_bytes() / 2;
-    keep_plan(sizes, micro_shape(config), trained(config), config.train.recompute, budget)
+    let KeepPlan { encoder, decoder } =
+        keep_plan(sizes, micro_shape(config), trained(config), config.train.recompute, budget);
+    // The graph of a block holds its dense weights.
+    let kept = |part, blocks| if part_config(config, part).tuning.quantization().is_some() { 0 } else { blocks };
+    KeepPlan { encoder: kept(Part::Encoder, encoder), decoder: kept(Part::Decoder, decoder) }
 }
 
 /// The largest micro-batch a configuration allows.
@@ -411,13 +415,16 @@ pub(crate) fn ledger(config: &RunConfig, model: &Vlm) -> Vec<crate::report::Ledg
     Part::ALL.into_iter().map(row).collect()
 }
 
-/// `full, lr 1e-3`; `of` says how many parameters of adapters there are of how many.
+/// `full, lr 1e-3`; `of` says how many parameters are trained of how many, where that is not all.
 pub(crate) fn tuning_words(tuning: &Tuning, of: &str) -> String {
     match tuning {
         Tuning::Frozen => "frozen".to_owned(),
         Tuning::Full(FullTuning { lr, from_block: Some(block) }) => format!("from block {block} on, {of}, lr {lr:e}"),
         Tuning::Full(full) => format!("full, lr {:e}", full.lr),
-        Tuning::Lora(lora) => format!("{}, {of}, lr {:e}", LoraConfig::from(lora), lora.lr),
+        Tuning::Lora(lora) => {
+            let beside = lora.quantization.map_or_else(String::new, |scheme| format!(" beside {}", scheme.name()));
+            format!("{}{beside}, {of}, lr {:e}", LoraConfig::from(lora), lora.lr)
+        }
     }
 }
 

@@ -18,7 +18,12 @@ const ADAPTERS: Trained = Trained { encoder: Tuned::Adapters, connector: Tuned::
 
 /// With adapters that add something in the parts that are asked for.
 fn adapted(config: &VlmConfig, lora: &LoraConfig, parts: &[Part]) -> Vlm {
-    parts.iter().fold(model_of(config), |model, &part| {
+    opened(model_of(config), lora, parts)
+}
+
+/// A model with adapters that add something.
+pub(super) fn opened(model: Vlm, lora: &LoraConfig, parts: &[Part]) -> Vlm {
+    parts.iter().fold(model, |model, &part| {
         let model = model.with_adapters(part, lora).expect("there are layers").with_fresh_adapters(part, 3);
         model.assign(part, &mut |info| {
             let own = (0..info.elements()).map(|i| 0.2 * noise(info.name.len(), i)).collect::<Vec<_>>();
@@ -60,7 +65,7 @@ fn gradients_are_those_of_one_graph_for_every_tower_and_connector() {
     }
 }
 
-fn simple() -> (Tower, VlmConfig) {
+pub(super) fn simple() -> (Tower, VlmConfig) {
     let connector = connectors(&llama()).into_iter().find(|(name, _)| *name == "MLP").expect("it is there").1;
     let config = model_config(&siglip(), &connector, &llama()).expect("they go together");
     (siglip(), config)
