@@ -70,6 +70,8 @@ fn config(args: &DataArgs) -> anyhow::Result<RunConfig> {
     if args.config.is_none() {
         // The quickstart's rows are short; a dataset is looked at with the usual length.
         sets.insert(0, format!("data.max_seq={USUAL_MAX_SEQ}"));
+        // Its later stages' conversations have nothing to do with these data.
+        sets.insert(0, "model.tokenizer.train_bpe.sources=[]".to_owned());
     }
     let mut config = load(&Request { config: Some(config), sets: &sets, search: &dirs, ..Request::default() })?.config;
     localize(&mut config)?;
