@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::resume::copy_until;
+use crate::resume::ends_bit_identical;
 use crate::support::Place;
 
 const RUN: &str = "pretrain --config tiny.toml -q --set train.encoder.tuning=frozen --set train.steps=6";
@@ -16,16 +16,7 @@ fn runs_beside_packed_weights_resumed_anywhere_end_bit_identical() {
     let encoder = "--set train.encoder.tuning={lora={lr=1e-2,rank=2,dropout=0.2,quantization='nf4'}}";
     let dora = "--set train.decoder.tuning={lora={lr=1e-2,use_dora=true,quantization='int8'}}";
     for settings in [decoder("nf4"), format!("{encoder} {dora}")] {
-        let place = Place::new();
-        place.ok(&format!("{RUN} --run-dir whole --set checkpoint.keep=0 --set checkpoint.every=1 {settings}"));
-        let expected = place.final_state("whole", 6);
-        for step in [1, 4] {
-            let part = format!("part-{step}");
-            copy_until(&place, &part, step);
-            place.ok(&format!("pretrain --resume {part} -q"));
-            assert!(place.final_state(&part, 6) == expected, "{settings}: resumed at step {step}");
-            assert_eq!(place.losses(&part), place.losses("whole"), "{settings}: resumed at step {step}");
-        }
+        ends_bit_identical(&format!("{RUN} {settings}"), 6, &[1, 4]);
     }
 }
 

@@ -9,20 +9,26 @@ const RUN: &str = "pretrain --config tiny.toml -q";
 
 #[test]
 fn a_run_resumed_at_any_checkpoint_ends_bit_identical() {
+    ends_bit_identical(RUN, 12, &[1, 5, 8, 11]);
+}
+
+/// A run, in a place of its own, that goes on from each of these steps ends at step `last` as it did without a break.
+#[track_caller]
+pub(crate) fn ends_bit_identical(run: &str, last: u64, steps: &[u64]) {
     let place = Place::new();
-    place.ok(&format!("{RUN} --run-dir whole --set checkpoint.keep=0 --set checkpoint.every=1"));
-    let expected = place.final_state("whole", 12);
-    for step in [1, 5, 8, 11] {
+    place.ok(&format!("{run} --run-dir whole --set checkpoint.keep=0 --set checkpoint.every=1"));
+    let expected = place.final_state("whole", last);
+    for step in steps {
         let part = format!("part-{step}");
-        copy_until(&place, &part, step);
+        copy_until(&place, &part, *step);
         place.ok(&format!("pretrain --resume {part} -q"));
-        assert!(place.final_state(&part, 12) == expected, "resumed at step {step}");
-        assert_eq!(place.losses(&part), place.losses("whole"), "resumed at step {step}");
+        assert!(place.final_state(&part, last) == expected, "{run}: resumed at step {step}");
+        assert_eq!(place.losses(&part), place.losses("whole"), "{run}: resumed at step {step}");
     }
 }
 
 /// A copy of the whole run as it stood after `step`.
-pub(crate) fn copy_until(place: &Place, part: &str, step: u64) {
+fn copy_until(place: &Place, part: &str, step: u64) {
     let (from, to) = (place.path("whole"), place.path(part));
     fs_err::create_dir_all(&to).expect("made");
     for entry in fs_err::read_dir(from).expect("a run") {

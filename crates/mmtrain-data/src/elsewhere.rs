@@ -41,50 +41,27 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{Made, preparer};
-    use crate::source::SplitPairs;
-    use crate::{Prepared, Preparer, SampleId, ShardProblem, SourceError, Wanted};
+    use crate::source::View;
+    use crate::{Prepared, Preparer, SourceError, Wanted};
 
-    /// As another source has them, with a judgement.
-    struct Judged {
-        inner: Made,
-        feedback: fn(usize) -> Option<Feedback>,
+    type Judge = fn(usize, RawSample) -> Result<RawSample, SourceError>;
+
+    /// Samples of so many words, judged.
+    fn source(lengths: &[usize], judge: Judge) -> Arc<dyn Source> {
+        let made = Made { name: "made".into(), lengths: lengths.to_vec() };
+        Arc::new(View::new(Arc::new(made), "judged", 1, judge))
     }
 
-    impl burn_dataset::Dataset<RawSample, SourceError> for Judged {
-        fn get(&self, index: usize) -> Result<RawSample, SourceError> {
-            let mut sample = self.inner.get(index)?;
-            if self.inner.lengths[index] == 0 {
-                sample.conversation.turns.pop();
-            }
-            sample.feedback = (self.feedback)(index);
-            Ok(sample)
-        }
-
-        fn len(&self) -> usize {
-            self.inner.len()
-        }
+    fn judged(feedback: Feedback, sample: RawSample) -> Result<RawSample, SourceError> {
+        Ok(RawSample { feedback: Some(feedback), ..sample })
     }
 
-    impl Source for Judged {
-        fn name(&self) -> &str {
-            self.inner.name()
-        }
-
-        fn fingerprint(&self) -> &str {
-            self.inner.fingerprint()
-        }
-
-        fn problems(&self) -> &[ShardProblem] {
-            self.inner.problems()
-        }
-
-        fn id(&self, index: usize) -> SampleId {
-            self.inner.id(index)
-        }
+    fn wanted(_: usize, sample: RawSample) -> Result<RawSample, SourceError> {
+        judged(Feedback::Wanted(true), sample)
     }
 
-    fn source(lengths: &[usize], feedback: fn(usize) -> Option<Feedback>) -> Judged {
-        Judged { inner: Made { name: "made".into(), lengths: lengths.to_vec() }, feedback }
+    fn rejecting(_: usize, sample: RawSample) -> Result<RawSample, SourceError> {
+        judged(Feedback::Rejected(Conversation::caption("a dog")), sample)
     }
 
     fn fetch(source: &dyn Source, index: usize, max_seq: usize) -> Result<Prepared, Skip> {
@@ -100,8 +77,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_compared_with_that_of_the_sample_before_in_a_circle() {
-        let judged = source(&[1, 5, 9], |index| Some(Feedback::Wanted(index != 1)));
-        let found = [0, 1, 2].map(|index| fetch(&judged, index, 512).expect("prepared"));
+        let all = source(&[1, 5, 9], |_, sample| judged(Feedback::Wanted(sample.id.index != 1), sample));
+        let found = [0, 1, 2].map(|index| fetch(all.as_ref(), index, 512).expect("prepared"));
         assert_eq!(found.each_ref().map(|sample| sample.judged), [Some(true), Some(false), Some(true)]);
         let of = found.each_ref().map(lengths);
         assert_eq!((of[0].1, of[1].1, of[2].1), (of[2].0, of[0].0, of[1].0));
@@ -110,34 +87,37 @@ mod tests {
 
     #[test]
     fn samples_without_an_answer_are_passed_by_and_long_answers_are_cut() {
-        let judged = source(&[40, 0, 1], |_| Some(Feedback::Wanted(true)));
-        let whole = fetch(&judged, 2, 512).expect("prepared");
+        let all = source(&[40, 0, 1], |part, mut sample| {
+            if sample.id.index == 1 {
+                sample.conversation.turns.pop();
+            }
+            wanted(part, sample)
+        });
+        let whole = fetch(all.as_ref(), 2, 512).expect("prepared");
         let prompt = whole.fork.expect("two answers").chosen;
         let (own, other) = lengths(&whole);
-        let cut = fetch(&judged, 2, prompt + own + 3).expect("its own answer fits");
+        let cut = fetch(all.as_ref(), 2, prompt + own + 3).expect("its own answer fits");
         assert!(other > own + 3);
         assert_eq!(lengths(&cut), (own, own + 3));
-        let alone = source(&[4], |_| Some(Feedback::Wanted(true)));
-        assert_eq!(fetch(&alone, 0, 512).expect_err("skipped").reason, "no_other_answer");
+        assert_eq!(fetch(source(&[4], wanted).as_ref(), 0, 512).expect_err("skipped").reason, "no_other_answer");
     }
 
     #[test]
     fn what_nobody_judged_and_pairs_are_left_out() {
-        let reason = |feedback| fetch(&source(&[4, 4], feedback), 0, 512).expect_err("skipped").reason;
-        assert_eq!(reason(|_| None), "not_judged");
-        assert_eq!(reason(|_| Some(Feedback::Rejected(Conversation::default()))), "not_judged");
+        let reason = |judge| fetch(source(&[4, 4], judge).as_ref(), 0, 512).expect_err("skipped").reason;
+        assert_eq!(reason(|_, sample| Ok(sample)), "not_judged");
+        assert_eq!(reason(rejecting), "not_judged");
     }
 
     #[test]
     fn of_split_pairs_the_better_answers_are_wanted_and_stand_first() {
-        let worse = |_| Some(Feedback::Rejected(Conversation::caption("a dog")));
-        let split = SplitPairs::new(Arc::new(source(&[1, 5], worse)));
+        let split = View::split_pairs(source(&[1, 5], rejecting));
         let samples = [0, 1, 2, 3].map(|index| burn_dataset::Dataset::get(&split, index).expect("a sample"));
         let judged = samples.each_ref().map(|sample| sample.feedback.clone());
         assert_eq!(judged, [true, true, false, false].map(|wanted| Some(Feedback::Wanted(wanted))));
         assert_eq!(samples.each_ref().map(|sample| sample.id.index), [0, 1, 2, 3]);
         assert_eq!(samples[3].conversation, Conversation::caption("a dog"));
-        let single = SplitPairs::new(Arc::new(source(&[1], |_| Some(Feedback::Wanted(true)))));
+        let single = View::split_pairs(source(&[1], wanted));
         assert_eq!(burn_dataset::Dataset::get(&single, 0).expect_err("no pair").0.reason, "no_pair");
     }
 }

@@ -235,6 +235,19 @@ pub fn find<M: Module>(module: &M, info: &ParamInfo) -> Option<Tensor<1>> {
     visitor.out
 }
 
+/// Whether a walk over a module enters a container of this name.
+pub(crate) fn has_container<M: Module>(module: &M, name: &str) -> bool {
+    struct Seen<'a>(&'a str, bool);
+    impl ModuleVisitor for Seen<'_> {
+        fn enter_module(&mut self, _name: &str, container: &str) {
+            self.1 |= container == self.0;
+        }
+    }
+    let mut seen = Seen(name, false);
+    module.visit(&mut seen);
+    seen.1
+}
+
 /// Replaces the parameters for which `value` gives a flat tensor.
 pub fn assign<M: Module>(module: M, part: Part, value: &mut dyn FnMut(&ParamInfo) -> Option<Tensor<1>>) -> M {
     assign_held(module, part, &mut |info| value(info).map(Assigned::Dense))

@@ -9,7 +9,7 @@ use mmtrain_config::{CaptionsKind, PlaceholderKind, SourceConfig, WordsConfig};
 use mmtrain_data::format::{Captions, Placeholder};
 use mmtrain_data::open::Detected;
 use mmtrain_data::remote::{is_remote, shown};
-use mmtrain_data::source::{BetterAnswers, Limited, SplitPairs};
+use mmtrain_data::source::View;
 use mmtrain_data::store::PathMap;
 use mmtrain_data::{DataError, Format, OpenOptions, Remote, RemoteSettings, Source, detect};
 use mmtrain_text::MediaKind;
@@ -30,12 +30,12 @@ pub(crate) fn open_source(source: &SourceConfig, placeholder: PlaceholderKind) -
     };
     let opened = mmtrain_data::open(source.name.clone(), &location, format, &options);
     let opened = opened.with_context(context)?;
-    let opened = if source.better_answer { Arc::new(BetterAnswers::new(opened)) } else { opened };
+    let opened = if source.better_answer { Arc::new(View::better_answers(opened)) } else { opened };
     let limited = match source.limit {
-        Some(limit) => Arc::new(Limited::new(opened, limit)),
+        Some(limit) => Arc::new(View::first(opened, limit)),
         None => opened,
     };
-    Ok(if source.split_pairs { Arc::new(SplitPairs::new(limited)) } else { limited })
+    Ok(if source.split_pairs { Arc::new(View::split_pairs(limited)) } else { limited })
 }
 
 /// Opens a source to train on: where its files say what is held out, that is left alone unless it is asked for.

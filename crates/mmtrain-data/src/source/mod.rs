@@ -21,18 +21,12 @@ mod shard;
 
 mod webdataset;
 
-mod better;
-
-mod limited;
-
 mod several;
 
-mod split;
+mod view;
 
-pub use better::BetterAnswers;
-pub use limited::Limited;
 pub use several::Several;
-pub use split::SplitPairs;
+pub use view::View;
 pub use webdataset::WebDataset;
 pub(crate) use window::Window;
 

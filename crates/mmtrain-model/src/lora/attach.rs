@@ -7,7 +7,7 @@ use burn::prelude::*;
 
 use super::{Lora, LoraConfig};
 use crate::error::ModelError;
-use crate::params::{Part, Path};
+use crate::params::{Part, Path, has_container};
 
 /// What Burn calls the place of an adapter in the tree of modules.
 pub(crate) const CONTAINER: &str = "Reparameterization";
@@ -35,15 +35,7 @@ pub fn attach<M: Module>(module: M, part: Part, config: &LoraConfig) -> Result<M
 
 /// Whether a module has adapters.
 pub fn has_adapters<M: Module>(module: &M) -> bool {
-    struct Seen(bool);
-    impl ModuleVisitor for Seen {
-        fn enter_module(&mut self, _name: &str, container: &str) {
-            self.0 |= container == CONTAINER;
-        }
-    }
-    let mut seen = Seen(false);
-    module.visit(&mut seen);
-    seen.0
+    has_container(module, CONTAINER)
 }
 
 /// Paths from the part to the layers that can have an adapter.

@@ -16,6 +16,7 @@ use burn::prelude::*;
 
 use super::PackedWeight;
 use crate::lora::Lora;
+use crate::params::has_container;
 
 /// What a visit enters around a packed weight, which changes no path.
 pub(crate) const PACKED: &str = "Packed";
@@ -79,15 +80,7 @@ pub(crate) fn packed<const D: usize>(param: Param<Tensor<D>>, weight: PackedWeig
 
 /// Whether some weight of a module is packed.
 pub fn has_packed<M: Module>(module: &M) -> bool {
-    struct Seen(bool);
-    impl ModuleVisitor for Seen {
-        fn enter_module(&mut self, _name: &str, container: &str) {
-            self.0 |= container == PACKED;
-        }
-    }
-    let mut seen = Seen(false);
-    module.visit(&mut seen);
-    seen.0
+    has_container(module, PACKED)
 }
 
 fn without_value(id: ParamId, device: Device, packed: Arc<PackedWeight>) -> Param<Tensor<2>> {

@@ -44,9 +44,12 @@ pub(super) struct Weighed {
 /// A pair with its tokens.
 struct Scored<'a> {
     fork: &'a HostFork,
-    counted: [Counted; 2],
+    counted: &'a [Counted; 2],
     tokens: OfPair<Vec<f64>>,
 }
+
+/// How the tokens of each pair of a micro-batch count: of the better answer, and of the worse one.
+pub(super) type CountedPairs = Vec<[Counted; 2]>;
 
 impl Comparison {
     /// Whether answers are compared with what a reference says of them.
@@ -85,30 +88,28 @@ impl Comparison {
         }
     }
 
+    /// How the tokens of the pairs of a micro-batch count.
+    pub(super) fn counted(&self, batch: &HostBatch) -> Result<CountedPairs, PreferenceError> {
+        batch.forks.iter().map(|fork| Counted::of(batch, fork, self.dense())).collect()
+    }
+
     /// The totals of a step, known before anything of it is computed. `delta` is the running mean that `bco_pair` reads.
-    pub(super) fn totals(&self, micro_batches: &[HostBatch], delta: f64) -> Result<Step, PreferenceError> {
-        let mut step = Step { pairs: 0, chosen_tokens: 0.0, delta, kl: 0.0 };
-        for batch in micro_batches {
-            for fork in &batch.forks {
-                step.pairs += 1;
-                step.chosen_tokens += Counted::of(batch, fork, self.dense())?[0].tokens();
-            }
-        }
-        Ok(step)
+    pub(super) fn totals(counted: &[CountedPairs], delta: f64) -> Step {
+        let pairs = || counted.iter().flatten();
+        let chosen_tokens = pairs().map(|[chosen, _]| chosen.tokens()).sum();
+        Step { pairs: pairs().count(), chosen_tokens, delta, kl: 0.0 }
     }
 
     /// The losses of a micro-batch of a step, and the slope of each supervised token.
     pub(super) fn weigh(
         &self,
-        batch: &HostBatch,
+        (batch, counted): (&HostBatch, &CountedPairs),
         (rows, logps): (&Supervised, &[f64]),
         reference: &ReferenceTable,
         step: &Step,
     ) -> Result<Weighed, TrainError> {
-        let scored = batch.forks.iter().zip(by_answer(batch, rows, logps));
-        let scored =
-            scored.map(|(fork, tokens)| Ok(Scored { fork, counted: Counted::of(batch, fork, self.dense())?, tokens }));
-        let scored = scored.collect::<Result<Vec<_>, PreferenceError>>()?;
+        let scored = batch.forks.iter().zip(counted).zip(by_answer(batch, rows, logps));
+        let scored = scored.map(|((fork, counted), tokens)| Scored { fork, counted, tokens }).collect::<Vec<_>>();
         let (mut weighed, gradients) = match self {
             Self::Pairs { preference, .. } => of_pairs(preference, &scored, (reference, self.asked()), step)?,
             Self::Single(kto) => of_single(kto, &scored, (reference, self.asked()), step)?,
@@ -177,7 +178,7 @@ fn of_single(
 impl Scored<'_> {
     /// `known` has what the reference says: the sum over all tokens, and over the changed ones.
     fn logps(&self, side: Side, known: Option<[f64; 2]>) -> Result<AnswerLogps, PreferenceError> {
-        let counted = Counted::side(&self.counted, side);
+        let counted = Counted::side(self.counted, side);
         Ok(AnswerLogps {
             policy: counted.logp(&self.tokens[side as usize])?,
             reference: known.map(|[all, changed]| counted.of_sums(all, changed)),
@@ -190,7 +191,7 @@ impl Scored<'_> {
 fn slopes(rows: &Supervised, scored: &[Scored<'_>], gradients: &[PairGradient]) -> Vec<f64> {
     let of_pair = |(pair, gradient): (&Scored<'_>, &PairGradient)| {
         let of = |side: Side, gradient| {
-            Counted::side(&pair.counted, side).slopes(gradient, pair.tokens[side as usize].len()).into_iter()
+            Counted::side(pair.counted, side).slopes(gradient, pair.tokens[side as usize].len()).into_iter()
         };
         [of(Side::Chosen, gradient.chosen), of(Side::Rejected, gradient.rejected), of(Side::Ablated, gradient.ablated)]
     };

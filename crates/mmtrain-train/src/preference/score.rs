@@ -80,13 +80,14 @@ pub fn step_pairs(
     plan: &Plan,
     (comparison, reference, delta): (&Comparison, &ReferenceTable, f64),
 ) -> Result<StepPairs, TrainError> {
-    let step = comparison.totals(micro_batches, delta)?;
+    let counted = micro_batches.iter().map(|batch| comparison.counted(batch)).collect::<Result<Vec<_>, _>>()?;
+    let step = Comparison::totals(&counted, delta);
     let results = ranks.each(micro_batches, |share| {
         let mut total = StepPairs::default();
         for (number, batch) in share {
             let model = plan.model_for(model, number);
             let weigh = |rows: &Supervised, logps: &[f64]| {
-                let mut weighed = comparison.weigh(batch, (rows, logps), reference, &step)?;
+                let mut weighed = comparison.weigh((batch, &counted[number]), (rows, logps), reference, &step)?;
                 let slopes = std::mem::take(&mut weighed.slopes);
                 total.scores.add(batch, weighed);
                 Ok::<_, TrainError>(slopes)
@@ -119,8 +120,9 @@ pub fn evaluate_pairs(
         return Ok(scores);
     }
     let (rows, logps) = forward_logps(model, batch, plan)?;
-    let step = comparison.totals(std::slice::from_ref(batch), 0.0)?;
-    scores.add(batch, comparison.weigh(batch, (&rows, &logps), reference, &step)?);
+    let counted = comparison.counted(batch)?;
+    let step = Comparison::totals(std::slice::from_ref(&counted), 0.0);
+    scores.add(batch, comparison.weigh((batch, &counted), (&rows, &logps), reference, &step)?);
     scores.loss *= step.pairs as f64;
     Ok(scores)
 }

@@ -33,11 +33,12 @@ impl Preferred {
         samples: &[Prepared],
         blank: impl FnOnce() -> anyhow::Result<Vec<Prepared>>,
     ) -> anyhow::Result<Self> {
-        let (pairs, margins) = margins(loaded, samples)?;
+        let pairs = pairs_of(samples);
+        let margins = margins(loaded, &pairs)?;
         let preferred = margins.iter().filter(|margin| **margin > 0.0).count();
         let with_media = pairs.iter().zip(&margins).filter(|(pair, _)| !pair.media.is_empty());
         let seen = with_media.map(|(_, margin)| *margin).collect::<Vec<_>>();
-        let unseen = if seen.is_empty() { Vec::new() } else { margins_of(loaded, &blank()?)? };
+        let unseen = if seen.is_empty() { Vec::new() } else { self::margins(loaded, &pairs_of(&blank()?))? };
         Ok(Self {
             preference_accuracy: (!margins.is_empty()).then(|| preferred as f64 / margins.len() as f64),
             image_gap: mean(&seen).zip(mean(&unseen)).map(|(seen, unseen)| seen - unseen),
@@ -55,13 +56,12 @@ fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-fn margins_of(loaded: &LoadedModel, samples: &[Prepared]) -> anyhow::Result<Vec<f64>> {
-    margins(loaded, samples).map(|(_, margins)| margins)
+fn pairs_of(samples: &[Prepared]) -> Vec<&Prepared> {
+    samples.iter().filter(|sample| sample.fork.is_some()).collect()
 }
 
-/// The pairs of some samples, and by how much the log-probability of the better answer is the larger one.
-fn margins(loaded: &LoadedModel, samples: &[Prepared]) -> anyhow::Result<(Vec<Prepared>, Vec<f64>)> {
-    let pairs = samples.iter().filter(|sample| sample.fork.is_some()).cloned().collect::<Vec<_>>();
+/// Of each pair, by how much the log-probability of the better answer is the larger one.
+fn margins(loaded: &LoadedModel, pairs: &[&Prepared]) -> anyhow::Result<Vec<f64>> {
     let plan = Plan {
         trained: Trained::NOTHING,
         keep_encoder: 0,
@@ -73,8 +73,8 @@ fn margins(loaded: &LoadedModel, samples: &[Prepared]) -> anyhow::Result<(Vec<Pr
     };
     let mut margins = Vec::with_capacity(pairs.len());
     for some in pairs.chunks(PAIRS) {
-        let batch = collate(some.to_vec(), loaded.preparer.tokenizer.fill_id());
+        let batch = collate(some.iter().map(|&pair| pair.clone()).collect(), loaded.preparer.tokenizer.fill_id());
         margins.extend(answer_logps(&loaded.model, &batch, &plan)?.iter().map(|[chosen, rejected]| chosen - rejected));
     }
-    Ok((pairs, margins))
+    Ok(margins)
 }
