@@ -52,16 +52,18 @@ mod tests {
         Arc::new(View::new(Arc::new(made), "judged", 1, judge))
     }
 
-    fn judged(feedback: Feedback, sample: RawSample) -> Result<RawSample, SourceError> {
-        Ok(RawSample { feedback: Some(feedback), ..sample })
+    fn judged(feedback: Feedback, sample: RawSample) -> RawSample {
+        RawSample { feedback: Some(feedback), ..sample }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "a form may fail")]
     fn wanted(_: usize, sample: RawSample) -> Result<RawSample, SourceError> {
-        judged(Feedback::Wanted(true), sample)
+        Ok(judged(Feedback::Wanted(true), sample))
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "a form may fail")]
     fn rejecting(_: usize, sample: RawSample) -> Result<RawSample, SourceError> {
-        judged(Feedback::Rejected(Conversation::caption("a dog")), sample)
+        Ok(judged(Feedback::Rejected(Conversation::caption("a dog")), sample))
     }
 
     fn fetch(source: &dyn Source, index: usize, max_seq: usize) -> Result<Prepared, Skip> {
@@ -77,7 +79,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_compared_with_that_of_the_sample_before_in_a_circle() {
-        let all = source(&[1, 5, 9], |_, sample| judged(Feedback::Wanted(sample.id.index != 1), sample));
+        let all = source(&[1, 5, 9], |_, sample| Ok(judged(Feedback::Wanted(sample.id.index != 1), sample)));
         let found = [0, 1, 2].map(|index| fetch(all.as_ref(), index, 512).expect("prepared"));
         assert_eq!(found.each_ref().map(|sample| sample.judged), [Some(true), Some(false), Some(true)]);
         let of = found.each_ref().map(lengths);
