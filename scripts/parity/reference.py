@@ -199,7 +199,7 @@ def measure_gradient_noise(twin, model, forward, inputs):
 
 
 @torch.no_grad()
-def greedy(model, prompt_ids, new_tokens=12, attention_mask=None, **media):
+def greedy(model, prompt_ids, new_tokens=64, attention_mask=None, **media):
     """The greedy continuation without its prompt, and the smallest lead of a chosen token over the next best."""
     model.set_attn_implementation("eager")
     for part in model.modules():  # BLIP-2 leaves generating to its language model, which has settings of its own

@@ -1,6 +1,6 @@
 """Whole models on rows of text with different numbers of media: batch, outputs, continuation.
 
-Rows are padded on the left, so that the same batch can be continued: `out.generated_ids` [rows, 8] continues every
+Rows are padded on the left, so that the same batch can be continued: `out.generated_ids` [rows, 64] continues every
 row of `in.input_ids` with its media, which stand in `in.*` in the order of their placeholders, row by row.
 """
 
@@ -12,7 +12,7 @@ import reference
 from fixture import write_case
 from recipes import IMAGE_TOKEN, VIDEO_TOKEN
 
-NEW_TOKENS = 8
+NEW_TOKENS = 64
 PAD, IGNORED = 0, -100
 
 
