@@ -20,3 +20,4 @@ mod resume;
 mod sounds;
 mod stages;
 mod support;
+mod talk;

@@ -1,0 +1,180 @@
+//! Answers to conversations: `generate --messages` and several prompts, and `chat`.
+
+use std::io::Write as _;
+use std::process::Stdio;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use crate::support::Place;
+
+/// A model that writes turns down, and a picture.
+fn place() -> Place {
+    let place = Place::new();
+    place.ok("pretrain --config tiny.toml --run-dir run -q --set data.template=vicuna_v1 --set train.steps=4");
+    fs_err::copy(place.path("run/samples/0.jpg"), place.path("a.jpg")).expect("copied");
+    place
+}
+
+fn json_of(place: &Place, args: &str) -> Value {
+    serde_json::from_str(&place.ok(&format!("{args} --json")).stdout).expect("JSON")
+}
+
+fn ask(place: &Place, messages: &Value, args: &str) -> Value {
+    place.write("m.json", messages.to_string().as_bytes());
+    json_of(place, &format!("generate --model run --messages m.json --max-new-tokens 8 {args}"))
+}
+
+fn user(content: &Value) -> Value {
+    json!([{ "role": "user", "content": content }])
+}
+
+#[test]
+fn messages_say_what_the_command_line_says() {
+    let place = place();
+    let named = json_of(&place, "generate --model run --image a.jpg --prompt hello --max-new-tokens 8");
+    let text = json!({ "type": "text", "text": "hello" });
+    let address = format!("data:image/jpeg;base64,{}", BASE64_STANDARD.encode(place.read("a.jpg")));
+    let file = format!("file://{}", place.path("a.jpg").display());
+    for shown in [
+        json!({ "type": "image", "image": "a.jpg" }),
+        json!({ "type": "image", "image": file }),
+        json!({ "type": "image_url", "image_url": { "url": address } }),
+    ] {
+        assert_eq!(ask(&place, &user(&json!([shown, text])), ""), named, "{shown}");
+    }
+    let both = json!([user(&json!([{ "type": "image", "image": "a.jpg" }, text])), user(&json!("a red circle"))]);
+    let both = ask(&place, &both, "");
+    assert_eq!(both["answers"][0], named);
+    assert_eq!(
+        both["answers"][1],
+        ask(&place, &user(&json!("a red circle")), ""),
+        "what stands beside it changes nothing"
+    );
+    let printed = place.ok("generate --model run --prompt hello --prompt red --max-new-tokens 4").stdout;
+    assert!(printed.starts_with("1: ") && printed.contains("\n2: "), "{printed}");
+}
+
+#[test]
+fn an_answer_ends_before_a_stop_string_and_says_what_it_took() {
+    let place = place();
+    let ask = "generate --model run --image a.jpg --prompt hello --max-new-tokens 12";
+    let free = json_of(&place, &format!("{ask} --stats"));
+    let text = free["text"].as_str().expect("a text").to_owned();
+    let stats = &free["stats"];
+    for key in [
+        "prompt_tokens",
+        "prefill_tokens_per_sec",
+        "decode_tokens_per_sec",
+        "weight_bytes",
+        "kv_cache_bytes",
+        "peak_bytes",
+    ] {
+        assert!(stats[key].as_f64().is_some_and(|value| value > 0.0), "{key}: {stats}");
+    }
+    // One layer of one head of 8 values for keys and values, four bytes each.
+    let tokens = stats["prompt_tokens"].as_u64().expect("a number") + free["tokens"].as_u64().expect("a number");
+    assert_eq!(stats["kv_cache_bytes"].as_u64(), Some(tokens * 2 * 8 * 4));
+    let stop = text.split_whitespace().last().filter(|word| word.is_ascii()).unwrap_or("e").to_owned();
+    let cut = json_of(&place, &format!("{ask} --stop={stop}"));
+    let expected = text.split(&stop).next().expect("a beginning").trim();
+    assert_eq!(cut["text"].as_str(), Some(expected), "{text} up to {stop}");
+    let text = place.ok(&format!("{ask} --stats")).stderr;
+    assert!(text.contains("prefill ") && text.contains("decode ") && text.contains("weights "), "{text}");
+}
+
+#[test]
+fn sampling_can_be_narrowed() {
+    let place = place();
+    let ask = "generate --model run --image a.jpg --prompt hello --max-new-tokens 12";
+    let greedy = place.ok(ask).stdout;
+    assert_eq!(place.ok(&format!("{ask} --temperature 5 --min-p 1")).stdout, greedy);
+    assert_eq!(place.ok(&format!("{ask} --temperature 5 --top-k 1 --seed 3")).stdout, greedy);
+    assert_ne!(place.ok(&format!("{ask} --repetition-penalty 9")).stdout, greedy);
+    place.fails(&format!("{ask} --min-p 2"), 2, &["`min_p` is 2"]);
+    place.fails(&format!("{ask} --repetition-penalty 0"), 2, &["`repetition_penalty` is 0"]);
+}
+
+#[test]
+fn bad_messages_are_refused_with_their_place() {
+    let place = place();
+    let bad = |messages: &Value, code: i32, words: &[&str]| {
+        place.write("m.json", messages.to_string().as_bytes());
+        place.fails("generate --model run --messages m.json", code, words);
+    };
+    let shown = |place: &str| user(&json!([{ "type": "image", "image": place }, { "type": "text", "text": "a" }]));
+    bad(&json!([{ "role": "robot", "content": "a" }]), 2, &["m.json", "messages[0].role", "`robot`", "hint: roles"]);
+    bad(&user(&json!([{ "type": "smell" }])), 2, &["messages[0].content[0]", "`smell`", "hint: parts"]);
+    bad(&shown("nothing.jpg"), 3, &["messages[0].content[0]", "nothing.jpg", "hint: a picture"]);
+    bad(&shown("data:image/png;base64,AAAA"), 3, &["messages[0].content[0]"]);
+    bad(&shown("https://127.0.0.1/a.png"), 2, &["is not read", "--allow-remote"]);
+    let sized = user(&json!([{ "type": "image", "image": "a.jpg", "max_pixels": 9 }, { "type": "text", "text": "a" }]));
+    bad(&sized, 2, &["one size", "hint: `min_pixels`"]);
+    bad(&user(&json!([{ "type": "audio", "audio": "a.jpg" }])), 3, &["messages[0].content[0]"]);
+    place.write("m.json", b"{");
+    place.fails("generate --model run --messages m.json", 2, &["no JSON", "hint:"]);
+    place.fails("generate --model run --messages other.json", 3, &["other.json", "hint:"]);
+    place.fails("generate --model run --messages m.json --prompt x", 2, &["--prompt"]);
+    #[cfg(feature = "fetch")]
+    {
+        place.write("m.json", shown("http://localhost:1/a.png").to_string().as_bytes());
+        let words = ["localhost", "is no public address"];
+        place.fails("generate --model run --messages m.json --allow-remote localhost", 3, &words);
+    }
+}
+
+/// What a chat prints when it is told these lines.
+fn chat(place: &Place, lines: &[&str], args: &str) -> (Vec<String>, String) {
+    let args = format!("chat --model run --max-new-tokens 8 {args}");
+    let mut command = place.command(&args);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all((lines.join("\n") + "\n").as_bytes()).expect("written");
+    drop(stdin);
+    let output = child.wait_with_output().expect("ends");
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(output.status.success(), "{stderr}");
+    let answers = String::from_utf8(output.stdout).expect("UTF-8");
+    (answers.lines().map(str::to_owned).collect(), stderr)
+}
+
+#[test]
+fn a_chat_goes_on_from_its_history() {
+    let place = place();
+    let lines = [
+        "/image a.jpg",
+        "what is this",
+        "and now",
+        "/stats",
+        "/save talk.json",
+        "/reset",
+        "what is this",
+        "/quit",
+        "unheard",
+    ];
+    let (_, stderr) = chat(&place, &lines, "");
+    let reused = stderr.split(" of them from the cache").next().and_then(|text| text.rsplit(' ').next());
+    assert!(reused.and_then(|number| number.parse::<usize>().ok()).is_some_and(|reused| reused > 8), "{stderr}");
+    let talk: Value = serde_json::from_slice(&place.read("talk.json")).expect("JSON");
+    let turns = talk.as_array().expect("a list");
+    assert_eq!(
+        turns.iter().map(|turn| turn["role"].as_str().expect("a role")).collect::<Vec<_>>(),
+        ["user", "assistant", "user", "assistant"]
+    );
+    assert_eq!(turns[0]["content"][0]["type"], "image");
+    let anew = ask(&place, &json!(turns[..3]), "");
+    assert_eq!(anew["text"], turns[3]["content"][0]["text"], "the cache changes nothing");
+}
+
+#[test]
+fn what_goes_wrong_in_a_chat_does_not_end_it() {
+    let place = place();
+    let (answers, stderr) =
+        chat(&place, &["/image nothing.jpg", "/dance", "/save /nowhere/x.json", "", "hello"], "--system brief");
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    for words in ["nothing.jpg", "hint: a picture", "no command `/dance`", "/nowhere/x.json"] {
+        assert!(stderr.contains(words), "no `{words}` in {stderr}");
+    }
+}
