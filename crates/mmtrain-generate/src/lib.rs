@@ -6,7 +6,7 @@
 //! - [`sampling`]: the next token from a row of logits
 //! - [`generate`](mod@generate): prompts to tokens
 //! - [`eval`]: captions against their targets and scenes
-//! - [`answers`], [`grounding`]: answers to questions, and boxes in them
+//! - [`answers`]: answers to questions
 //! - [`error`]: what a request can get wrong
 
 pub mod prompt;
@@ -19,8 +19,6 @@ pub mod eval;
 
 pub mod answers;
 
-pub mod grounding;
-
 pub mod error;
 
 #[cfg(test)]
@@ -30,6 +28,5 @@ pub use answers::{AnswerReport, Answered, answer_eval, asks};
 pub use error::GenerateError;
 pub use eval::{CaptionReport, Example, SceneGroup, caption_eval};
 pub use generate::{GenerateOptions, Generated, generate};
-pub use grounding::boxes_in;
 pub use prompt::Prompt;
 pub use sampling::SamplingConfig;
