@@ -99,6 +99,7 @@ mod tests {
             generated: generated.into(),
             correct: false,
             invented: None,
+            topic: None,
             references: Vec::new(),
         }
     }
