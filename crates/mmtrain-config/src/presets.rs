@@ -40,6 +40,7 @@ pub fn presets() -> &'static [Preset] {
             "quickstart-dpo",
             "quickstart-q-former",
             "quickstart-cross-attention",
+            "quickstart-reading",
             "quickstart-video",
             "quickstart-video-sft",
             "quickstart-audio",

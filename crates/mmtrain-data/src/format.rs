@@ -135,7 +135,7 @@ pub trait Shape: Send + Sync {
 /// What is known of a sample besides its words: the column `truth`, the keys of synthetic rows that no real dataset has, or the
 /// `answers` of several people to a question.
 fn truth(row: &Cell) -> Option<Value> {
-    const KEYS: [&str; 5] = ["scene", "clip", "sound", "text", "answers"];
+    const KEYS: [&str; 6] = ["scene", "clip", "sound", "text", "reading", "answers"];
     if let truth @ Cell::Struct(_) = row.get("truth") {
         return Some(truth.to_json());
     }

@@ -4,6 +4,7 @@
 //! known what is true (synthetic data), that judges; else an answer is right if it is the one of the data in the normal form of
 //! VQA's evaluation.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use mmtrain_data::{Prepared, SampleId};
@@ -27,6 +28,9 @@ pub struct AnswerReport {
     pub questions: usize,
     /// Share of right answers among those that can be judged; none where none can.
     pub answer_accuracy: Option<f64>,
+    /// The same by what is asked about, where the data have such topics: reading, arithmetic, code.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub accuracy_by_topic: BTreeMap<String, f64>,
     /// Share of answers that name an object that is not there, where the objects are known.
     pub invented_share: Option<f64>,
     /// Share of answers that are those of the data in the normal form.
@@ -53,6 +57,9 @@ pub struct Answered {
     pub correct: bool,
     /// Whether it names an object that is not there, where the objects are known.
     pub invented: Option<bool>,
+    /// What the question is about, where the data have such topics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
     /// What several people answered, where the data have that (VQA).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<String>,
@@ -115,6 +122,7 @@ fn judged((number, sample): (usize, &Prepared), turn: usize, target: &str, gener
     let truth = sample.truth.as_ref().and_then(Truth::of_row);
     let by_truth = truth.as_ref().and_then(|truth| truth.judge(&question, generated));
     let invented = truth.as_ref().and_then(|truth| truth.mentions(generated)).map(|said| !said.invented.is_empty());
+    let topic = truth.as_ref().and_then(|truth| truth.topic(&question)).map(str::to_owned);
     Answered {
         id: sample.id.clone(),
         sample: number,
@@ -123,6 +131,7 @@ fn judged((number, sample): (usize, &Prepared), turn: usize, target: &str, gener
         generated: generated.trim().to_owned(),
         question,
         invented,
+        topic,
         references: references(sample),
     }
 }
@@ -149,10 +158,22 @@ fn summarize(samples: usize, examples: Vec<Answered>) -> AnswerReport {
         samples,
         questions: examples.len(),
         answer_accuracy: share(right, examples.len()),
+        accuracy_by_topic: by_topic(&examples),
         invented_share: share(invented, known.len()),
         exact_match: share(same, examples.len()).unwrap_or(0.0),
         examples,
     }
+}
+
+/// Share of right answers to questions of each topic.
+fn by_topic(examples: &[Answered]) -> BTreeMap<String, f64> {
+    let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for (topic, answer) in examples.iter().filter_map(|answer| Some((answer.topic.as_deref()?, answer))) {
+        let (right, all) = counts.entry(topic).or_default();
+        *right += usize::from(answer.correct);
+        *all += 1;
+    }
+    counts.into_iter().map(|(topic, (right, all))| (topic.to_owned(), right as f64 / all as f64)).collect()
 }
 
 #[cfg(test)]
@@ -186,6 +207,20 @@ mod tests {
         assert_eq!(answers(&sample()), [1..3, 4..5]);
         let pair = Prepared { fork: Some(mmtrain_data::Fork { chosen: 1, rejected: 3 }), ..sample() };
         assert!(answers(&pair).into_iter().eq(std::iter::once(1..3)));
+    }
+
+    #[test]
+    fn topics_are_counted_apart() {
+        let truth = json!({ "reading": { "kind": "prices", "tags": [{ "item": "tea", "cents": 450 }] } });
+        let tea = Prepared {
+            truth: Some(truth),
+            questions: vec!["How much is the tea?\n<image>".to_owned(), "How much are two teas?".to_owned()],
+            ..sample()
+        };
+        let said = [(0, "4.5"), (1, "9.00"), (1, "8.00")].map(|(turn, said)| judged((0, &tea), turn, "", said));
+        assert_eq!(said.clone().map(|answer| answer.correct), [true, true, false]);
+        let expected = BTreeMap::from([("arithmetic".to_owned(), 0.5), ("reading".to_owned(), 1.0)]);
+        assert_eq!(summarize(1, said.into()).accuracy_by_topic, expected);
     }
 
     #[test]

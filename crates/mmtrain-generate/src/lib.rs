@@ -12,7 +12,7 @@
 //! - [`session`]: a conversation whose next turn goes on from the cache of the last
 //! - [`messages`]: conversations as JSON messages
 //! - [`eval`]: captions against their targets and scenes
-//! - [`answers`], [`grounding`]: answers to questions, and boxes in them
+//! - [`answers`]: answers to questions
 //! - [`error`]: what a request can get wrong
 
 pub mod prompt;
@@ -37,8 +37,6 @@ pub mod eval;
 
 pub mod answers;
 
-pub mod grounding;
-
 pub mod error;
 
 #[cfg(test)]
@@ -49,7 +47,6 @@ pub use engine::Engine;
 pub use error::GenerateError;
 pub use eval::{CaptionReport, Example, SceneGroup, caption_eval};
 pub use generate::{GenerateOptions, Generated, generate, unheard};
-pub use grounding::boxes_in;
 pub use messages::{Asked, AskedMedium, Location, Wishes, read_messages};
 pub use prompt::Prompt;
 pub use sampling::SamplingConfig;

@@ -28,11 +28,14 @@
 //! - [`FrameSampling`]: which frames of a video published models see; [`ClipRule`]: and what they become.
 //! - [`FrameCache`]: decoded frames on disk.
 //! - [`Ablation`]: media that say less than they do, for comparing.
+//! - [`LabelFont::draw_boxes`]: boxes with labels on a picture, for people.
 //! - [`MediaError`]: with [`MediaError::reason`], a short stable name under which failures are counted.
 
 mod sniff;
 
 mod ablate;
+
+mod draw;
 
 mod medium;
 
@@ -108,6 +111,7 @@ pub use cache::{FrameCache, FrameKey, VideoIdentity};
 pub use clip::{ClipPlan, ClipRule};
 pub use decode::{decode, probe};
 pub use disk_cache::DiskCache;
+pub use draw::{LabelFont, MarkedBox};
 pub use error::MediaError;
 pub use family::{MediaValues, Processor};
 pub use filter::Filter;

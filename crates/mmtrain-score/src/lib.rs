@@ -5,12 +5,14 @@
 //!                     ├─ vqa::normalise ─▶ soft accuracy, exact match  VqaScores
 //!                     ├─ says_yes ─▶ confusion ─▶ accuracy, F1, …      YesNoScores
 //!                     └─ words ─▶ objects that are not there           ObjectScores
+//! answer ───────────────── parse_boxes ─▶ NamedBox ─▶ Seen::place          PlacedBoxes
 //! boxes, true boxes ──── IoU ─▶ one-to-one pairs                       BoxScores
 //! ```
 //!
 //! - [`CaptionScores`]: BLEU-1 to 4, ROUGE-L and CIDEr-D, as `pycocoevalcap` computes them; [`ptb_tokenize`] is its tokenizer.
 //! - [`VqaScores`]: the soft accuracy of VQA; [`exact_match`] for questions with one right answer.
 //! - [`YesNoScores`] of answers yes and no, as POPE has them.
+//! - [`parse_boxes`], [`Seen`]: boxes that an answer names, in the pixels of the picture.
 //! - [`BoxScores`], [`iou`]: grounding.
 //! - [`ObjectScores`]: which answers name objects that are not there, after CHAIR.
 //!
@@ -23,6 +25,7 @@ mod captions;
 mod cider;
 mod error;
 mod graded;
+mod grounding;
 mod ngrams;
 mod objects;
 mod pope;
@@ -34,6 +37,7 @@ pub use boxes::{BoxScores, Located, SampleBoxes, iou};
 pub use captions::{CaptionScores, SampleCaption};
 pub use error::ScoreError;
 pub use graded::Graded;
+pub use grounding::{BoxUnit, NamedBox, Notation, ParsedBoxes, PixelBox, PlacedBoxes, Seen, boxes_in, parse_boxes};
 pub use objects::{Described, KnownObjects, ObjectScores, SampleObjects};
 pub use pope::{Confusion, YesNo, YesNoScores, says_yes};
 pub use ptb::ptb_tokenize;

@@ -8,6 +8,7 @@ mod llava_rows;
 mod msr_vtt;
 mod parquet_file;
 mod preference;
+mod reading;
 mod sharegpt4v;
 mod video_chatgpt;
 mod wavcaps;
@@ -21,6 +22,7 @@ pub(crate) fn write(like: Like, output: &Output<'_>) -> Result<(), SynthError> {
         Like::Cc3m => cc3m::write(output),
         Like::ShareGpt4v => sharegpt4v::write(output),
         Like::LlavaInstruct => llava_instruct::write(output),
+        Like::Reading => reading::write(output),
         Like::MsrVtt => msr_vtt::write(output),
         Like::VideoChatGpt => video_chatgpt::write(output),
         Like::WavCaps => wavcaps::write(output),

@@ -2,7 +2,7 @@
 //!
 //! A scene is one or two coloured shapes on a 3x3 grid over a textured background; its caption states
 //! every attribute of every object, so that a caption can be scored attribute by attribute, and whatever is
-//! asked about it has an answer that can be checked. The files are those of the real set, layout and
+//! asked about it has an answer that can be checked. Other pictures have words on them: signs, price tags, tickets, code. The files are those of the real set, layout and
 //! spellings included, so that whatever reads the miniature reads the real one. Everything is a pure
 //! function of integers: the same seed writes the same bytes.
 //!
@@ -10,6 +10,7 @@
 //! SceneKey{seed, split, index} ─ Scene::sample ─▶ Scene ─┬─ raster ─▶ pixels ─▶ JPEG ─────┐
 //!                                                         ├─ caption ─▶ text ──────────────┼─▶ format ─▶ files
 //!                                                         └─ talk ─▶ questions, answers ───┘
+//! SceneKey ─ ReadingTruth::sample ─▶ lines ─ print, font ─▶ pixels
 //! ```
 //!
 //! - [`write_dataset`]: one of the formats of [`Like`]; [`write_dataset_until`] can be stopped.
@@ -25,6 +26,7 @@ mod clip_raster;
 mod dataset;
 mod error;
 mod flac;
+mod font;
 mod format;
 mod held_out;
 mod mp4;
@@ -32,7 +34,9 @@ mod options;
 mod output;
 mod parse;
 mod picture;
+mod print;
 mod raster;
+mod reading;
 mod rng;
 mod scene;
 mod score;
@@ -50,6 +54,7 @@ pub use held_out::{HELD_OUT, is_held_out};
 pub use options::{Like, SynthOptions, SynthReport};
 pub use parse::{ParsedCaption, ParsedObject, parse_caption};
 pub use raster::scene_image;
+pub use reading::{Fault, PriceTag, ReadingTruth, Vehicle};
 pub use scene::{ObjectTruth, Relation, RelationTruth, SceneKey, SceneTruth, Split};
 pub use score::{AttributeScore, score};
 pub use sound::{Glide, HELD_OUT_SOUNDS, Pitch, SoundEvent, SoundKind, SoundTruth, Timbre};

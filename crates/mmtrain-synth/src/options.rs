@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::vocabulary::attribute;
-use crate::{Split, SynthError};
+use crate::{Split, SynthError, print};
 
 attribute! {
     /// A format of a real dataset that can be imitated.
@@ -17,6 +17,8 @@ attribute! {
         ShareGpt4v = "sharegpt4v",
         /// `LLaVA`-Instruct-150K: questions and answers.
         LlavaInstruct = "llava-instruct",
+        /// Signs, price tags, tickets and code with questions about what is written there, in the layout of `LLaVA`'s mix.
+        Reading = "reading",
         /// MSR-VTT: clips with twenty captions each.
         MsrVtt = "msr-vtt",
         /// Video-ChatGPT: questions about clips.
@@ -122,6 +124,8 @@ impl SynthOptions {
         check("fps", &self.fps, (1..=60).contains(&self.fps), "1 to 60")?;
         let seconds = format!("{short}..{long}");
         check("seconds", &seconds, 1 <= short && short <= long && long <= 30, "1 to 30, shorter first")?;
+        let legible = like != Like::Reading || self.size >= print::SMALLEST;
+        check("size", &self.size, legible, "at least 64 where there are words to read")?;
         // H.264 in 4:2:0 has half the colours a side
         check("size", &self.size, !like.is_video() || self.size.is_multiple_of(2), "even for clips")
     }
@@ -182,7 +186,7 @@ mod tests {
         let error = "coco".parse::<Like>().expect_err("not made here");
         assert_eq!(
             error.to_string(),
-            "unknown format `coco`, can make: cc3m, sharegpt4v, llava-instruct, msr-vtt, video-chatgpt, wavcaps, clotho, rlhf-v, rlaif-v"
+            "unknown format `coco`, can make: cc3m, sharegpt4v, llava-instruct, reading, msr-vtt, video-chatgpt, wavcaps, clotho, rlhf-v, rlaif-v"
         );
     }
 

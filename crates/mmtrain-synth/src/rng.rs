@@ -20,6 +20,8 @@ pub(crate) enum Domain {
     Wave = 7,
     Clip = 8,
     Motion = 9,
+    Print = 10,
+    Reading = 11,
 }
 
 /// A stream of numbers for one purpose of one scene. A clone draws the same numbers again.

@@ -7,6 +7,7 @@ pub(crate) mod describe;
 pub(crate) mod expected;
 pub(crate) mod pair;
 pub(crate) mod question;
+pub(crate) mod reading_questions;
 pub(crate) mod reference;
 pub(crate) mod scene_questions;
 pub(crate) mod sound_caption;

@@ -4,6 +4,8 @@
 
 mod adapters;
 mod blocks;
+#[cfg_attr(not(test), expect(dead_code, reason = "`mmtrain generate` has no flag for it yet"))]
+mod boxes;
 mod cli;
 mod commands;
 mod fail;

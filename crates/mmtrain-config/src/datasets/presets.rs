@@ -4,7 +4,7 @@ use super::DatasetPreset;
 use crate::FormatKind;
 
 /// By stage: captions, instructions, clips and sounds, preferences.
-pub(super) static PRESETS: [DatasetPreset; 19] = [
+pub(super) static PRESETS: [DatasetPreset; 20] = [
     DatasetPreset {
         name: "cc3m",
         format: FormatKind::WebDataset,
@@ -82,6 +82,15 @@ pub(super) static PRESETS: [DatasetPreset; 19] = [
                      research only) and http://images.cocodataset.org/zips/train2017.zip (18 GB), or make a small \
                      stand-in: `mmtrain data synth --like llava-instruct --out datasets/llava-instruct --samples 20000 \
                      --seed 7`",
+        synth: true,
+    },
+    DatasetPreset {
+        name: "reading",
+        format: FormatKind::Llava,
+        path: "datasets/reading",
+        description: "made-up signs, price tags, tickets and code, with questions about what is written there",
+        layout: "`reading_instruct.json` and the pictures, `textvqa/train_images/`",
+        how_to_get: "make it: `mmtrain data synth --like reading --out datasets/reading --samples 20000 --seed 7`",
         synth: true,
     },
     DatasetPreset {

@@ -173,8 +173,16 @@ fn a_split_that_no_file_has_is_named_with_those_that_are_there() {
 
 #[test]
 fn made_up_sets_are_read_with_what_is_known_of_them() {
-    let likes =
-        [Like::Cc3m, Like::ShareGpt4v, Like::LlavaInstruct, Like::RlhfV, Like::RlaifV, Like::WavCaps, Like::Clotho];
+    let likes = [
+        Like::Cc3m,
+        Like::ShareGpt4v,
+        Like::LlavaInstruct,
+        Like::Reading,
+        Like::RlhfV,
+        Like::RlaifV,
+        Like::WavCaps,
+        Like::Clotho,
+    ];
     for like in likes {
         let dir = tempfile::tempdir().expect("a directory");
         let made = SynthOptions { validation_samples: 4, ..SynthOptions::new(12, 3) };

@@ -85,6 +85,7 @@ fn picture_row(
         conversations: messages(turns),
         scene: Some(scene),
         text: None,
+        reading: None,
     })
 }
 
@@ -108,6 +109,7 @@ fn text_row(rng: &mut Stream) -> Row {
         conversations: messages(turns),
         scene: None,
         text: Some(truth),
+        reading: None,
     }
 }
 

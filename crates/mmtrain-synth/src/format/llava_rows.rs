@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::SceneTruth;
 use crate::rng::Stream;
 use crate::talk::ask::Turn;
 use crate::talk::text_tasks::TextTruth;
+use crate::{ReadingTruth, SceneTruth};
 
 /// One element of the array.
 #[derive(Debug, Serialize)]
@@ -21,6 +21,8 @@ pub(crate) struct Row {
     pub(crate) scene: Option<SceneTruth>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) text: Option<Vec<TextTruth>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reading: Option<ReadingTruth>,
 }
 
 /// The real files have both kinds.

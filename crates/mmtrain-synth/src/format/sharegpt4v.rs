@@ -42,6 +42,7 @@ fn make_row(output: &Output<'_>, split: Split, row: usize) -> Result<Row, SynthE
         conversations: messages(with_image(&mut rng, vec![turn])),
         scene: Some(scene),
         text: None,
+        reading: None,
     })
 }
 

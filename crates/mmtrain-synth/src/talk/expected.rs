@@ -6,6 +6,7 @@
 use super::clip_caption::score_clip;
 use crate::clip::ClipTruth;
 use crate::parse::{number, position};
+use crate::reading::{FIRST, SECOND};
 use crate::{Position, SceneTruth, score};
 
 /// Intersection over union from which a box counts as found, as usual for `RefCOCO`.
@@ -28,6 +29,10 @@ pub(crate) enum Expected {
     ClipDescription(ClipTruth),
     /// These words, in this order.
     Text(String),
+    /// These characters, white space and case aside.
+    Characters(String),
+    /// All of a kind that the answer has, in this order.
+    Written { writing: Writing, right: Vec<String> },
 }
 
 impl Expected {
@@ -54,8 +59,76 @@ impl Expected {
                 right == total
             }
             Self::Text(text) => words(answer) == words(text),
+            Self::Characters(text) => characters(answer) == characters(text),
+            Self::Written { writing, right } => writing.all_in(answer) == *right,
         }
     }
+}
+
+/// A kind of thing that can be read in a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// Words of signs.
+    Sign,
+    /// Amounts of money, in digits.
+    Amount,
+    /// Rows with letters.
+    Seat,
+    /// Hours with minutes.
+    Time,
+    /// Numbers in digits.
+    Number,
+}
+
+impl Writing {
+    /// What of this kind stands in a text, in one form each; what is said twice in a row counts once.
+    pub(crate) fn all_in(self, text: &str) -> Vec<String> {
+        let pieces = |keep: fn(char) -> bool| text.split(move |c| !keep(c)).filter(|piece| !piece.is_empty());
+        let alphanumeric = || pieces(char::is_alphanumeric);
+        let mut found: Vec<String> = match self {
+            Self::Sign => {
+                let upper = alphanumeric().map(str::to_uppercase);
+                upper.filter(|word| FIRST.iter().chain(&SECOND).any(|known| known == word)).collect()
+            }
+            Self::Amount => pieces(|c| c.is_ascii_digit() || c == '.').filter_map(cents).collect(),
+            Self::Seat => alphanumeric().filter(|piece| is_seat(piece)).map(str::to_uppercase).collect(),
+            Self::Time => pieces(|c| c.is_ascii_digit() || c == ':').filter_map(minutes).collect(),
+            Self::Number => {
+                alphanumeric().filter_map(|piece| piece.parse::<u32>().ok()).map(|n| n.to_string()).collect()
+            }
+        };
+        found.dedup();
+        found
+    }
+}
+
+/// What is left without white space, in lower case.
+fn characters(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
+}
+
+/// Hundredths of an amount such as `4.50`, `4.5` or `4`; a full stop behind it does not matter.
+fn cents(piece: &str) -> Option<String> {
+    let piece = piece.trim_end_matches('.');
+    let (whole, part) = piece.split_once('.').unwrap_or((piece, "0"));
+    let part = match part.len() {
+        1 => part.parse::<u32>().ok()? * 10,
+        2 => part.parse().ok()?,
+        _ => return None,
+    };
+    Some((whole.parse::<u32>().ok()?.checked_mul(100)? + part).to_string())
+}
+
+fn is_seat(piece: &str) -> bool {
+    let row = piece.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    piece.len() == row.len() + 1 && matches!(row.len(), 1 | 2) && row.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Minutes of a day.
+fn minutes(piece: &str) -> Option<String> {
+    let (hours, minutes) = piece.trim_matches(':').split_once(':')?;
+    let (hours, minutes): (u32, u32) = (hours.parse().ok()?, minutes.parse().ok()?);
+    (hours < 24 && minutes < 60).then(|| (hours * 60 + minutes).to_string())
 }
 
 /// Lower-case words without punctuation.

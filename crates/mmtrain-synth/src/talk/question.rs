@@ -31,6 +31,14 @@ pub(crate) enum Topic {
     Pitch,
     /// Smooth or buzzing.
     Timbre,
+    /// What is written in one place.
+    Reading,
+    /// All that is written.
+    ReadingAll,
+    /// What follows from what is written.
+    Arithmetic,
+    /// What is wrong in a line of code.
+    Fault,
 }
 
 /// A question that can be asked about something, with what is right and what is not.

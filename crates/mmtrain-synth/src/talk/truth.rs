@@ -7,14 +7,15 @@ use super::clip_caption::{VIDEO_REQUESTS, score_clip};
 use super::clip_questions::clip_questions;
 use super::describe::REQUESTS;
 use super::expected::Expected;
-use super::question::Question;
+use super::question::{Question, Topic};
+use super::reading_questions::reading_questions;
 use super::scene_questions::scene_questions;
 use super::sound_caption::score_sound;
 use super::sound_questions::sound_questions;
 use super::text_tasks::TextTruth;
 use crate::clip::ClipTruth;
 use crate::sound::SoundTruth;
-use crate::{Color, ParsedObject, SceneTruth, Shape, parse_caption, score};
+use crate::{Color, ParsedObject, ReadingTruth, SceneTruth, Shape, parse_caption, score};
 
 /// What is true of a sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,8 @@ pub enum Truth {
     Sound(SoundTruth),
     /// Of questions without a medium; key `text` of a row.
     Text(Vec<TextTruth>),
+    /// Of what is written in a picture; key `reading` of a row.
+    Reading(ReadingTruth),
 }
 
 impl Truth {
@@ -40,7 +43,8 @@ impl Truth {
         let clip = || read(row, "clip").map(Self::Clip);
         let sound = || read(row, "sound").map(Self::Sound);
         let text = || read(row, "text").map(Self::Text);
-        scene().or_else(clip).or_else(sound).or_else(text)
+        let reading = || read(row, "reading").map(Self::Reading);
+        scene().or_else(clip).or_else(sound).or_else(text).or_else(reading)
     }
 
     /// Whether `answer` is right; none where `question` is not one that is asked about such a sample.
@@ -50,6 +54,19 @@ impl Truth {
     /// kind, a box with an intersection over union of 0.5, a description that states everything and nothing else.
     pub fn judge(&self, question: &str, answer: &str) -> Option<bool> {
         self.expected(plain(question)).map(|expected| expected.is_met_by(answer))
+    }
+
+    /// What a question about something written is about: `reading`, `arithmetic` or `code`; none for all others.
+    pub fn topic(&self, question: &str) -> Option<&'static str> {
+        let Self::Reading(reading) = self else { return None };
+        let question = plain(question);
+        let known =
+            reading_questions(reading).into_iter().find(|known| known.wordings.iter().any(|w| w == question))?;
+        match known.topic {
+            Topic::Arithmetic => Some("arithmetic"),
+            Topic::Fault => Some("code"),
+            _ => Some("reading"),
+        }
     }
 
     /// Every question that can be asked about the sample, descriptions aside, and its answer as a sentence.
@@ -68,7 +85,7 @@ impl Truth {
             Self::Scene(scene) => Some(score(caption, scene).total()),
             Self::Clip(clip) => Some(score_clip(caption, clip)),
             Self::Sound(sound) => Some(score_sound(caption, sound)),
-            Self::Text(_) => None,
+            Self::Text(_) | Self::Reading(_) => None,
         }
     }
 
@@ -77,6 +94,7 @@ impl Truth {
             Self::Scene(scene) => scene_questions(scene),
             Self::Clip(clip) => clip_questions(clip),
             Self::Sound(sound) => sound_questions(sound),
+            Self::Reading(reading) => reading_questions(reading),
             Self::Text(_) => Vec::new(),
         }
     }
@@ -108,7 +126,7 @@ impl Truth {
                 let there: Vec<_> = clip.objects.iter().map(|object| (object.color, object.shape)).collect();
                 Some(Mentions::count(description, &there))
             }
-            Self::Sound(_) | Self::Text(_) => None,
+            Self::Sound(_) | Self::Text(_) | Self::Reading(_) => None,
         }
     }
 }

@@ -4,6 +4,7 @@ mod cc3m;
 mod dataset;
 mod llava;
 mod preference;
+mod reading;
 mod sound;
 mod support;
 mod video;

@@ -73,7 +73,17 @@ impl Judged {
             ],
         };
         let named = named.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        named.chain(self.scores.clone()).map(|(name, value)| (name.to_owned(), value)).collect()
+        let named = named.chain(self.scores.clone()).map(|(name, value)| (name.to_owned(), value));
+        named.chain(self.by_topic()).collect()
+    }
+
+    /// `accuracy/reading`, …
+    fn by_topic(&self) -> impl Iterator<Item = (String, f64)> {
+        let topics = match &self.said {
+            Said::Captions(_) => None,
+            Said::Answers(report) => Some(&report.accuracy_by_topic),
+        };
+        topics.into_iter().flatten().map(|(topic, accuracy)| (format!("accuracy/{topic}"), *accuracy))
     }
 
     /// The number that says most, and what it is called.
@@ -132,6 +142,7 @@ fn of_answers(report: &AnswerReport, skipped: usize) -> Vec<String> {
     ];
     let share = |name: &str, share: f64| format!("{name:<20} {:.2} %", share * 100.0);
     lines.extend(report.answer_accuracy.map(|accuracy| share("answer accuracy", accuracy)));
+    lines.extend(report.accuracy_by_topic.iter().map(|(topic, accuracy)| share(&format!("  {topic}"), *accuracy)));
     lines.extend(report.invented_share.map(|invented| share("invented objects in", invented)));
     lines.push(share("exact answers", report.exact_match));
     lines

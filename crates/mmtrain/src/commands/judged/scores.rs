@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use mmtrain_generate::{Answered, Example, boxes_in};
+use mmtrain_generate::{Answered, Example};
 use mmtrain_score::{
-    BoxScores, CaptionScores, Graded, Located, ScoreError, VqaScores, YesNo, YesNoScores, iou, says_yes,
+    BoxScores, CaptionScores, Graded, Located, ScoreError, VqaScores, YesNo, YesNoScores, boxes_in, iou, says_yes,
 };
 
 /// Scores by name, such as `cider_d`.
@@ -99,6 +99,7 @@ mod tests {
             generated: generated.into(),
             correct: false,
             invented: None,
+            topic: None,
             references: Vec::new(),
         }
     }
