@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use mmtrain_media::{Ablation, Alpha, MediaError, MediaLimits, MediaTokens, MediaValues};
+use mmtrain_media::{Ablation, Alpha, MediaError, MediaLimits, MediaTokens};
 use mmtrain_text::{Conversation, Encoded, InstructionTokenizer, Role, Template, TextTokenizer, Turn};
 
 use crate::elsewhere::with_answer_elsewhere;
@@ -158,10 +158,11 @@ impl Preparer {
         ids.map_err(|error| skip(&raw.id, error.reason(), error.to_string()))
     }
 
-    /// The encoder's input for a medium by itself.
-    pub fn input(&self, medium: &RawMedium) -> Result<MediaValues, MediaError> {
+    /// A medium by itself, which has no placeholders yet.
+    pub fn medium(&self, medium: &RawMedium) -> Result<Medium, MediaError> {
         let opened = Opened::new(medium, self).map_err(Fault::into_media_error)?;
-        Ok(opened.values(&self.intake, self, None)?.0)
+        let (input, group_seconds) = opened.values(&self.intake, self, None)?;
+        Ok(Medium { group_seconds, ..Medium::new(Vec::new(), input) })
     }
 }
 

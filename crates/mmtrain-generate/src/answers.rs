@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::GenerateError;
-use crate::generate::{GenerateOptions, generate_from};
+use crate::generate::{GenerateOptions, generate_from, unheard};
 use crate::prompt::Prompt;
 
 /// How well questions were answered.
@@ -79,7 +79,7 @@ pub fn answer_eval(
     for batch in asked.chunks(batch_size.max(1)) {
         let prompts =
             batch.iter().map(|(_, sample, (_, answer))| Prompt::before(sample, answer.start)).collect::<Vec<_>>();
-        let results = generate_from(examples.len(), model, &prompts, options, &mut |_, _| {})?;
+        let results = generate_from(examples.len(), model, &prompts, options, &mut unheard)?;
         for ((number, sample, (turn, answer)), result) in batch.iter().zip(results) {
             let target = tokenizer.decode(&sample.encoded.input_ids[answer.clone()])?;
             examples.push(judged((*number, sample), *turn, &target, &tokenizer.decode(&result.tokens)?));

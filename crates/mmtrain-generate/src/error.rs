@@ -62,6 +62,24 @@ pub enum GenerateError {
         /// Placeholders that it takes.
         expected: usize,
     },
+    /// Media that the template does not write down, or writes twice.
+    #[error("{shown} picture(s), clip(s) or sound(s) are shown, and the template writes {written} into the prompt")]
+    Media {
+        /// Media of the conversation.
+        shown: usize,
+        /// Their places in the prompt.
+        written: usize,
+    },
+    /// JSON that is no conversation.
+    #[error("{at}: {message}")]
+    Messages {
+        /// Where, such as `messages[1].content[0]`.
+        at: String,
+        /// What is wrong there.
+        message: String,
+        /// What may stand there.
+        hint: &'static str,
+    },
     /// A medium that the model does not take.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -94,6 +112,10 @@ impl GenerateError {
             Self::TokenOutOfRange { .. } => Some("the tokenizer does not belong to this model".into()),
             Self::TooLong { .. } => Some("shorten the prompt, or show fewer pictures".into()),
             Self::MediaSpan { .. } => Some("the prompt was prepared for another encoder or connector".into()),
+            Self::Media { .. } => {
+                Some("the model's template takes another number of media; see its `chat_template`".into())
+            }
+            Self::Messages { hint, .. } => Some((*hint).into()),
             Self::Model(error) => error.hint(),
             Self::NonFinite { .. } => {
                 Some("the weights are damaged, or training diverged before they were saved".into())

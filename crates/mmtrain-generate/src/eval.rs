@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::GenerateError;
-use crate::generate::{GenerateOptions, generate_from};
+use crate::generate::{GenerateOptions, generate_from, unheard};
 use crate::prompt::{Prompt, prompt_len};
 
 /// The sample's JSON holds its scene under this key.
@@ -91,7 +91,7 @@ pub fn caption_eval(
             return Ok(summarize(examples));
         }
         let prompts = batch.iter().map(Prompt::of_sample).collect::<Vec<_>>();
-        let results = generate_from(examples.len(), model, &prompts, options, &mut |_, _| {})?;
+        let results = generate_from(examples.len(), model, &prompts, options, &mut unheard)?;
         for (sample, result) in batch.iter().zip(results) {
             let target = tokenizer.decode(&target_ids(sample))?;
             examples.push(example(sample, &target, &tokenizer.decode(&result.tokens)?)?);
@@ -158,34 +158,14 @@ fn same_words(a: &str, b: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use mmtrain_data::{Medium, Preparer, TooLong};
-    use mmtrain_media::{Alpha, ImageProcessor, MediaLayout, MediaLimits, MediaTokens, MediaValues, Processor};
+    use mmtrain_data::{Medium, Preparer};
+    use mmtrain_media::{MediaLayout, MediaValues};
     use mmtrain_synth::{Split, scene_image};
     use mmtrain_text::{Conversation, Format, encode};
 
     use super::*;
     use crate::SamplingConfig;
-    use crate::fixtures::model;
-
-    fn preparer(format: Format) -> Preparer {
-        let captions = (0..200).map(|index| scene_image(1, Split::Train, index, 16).2);
-        let tokenizer = TextTokenizer::train_bpe(captions.collect::<Vec<_>>().into_iter(), 320).expect("a tokenizer");
-        Preparer {
-            tokenizer: Arc::new(tokenizer),
-            instruction: None,
-            template: format.into(),
-            intake: Processor::Square(ImageProcessor::siglip(4)).into(),
-            media_tokens: MediaTokens::PerTile(4),
-            max_seq: 64,
-            too_long: TooLong::Drop,
-            limits: MediaLimits::default(),
-            alpha: Alpha::White,
-            wanted: mmtrain_data::Wanted::Any,
-            shown: mmtrain_data::Shown::Whole,
-        }
-    }
+    use crate::fixtures::{model, preparer};
 
     fn sample(preparer: &Preparer, index: u64, with_scene: bool) -> Prepared {
         let (_, truth, caption) = scene_image(1, Split::Train, index, 16);
@@ -211,8 +191,8 @@ mod tests {
         }
     }
 
-    fn inputs(sample: &Prepared) -> Vec<MediaValues> {
-        sample.media.iter().map(|medium| medium.input.clone()).collect()
+    fn inputs(sample: &Prepared) -> Vec<Medium> {
+        sample.media.iter().map(|medium| Medium::new(Vec::new(), medium.input.clone())).collect()
     }
 
     /// A sample with the caption that a model might have given it.
@@ -228,9 +208,7 @@ mod tests {
         for format in [Format::Plain, Format::Article, Format::VicunaV1, Format::Alpaca, Format::Instructblip] {
             let preparer = preparer(format);
             let sample = sample(&preparer, 3, false);
-            let asked =
-                Prompt::render(&preparer.tokenizer, &preparer.template, "", preparer.media_tokens, &inputs(&sample));
-            let asked = asked.expect("a prompt");
+            let asked = Prompt::of_user(&preparer, "", &inputs(&sample)).expect("a prompt");
             assert_eq!(Prompt::of_sample(&sample), asked, "{format:?}");
             let caption = scene_image(1, Split::Train, 3, 16).2;
             let target = preparer.tokenizer.decode(&target_ids(&sample)).expect("text");
@@ -327,7 +305,7 @@ mod tests {
             for other in [1, 3, 100] {
                 assert_eq!(run(other), report, "batches of {other}");
             }
-            let alone = generate_from(4, &model, &[Prompt::of_sample(&samples[4])], &options, &mut |_, _| {});
+            let alone = generate_from(4, &model, &[Prompt::of_sample(&samples[4])], &options, &mut unheard);
             let caption = tokenizer.decode(&alone.expect("generates")[0].tokens).expect("text");
             assert_eq!(report.examples[4].generated, caption.trim());
         }

@@ -1,13 +1,17 @@
 //! What the tests of this crate share: a tiny random model and prompts for it.
 
+use std::sync::Arc;
+
 use burn::prelude::Device;
-use mmtrain_data::Medium;
-use mmtrain_media::{MediaLayout, MediaValues};
+use mmtrain_data::{Medium, Preparer, TooLong, Wanted};
+use mmtrain_media::{Alpha, ImageProcessor, MediaLayout, MediaLimits, MediaTokens, MediaValues, Processor};
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{
     Activation, ConnectorConfig, EncoderConfig, FeatureSelect, MlpConfig, TextConfig, TextFamily, VideoFeatures,
     VisionConfig, VisionFamily, VitConfig, VlmConfig,
 };
+use mmtrain_synth::{Split, scene_image};
+use mmtrain_text::{Format, TextTokenizer};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -70,4 +74,23 @@ pub(crate) fn prompt(seed: u64, vocab_size: usize, seq: usize, picture: Option<u
         Medium::new(vec![(start, 4)], MediaValues { values, layout: MediaLayout::Square { side: 4 } })
     });
     Prompt { input_ids, media: media.into_iter().collect() }
+}
+
+/// Captions of made-up scenes, and pictures of 4x4 pixels.
+pub(crate) fn preparer(format: Format) -> Preparer {
+    let captions = (0..200).map(|index| scene_image(1, Split::Train, index, 16).2);
+    let tokenizer = TextTokenizer::train_bpe(captions.collect::<Vec<_>>().into_iter(), 320).expect("a tokenizer");
+    Preparer {
+        tokenizer: Arc::new(tokenizer),
+        instruction: None,
+        template: format.into(),
+        intake: Processor::Square(ImageProcessor::siglip(4)).into(),
+        media_tokens: MediaTokens::PerTile(4),
+        max_seq: 64,
+        too_long: TooLong::Drop,
+        limits: MediaLimits::default(),
+        alpha: Alpha::White,
+        wanted: Wanted::Any,
+        shown: mmtrain_data::Shown::Whole,
+    }
 }

@@ -4,7 +4,13 @@
 //!
 //! - [`prompt`]: what the model goes on from
 //! - [`sampling`]: the next token from a row of logits
+//! - `cohort`: sequences of one length and their cache
+//! - `sequence`: one answer in the making
+//! - [`engine`]: sequences that join and leave while others are on their way
 //! - [`generate`](mod@generate): prompts to tokens
+//! - [`stream`]: tokens to text, as they come, up to a stop string
+//! - [`session`]: a conversation whose next turn goes on from the cache of the last
+//! - [`messages`]: conversations as JSON messages
 //! - [`eval`]: captions against their targets and scenes
 //! - [`answers`], [`grounding`]: answers to questions, and boxes in them
 //! - [`error`]: what a request can get wrong
@@ -13,7 +19,19 @@ pub mod prompt;
 
 pub mod sampling;
 
+mod cohort;
+
+mod sequence;
+
+pub mod engine;
+
 pub mod generate;
+
+pub mod stream;
+
+pub mod session;
+
+pub mod messages;
 
 pub mod eval;
 
@@ -27,9 +45,13 @@ pub mod error;
 mod fixtures;
 
 pub use answers::{AnswerReport, Answered, answer_eval, asks};
+pub use engine::Engine;
 pub use error::GenerateError;
 pub use eval::{CaptionReport, Example, SceneGroup, caption_eval};
-pub use generate::{GenerateOptions, Generated, generate};
+pub use generate::{GenerateOptions, Generated, generate, unheard};
 pub use grounding::boxes_in;
+pub use messages::{Asked, AskedMedium, Location, Wishes, read_messages};
 pub use prompt::Prompt;
 pub use sampling::SamplingConfig;
+pub use session::Session;
+pub use stream::TextStream;

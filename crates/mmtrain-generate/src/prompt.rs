@@ -1,12 +1,9 @@
 //! What the model goes on from: a user's words and pictures, or what stood before a sample's answer.
 
-use mmtrain_data::{Medium, Prepared, placeholders};
-use mmtrain_media::{MediaLayout, MediaTokens, MediaValues};
+use mmtrain_data::{Medium, Prepared, Preparer, placeholders};
+use mmtrain_media::{MediaLayout, MediaValues};
 use mmtrain_model::config::VlmConfig;
-use mmtrain_text::{
-    Conversation, IGNORE_INDEX, InstructionTokenizer, MediaKind, MediaRef, Part, Role, Template, TextTokenizer, Turn,
-    encode,
-};
+use mmtrain_text::{Conversation, IGNORE_INDEX, MediaKind, MediaRef, Part, Role, Turn, encode};
 
 use crate::error::GenerateError;
 
@@ -20,39 +17,42 @@ pub struct Prompt {
 }
 
 impl Prompt {
-    /// A user's media and words, written down as the template says; a medium takes the tokens that `tokens` gives its layout.
-    pub fn render(
-        tokenizer: &TextTokenizer,
-        template: &Template,
-        text: &str,
-        tokens: MediaTokens,
-        inputs: &[MediaValues],
-    ) -> Result<Self, GenerateError> {
-        let shown = inputs.iter().enumerate().map(|(index, input)| Part::Media(MediaRef { kind: kind(input), index }));
+    /// A user's media and words, made ready as `preparer` says.
+    pub fn of_user(preparer: &Preparer, text: &str, media: &[Medium]) -> Result<Self, GenerateError> {
+        let shown = media.iter().enumerate();
+        let shown = shown.map(|(index, medium)| Part::Media(MediaRef { kind: kind(&medium.input), index }));
         let asked = Turn::new(Role::User, shown.chain([Part::Text(text.to_owned())]).collect());
-        Self::of_conversation(tokenizer, template, &Conversation { turns: vec![asked] }, tokens, inputs)
+        Self::of_conversation(preparer, &Conversation { turns: vec![asked] }, media)
     }
 
-    /// A conversation whose last turn waits for an answer; its media are indices into `inputs`.
+    /// A conversation whose last turn waits for an answer; its media are indices into `media`, which have no placeholders
+    /// yet.
+    ///
+    /// # Errors
+    ///
+    /// [`GenerateError::Media`] where the conversation does not show each of them once, [`GenerateError::Text`] for what the
+    /// template or the tokenizer refuses.
     pub fn of_conversation(
-        tokenizer: &TextTokenizer,
-        template: &Template,
+        preparer: &Preparer,
         conversation: &Conversation,
-        tokens: MediaTokens,
-        inputs: &[MediaValues],
+        media: &[Medium],
     ) -> Result<Self, GenerateError> {
-        let segments = template.render_prompt(conversation)?;
-        let counts = inputs.iter().map(|input| placeholders(&input.layout, tokens)).collect::<Vec<_>>();
-        let encoded = encode(&segments, tokenizer, &counts)?;
-        let media = encoded.media.into_iter().map(|medium| Medium::new(medium.spans, inputs[medium.index].clone()));
-        Ok(Self { input_ids: encoded.input_ids, media: media.collect() })
-    }
-
-    /// The same for a model whose Q-Former reads what is asked of the media.
-    pub fn asking(mut self, tokenizer: &InstructionTokenizer, question: &str) -> Result<Self, GenerateError> {
-        let ids = tokenizer.encode(question.trim())?;
-        self.media.iter_mut().for_each(|medium| medium.instruction.clone_from(&ids));
-        Ok(self)
+        let segments = preparer.template.render_prompt(conversation)?;
+        let counts = media.iter().map(|medium| placeholders(&medium.input.layout, preparer.media_tokens));
+        let encoded = encode(&segments, &preparer.tokenizer, &counts.collect::<Vec<_>>())?;
+        let mut seen = encoded.media.iter().map(|medium| medium.index).collect::<Vec<_>>();
+        seen.sort_unstable();
+        if !seen.iter().copied().eq(0..media.len()) {
+            return Err(GenerateError::Media { shown: media.len(), written: seen.len() });
+        }
+        let placed = encoded.media.into_iter().map(|placed| {
+            let instruction = match &preparer.instruction {
+                Some(instruction) => instruction.encode_question(conversation, placed.index)?,
+                None => Vec::new(),
+            };
+            Ok(Medium { spans: placed.spans, instruction, ..media[placed.index].clone() })
+        });
+        Ok(Self { input_ids: encoded.input_ids, media: placed.collect::<Result<_, GenerateError>>()? })
     }
 
     /// What stands before the first learned token of a sample, token by token as in training.
@@ -118,9 +118,13 @@ pub(crate) fn prompt_len(sample: &Prepared) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use mmtrain_text::{Format, InstructionTokenizer, TextTokenizer};
     use serde_json::json;
 
     use super::*;
+    use crate::fixtures::preparer;
 
     /// Whole words, of which 1 and 2 are BERT's ends.
     fn instructions() -> InstructionTokenizer {
@@ -135,11 +139,25 @@ mod tests {
         InstructionTokenizer::new(inner, 9).expect("BERT's ends")
     }
 
+    fn picture() -> Medium {
+        let input = MediaValues { values: vec![0.5; 48], layout: MediaLayout::Square { side: 4 } };
+        Medium::new(Vec::new(), input)
+    }
+
     #[test]
     fn what_is_asked_is_read_beside_each_medium() {
-        let prompt = crate::fixtures::prompt(1, 20, 9, Some(2));
-        assert!(prompt.media[0].instruction.is_empty());
-        let asked = prompt.asking(&instructions(), " what is this ").expect("ids");
-        assert_eq!(asked.media[0].instruction, [1, 3, 4, 5, 2]);
+        let plain = preparer(Format::VicunaV1);
+        let asked = |preparer: &Preparer| Prompt::of_user(preparer, " what is this ", &[picture()]).expect("a prompt");
+        assert!(asked(&plain).media[0].instruction.is_empty());
+        let instructed = Preparer { instruction: Some(Arc::new(instructions())), ..plain };
+        assert_eq!(asked(&instructed).media[0].instruction, [1, 3, 4, 5, 2]);
+        assert_eq!(asked(&instructed).media[0].placeholders(), 4);
+    }
+
+    #[test]
+    fn media_that_nobody_shows_are_an_error() {
+        let said = Conversation { turns: vec![Turn::said(Role::User, "what is this")] };
+        let error = Prompt::of_conversation(&preparer(Format::VicunaV1), &said, &[picture()]).expect_err("not shown");
+        assert!(matches!(error, GenerateError::Media { shown: 1, written: 0 }));
     }
 }

@@ -1,8 +1,9 @@
 //! The next token from a row of logits, on the host.
 //!
-//! The order is that of `transformers`: temperature, then the `top_k` most likely, then of those the
-//! smallest set whose probability reaches `top_p` (nucleus sampling, Holtzman et al., 2020,
-//! arXiv:1904.09751). Each draw has a random stream of its own, keyed by seed, row and position, so
+//! The order is that of `transformers`: the penalty of what was said already (CTRL, Keskar et al., 2019,
+//! arXiv:1909.05858), temperature, then the `top_k` most likely, then of those the smallest set whose
+//! probability reaches `top_p` (nucleus sampling, Holtzman et al., 2020, arXiv:1904.09751), then those
+//! that have at least a share `min_p` of the most likely one's (Nguyen et al., 2024, arXiv:2407.01082). Each draw has a random stream of its own, keyed by seed, row and position, so
 //! that what a prompt gets does not depend on which prompts run beside it.
 
 use std::cmp::Ordering;
@@ -22,13 +23,18 @@ pub struct SamplingConfig {
     pub top_k: Option<usize>,
     /// Only the smallest set of tokens with that much probability is drawn from.
     pub top_p: Option<f32>,
+    /// Only tokens with that share of the most likely one's probability are drawn from.
+    pub min_p: Option<f32>,
+    /// Divides the logit of each token that stands in the sequence already, and multiplies it where it is negative.
+    pub repetition_penalty: Option<f32>,
     /// Seed of the draws.
     pub seed: u64,
 }
 
 impl SamplingConfig {
     /// The most likely token, always.
-    pub const GREEDY: Self = Self { temperature: 0.0, top_k: None, top_p: None, seed: 0 };
+    pub const GREEDY: Self =
+        Self { temperature: 0.0, top_k: None, top_p: None, min_p: None, repetition_penalty: None, seed: 0 };
 
     /// Rejects settings that mean nothing.
     pub fn check(&self) -> Result<(), GenerateError> {
@@ -39,11 +45,34 @@ impl SamplingConfig {
         if self.top_k == Some(0) {
             return bad("top_k", "0".into(), "at least 1");
         }
-        match self.top_p {
-            Some(top_p) if !(top_p > 0.0 && top_p <= 1.0) => {
-                bad("top_p", top_p.to_string(), "a number above 0 and up to 1")
+        if let Some(top_p) = self.top_p.filter(|top_p| !(*top_p > 0.0 && *top_p <= 1.0)) {
+            return bad("top_p", top_p.to_string(), "a number above 0 and up to 1");
+        }
+        if let Some(min_p) = self.min_p.filter(|min_p| !(*min_p >= 0.0 && *min_p <= 1.0)) {
+            return bad("min_p", min_p.to_string(), "a number from 0 to 1");
+        }
+        match self.repetition_penalty {
+            Some(penalty) if !(penalty.is_finite() && penalty > 0.0) => {
+                bad("repetition_penalty", penalty.to_string(), "a number above 0")
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Makes tokens that stand in the sequence already less likely, each once however often it stands there.
+    ///
+    /// # Shapes
+    ///
+    /// - `logits`: `[vocab]`; ids behind them are passed by
+    pub fn penalize(&self, logits: &mut [f32], seen: &[u32]) {
+        let Some(penalty) = self.repetition_penalty else { return };
+        let mut ids = seen.to_vec();
+        ids.sort_unstable();
+        ids.dedup();
+        for id in ids {
+            if let Some(logit) = logits.get_mut(id as usize) {
+                *logit = if *logit < 0.0 { *logit * penalty } else { *logit / penalty };
+            }
         }
     }
 
@@ -75,6 +104,10 @@ impl SamplingConfig {
         if let Some(top_p) = self.top_p {
             candidates.sort_unstable_by(by_weight);
             truncate_to_nucleus(&mut candidates, f64::from(top_p));
+        }
+        if let Some(min_p) = self.min_p {
+            // The most likely one weighs 1.
+            candidates.retain(|(_, weight)| *weight >= f64::from(min_p));
         }
         // One order for the draw, whatever selection did.
         candidates.sort_unstable_by_key(|&(id, _)| id);
@@ -145,7 +178,7 @@ mod tests {
     use super::*;
 
     fn sampled(temperature: f32, top_k: Option<usize>, top_p: Option<f32>) -> SamplingConfig {
-        SamplingConfig { temperature, top_k, top_p, seed: 3 }
+        SamplingConfig { temperature, top_k, top_p, seed: 3, ..SamplingConfig::GREEDY }
     }
 
     /// How often each id is drawn over many positions.
@@ -217,6 +250,30 @@ mod tests {
     }
 
     #[test]
+    fn min_p_is_measured_at_the_most_likely_one() {
+        let logits = [1.0_f32, 4.0, 2.0, 3.0].map(f32::ln);
+        let drawn = |min_p| {
+            let config = SamplingConfig { min_p: Some(min_p), ..sampled(1.0, None, None) };
+            counts(config, &logits, 2_000).iter().map(|&n| n > 0).collect::<Vec<_>>()
+        };
+        assert_eq!(drawn(0.0), [true; 4]);
+        assert_eq!(drawn(0.4), [false, true, true, true]);
+        assert_eq!(drawn(0.6), [false, true, false, true]);
+        assert_eq!(drawn(1.0), [false, true, false, false]);
+    }
+
+    /// `RepetitionPenaltyLogitsProcessor` of `transformers`.
+    #[test]
+    fn what_was_said_is_penalized_once() {
+        let mut logits = [1.0, -2.0, 3.0, 0.5];
+        let config = SamplingConfig { repetition_penalty: Some(2.0), ..SamplingConfig::GREEDY };
+        config.penalize(&mut logits, &[1, 2, 2, 1, 99]);
+        assert_eq!(logits, [1.0, -4.0, 1.5, 0.5]);
+        SamplingConfig::GREEDY.penalize(&mut logits, &[0]);
+        assert_eq!(logits[0], 1.0);
+    }
+
+    #[test]
     fn equal_weights_at_the_border_keep_the_lowest_ids() {
         let counts = counts(sampled(1.0, Some(2), None), &[0.0; 5], 500);
         assert!(counts[0] > 0 && counts[1] > 0);
@@ -241,6 +298,10 @@ mod tests {
             sampled(1.0, None, Some(0.0)),
             sampled(1.0, None, Some(1.5)),
             sampled(1.0, None, Some(f32::NAN)),
+            SamplingConfig { min_p: Some(1.1), ..SamplingConfig::GREEDY },
+            SamplingConfig { min_p: Some(f32::NAN), ..SamplingConfig::GREEDY },
+            SamplingConfig { repetition_penalty: Some(0.0), ..SamplingConfig::GREEDY },
+            SamplingConfig { repetition_penalty: Some(f32::INFINITY), ..SamplingConfig::GREEDY },
         ] {
             assert!(bad.check().is_err(), "{bad:?}");
         }

@@ -6,11 +6,15 @@
 //!
 //! - [`context`]: positions and masks, which all blocks of a forward pass share
 //! - [`cache`]: keys and values of earlier positions
+//! - [`heads`]: queries, keys and values of the new positions, and what they attend to
+//! - [`together`]: new tokens of several sequences, each with a cache of its own
 //! - [`positions`]: where tokens stand in time, height and width (M-RoPE)
 
 mod cache;
 mod context;
+mod heads;
 pub mod positions;
+mod together;
 
 use std::ops::Range;
 
@@ -18,7 +22,7 @@ use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, RmsNorm, RmsNorm
 use burn::prelude::*;
 use burn::tensor::DType;
 
-use crate::attention::{attention, merge_heads, split_heads};
+use crate::attention::{merge_heads, split_heads};
 use crate::config::{Activation, TextConfig};
 use crate::encoder::linear;
 use crate::precision::{computing, matmul_by_columns};
@@ -26,6 +30,9 @@ use crate::projection::Projection;
 
 pub use cache::{KvCache, LayerCache};
 pub use context::DecoderContext;
+pub use together::Cached;
+
+use heads::Heads;
 
 /// A causal language model.
 #[derive(Module, Debug)]
@@ -210,21 +217,17 @@ impl DecoderBlock {
     ///
     /// - `x`: `[batch, seq, hidden]`; returns the same
     pub fn forward(&self, x: Tensor<3>, context: &DecoderContext) -> Tensor<3> {
-        self.run(x, context, |key, value| (key, value))
+        self.run(x, |heads| heads.attend(context, None))
     }
 
     /// As [`forward`](Self::forward) for new tokens only; earlier keys and values come from the cache.
     pub fn forward_cached(&self, x: Tensor<3>, context: &DecoderContext, cache: &mut LayerCache) -> Tensor<3> {
-        self.run(x, context, |key, value| cache.append(key, value))
+        self.run(x, |heads| heads.attend(context, Some(cache)))
     }
 
-    fn run(
-        &self,
-        x: Tensor<3>,
-        context: &DecoderContext,
-        keys_values: impl FnOnce(Tensor<4>, Tensor<4>) -> (Tensor<4>, Tensor<4>),
-    ) -> Tensor<3> {
-        let x = x.clone() + self.self_attn.forward(self.input_layernorm.forward(x), context, keys_values);
+    /// `attend` makes the output of each head. `[batch, heads, seq, head_dim]`
+    fn run(&self, x: Tensor<3>, attend: impl FnOnce(Heads) -> Tensor<4>) -> Tensor<3> {
+        let x = x.clone() + self.self_attn.forward(self.input_layernorm.forward(x), attend);
         x.clone() + self.mlp.forward(self.post_attention_layernorm.forward(x))
     }
 }
@@ -247,17 +250,11 @@ impl DecoderAttention {
         }
     }
 
-    fn forward(
-        &self,
-        x: Tensor<3>,
-        context: &DecoderContext,
-        keys_values: impl FnOnce(Tensor<4>, Tensor<4>) -> (Tensor<4>, Tensor<4>),
-    ) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, attend: impl FnOnce(Heads) -> Tensor<4>) -> Tensor<3> {
         let query = head_norm(self.q_norm.as_ref(), split_heads(self.q_proj.forward(x.clone()), self.heads));
         let key = head_norm(self.k_norm.as_ref(), split_heads(self.k_proj.forward(x.clone()), self.kv_heads));
         let value = split_heads(self.v_proj.forward(x), self.kv_heads);
-        let (key, value) = keys_values(context.rope().apply(key), value);
-        let output = attention(context.rope().apply(query), key, value, context.mask(self.has_window));
+        let output = attend(Heads { query, key, value, has_window: self.has_window });
         self.o_proj.forward(merge_heads(output))
     }
 }

@@ -7,13 +7,14 @@ use burn::prelude::*;
 use crate::attention::Mask;
 use crate::config::VlmConfig;
 use crate::connector::{Bridge, Connector, CrossAttentionLayer, MediaPlaces, MemoryMask, Reading};
-use crate::decoder::{Decoder, DecoderContext, KvCache};
+use crate::decoder::{Cached, Decoder, DecoderContext, KvCache};
 use crate::encoder::Encoder;
 use crate::error::ModelError;
 use crate::init::init_param;
 use crate::media::{Arrangement, BatchView, PlacedMedium, Placement};
 use crate::params::{NamedParam, ParamInfo, Part, assign, find, for_each, infos, named};
 use crate::precision::computing;
+use crate::quantized::weight::held_bytes;
 use crate::weights::{Checkpoint, LoadDtype};
 
 /// A multimodal language model. Its tensors live on a plain device; who trains it puts leaves on a tape.
@@ -122,6 +123,15 @@ impl Vlm {
         params
     }
 
+    /// Memory that the parameters of one part take as they are held.
+    pub fn held_bytes(&self, part: Part) -> u64 {
+        match part {
+            Part::Encoder => held_bytes(&self.encoder),
+            Part::Connector => held_bytes(&self.connector),
+            Part::Decoder => held_bytes(&self.decoder),
+        }
+    }
+
     /// The value of one parameter, if the model has it. `[elements]`
     pub fn param(&self, info: &ParamInfo) -> Option<Tensor<1>> {
         match info.part {
@@ -173,7 +183,15 @@ impl Vlm {
     /// [`ModelError::Input`] for media that the model does not take, [`ModelError::Placeholders`] where a medium has
     /// another number of placeholders than features.
     pub fn prepare(&self, batch: &BatchView<'_>, mask: Option<Mask>) -> Result<DecoderInput, ModelError> {
-        let context = self.context(batch, mask)?;
+        self.prepare_in(batch, self.context(batch, mask)?)
+    }
+
+    /// The same for tokens whose positions and masks are known, such as those behind others in a cache.
+    ///
+    /// # Errors
+    ///
+    /// As [`prepare`](Self::prepare).
+    pub fn prepare_in(&self, batch: &BatchView<'_>, context: DecoderContext) -> Result<DecoderInput, ModelError> {
         let ids = Tensor::from_data(batch.input_ids, &self.device());
         let embeds = self.decoder.embed(ids);
         let [tokens, hidden] = embeds.dims();
@@ -221,13 +239,56 @@ impl Vlm {
     /// - returns: `[batch, seq, hidden]`
     pub fn blocks(&self, input: DecoderInput, cache: Option<&mut KvCache>) -> Tensor<3> {
         let DecoderInput { embeds, context, reading, seen } = input;
-        let read = |index: usize, x: Tensor<3>| match (self.layer_before(index), &reading, &seen) {
+        let read = |index: usize, x: Tensor<3>| self.read_before(index, x, reading.as_ref(), seen.as_ref());
+        self.decoder.blocks_between(embeds, &context, cache, read)
+    }
+
+    /// The same for new tokens of sequences in several caches; what is seen of media is seen by the rows of one cache alone.
+    ///
+    /// # Shapes
+    ///
+    /// - `parts`: one `[rows, seq, hidden]` for each cache, all of one `seq`; returns all rows in this order
+    pub fn blocks_together(&self, mut parts: Vec<(DecoderInput, &mut KvCache)>) -> Tensor<3> {
+        if parts.len() == 1 {
+            let (input, cache) = parts.remove(0);
+            return self.blocks(input, Some(cache));
+        }
+        let embeds = Tensor::cat(parts.iter().map(|(input, _)| input.embeds.clone()).collect(), 0);
+        let (inputs, caches): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let mut cached = inputs.iter().zip(caches).map(|(input, cache)| Cached { context: &input.context, cache });
+        let read = |index: usize, x: Tensor<3>| self.read_apart(index, x, &inputs);
+        self.decoder.blocks_together(embeds, &mut cached.by_ref().collect::<Vec<_>>(), read)
+    }
+
+    /// The cross-attention layer before a block, where there is one and there are media for it.
+    fn read_before(
+        &self,
+        block: usize,
+        x: Tensor<3>,
+        reading: Option<&Reading>,
+        seen: Option<&MemoryMask>,
+    ) -> Tensor<3> {
+        match (self.layer_before(block), reading, seen) {
             (Some((layer, cross)), Some(reading), Some(seen)) => {
                 computing(cross, x.dtype()).forward_cached(x, reading.of_layer(layer), seen)
             }
             _ => x,
-        };
-        self.decoder.blocks_between(embeds, &context, cache, read)
+        }
+    }
+
+    /// The same, each input's rows for themselves.
+    fn read_apart(&self, block: usize, x: Tensor<3>, inputs: &[DecoderInput]) -> Tensor<3> {
+        if self.layer_before(block).is_none() || inputs.iter().all(|input| input.reading.is_none()) {
+            return x;
+        }
+        let mut first = 0;
+        let read = inputs.iter().map(|input| {
+            let rows = first..first + input.embeds.dims()[0];
+            first = rows.end;
+            let x = x.clone().slice_dim(0, rows);
+            self.read_before(block, x, input.reading.as_ref(), input.seen.as_ref())
+        });
+        Tensor::cat(read.collect(), 0)
     }
 
     /// Positions and masks of a whole batch. Where no `mask` is given, it is the causal one, and samples of a row do not

@@ -22,6 +22,11 @@ pub fn peak_bytes() -> u64 {
     status_kib("VmHWM:") * 1024
 }
 
+/// Lets [`peak_bytes`] begin anew (`clear_refs` of `proc(5)`); where that cannot be, the peak stays that of the whole process.
+pub fn forget_peak() {
+    let _ = fs::write("/proc/self/clear_refs", "5");
+}
+
 /// Memory that can be had without swapping.
 pub fn available_bytes() -> u64 {
     kib("/proc/meminfo", "MemAvailable:") * 1024

@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Dpo(TrainArgs),
     /// Let a model answer.
     Generate(GenerateArgs),
+    /// Talk with a model, turn by turn.
+    Chat(ChatArgs),
     /// Measure a model on held-out data.
     Eval(EvalArgs),
     /// Compare a Hugging Face checkpoint with recorded outputs of transformers.
@@ -108,9 +110,32 @@ pub(crate) struct GenerateArgs {
     /// Sound to play; may be repeated.
     #[arg(long, value_name = "FILE")]
     pub(crate) audio: Vec<PathBuf>,
-    /// What to say to the model. With the plain template the model goes on from it.
-    #[arg(long, default_value = "")]
-    pub(crate) prompt: String,
+    /// What to say to the model. With the plain template the model goes on from it. Several are asked of the same media, at
+    /// the same time.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Vec<String>,
+    /// A conversation as JSON messages, or a list of conversations, which are answered at the same time.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "image", "video", "audio"])]
+    pub(crate) messages: Option<PathBuf>,
+    /// Read media of messages at `https://` addresses of these hosts, whose addresses have to be public.
+    #[arg(long, value_name = "HOST", requires = "messages", value_delimiter = ',')]
+    pub(crate) allow_remote: Vec<String>,
+    #[command(flatten)]
+    pub(crate) how: AnswerArgs,
+    /// Special tokens are spelled out in the answer.
+    #[arg(long)]
+    pub(crate) special: bool,
+    /// Say how fast that was and what it took, on stderr or in the JSON.
+    #[arg(long)]
+    pub(crate) stats: bool,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How a model answers.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AnswerArgs {
     /// Longest answer.
     #[arg(long, default_value_t = 64, value_name = "N")]
     pub(crate) max_new_tokens: usize,
@@ -123,12 +148,34 @@ pub(crate) struct GenerateArgs {
     /// Sample from this many of the likeliest tokens.
     #[arg(long, value_name = "K")]
     pub(crate) top_k: Option<usize>,
+    /// Sample from tokens with this share of the likeliest one's probability.
+    #[arg(long, value_name = "P")]
+    pub(crate) min_p: Option<f32>,
+    /// Above 1: what was said already becomes less likely.
+    #[arg(long, value_name = "F")]
+    pub(crate) repetition_penalty: Option<f32>,
     /// Of the sampling.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// One JSON object on stdout.
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// A text that ends the answer and is no part of it; may be repeated.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) stop: Vec<String>,
+}
+
+/// Arguments of `chat`.
+#[derive(Debug, Args)]
+pub(crate) struct ChatArgs {
+    /// A run, a checkpoint or a Hugging Face directory.
+    #[arg(long, value_name = "RUN|CKPT|HF_DIR")]
+    pub(crate) model: PathBuf,
+    /// Number type of the weights in memory.
+    #[arg(long, value_enum, default_value_t, value_name = "TYPE")]
+    pub(crate) weights: WeightsChoice,
+    /// What the model is told before the first word.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+    #[command(flatten)]
+    pub(crate) how: AnswerArgs,
 }
 
 /// Arguments of `eval`.

@@ -58,6 +58,9 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         if let Some(refusal) = cause.downcast_ref::<Refusal>() {
             return refusal.code;
         }
+        if let Some(GenerateError::NonFinite { .. }) = cause.downcast_ref() {
+            return 5;
+        }
         if cause.is::<ConfigErrors>() || cause.is::<GenerateError>() {
             return 2;
         }

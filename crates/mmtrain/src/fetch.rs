@@ -21,6 +21,8 @@ pub(crate) mod client;
 #[cfg(feature = "fetch")]
 pub(crate) mod hub;
 #[cfg(feature = "fetch")]
+pub(crate) mod medium;
+#[cfg(feature = "fetch")]
 pub(crate) mod place;
 #[cfg(feature = "fetch")]
 pub(crate) mod refusals;

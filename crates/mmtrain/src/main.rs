@@ -20,6 +20,7 @@ mod report;
 mod room;
 mod run_dir;
 mod setup;
+mod shown;
 mod source;
 mod stage;
 mod unused;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Sft(args) => commands::train::run(&context, Stage::Sft, &args),
         Command::Dpo(args) => commands::train::run(&context, Stage::Dpo, &args),
         Command::Generate(args) => commands::generate::run(&context, &args),
+        Command::Chat(args) => commands::chat::run(&context, &args),
         Command::Eval(args) => commands::eval::run(&context, &args),
         Command::Parity(args) => commands::parity::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),

@@ -218,11 +218,16 @@ pub(crate) fn intake(preprocessor: Preprocessor, data: &DataConfig) -> anyhow::R
         }
     };
     let Some(video) = &data.video else { return Ok(processor.into()) };
-    let ffmpeg = Ffmpeg::find(video_limits(&data.limits))
-        .map_err(|error| Refusal::usage(error.to_string(), "install ffmpeg, or leave `[data.video]` out"))?;
+    Ok(Intake::Sight { processor, clips: Some(Box::new(clips(video, &data.limits)?)) })
+}
+
+/// How clips are read.
+pub(crate) fn clips(video: &VideoConfig, limits: &LimitsConfig) -> anyhow::Result<Clips> {
+    let ffmpeg = Ffmpeg::find(video_limits(limits))
+        .map_err(|error| Refusal::usage(error.to_string(), "install ffmpeg, or leave clips out (`[data.video]`)"))?;
     let cache = video.cache.as_ref().map(|dir| FrameCache::open(dir, video.cache_bytes)).transpose()?;
     let rule = ClipRule { sampling: sampling(video), total_pixels: video.total_pixels };
-    Ok(Intake::Sight { processor, clips: Some(Box::new(Clips { rule, every: 1, ffmpeg, cache })) })
+    Ok(Clips { rule, every: 1, ffmpeg, cache })
 }
 
 fn audio_limits(limits: &LimitsConfig) -> AudioLimits {

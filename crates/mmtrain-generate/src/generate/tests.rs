@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 
+use burn::prelude::*;
+
 use super::*;
+use crate::cohort::{Cohort, forward};
 use crate::fixtures::{model, prompt};
 
 const VOCAB: usize = 40;
@@ -12,14 +15,14 @@ fn options(max_new_tokens: usize, sampling: SamplingConfig, stop_ids: &[u32]) ->
 }
 
 fn run(model: &Vlm, prompts: &[Prompt], options: &GenerateOptions) -> Vec<Generated> {
-    generate(model, prompts, options, &mut |_, _| {}).expect("generates")
+    generate(model, prompts, options, &mut unheard).expect("generates")
 }
 
 /// Without a cache: every token runs the whole sequence again.
 fn recomputed(model: &Vlm, prompt: &Prompt, row: usize, options: &GenerateOptions) -> Vec<u32> {
     let mut longer = prompt.clone();
     for _ in 0..options.max_new_tokens {
-        let logits = logits_recomputed(model, std::slice::from_ref(&longer));
+        let logits = logits_recomputed(model, std::slice::from_ref(&longer)).remove(0);
         let token = options.sampling.pick(&logits, row, longer.input_ids.len());
         longer.input_ids.push(token.expect("finite"));
     }
@@ -28,7 +31,8 @@ fn recomputed(model: &Vlm, prompt: &Prompt, row: usize, options: &GenerateOption
 
 #[test]
 fn the_cache_gives_what_recomputing_gives() {
-    let sampled = SamplingConfig { temperature: 0.8, top_k: Some(12), top_p: Some(0.9), seed: 5 };
+    let sampled =
+        SamplingConfig { temperature: 0.8, top_k: Some(12), top_p: Some(0.9), seed: 5, ..SamplingConfig::GREEDY };
     for seed in 0..12 {
         let model = model(VOCAB, seed);
         let picture = [None, Some(0), Some(3)][seed as usize % 3];
@@ -42,13 +46,18 @@ fn the_cache_gives_what_recomputing_gives() {
     }
 }
 
-/// Logits after the prompts, without a cache. `[batch * vocab]`
-fn logits_recomputed(model: &Vlm, prompts: &[Prompt]) -> Vec<f32> {
-    let (rows, seq) = ((0..prompts.len()).collect::<Vec<_>>(), prompts[0].input_ids.len());
-    let mut batch = Batch::new(model, rows, seq, &options(0, SamplingConfig::GREEDY, &[]));
-    let input = batch.prefill(prompts).expect("fits the model");
-    let logits = model.logits(input).slice_dim(1, seq - 1..seq);
-    logits.into_data().try_to_vec().expect("f32")
+/// Logits after the prompts, without a cache. `[batch][vocab]`
+fn logits_recomputed(model: &Vlm, prompts: &[Prompt]) -> Vec<Vec<f32>> {
+    let prompts = prompts.iter().collect::<Vec<_>>();
+    let seq = prompts[0].input_ids.len();
+    let input = Cohort::new(model, prompts.len(), 0).prefill(&prompts, 0).expect("fits the model");
+    let logits = model.logits(input).slice_dim(1, seq - 1..seq).into_data();
+    let logits: Vec<f32> = logits.try_to_vec().expect("f32");
+    logits.chunks(VOCAB).map(<[f32]>::to_vec).collect()
+}
+
+fn worst(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
+    a.iter().flatten().zip(b.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 proptest! {
@@ -61,19 +70,39 @@ proptest! {
         let model = model(VOCAB, seed);
         let picture = at.filter(|at| at + 4 <= seq);
         let mut prompts: Vec<_> = (0..batch as u64).map(|row| prompt(seed + row, VOCAB, seq, picture)).collect();
-        let options = options(8, SamplingConfig::GREEDY, &[]);
-        let mut cached = Batch::new(&model, (0..batch).collect(), seq, &options);
-        let input = cached.prefill(&prompts).expect("fits the model");
-        let mut logits = cached.forward(input);
+        let mut cached = Cohort::new(&model, batch, seq + 8);
+        let input = cached.prefill(&prompts.iter().collect::<Vec<_>>(), 0).expect("fits the model");
+        let mut logits = forward(&model, vec![cached.beside(input)]);
         for step in 0..8 {
             let whole = logits_recomputed(&model, &prompts);
-            let worst = logits.iter().zip(&whole).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let worst = worst(&logits, &whole);
             prop_assert!(worst < 1e-5, "step {step}: {worst}");
-            let chosen = cached.choose(&logits, seq + step, &options).expect("finite");
-            prop_assert_eq!(&chosen, &cached.choose(&whole, seq + step, &options).expect("finite"));
+            let chosen = logits.iter().map(|row| SamplingConfig::GREEDY.pick(row, 0, 0).expect("finite"));
+            let chosen = chosen.collect::<Vec<_>>();
             prompts.iter_mut().zip(&chosen).for_each(|(prompt, &token)| prompt.input_ids.push(token));
-            logits = cached.forward(cached.next(&chosen));
+            let input = cached.next(&chosen);
+            logits = forward(&model, vec![cached.beside(input)]);
         }
+    }
+
+    #[test]
+    fn a_prompt_that_grows_is_read_from_where_it_was_left(
+        seed in 0_u64..1000, seq in 8_usize..20, past in 1_usize..7, at in proptest::option::of(7_usize..16),
+    ) {
+        let model = model(VOCAB, seed);
+        let whole = prompt(seed, VOCAB, seq, at.filter(|at| at + 4 <= seq));
+        let first = Prompt { input_ids: whole.input_ids[..past].to_vec(), media: Vec::new() };
+        let mut cached = Cohort::new(&model, 1, past);
+        let input = cached.prefill(&[&first], 0).expect("fits the model");
+        forward(&model, vec![cached.beside(input)]);
+        // What was said in between is forgotten.
+        let input = cached.next(&[5]);
+        cached.reserve(past + 1);
+        forward(&model, vec![cached.beside(input)]);
+        let input = cached.prefill(&[&whole], past).expect("fits the model");
+        let found = forward(&model, vec![cached.beside(input)]);
+        let worst = worst(&found, &logits_recomputed(&model, &[whole]));
+        prop_assert!(worst < 1e-5, "{worst}");
     }
 }
 
@@ -95,12 +124,12 @@ fn the_picture_matters() {
     let mut other = one.clone();
     other.media[0].input.values.iter_mut().for_each(|value| *value = -*value);
     let (one, other) = (logits_recomputed(&model, &[one]), logits_recomputed(&model, &[other]));
-    assert!(one.iter().zip(&other).any(|(a, b)| (a - b).abs() > 1e-3));
+    assert!(worst(&one, &other) > 1e-3);
 }
 
 #[test]
 fn a_batch_gives_what_each_prompt_gives_alone() {
-    let sampled = SamplingConfig { temperature: 1.0, top_k: None, top_p: Some(0.95), seed: 9 };
+    let sampled = SamplingConfig { temperature: 1.0, top_p: Some(0.95), seed: 9, ..SamplingConfig::GREEDY };
     for seed in 0..6 {
         let model = model(VOCAB, seed);
         // Two lengths, with and without pictures, and the pictures at different places.
@@ -138,8 +167,30 @@ fn every_token_is_heard_once_with_its_prompt() {
     let prompts = [prompt(1, VOCAB, 5, None), prompt(2, VOCAB, 8, Some(2)), prompt(3, VOCAB, 5, None)];
     let mut heard = vec![Vec::new(); 3];
     let options = options(6, SamplingConfig::GREEDY, &[7, 11]);
-    let results = generate(&model, &prompts, &options, &mut |row, token| heard[row].push(token)).expect("generates");
+    let mut hear = |row: usize, token| {
+        heard[row].push(token);
+        ControlFlow::Continue(())
+    };
+    let results = generate(&model, &prompts, &options, &mut hear).expect("generates");
     assert_eq!(heard, results.into_iter().map(|result| result.tokens).collect::<Vec<_>>());
+}
+
+#[test]
+fn who_hears_enough_ends_an_answer_and_the_others_go_on() {
+    let model = model(VOCAB, 4);
+    let prompts = [prompt(1, VOCAB, 5, None), prompt(2, VOCAB, 5, None), prompt(3, VOCAB, 5, None)];
+    let options = options(6, SamplingConfig::GREEDY, &[]);
+    let free = run(&model, &prompts, &options);
+    let mut heard = [0; 3];
+    let mut hear = |row: usize, _| {
+        heard[row] += 1;
+        if row != 1 && heard[row] == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let results = generate(&model, &prompts, &options, &mut hear).expect("generates");
+    assert_eq!(heard, [2, 6, 2]);
+    for (row, (free, cut)) in free.iter().zip(&results).enumerate() {
+        assert_eq!((&cut.tokens[..], cut.finished), (&free.tokens[..heard[row]], row != 1));
+    }
 }
 
 #[test]
@@ -160,7 +211,7 @@ fn prompts_that_do_not_fit_the_model_are_named() {
         let mut bad = good.clone();
         change(&mut bad);
         let options = options(2, SamplingConfig::GREEDY, &[]);
-        generate(&model, &[good.clone(), bad], &options, &mut |_, _| {}).expect_err("does not fit")
+        generate(&model, &[good.clone(), bad], &options, &mut unheard).expect_err("does not fit")
     };
     assert!(matches!(with(&|p| *p = Prompt::default()), GenerateError::EmptyPrompt { prompt: 1 }));
     assert!(matches!(with(&|p| p.input_ids[0] = 40), GenerateError::TokenOutOfRange { prompt: 1, id: 40, vocab: 40 }));
@@ -181,6 +232,6 @@ fn weights_that_are_no_numbers_are_an_error() {
         info.name.ends_with("lm_head.weight").then(|| Tensor::full([info.elements()], f32::NAN, &Device::flex()))
     });
     let options = options(2, SamplingConfig::GREEDY, &[]);
-    let error = generate(&model, &[prompt(1, VOCAB, 5, None)], &options, &mut |_, _| {}).expect_err("not finite");
+    let error = generate(&model, &[prompt(1, VOCAB, 5, None)], &options, &mut unheard).expect_err("not finite");
     assert!(matches!(error, GenerateError::NonFinite { prompt: 0, position: 5 }));
 }

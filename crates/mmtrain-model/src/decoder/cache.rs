@@ -46,6 +46,36 @@ impl KvCache {
         self.capacity - self.len
     }
 
+    /// Sequences, all of one length.
+    pub fn rows(&self) -> usize {
+        self.layers.first().map_or(0, |layer| layer.key.dims()[0])
+    }
+
+    /// Memory that it takes, filled or not.
+    pub fn bytes(&self) -> u64 {
+        let of_layer = |layer: &LayerCache| 2 * layer.key.shape().num_elements() * layer.key.dtype().size();
+        self.layers.iter().map(|layer| of_layer(layer) as u64).sum()
+    }
+
+    /// Forgets all but the first `len` positions.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+        self.layers.iter_mut().for_each(|layer| layer.len = layer.len.min(len));
+    }
+
+    /// Makes room for `capacity` positions in all, if there is less; what is filled stays.
+    pub fn reserve(&mut self, capacity: usize) {
+        if capacity > self.capacity {
+            self.capacity = capacity;
+            self.layers.iter_mut().for_each(|layer| layer.grow(capacity));
+        }
+    }
+
+    /// Keeps some of the sequences, in this order.
+    pub fn keep(&mut self, rows: &[usize]) {
+        self.layers.iter_mut().for_each(|layer| layer.keep(rows));
+    }
+
     /// That of one block.
     pub(super) fn layer_mut(&mut self, index: usize) -> &mut LayerCache {
         &mut self.layers[index]
@@ -57,6 +87,24 @@ impl KvCache {
 }
 
 impl LayerCache {
+    fn grow(&mut self, capacity: usize) {
+        let [batch, heads, _, head_dim] = self.key.dims();
+        let place = [0..batch, 0..heads, 0..self.len, 0..head_dim];
+        for buffer in [&mut self.key, &mut self.value] {
+            let zeros = Tensor::zeros([batch, heads, capacity, head_dim], (&buffer.device(), buffer.dtype()));
+            let filled = buffer.clone().slice(place.clone());
+            *buffer = zeros.slice_assign(place.clone(), filled);
+        }
+    }
+
+    fn keep(&mut self, rows: &[usize]) {
+        let ids = rows.iter().map(|&row| row as i32).collect::<Vec<_>>();
+        for buffer in [&mut self.key, &mut self.value] {
+            let ids = Tensor::<1, Int>::from_data(ids.as_slice(), &buffer.device());
+            buffer.inplace(|buffer| buffer.select(0, ids));
+        }
+    }
+
     /// Writes new keys and values behind the old ones and returns all that are filled.
     ///
     /// # Panics

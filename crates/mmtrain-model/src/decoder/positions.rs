@@ -120,6 +120,12 @@ impl Positions {
         Self { axes: Default::default(), next: self.next + count }.following(1)
     }
 
+    /// Those of the tokens behind the first `count`.
+    #[must_use]
+    pub fn behind(&self, count: usize) -> Self {
+        Self { axes: self.axes.each_ref().map(|axis| axis[count..].to_vec()), next: self.next }
+    }
+
     /// The same where the tokens from `second` on follow, as those from `first` on do, what stands before `first`: text with
     /// two ends.
     #[must_use]

@@ -18,7 +18,7 @@ use super::PackedWeight;
 use crate::lora::Lora;
 use crate::params::has_container;
 
-/// What a visit enters around a packed weight, which changes no path.
+/// What a visit enters around a packed weight, which changes no path; the name that goes with it is the number of its bytes.
 pub(crate) const PACKED: &str = "Packed";
 
 /// The weight of a linear layer. `[input, output]`
@@ -83,6 +83,38 @@ pub fn has_packed<M: Module>(module: &M) -> bool {
     has_container(module, PACKED)
 }
 
+/// Memory that the parameters of a module take as they are held; those without a value yet take none.
+pub fn held_bytes<M: Module>(module: &M) -> u64 {
+    let mut held = Held { bytes: 0, packed: false };
+    module.visit(&mut held);
+    held.bytes
+}
+
+struct Held {
+    bytes: u64,
+    packed: bool,
+}
+
+impl ModuleVisitor for Held {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if !self.packed && param.is_initialized() {
+            let value = param.val();
+            self.bytes += (value.shape().num_elements() * value.dtype().size()) as u64;
+        }
+    }
+
+    fn enter_module(&mut self, name: &str, container: &str) {
+        if container == PACKED {
+            self.packed = true;
+            self.bytes += name.parse::<u64>().unwrap_or(0);
+        }
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.packed &= container != PACKED;
+    }
+}
+
 fn without_value(id: ParamId, device: Device, packed: Arc<PackedWeight>) -> Param<Tensor<2>> {
     let shape = packed.shape().into();
     Param::uninitialized(id, move |device, _| packed.dense(device), device, false, shape)
@@ -116,12 +148,11 @@ impl Reparameterization for Handed {
 
 impl Module for Weight {
     fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
-        if self.packed.is_none() {
-            return self.param.visit(visitor);
-        }
-        visitor.enter_module("", PACKED);
+        let Some(packed) = &self.packed else { return self.param.visit(visitor) };
+        let bytes = packed.bytes().to_string();
+        visitor.enter_module(&bytes, PACKED);
         self.seen().visit(visitor);
-        visitor.exit_module("", PACKED);
+        visitor.exit_module(&bytes, PACKED);
     }
 
     fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
@@ -209,6 +240,10 @@ mod tests {
         packed.visit(&mut ask);
         assert_eq!(ask.0, values(&packed));
         assert!(!packed.param.is_initialized(), "nothing dense stays");
+        assert_eq!(
+            (held_bytes(&dense), held_bytes(&packed)),
+            (4 * 4 * 3, packed.packed.as_ref().expect("packed").bytes())
+        );
         let kept = packed.clone().map(&mut Nothing);
         assert!(has_packed(&kept) && kept.packed == packed.packed);
         let doubled = packed.map(&mut Twice);

@@ -97,7 +97,7 @@ fn open(args: &EvalArgs) -> anyhow::Result<Arc<dyn mmtrain_data::Source>> {
 
 /// The likeliest caption, up to the end token.
 pub(crate) fn greedy(preparer: &Preparer, max_new_tokens: usize) -> GenerateOptions {
-    let sampling = SamplingConfig { temperature: 0.0, top_k: None, top_p: None, seed: 0 };
+    let sampling = SamplingConfig::GREEDY;
     let stop_ids = preparer.template.stop_ids(&preparer.tokenizer).unwrap_or_default();
     GenerateOptions { max_new_tokens, sampling, stop_ids }
 }

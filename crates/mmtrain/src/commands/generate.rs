@@ -1,94 +1,110 @@
 //! `mmtrain generate`
 
-use std::io::Write;
+mod said;
+pub(crate) mod stats;
+
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use fs_err as fs;
-use mmtrain_data::{MediaContent, Preparer, RawMedium};
-use mmtrain_generate::{GenerateOptions, Generated, Prompt, SamplingConfig, generate};
-use mmtrain_media::MediaValues;
+use mmtrain_data::Preparer;
+use mmtrain_generate::{GenerateOptions, Prompt, SamplingConfig, generate, read_messages};
 use mmtrain_text::MediaKind;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Context, print_json};
-use crate::cli::GenerateArgs;
+use self::said::Said;
+use self::stats::Meter;
+use super::{Context, note, print_json};
+use crate::cli::{AnswerArgs, GenerateArgs};
 use crate::fail::Refusal;
 use crate::model_dir;
+use crate::shown::{self, Sources};
 
-/// Runs the command. The answer goes to stdout, as it is made.
+/// Runs the command. The answer goes to stdout, as it is made; several stand there behind one another once all are made.
 pub(crate) fn run(context: &Context, args: &GenerateArgs) -> anyhow::Result<ExitCode> {
     let device = context.device.open()?;
     let loaded = model_dir::load(&args.model, args.weights, context.quiet, &device.device)?;
     let preparer = &loaded.preparer;
-    let media = media(args, preparer)?;
-    let (tokenizer, template) = (&preparer.tokenizer, &preparer.template);
-    let prompt = Prompt::render(tokenizer, template, &args.prompt, preparer.media_tokens, &media)?;
-    let prompt = match &preparer.instruction {
-        Some(instruction) => prompt.asking(instruction, &args.prompt)?,
-        None => prompt,
+    let prompts = prompts(args, preparer)?;
+    let options = options(&args.how, preparer)?;
+    let meter = Meter::start(&loaded.model);
+    let mut said = Said::new(preparer, args, prompts.len());
+    let tokens = prompts.iter().map(|prompt| prompt.input_ids.len()).sum();
+    let mut meter = meter.reading(tokens);
+    let hear = &mut |number: usize, token| {
+        meter.heard();
+        said.hear(number, token)
     };
-    let sampling =
-        SamplingConfig { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p, seed: args.seed };
-    let stop_ids = template.stop_ids(tokenizer)?;
-    let options = GenerateOptions { max_new_tokens: args.max_new_tokens, sampling, stop_ids };
-    let mut printer = Printer { preparer, tokens: Vec::new(), printed: 0, quiet: args.json };
-    let answers = generate(&loaded.model, &[prompt], &options, &mut |_, token| printer.push(token))?;
-    let Generated { tokens, finished } = answers.into_iter().next().unwrap_or_default();
-    let text = preparer.tokenizer.decode(&tokens)?;
-    if args.json {
-        print_json(&json!({ "text": text.trim(), "tokens": tokens.len(), "finished": finished }))?;
-    } else {
-        printer.end(&text)?;
+    let answers = generate(&loaded.model, &prompts, &options, hear)?;
+    let texts = said.end()?;
+    let stats = args.stats.then(|| meter.end(&loaded.model, &prompts, &answers));
+    if !args.json {
+        stats.iter().for_each(|stats| note(&stats.to_string()));
+        return Ok(ExitCode::SUCCESS);
     }
+    let answers = texts.iter().zip(&answers).map(
+        |(text, answer)| json!({ "text": text.trim(), "tokens": answer.tokens.len(), "finished": answer.finished }),
+    );
+    let mut answers = answers.collect::<Vec<_>>();
+    let mut said = match answers.len() {
+        1 => answers.remove(0),
+        _ => json!({ "answers": answers }),
+    };
+    if let Some(stats) = stats {
+        said["stats"] = serde_json::to_value(stats)?;
+    }
+    print_json(&said)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The media of the command line: pictures, then clips, then sounds.
-fn media(args: &GenerateArgs, preparer: &Preparer) -> anyhow::Result<Vec<MediaValues>> {
-    let kinds = [
-        (&args.image, MediaKind::Image, "`--image` takes a JPEG, PNG, WebP, GIF or BMP file"),
-        (&args.video, MediaKind::Video, "`--video` takes a file that ffmpeg reads"),
-        (&args.audio, MediaKind::Audio, "`--audio` takes a WAV, FLAC, MP3 or Ogg file"),
-    ];
-    let media = kinds.into_iter().flat_map(|(files, kind, hint)| files.iter().map(move |file| (file, kind, hint)));
-    media.map(|(file, kind, hint)| medium(file, kind, hint, preparer)).collect()
+/// How the command line wants answers, which end where the template's do.
+pub(crate) fn options(how: &AnswerArgs, preparer: &Preparer) -> anyhow::Result<GenerateOptions> {
+    let sampling = SamplingConfig {
+        temperature: how.temperature,
+        top_k: how.top_k,
+        top_p: how.top_p,
+        min_p: how.min_p,
+        repetition_penalty: how.repetition_penalty,
+        seed: how.seed,
+    };
+    sampling.check()?;
+    let stop_ids = preparer.template.stop_ids(&preparer.tokenizer)?;
+    Ok(GenerateOptions { max_new_tokens: how.max_new_tokens, sampling, stop_ids })
 }
 
-fn medium(file: &Path, kind: MediaKind, hint: &str, preparer: &Preparer) -> anyhow::Result<MediaValues> {
-    fs::metadata(file).map_err(|error| Refusal::missing(error.to_string(), hint))?;
-    let input = preparer.input(&RawMedium { kind, content: MediaContent::File(file.to_owned()) });
-    input.with_context(|| format!("`{}`", file.display()))
+fn prompts(args: &GenerateArgs, preparer: &Preparer) -> anyhow::Result<Vec<Prompt>> {
+    if let Some(file) = &args.messages {
+        let sources = Sources { files: true, hosts: args.allow_remote.clone() };
+        return of_messages(file, &sources, preparer).with_context(|| format!("`{}`", file.display()));
+    }
+    let kinds = [(&args.image, MediaKind::Image), (&args.video, MediaKind::Video), (&args.audio, MediaKind::Audio)];
+    let files = kinds.into_iter().flat_map(|(files, kind)| files.iter().map(move |file| (kind, file)));
+    let media = files.map(|(kind, file)| shown::of_file(preparer, kind, file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let nothing = [String::new()];
+    let asked = if args.prompt.is_empty() { &nothing[..] } else { &args.prompt };
+    asked.iter().map(|text| Ok(Prompt::of_user(preparer, text, &media)?)).collect()
 }
 
-/// Writes what is certain of a growing answer: a character may need several tokens.
-struct Printer<'a> {
-    preparer: &'a Preparer,
-    tokens: Vec<u32>,
-    printed: usize,
-    quiet: bool,
+/// One conversation, or several.
+fn of_messages(file: &Path, sources: &Sources, preparer: &Preparer) -> anyhow::Result<Vec<Prompt>> {
+    let missing = |error: std::io::Error| Refusal::missing(error.to_string(), "`--messages` takes a JSON file");
+    let text = fs_err::read_to_string(file).map_err(missing)?;
+    let json: Value = serde_json::from_str(&text)
+        .map_err(|error| Refusal::usage(format!("no JSON: {error}"), "`--messages` takes a JSON list of messages"))?;
+    let conversations = match &json {
+        Value::Array(list) if !list.is_empty() && list.iter().all(Value::is_array) => list.as_slice(),
+        other => std::slice::from_ref(other),
+    };
+    let prompts = conversations.iter().map(|messages| {
+        let asked = read_messages(messages)?;
+        let media = shown::media(sources, preparer, &asked.media)?;
+        Ok(Prompt::of_conversation(preparer, &asked.conversation, &media)?)
+    });
+    prompts.collect()
 }
 
-impl Printer<'_> {
-    fn push(&mut self, token: u32) {
-        self.tokens.push(token);
-        let Ok(text) = self.preparer.tokenizer.decode(&self.tokens) else { return };
-        if !self.quiet && !text.ends_with('\u{fffd}') {
-            self.write(&text);
-        }
-    }
-
-    fn write(&mut self, text: &str) {
-        let Some(new) = text.get(self.printed..) else { return };
-        let new = if self.printed == 0 { new.trim_start() } else { new };
-        let mut out = std::io::stdout().lock();
-        let _ = write!(out, "{new}").and_then(|()| out.flush());
-        self.printed = text.len();
-    }
-
-    fn end(&mut self, text: &str) -> anyhow::Result<()> {
-        self.write(text);
-        super::print("")
-    }
+/// Goes on hearing, or does not.
+fn unless(ended: bool) -> ControlFlow<()> {
+    if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }

@@ -3,7 +3,7 @@
 use burn::prelude::*;
 use burn::tensor::DType;
 use mmtrain_data::{HostBatch, Medium, SampleId};
-use mmtrain_generate::{GenerateOptions, Prompt, SamplingConfig, generate};
+use mmtrain_generate::{GenerateOptions, Prompt, SamplingConfig, generate, unheard};
 use mmtrain_model::attention::Mask;
 use mmtrain_model::connector::Bridge;
 use mmtrain_model::media::PlacedMedium;
@@ -178,7 +178,7 @@ fn generated_ids(model: &Model, recorded: &Recorded) -> anyhow::Result<Computed>
         sampling: SamplingConfig::GREEDY,
         stop_ids: Vec::new(),
     };
-    let generated = generate(&model.vlm, &prompts, &options, &mut |_, _| {})?;
+    let generated = generate(&model.vlm, &prompts, &options, &mut unheard)?;
     Ok(Computed::Ids(generated.into_iter().map(|row| row.tokens).collect()))
 }
 
