@@ -13,6 +13,7 @@
 //!
 //! - [`settings`]: where, for whom, and how much at most.
 //! - [`engine`]: what is asked of a model.
+//! - [`model`]: the engine of `mmtrain-generate` as one.
 //! - [`refusal`]: errors in the shape of OpenAI's API.
 //! - [`server`]: listening, connections, and the end of both.
 //! - `gate`: who may ask.
@@ -25,6 +26,8 @@
 pub mod settings;
 
 pub mod engine;
+
+pub mod model;
 
 pub mod refusal;
 
@@ -56,6 +59,7 @@ mod page;
 mod tests;
 
 pub use engine::{Engine, Event, Finish, Job, Options, Prepare, Ready, What};
+pub use model::Model;
 pub use refusal::Refusal;
 pub use server::{Bound, ServeError, serve};
 pub use settings::{Key, Limits, Settings, SettingsError};
