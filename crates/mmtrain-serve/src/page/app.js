@@ -3,7 +3,7 @@
 "use strict";
 
 const SVG = "http://www.w3.org/2000/svg";
-const BIGGEST = 24 * 1024 * 1024;
+const BIGGEST = 23 * 1024 * 1024;
 const at = (id) => document.getElementById(id);
 
 const state = { model: "", key: "", medium: null, turns: [], boxes: [], asking: null };
@@ -77,7 +77,7 @@ function dataUrl(file) {
 async function show(file) {
   const kind = ["image", "video", "audio"].find((kind) => file.type.startsWith(kind + "/"));
   if (!kind) return say("That is neither a picture nor a clip nor a sound.");
-  if (file.size > BIGGEST) return say("That file is too large: at most 24 MB.");
+  if (file.size > BIGGEST) return say("That file is too large: at most 23 MiB.");
   clearMedium();
   const address = URL.createObjectURL(file);
   const frame = document.createElement("div");
@@ -302,10 +302,7 @@ function busy(is) {
   at("halt").hidden = !is;
   at("turns").setAttribute("aria-busy", String(is));
   if (is) say("…");
-  else {
-    at("turns").setAttribute("aria-live", "polite");
-    at("prompt").focus();
-  }
+  else at("prompt").focus();
 }
 
 // ---- what the user does
