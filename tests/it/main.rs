@@ -17,6 +17,8 @@ mod pretrain;
 mod qlora;
 mod recipes;
 mod resume;
+#[cfg(feature = "serve")]
+mod serve;
 mod sounds;
 mod stages;
 mod support;

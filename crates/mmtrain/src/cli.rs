@@ -39,6 +39,9 @@ pub(crate) enum Command {
     Generate(GenerateArgs),
     /// Talk with a model, turn by turn.
     Chat(ChatArgs),
+    /// Serve a model behind OpenAI's chat API, with a page to talk with it.
+    #[cfg(feature = "serve")]
+    Serve(ServeArgs),
     /// Measure a model on held-out data.
     Eval(EvalArgs),
     /// Compare a Hugging Face checkpoint with recorded outputs of transformers.
@@ -176,6 +179,63 @@ pub(crate) struct ChatArgs {
     pub(crate) system: Option<String>,
     #[command(flatten)]
     pub(crate) how: AnswerArgs,
+}
+
+/// Arguments of `serve`.
+#[cfg(feature = "serve")]
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// A run, a checkpoint or a Hugging Face directory.
+    #[arg(long, value_name = "RUN|CKPT|HF_DIR")]
+    pub(crate) model: PathBuf,
+    /// Number type of the weights in memory.
+    #[arg(long, value_enum, default_value_t, value_name = "TYPE")]
+    pub(crate) weights: WeightsChoice,
+    /// Where to listen. Other addresses than this machine's own (127.0.0.1, [::1]) want a key.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR:PORT")]
+    pub(crate) address: std::net::SocketAddr,
+    /// What the model is called in requests; the name of its directory otherwise.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// File with the key that clients have to send. Without it, that of the environment variable MMTRAIN_API_KEY.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Name by which clients call this machine, besides localhost and addresses; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host_name: Vec<String>,
+    /// Where to show metrics for Prometheus; nowhere otherwise.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) metrics: Option<std::net::SocketAddr>,
+    /// Longest answer that may be asked for.
+    #[arg(long, default_value_t = 4096, value_name = "N")]
+    pub(crate) max_new_tokens: usize,
+    /// Longest prompt, in tokens, media included; as long as the model can go otherwise.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_prompt_tokens: Option<usize>,
+    /// Answers that the model goes on with at once.
+    #[arg(long, default_value_t = 16, value_name = "N")]
+    pub(crate) max_running: usize,
+    /// Requests that may wait besides.
+    #[arg(long, default_value_t = 32, value_name = "N")]
+    pub(crate) max_waiting: usize,
+    /// Open connections.
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    pub(crate) max_connections: usize,
+    /// Largest request, in MiB; media take a third more in it than in their files.
+    #[arg(long, default_value_t = 32, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) max_body_mib: u32,
+    /// Media of a request.
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    pub(crate) max_media: usize,
+    /// Largest picture, in megapixels.
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2000))]
+    pub(crate) max_megapixels: u32,
+    /// Longest clip or sound, in seconds.
+    #[arg(long, default_value_t = 600, value_name = "SECS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) max_media_secs: u32,
+    /// Time for a request, from its headers to the end of its answer.
+    #[arg(long, default_value_t = 300, value_name = "SECS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) timeout: u32,
 }
 
 /// Arguments of `eval`.

@@ -15,6 +15,8 @@ pub(crate) mod parent;
 pub(crate) mod parity;
 pub(crate) mod reference;
 mod resume;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
 pub(crate) mod train;
 pub(crate) mod watch;
 

@@ -47,6 +47,8 @@ fn main() -> ExitCode {
         Command::Dpo(args) => commands::train::run(&context, Stage::Dpo, &args),
         Command::Generate(args) => commands::generate::run(&context, &args),
         Command::Chat(args) => commands::chat::run(&context, &args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => commands::serve::run(&context, &args),
         Command::Eval(args) => commands::eval::run(&context, &args),
         Command::Parity(args) => commands::parity::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
