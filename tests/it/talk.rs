@@ -85,6 +85,19 @@ fn an_answer_ends_before_a_stop_string_and_says_what_it_took() {
 }
 
 #[test]
+fn boxes_are_printed_and_drawn() {
+    let place = place();
+    let ask = "generate --model run --prompt hello --max-new-tokens 8";
+    let said = json_of(&place, &format!("{ask} --image a.jpg --boxes --draw b.png"));
+    assert!(said["boxes"].is_array() && said["malformed"].is_u64() && said["text"].is_string(), "{said}");
+    assert!(place.read("b.png").starts_with(b"\x89PNG"));
+    let printed = place.ok(&format!("{ask} --image a.jpg --boxes")).stdout;
+    assert!(printed.contains("\"boxes\""), "{printed}");
+    place.fails(&format!("{ask} --boxes"), 2, &["none is shown", "hint:"]);
+    place.fails(&format!("{ask} --image a.jpg --draw /nowhere/b.png"), 1, &["/nowhere/b.png"]);
+}
+
+#[test]
 fn sampling_can_be_narrowed() {
     let place = place();
     let ask = "generate --model run --image a.jpg --prompt hello --max-new-tokens 12";

@@ -128,6 +128,12 @@ pub(crate) struct GenerateArgs {
     /// Special tokens are spelled out in the answer.
     #[arg(long)]
     pub(crate) special: bool,
+    /// Print the boxes that the answer names, in pixels of the first picture, as JSON.
+    #[arg(long)]
+    pub(crate) boxes: bool,
+    /// Write the first picture with the boxes of the first answer, as a PNG.
+    #[arg(long, value_name = "PNG")]
+    pub(crate) draw: Option<PathBuf>,
     /// Say how fast that was and what it took, on stderr or in the JSON.
     #[arg(long)]
     pub(crate) stats: bool,

@@ -34,6 +34,11 @@ pub(crate) fn of_file(preparer: &Preparer, kind: MediaKind, file: &Path) -> anyh
     preparer.medium(&raw).with_context(|| format!("`{}`", file.display()))
 }
 
+/// The bytes of a medium's file.
+pub(crate) fn bytes_of(sources: &Sources, preparer: &Preparer, asked: &AskedMedium) -> anyhow::Result<Vec<u8>> {
+    bytes(sources, preparer, asked.kind, &asked.places[0])
+}
+
 fn one(sources: &Sources, preparer: &Preparer, asked: &AskedMedium) -> anyhow::Result<Medium> {
     let preparer = wished(seeing(preparer, asked.kind)?, asked.kind, asked.wishes)?;
     let content = match asked.places.as_slice() {

@@ -10,12 +10,14 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use mmtrain_data::Preparer;
 use mmtrain_generate::{GenerateOptions, Prompt, SamplingConfig, generate, read_messages};
+use mmtrain_media::MediaLayout;
 use mmtrain_text::MediaKind;
 use serde_json::{Value, json};
 
 use self::said::Said;
 use self::stats::Meter;
 use super::{Context, note, print_json};
+use crate::boxes::{self, Picture};
 use crate::cli::{AnswerArgs, GenerateArgs};
 use crate::fail::Refusal;
 use crate::model_dir;
@@ -26,7 +28,9 @@ pub(crate) fn run(context: &Context, args: &GenerateArgs) -> anyhow::Result<Exit
     let device = context.device.open()?;
     let loaded = model_dir::load(&args.model, args.weights, context.quiet, &device.device)?;
     let preparer = &loaded.preparer;
-    let prompts = prompts(args, preparer)?;
+    let asked = asked(args, preparer)?;
+    let prompts = asked.iter().map(|asked| asked.prompt.clone()).collect::<Vec<_>>();
+    let pictures = pictures(args, &asked)?;
     let options = options(&args.how, preparer)?;
     let meter = Meter::start(&loaded.model);
     let mut said = Said::new(preparer, args, prompts.len());
@@ -73,21 +77,41 @@ pub(crate) fn options(how: &AnswerArgs, preparer: &Preparer) -> anyhow::Result<G
     Ok(GenerateOptions { max_new_tokens: how.max_new_tokens, sampling, stop_ids })
 }
 
-fn prompts(args: &GenerateArgs, preparer: &Preparer) -> anyhow::Result<Vec<Prompt>> {
+/// What a model is asked.
+struct Asking {
+    prompt: Prompt,
+    /// The bytes of the first picture, and what became of it; where they are wanted.
+    picture: Option<(Vec<u8>, MediaLayout)>,
+}
+
+fn asked(args: &GenerateArgs, preparer: &Preparer) -> anyhow::Result<Vec<Asking>> {
     if let Some(file) = &args.messages {
         let sources = Sources { files: true, hosts: args.allow_remote.clone() };
-        return of_messages(file, &sources, preparer).with_context(|| format!("`{}`", file.display()));
+        return of_messages(file, &sources, preparer, args).with_context(|| format!("`{}`", file.display()));
     }
     let kinds = [(&args.image, MediaKind::Image), (&args.video, MediaKind::Video), (&args.audio, MediaKind::Audio)];
     let files = kinds.into_iter().flat_map(|(files, kind)| files.iter().map(move |file| (kind, file)));
     let media = files.map(|(kind, file)| shown::of_file(preparer, kind, file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let first = args.image.first().filter(|_| wants_boxes(args));
+    let picture = first.map(|file| anyhow::Ok((fs_err::read(file)?, media[0].input.layout.clone()))).transpose()?;
     let nothing = [String::new()];
     let asked = if args.prompt.is_empty() { &nothing[..] } else { &args.prompt };
-    asked.iter().map(|text| Ok(Prompt::of_user(preparer, text, &media)?)).collect()
+    let asking =
+        |text: &String| Ok(Asking { prompt: Prompt::of_user(preparer, text, &media)?, picture: picture.clone() });
+    asked.iter().map(asking).collect()
+}
+
+fn wants_boxes(args: &GenerateArgs) -> bool {
+    args.boxes || args.draw.is_some()
 }
 
 /// One conversation, or several.
-fn of_messages(file: &Path, sources: &Sources, preparer: &Preparer) -> anyhow::Result<Vec<Prompt>> {
+fn of_messages(
+    file: &Path,
+    sources: &Sources,
+    preparer: &Preparer,
+    args: &GenerateArgs,
+) -> anyhow::Result<Vec<Asking>> {
     let missing = |error: std::io::Error| Refusal::missing(error.to_string(), "`--messages` takes a JSON file");
     let text = fs_err::read_to_string(file).map_err(missing)?;
     let json: Value = serde_json::from_str(&text)
@@ -96,12 +120,39 @@ fn of_messages(file: &Path, sources: &Sources, preparer: &Preparer) -> anyhow::R
         Value::Array(list) if !list.is_empty() && list.iter().all(Value::is_array) => list.as_slice(),
         other => std::slice::from_ref(other),
     };
-    let prompts = conversations.iter().map(|messages| {
+    let asking = conversations.iter().map(|messages| {
         let asked = read_messages(messages)?;
         let media = shown::media(sources, preparer, &asked.media)?;
-        Ok(Prompt::of_conversation(preparer, &asked.conversation, &media)?)
+        let first = asked.media.iter().position(|medium| medium.kind == MediaKind::Image).filter(|_| wants_boxes(args));
+        let picture = first.map(|at| {
+            let bytes = shown::bytes_of(sources, preparer, &asked.media[at])?;
+            anyhow::Ok((bytes, media[at].input.layout.clone()))
+        });
+        Ok(Asking {
+            prompt: Prompt::of_conversation(preparer, &asked.conversation, &media)?,
+            picture: picture.transpose()?,
+        })
     });
-    prompts.collect()
+    asking.collect()
+}
+
+/// The pictures of which answers speak, where boxes are wanted.
+fn pictures(args: &GenerateArgs, asked: &[Asking]) -> anyhow::Result<Vec<Option<Picture>>> {
+    if wants_boxes(args) && asked.first().is_some_and(|asked| asked.picture.is_none()) {
+        let hint = "show one with `--image`, or in the first conversation of `--messages`";
+        return Err(Refusal::usage("boxes are those of a picture, and none is shown", hint).into());
+    }
+    let picture =
+        |asked: &Asking| asked.picture.as_ref().map(|(bytes, layout)| Picture::new(bytes, layout)).transpose();
+    asked.iter().map(picture).collect()
+}
+
+/// Two objects as one.
+fn merged(mut one: Value, other: Value) -> Value {
+    if let (Value::Object(one), Value::Object(other)) = (&mut one, other) {
+        one.extend(other);
+    }
+    one
 }
 
 /// Goes on hearing, or does not.

@@ -343,7 +343,7 @@ fn the_tolerance_is_the_one_asked_for_then_the_cases_own() {
 fn the_report_is_text_and_json() {
     let report = case("llava");
     let text = report.to_string();
-    assert!(text.ends_with("passed") && text.contains("all 12 tokens equal"), "{text}");
+    assert!(text.ends_with("passed") && text.contains("all 64 tokens equal"), "{text}");
     let json = serde_json::to_value(&report).expect("json");
     assert_eq!(json["comparisons"][0]["passed"], true);
     assert!(json["gradients"]["worst_ratio"].as_f64().expect("a number") <= 1.0);
