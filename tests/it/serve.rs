@@ -54,7 +54,7 @@ impl Server {
     /// Status and body of a request.
     fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
+        stream.set_read_timeout(Some(Duration::from_mins(1))).expect("set");
         let head = format!(
             "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n",
             self.address,
@@ -186,9 +186,17 @@ fn what_clients_may_not_do_is_refused_and_the_server_stays() {
         ("a sound for a model that sees", sound("UklGRgAAAABXQVZF"), "bad_medium"),
         ("a picture of no place", at(json!({ "type": "image_url" })), ""),
         ("a picture that is a number", at(json!({ "type": "image_url", "image_url": 3 })), ""),
-        ("frames", at(json!({ "type": "video", "video": ["data:image/png;base64,AA==", "data:image/png;base64,AA=="] })), ""),
+        (
+            "frames",
+            at(json!({ "type": "video", "video": ["data:image/png;base64,AA==", "data:image/png;base64,AA=="] })),
+            "",
+        ),
         ("pixels beyond numbers", at(json!({ "type": "image", "image": data_url(&picture), "max_pixels": 1e30 })), ""),
-        ("pixels that this model has not", at(json!({ "type": "image", "image": data_url(&picture), "min_pixels": 1_000_000_000 })), "bad_medium"),
+        (
+            "pixels that this model has not",
+            at(json!({ "type": "image", "image": data_url(&picture), "min_pixels": 1_000_000_000 })),
+            "bad_medium",
+        ),
         ("three pictures", many, "too_many_media"),
         ("a book", text(&"word ".repeat(50_000)), "context_length_exceeded"),
         ("more tokens than allowed", wide, ""),
@@ -197,8 +205,16 @@ fn what_clients_may_not_do_is_refused_and_the_server_stays() {
         ("an unknown role", json!({ "model": "run", "messages": [{ "role": "root", "content": "a" }] }), ""),
         ("a tool's word", json!({ "model": "run", "messages": [{ "role": "tool", "content": "a" }] }), ""),
         ("no user", json!({ "model": "run", "messages": [{ "role": "system", "content": "a" }] }), ""),
-        ("an answer as the last word", json!({ "model": "run", "messages": [{ "role": "assistant", "content": "a" }] }), ""),
-        ("two users in a row", json!({ "model": "run", "messages": [{ "role": "user", "content": "a" }, { "role": "user", "content": "b" }] }), "*"),
+        (
+            "an answer as the last word",
+            json!({ "model": "run", "messages": [{ "role": "assistant", "content": "a" }] }),
+            "",
+        ),
+        (
+            "two users in a row",
+            json!({ "model": "run", "messages": [{ "role": "user", "content": "a" }, { "role": "user", "content": "b" }] }),
+            "*",
+        ),
         ("no message", json!({ "model": "run", "messages": [] }), ""),
         ("messages that are none", json!({ "model": "run", "messages": "a" }), ""),
     ] {
@@ -223,7 +239,11 @@ fn what_clients_may_not_do_is_refused_and_the_server_stays() {
 #[test]
 fn a_key_comes_from_a_file_or_the_environment_and_opens_the_network() {
     let (place, _) = place();
-    place.fails("serve --model run --address 0.0.0.0:0", 2, &["can be reached from other machines", "hint:", "--key-file"]);
+    place.fails(
+        "serve --model run --address 0.0.0.0:0",
+        2,
+        &["can be reached from other machines", "hint:", "--key-file"],
+    );
     place.fails("serve --model run --address [::]:0", 2, &["can be reached from other machines"]);
     place.fails("serve --model run --metrics 0.0.0.0:0", 2, &["can be reached from other machines"]);
     place.fails("serve --model run --key-file nothing", 3, &["nothing", "hint:"]);
@@ -253,7 +273,10 @@ fn an_answer_is_given_before_the_end() {
     body["max_tokens"] = 100.into();
     let body = body.to_string();
     let mut stream = TcpStream::connect(&server.address).expect("a connection");
-    let head = format!("POST /v1/chat/completions HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     stream.write_all(head.as_bytes()).expect("sent");
     stream.write_all(body.as_bytes()).expect("sent");
     // It is in the server's hands.

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -162,7 +162,10 @@ async fn run<P: Prepare>(
     tasks.spawn(accept(TcpListener::from_std(api)?, limits, counted.clone(), ends.clone(), service));
     if let Some(listener) = metrics {
         let (settings, shown) = (app.settings.clone(), counted.clone());
-        let service = move |request| scraped(settings.clone(), shown.clone(), request);
+        let service = move |request| {
+            let answer = scraped(&settings, &shown, &request);
+            std::future::ready(Ok(answer.unwrap_or_else(|refusal| refused(&refusal.closing()))))
+        };
         // Not counted among the connections: whoever reads the metrics should see them while all others are taken.
         let few = Limits { connections: 8, ..limits };
         tasks.spawn(accept(TcpListener::from_std(listener)?, few, Arc::default(), ends, service));
@@ -262,16 +265,12 @@ fn turn_away(stream: &TcpStream) {
 }
 
 /// `GET /metrics`, at an address of its own.
-async fn scraped(
-    settings: Arc<Settings>,
-    metrics: Arc<Metrics>,
-    request: Request<Incoming>,
-) -> Result<Response<Payload>, std::convert::Infallible> {
-    let checked = check_origin(&request, &settings).and_then(|()| check_key(request.headers(), settings.key.as_ref()));
-    Ok(match checked {
-        Err(refusal) => refused(&refusal.closing()),
-        Ok(()) if request.uri().path() != "/metrics" => refused(&Refusal::no_route(request.uri().path()).closing()),
-        Ok(()) if *request.method() != hyper::Method::GET => refused(&Refusal::method("GET").closing()),
-        Ok(()) => text(metrics.text(), "text/plain; version=0.0.4; charset=utf-8"),
-    })
+fn scraped(settings: &Settings, metrics: &Metrics, request: &Request<Incoming>) -> Result<Response<Payload>, Refusal> {
+    check_origin(request, settings)?;
+    check_key(request.headers(), settings.key.as_ref())?;
+    match (request.uri().path(), request.method()) {
+        ("/metrics", &Method::GET) => Ok(text(metrics.text(), "text/plain; version=0.0.4; charset=utf-8")),
+        ("/metrics", _) => Err(Refusal::method("GET")),
+        (path, _) => Err(Refusal::no_route(path)),
+    }
 }

@@ -95,7 +95,7 @@ impl Default for Limits {
             header_time: Duration::from_secs(10),
             body_time: Duration::from_secs(30),
             stall_time: Duration::from_secs(30),
-            request_time: Duration::from_secs(300),
+            request_time: Duration::from_mins(5),
             drain_time: Duration::from_secs(30),
         }
     }

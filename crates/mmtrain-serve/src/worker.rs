@@ -8,7 +8,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TryRecvError;
 
 use crate::engine::{Engine, Event, Job, What};
 use crate::metrics::Metrics;
@@ -50,10 +49,7 @@ pub(crate) fn work<E: Engine>(
                 None => return,
             }
         } else if !joined && worker.listeners.len() < batch {
-            match queue.try_recv() {
-                Ok(new) => Some(new),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-            }
+            queue.try_recv().ok()
         } else {
             None
         };

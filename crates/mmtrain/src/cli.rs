@@ -197,13 +197,13 @@ pub(crate) struct ServeArgs {
     /// Number type of the weights in memory.
     #[arg(long, value_enum, default_value_t, value_name = "TYPE")]
     pub(crate) weights: WeightsChoice,
-    /// Where to listen. Other addresses than this machine's own (127.0.0.1, [::1]) want a key.
+    /// Where to listen. Other addresses than this machine's own, such as 127.0.0.1, want a key.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR:PORT")]
     pub(crate) address: std::net::SocketAddr,
     /// What the model is called in requests; the name of its directory otherwise.
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// File with the key that clients have to send. Without it, that of the environment variable MMTRAIN_API_KEY.
+    /// File with the key that clients have to send. Without it, that of the variable `MMTRAIN_API_KEY`.
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
     /// Name by which clients call this machine, besides localhost and addresses; may be repeated.
