@@ -9,12 +9,21 @@ use mmtrain_config::Quantization;
 use super::weight::{PACKED, has_packed, packed};
 use super::{PackedWeight, packed_bytes};
 use crate::Vlm;
-use crate::lora::attach::layer_paths;
+use crate::lora::attach::{HEAD, layer_paths};
 use crate::params::{ParamInfo, Part, Path};
 
 /// Names of the weights of a part's module that can be packed: those of linear layers of blocks and connectors.
 pub(crate) fn packable<M: Module>(module: &M, part: Part) -> BTreeSet<String> {
     layer_paths(module, part).into_iter().map(|path| format!("{}{path}.weight", part.prefix())).collect()
+}
+
+/// Those, and the output projection of a decoder: it is packed where a file has it so.
+pub(crate) fn may_be_packed<M: Module>(module: &M, part: Part) -> BTreeSet<String> {
+    let mut names = packable(module, part);
+    if part == Part::Decoder {
+        names.insert(format!("{}{HEAD}", part.prefix()));
+    }
+    names
 }
 
 /// The same module with its dense weights of linear layers packed, one after the other. Packing is not repeated: what it

@@ -40,6 +40,12 @@ impl Weight {
         self.packed.as_ref()
     }
 
+    /// `[input, output]`
+    pub fn shape(&self) -> [usize; 2] {
+        let shape = self.param.lazy_shape();
+        [shape[0], shape[1]]
+    }
+
     /// Its value without an adapter, made now where it is packed. `[input, output]`
     pub fn base(&self) -> Tensor<2> {
         self.seen().base()
