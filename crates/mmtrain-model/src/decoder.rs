@@ -20,12 +20,15 @@ use burn::tensor::DType;
 
 use crate::attention::{attention, merge_heads, split_heads};
 use crate::config::{Activation, TextConfig};
-use crate::few_rows::{Rows, dense, shaped, takes};
+use crate::few_rows::{Rows, shaped, takes, with_table};
 use crate::precision::{computing, computing_but_packed, matmul_by_columns};
 use crate::projection::Projection;
 
 pub use cache::{KvCache, LayerCache};
 pub use context::DecoderContext;
+
+/// Values of a table from which on a few rows are multiplied with it in place.
+const MIN_TABLE: usize = 1 << 20;
 
 /// A causal language model.
 #[derive(Module, Debug)]
@@ -191,9 +194,11 @@ impl Decoder {
         if let Some(head) = &self.lm_head {
             return head.of_few_rows(rows);
         }
-        let weight = self.model.embed_tokens.weight.val().transpose();
-        let values = takes(rows).then(|| dense(&Rows::of(rows), &weight)).flatten()?;
-        Some(shaped(values, rows.dims(), weight.dims()[1]))
+        let table = self.model.embed_tokens.weight.val();
+        // A small table is left to the usual way, which caches make as fast.
+        let is_large = table.dims()[0] * table.dims()[1] >= MIN_TABLE;
+        let values = (is_large && takes(rows)).then(|| with_table(&Rows::of(rows), &table)).flatten()?;
+        Some(shaped(values, rows.dims(), table.dims()[0]))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Products of a few rows with a weight: what generation does for each token.
 //!
 //! Such a product reads every weight once and computes little, so what counts is how many bytes are read and that all cores
-//! read. Weights are read where they lie, dense or [packed](crate::quantized); nothing is copied. Sums have an order that
-//! depends on the sizes alone, neither on the number of threads nor on the other rows.
+//! read. Weights are read where they lie, [packed](crate::quantized) or a dense table; nothing is copied. The order of sums
+//! depends on the sizes alone, not on the number of threads.
 //!
 //! Only for tensors in host memory that no tape records; everything else takes the usual way.
 
@@ -13,13 +13,12 @@
 
 mod dense;
 
-use burn::backend::Flex;
 use burn::prelude::*;
 use burn::tensor::{DType, TensorData};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-pub(crate) use self::dense::dense;
+pub(crate) use self::dense::with_table;
 
 /// More rows are no few rows: from there on a matrix product that works in tiles is faster.
 pub(crate) const MAX_ROWS: usize = 8;
@@ -28,7 +27,7 @@ pub(crate) const MAX_ROWS: usize = 8;
 const TASK: usize = 1 << 16;
 
 /// Products with fewer weights are made by one thread.
-const MIN_PARALLEL: usize = 1 << 15;
+const MIN_PARALLEL: usize = 1 << 17;
 
 /// Whether the product of these rows can be made here. `[.., input]`
 pub(crate) fn takes<const D: usize>(x: &Tensor<D>) -> bool {
@@ -147,14 +146,6 @@ pub(crate) fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
     let sum = simd.add_f32s(simd.add_f32s(sums[0], sums[1]), simd.add_f32s(sums[2], sums[3]));
     let rest = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>();
     simd.reduce_sum_f32s(sum) + rest
-}
-
-/// Whether a tensor is of host memory and no tape, so that its values can be read in place.
-fn flex<const D: usize>(tensor: &Tensor<D>) -> Option<burn::backend::tensor::FloatTensor<Flex>> {
-    if tensor.dtype() != DType::F32 || tensor.is_autodiff() || tensor.device() != Device::flex() {
-        return None;
-    }
-    tensor.clone().try_into_primitive::<Flex>().ok()
 }
 
 #[cfg(test)]

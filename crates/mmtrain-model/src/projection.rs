@@ -5,7 +5,7 @@ use burn::nn::Initializer;
 use burn::prelude::*;
 use burn::tensor::module::linear;
 
-use crate::few_rows::{self, Rows, dense, shaped};
+use crate::few_rows::{self, Rows, shaped};
 use crate::quantized::weight::Weight;
 
 /// `x W + b`, and what an adapter adds, if one is attached to `W` ([`lora`](crate::lora)).
@@ -40,17 +40,10 @@ impl Projection {
         }
     }
 
-    /// The product with a weight that is read where it lies, where there are few rows and no adapter.
+    /// The product with a packed weight, made from its codes, where there are few rows and no adapter.
     pub(crate) fn of_few_rows<const D: usize>(&self, x: &Tensor<D>) -> Option<Tensor<D>> {
-        if !few_rows::takes(x) || self.weight.lora().is_some() {
-            return None;
-        }
-        let [_, output] = self.weight.shape();
-        let values = match self.weight.packed() {
-            Some(packed) => packed.product(Rows::of(x)),
-            None => dense(&Rows::of(x), &self.weight.base())?,
-        };
-        let product = shaped(values, x.dims(), output);
+        let packed = self.weight.packed().filter(|_| self.weight.lora().is_none() && few_rows::takes(x))?;
+        let product = shaped(packed.product(Rows::of(x)), x.dims(), packed.shape()[1]);
         Some(match &self.bias {
             Some(bias) => product + bias.val().unsqueeze(),
             None => product,
