@@ -72,7 +72,11 @@ fn what_cannot_be_done_is_said() {
     let place = trained();
     place.fails("quantize --model run --out x --bits 8 --scheme nf4", 2, &["nf4 has 4 bits, not 8", "--bits 4"]);
     place.fails("quantize --model run --out x --bits 5", 2, &["--bits 5", "8 or 4 bits"]);
-    place.fails("quantize --model run --out x --bits 4 --group 12", 2, &["groups of 12 do not divide the 16 inputs", "--group 8"]);
+    place.fails(
+        "quantize --model run --out x --bits 4 --group 12",
+        2,
+        &["groups of 12 do not divide the 16 inputs", "--group 8"],
+    );
     place.fails("quantize --model run --out data --bits 4", 2, &["`data` is there already"]);
     assert!(!place.path("x").exists());
     quantize(&place, "--out out --bits 4 --group 16");

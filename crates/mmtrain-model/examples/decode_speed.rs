@@ -41,7 +41,8 @@ struct Way {
 
 fn decode(config: &TextConfig, rounds: usize, tokens: usize) -> Result<(), Box<dyn Error>> {
     let device = Device::flex();
-    let dense = assign(Decoder::new(config, &device), Part::Decoder, &mut |info| Some(weight(info.elements(), &device)));
+    let dense =
+        assign(Decoder::new(config, &device), Part::Decoder, &mut |info| Some(weight(info.elements(), &device)));
     let head = [config.hidden_size, config.vocab_size];
     let linear = linear_sizes(config);
     let mega = |scheme: Option<Scheme>, sizes: &[[usize; 2]]| {
@@ -58,7 +59,12 @@ fn decode(config: &TextConfig, rounds: usize, tokens: usize) -> Result<(), Box<d
         Way { name, decoder, megabytes, millis: Vec::new() }
     };
     let mut ways = vec![
-        Way { name: "f32", decoder: dense.clone(), megabytes: mega(None, &linear) + mega(None, &[head]), millis: Vec::new() },
+        Way {
+            name: "f32",
+            decoder: dense.clone(),
+            megabytes: mega(None, &linear) + mega(None, &[head]),
+            millis: Vec::new(),
+        },
         way("int8 + head", AFFINE8, true),
         way("int4", AFFINE4, false),
         way("int4 + head", AFFINE4, true),
@@ -93,7 +99,15 @@ fn decode(config: &TextConfig, rounds: usize, tokens: usize) -> Result<(), Box<d
 fn linear_sizes(config: &TextConfig) -> Vec<[usize; 2]> {
     let (hidden, inner) = (config.hidden_size, config.intermediate_size);
     let (query, kv) = (config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim);
-    let block = [[hidden, query], [hidden, kv], [hidden, kv], [query, hidden], [hidden, inner], [hidden, inner], [inner, hidden]];
+    let block = [
+        [hidden, query],
+        [hidden, kv],
+        [hidden, kv],
+        [query, hidden],
+        [hidden, inner],
+        [hidden, inner],
+        [inner, hidden],
+    ];
     block.repeat(config.num_hidden_layers)
 }
 

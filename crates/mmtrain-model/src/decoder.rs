@@ -143,8 +143,7 @@ impl Decoder {
         let seq = x.dims()[1];
         for (index, block) in self.model.layers.iter().enumerate() {
             x = between(index, x);
-            let block =
-                if takes(&x) { computing_but_packed(block, x.dtype()) } else { computing(block, x.dtype()) };
+            let block = if takes(&x) { computing_but_packed(block, x.dtype()) } else { computing(block, x.dtype()) };
             x = match cache.as_deref_mut() {
                 Some(cache) => block.forward_cached(x, context, cache.layer_mut(index)),
                 None => block.forward(x, context),

@@ -153,7 +153,8 @@ impl Affine {
         let groups = input / self.group;
         let row = |(row, codes): (usize, &[u8])| {
             let (scales, zeros) = (&self.scales[row * groups..], &self.zeros[row * groups..]);
-            let value = |(code, &group): (&u8, &usize)| f32::from(i16::from(*code) - i16::from(zeros[group])) * scales[group];
+            let value =
+                |(code, &group): (&u8, &usize)| f32::from(i16::from(*code) - i16::from(zeros[group])) * scales[group];
             codes.iter().zip(&group_of).map(value).collect::<Vec<_>>()
         };
         codes.chunks_exact(input.max(1)).enumerate().flat_map(row).collect()
@@ -274,6 +275,19 @@ fn widen4(codes: &[u8; BLOCK / 2], zero: i32, values: &mut [f32; BLOCK]) {
     }
 }
 
+/// Two blocks.
+#[inline(always)]
+fn widen4_twice(codes: &[u8; CHUNK / 2], zero: i32, values: &mut [f32; CHUNK]) {
+    let (lower, upper) = values.split_at_mut(BLOCK);
+    let (first, second) = codes.split_at(BLOCK / 2);
+    if let (Ok(first), Ok(second)) = (first.try_into(), second.try_into())
+        && let (Ok(lower), Ok(upper)) = (lower.try_into(), upper.try_into())
+    {
+        widen4(first, zero, lower);
+        widen4(second, zero, upper);
+    }
+}
+
 /// What is left of a group behind its chunks.
 #[inline(always)]
 fn widen_rest(bytes: &[u8], zero: i32, bits: Bits, values: &mut [f32]) {
@@ -313,39 +327,37 @@ impl<'a> Reader<'a> {
     fn row(&self, output: usize) -> (&'a [u8], &'a [f32], &'a [u8]) {
         let weight = self.weight;
         let range = output * self.groups..(output + 1) * self.groups;
-        (&weight.codes[range.start * self.bytes..range.end * self.bytes], &weight.scales[range.clone()], &weight.zeros[range])
+        (
+            &weight.codes[range.start * self.bytes..range.end * self.bytes],
+            &weight.scales[range.clone()],
+            &weight.zeros[range],
+        )
     }
 
+    /// The sum of products of a row, whose codes of a chunk are `BYTES` and are widened by `widen`.
     #[inline(always)]
-    fn widen(&self, bytes: &[u8], chunk: usize, zero: i32, values: &mut [f32; CHUNK]) {
-        match self.weight.bits {
-            Bits::Eight => widen8(&bytes.as_chunks().0[chunk], zero, values),
-            Bits::Four => {
-                let codes = bytes.as_chunks::<{ BLOCK / 2 }>().0;
-                let blocks = values.as_chunks_mut::<BLOCK>().0;
-                widen4(&codes[2 * chunk], zero, &mut blocks[0]);
-                widen4(&codes[2 * chunk + 1], zero, &mut blocks[1]);
-            }
-        }
-    }
-}
-
-impl Outputs for Reader<'_> {
-    #[inline(always)]
-    fn dot<S: Simd>(&self, simd: S, output: usize, x: &[f32]) -> f32 {
+    fn sum<S: Simd, const BYTES: usize>(
+        &self,
+        simd: S,
+        output: usize,
+        x: &[f32],
+        widen: impl Fn(&[u8; BYTES], i32, &mut [f32; CHUNK]),
+    ) -> f32 {
         let (codes, scales, zeros) = self.row(output);
         let (group, bits) = (self.weight.group, self.weight.bits);
-        let chunks = group / CHUNK;
         let mut total = simd.splat_f32s(0.0);
         let mut total_rest = 0.0;
         let mut values = [0.0_f32; CHUNK];
-        let groups = codes.chunks_exact(self.bytes).zip(x.chunks_exact(group)).zip(scales.iter().zip(zeros));
-        for ((bytes, x), (scale, zero)) in groups {
+        let (mut codes, mut x) = (codes, x);
+        for (scale, zero) in scales.iter().zip(zeros) {
+            let (bytes, codes_after) = codes.split_at(self.bytes);
+            let (x_group, x_after) = x.split_at(group);
+            (codes, x) = (codes_after, x_after);
             let zero = i32::from(*zero);
-            let (x_chunks, x_rest) = x.as_chunks::<CHUNK>();
+            let (x_chunks, x_rest) = x_group.as_chunks::<CHUNK>();
             let mut sums = [simd.splat_f32s(0.0); 2];
-            for (chunk, x) in x_chunks.iter().enumerate() {
-                self.widen(bytes, chunk, zero, &mut values);
+            for (bytes, x) in bytes.as_chunks::<BYTES>().0.iter().zip(x_chunks) {
+                widen(bytes, zero, &mut values);
                 let (w, x) = (S::as_simd_f32s(&values).0, S::as_simd_f32s(x).0);
                 for (w, x) in w.as_chunks::<2>().0.iter().zip(x.as_chunks::<2>().0) {
                     sums[0] = simd.mul_add_f32s(w[0], x[0], sums[0]);
@@ -355,11 +367,29 @@ impl Outputs for Reader<'_> {
             total = simd.mul_add_f32s(simd.splat_f32s(*scale), simd.add_f32s(sums[0], sums[1]), total);
             if !x_rest.is_empty() {
                 let rest = &mut values[..x_rest.len()];
-                widen_rest(&bytes[chunks * CHUNK * bits.count() / 8..], zero, bits, rest);
+                widen_rest(&bytes[x_chunks.len() * BYTES..], zero, bits, rest);
                 total_rest += scale * rest.iter().zip(x_rest).map(|(w, x)| w * x).sum::<f32>();
             }
         }
         simd.reduce_sum_f32s(total) + total_rest
+    }
+
+    #[inline(always)]
+    fn widen(&self, bytes: &[u8], chunk: usize, zero: i32, values: &mut [f32; CHUNK]) {
+        match self.weight.bits {
+            Bits::Eight => widen8(&bytes.as_chunks().0[chunk], zero, values),
+            Bits::Four => widen4_twice(&bytes.as_chunks().0[chunk], zero, values),
+        }
+    }
+}
+
+impl Outputs for Reader<'_> {
+    #[inline(always)]
+    fn dot<S: Simd>(&self, simd: S, output: usize, x: &[f32]) -> f32 {
+        match self.weight.bits {
+            Bits::Eight => self.sum(simd, output, x, widen8),
+            Bits::Four => self.sum(simd, output, x, widen4_twice),
+        }
     }
 
     #[inline(always)]

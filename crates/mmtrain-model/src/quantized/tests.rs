@@ -196,7 +196,9 @@ fn affine_codes_follow_the_formula_and_are_better_where_weights_are_skewed() {
 
 #[test]
 fn eight_bits_take_27_and_four_16_hundredths_of_f32() {
-    for (bits, group, share) in [(Bits::Eight, None, 0.27), (Bits::Eight, Some(128), 0.27), (Bits::Four, Some(64), 0.16)] {
+    for (bits, group, share) in
+        [(Bits::Eight, None, 0.27), (Bits::Eight, Some(128), 0.27), (Bits::Four, Some(64), 0.16)]
+    {
         let bytes = packed_bytes(Scheme::Affine { bits, group, mapping: Mapping::Affine }, [896, 4864]);
         assert!(bytes as f64 <= share * (4 * 896 * 4864) as f64, "{bits:?}: {bytes}");
     }

@@ -86,7 +86,12 @@ impl Held {
             } else {
                 return None;
             };
-            Some(Self { stem: stem.to_owned(), kind, shape: [input, output], has_true_zeros: checkpoint.has_true_zeros })
+            Some(Self {
+                stem: stem.to_owned(),
+                kind,
+                shape: [input, output],
+                has_true_zeros: checkpoint.has_true_zeros,
+            })
         })
     }
 
@@ -163,7 +168,8 @@ impl Source<'_> {
     /// The shape of a tensor that has to be there, with the expected type.
     fn shape_of(&self, end: &str, dtypes: &[Dtype]) -> Result<Vec<usize>, String> {
         let key = self.key(end);
-        let shape = self.checkpoint.tensor_shape(&key).ok_or_else(|| format!("{key}: missing beside {}", self.held.key()))?;
+        let shape =
+            self.checkpoint.tensor_shape(&key).ok_or_else(|| format!("{key}: missing beside {}", self.held.key()))?;
         let dtype = self.checkpoint.tensor_dtype(&key);
         match dtype {
             Some(dtype) if dtypes.contains(&dtype) => Ok(shape),
@@ -304,7 +310,10 @@ impl Source<'_> {
         let [input, output] = self.shape;
         let shape = self.shape_of(".weight", &[Dtype::U8])?;
         if shape.iter().product::<usize>() != (input * output).div_ceil(2) {
-            return Err(format!("{}: file {shape:?}, half of the values of [{output}, {input}] expected", self.key(".weight")));
+            return Err(format!(
+                "{}: file {shape:?}, half of the values of [{output}, {input}] expected",
+                self.key(".weight")
+            ));
         }
         self.shape_of(".weight.absmax", &[Dtype::U8, Dtype::F32])?;
         self.shape_of(".weight.quant_state.bitsandbytes__nf4", &[Dtype::U8]).map(drop)
@@ -337,7 +346,11 @@ impl Source<'_> {
             let (map, nested) = (self.floats(".weight.nested_quant_map")?, self.floats(".weight.nested_absmax")?);
             let (size, offset) = (number("nested_blocksize", 256.0) as usize, number("nested_offset", 0.0) as f32);
             if map.len() != 256 || size == 0 || nested.len() != places.len().div_ceil(size) {
-                return Err(self.bad(format!("`{}`: maxima do not belong to {} blocks", self.key(".weight"), places.len())));
+                return Err(self.bad(format!(
+                    "`{}`: maxima do not belong to {} blocks",
+                    self.key(".weight"),
+                    places.len()
+                )));
             }
             let max = |(block, &place): (usize, &u8)| map[usize::from(place)] * nested[block / size] + offset;
             places.iter().enumerate().map(max).collect()
@@ -398,12 +411,14 @@ pub(super) fn said(dir: &Path) -> Result<Said, ModelError> {
         return Ok(Said::default());
     };
     let word = |name: &str| quantization.get(name).and_then(Value::as_str);
-    let refused = |what: &str| ModelError::Config {
+    let refused = |what: &str| {
+        ModelError::Config {
         path: path.clone(),
         message: format!("weights are quantized with {what}, which is not supported"),
         hint: "GPTQ in 4 or 8 bits, AWQ (gemm) in 4 bits, and nf4 and int8 of bitsandbytes are read; take one of these, or \
                the checkpoint from which it was made, and `mmtrain quantize` that"
             .to_owned(),
+    }
     };
     match word("quant_method") {
         None | Some("bitsandbytes") => match word("bnb_4bit_quant_type") {

@@ -51,7 +51,11 @@ pub(crate) fn run(context: &Context, args: &QuantizeArgs) -> anyhow::Result<Exit
     drop(model);
     let comparison = args.data.as_deref().map(|data| compare(context, args, data)).transpose()?;
     let report = Report { args, packing: &packing, before, written, comparison };
-    if args.json { print_json(&report.json())? } else { print(&report.text())? }
+    if args.json {
+        print_json(&report.json())?
+    } else {
+        print(&report.text())?
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -63,13 +67,19 @@ fn scheme(args: &QuantizeArgs) -> Result<Scheme, Refusal> {
     };
     let affine = |mapping| Scheme::Affine { bits, group: args.group, mapping };
     if args.group == Some(0) {
-        return Err(Refusal::usage("`--group 0`", "a group has one input at least; leave it out for one scale per output"));
+        return Err(Refusal::usage(
+            "`--group 0`",
+            "a group has one input at least; leave it out for one scale per output",
+        ));
     }
     Ok(match args.scheme {
         QuantizeScheme::Absmax => affine(Mapping::Absmax),
         QuantizeScheme::Affine => affine(Mapping::Affine),
         QuantizeScheme::Nf4 if bits == Bits::Eight => {
-            return Err(Refusal::usage("nf4 has 4 bits, not 8", "`--bits 4 --scheme nf4`, or `--bits 8 --scheme affine`"));
+            return Err(Refusal::usage(
+                "nf4 has 4 bits, not 8",
+                "`--bits 4 --scheme nf4`, or `--bits 8 --scheme affine`",
+            ));
         }
         QuantizeScheme::Nf4 if args.group.is_some_and(|group| group != 64) => {
             return Err(Refusal::usage("nf4 has blocks of 64", "leave `--group` out, or take `--scheme affine`"));
@@ -114,7 +124,11 @@ fn compare(context: &Context, args: &QuantizeArgs, data: &str) -> anyhow::Result
     let limit = (args.limit > 0).then_some(args.limit);
     let samples = super::eval::prepared(&mixture, &dense.preparer, limit)?.into_iter().flatten().collect::<Vec<_>>();
     if samples.is_empty() {
-        return Err(Refusal::missing(format!("`{data}` has no sample that can be used"), "`mmtrain data check` says why").into());
+        return Err(Refusal::missing(
+            format!("`{data}` has no sample that can be used"),
+            "`mmtrain data check` says why",
+        )
+        .into());
     }
     let packed = load(&args.out, WeightsChoice::Auto, true, &device.device)?;
     Comparison::of(&dense, &packed, &samples)
@@ -170,7 +184,10 @@ impl Report<'_> {
                 share.rms_error
             ));
             if share.left > 0 {
-                lines.push(format!("{name}: {} layers are left as they are: their sizes do not fill words of 32 bits", share.left));
+                lines.push(format!(
+                    "{name}: {} layers are left as they are: their sizes do not fill words of 32 bits",
+                    share.left
+                ));
             }
         }
         lines.extend(self.comparison.iter().map(Comparison::text));

@@ -347,13 +347,23 @@ fn gptq(stem: &str, weight: &Affine, [input, output]: [usize; 2], tensors: &mut 
     let (bits, groups) = (weight.bits(), input / weight.group());
     let per_word = 32 / bits.count();
     let codes = weight.plain_codes(input);
-    let word_of = |row: usize, column: usize| word(codes[column * input + row * per_word..][..per_word].iter().copied(), bits);
-    let qweight = words((0..input / per_word).flat_map(|row| (0..output).map(move |column| (row, column))).map(|(row, column)| word_of(row, column)));
+    let word_of =
+        |row: usize, column: usize| word(codes[column * input + row * per_word..][..per_word].iter().copied(), bits);
+    let qweight = words(
+        (0..input / per_word)
+            .flat_map(|row| (0..output).map(move |column| (row, column)))
+            .map(|(row, column)| word_of(row, column)),
+    );
     let zeros = weight.zeros();
     // One lower than they are, as the readers expect them.
     let zero_of = |group: usize, column: usize| zeros[column * groups + group].wrapping_sub(1) & bits.largest();
-    let zero_word = |group: usize, first: usize| word((first..first + per_word).map(|column| zero_of(group, column)), bits);
-    let qzeros = words((0..groups).flat_map(|group| (0..output / per_word).map(move |place| (group, place))).map(|(group, place)| zero_word(group, place * per_word)));
+    let zero_word =
+        |group: usize, first: usize| word((first..first + per_word).map(|column| zero_of(group, column)), bits);
+    let qzeros = words(
+        (0..groups)
+            .flat_map(|group| (0..output / per_word).map(move |place| (group, place)))
+            .map(|(group, place)| zero_word(group, place * per_word)),
+    );
     let scales = (0..groups).flat_map(|group| (0..output).map(move |column| column * groups + group));
     let scales = scales.flat_map(|place| f16::from_f32(weight.scales()[place]).to_le_bytes()).collect();
     let g_idx = words((0..input).map(|place| (place / weight.group()) as u32));
@@ -363,13 +373,7 @@ fn gptq(stem: &str, weight: &Affine, [input, output]: [usize; 2], tensors: &mut 
     tensors.push(Ready::new(format!("{stem}.g_idx"), vec![input], Dtype::I32, g_idx));
 }
 
-fn bitsandbytes(
-    stem: &str,
-    weight: &Nf4,
-    [input, output]: [usize; 2],
-    stored: StoredType,
-    tensors: &mut Vec<Ready>,
-) {
+fn bitsandbytes(stem: &str, weight: &Nf4, [input, output]: [usize; 2], stored: StoredType, tensors: &mut Vec<Ready>) {
     let nested = weight.nested().expect("it was just packed here");
     let state = json!({
         "quant_type": "nf4", "blocksize": nf4::BLOCK, "dtype": stored.torch_name(), "shape": [output, input],

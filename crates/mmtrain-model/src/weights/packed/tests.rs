@@ -48,8 +48,7 @@ fn layers_that_others_packed_have_the_values_that_they_stand_for() {
         for rows in [1, 3] {
             let x = Rows { values: x[..rows * INPUT].to_vec(), rows, input: INPUT };
             let tensor = Tensor::<2>::from_data(TensorData::new(x.values.clone(), [rows, INPUT]), &Device::flex());
-            let dense: Vec<f32> =
-                tensor.matmul(weight.dense(&Device::flex())).into_data().try_to_vec().expect("f32");
+            let dense: Vec<f32> = tensor.matmul(weight.dense(&Device::flex())).into_data().try_to_vec().expect("f32");
             let found = weight.product(x);
             let size = dense.iter().map(|value| value.abs()).fold(0.0, f32::max);
             let far = found.iter().zip(&dense).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -82,7 +81,10 @@ fn what_cannot_be_read_is_refused_by_its_name() {
         (r#"{"quant_method": "gptq", "checkpoint_format": "marlin"}"#, "`gptq` as `marlin`"),
         (r#"{"load_in_4bit": true, "bnb_4bit_quant_type": "fp4"}"#, "`bitsandbytes` as `fp4`"),
     ] {
-        for config in [format!(r#"{{"quantization_config": {said}}}"#), format!(r#"{{"text_config": {{"quantization_config": {said}}}}}"#)] {
+        for config in [
+            format!(r#"{{"quantization_config": {said}}}"#),
+            format!(r#"{{"text_config": {{"quantization_config": {said}}}}}"#),
+        ] {
             let error = checkpoint(&config).1.expect_err(words);
             assert!(error.to_string().contains(words), "{error}");
             assert!(error.hint().is_some_and(|hint| hint.contains("GPTQ in 4 or 8 bits")));

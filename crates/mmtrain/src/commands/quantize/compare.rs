@@ -39,7 +39,8 @@ impl Comparison {
             let (before, targets) = logits(&dense.model, sample)?;
             let (after, _) = logits(&packed.model, sample)?;
             let width = before.len() / targets.len().max(1);
-            for ((before, after), &target) in before.chunks(width.max(1)).zip(after.chunks(width.max(1))).zip(&targets) {
+            for ((before, after), &target) in before.chunks(width.max(1)).zip(after.chunks(width.max(1))).zip(&targets)
+            {
                 cosines += cosine(before, after);
                 losses[0] += loss(before, target);
                 losses[1] += loss(after, target);
