@@ -9,7 +9,7 @@ use std::sync::Arc;
 use burn::prelude::Device;
 use fs_err as fs;
 use mmtrain_data::Mixture;
-use mmtrain_model::Vlm;
+use mmtrain_model::{ModelError, Vlm};
 use mmtrain_model::config::read_vlm;
 use mmtrain_model::params::Part;
 use mmtrain_model::quantized::Scheme;
@@ -46,7 +46,7 @@ pub(crate) fn run(context: &Context, args: &QuantizeArgs) -> anyhow::Result<Exit
     let export = if args.head { export.untied() } else { export };
     let written = in_place(&args.out, |out| {
         write_beside(&export, export.packed_config(&packing).map_err(|reason| refused(&reason))?, &dir, out)?;
-        Ok(export.write_packed(out, &packing)?)
+        export.write_packed(out, &packing).map_err(asked)
     })?;
     drop(model);
     let comparison = args.data.as_deref().map(|data| compare(context, args, data)).transpose()?;
@@ -97,6 +97,14 @@ fn parts(args: &QuantizeArgs) -> Vec<Part> {
         })
     };
     Part::ALL.into_iter().filter(is_asked).collect()
+}
+
+/// What does not go with the sizes of a model was asked for wrongly.
+fn asked(error: ModelError) -> anyhow::Error {
+    match error {
+        ModelError::Input { message, hint } => Refusal::usage(message, hint).into(),
+        other => other.into(),
+    }
 }
 
 /// Whether nothing is there, or an empty directory.
