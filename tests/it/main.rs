@@ -15,6 +15,7 @@ mod lora;
 mod mixed_parts;
 mod pretrain;
 mod qlora;
+mod quantize;
 mod recipes;
 mod resume;
 #[cfg(feature = "serve")]

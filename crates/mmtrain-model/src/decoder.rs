@@ -18,14 +18,14 @@ mod together;
 
 use std::ops::Range;
 
-use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, RmsNorm, RmsNormConfig};
+use burn::nn::{Embedding, EmbeddingConfig, Initializer, RmsNorm, RmsNormConfig};
 use burn::prelude::*;
 use burn::tensor::DType;
 
 use crate::attention::{merge_heads, split_heads};
 use crate::config::{Activation, TextConfig};
-use crate::encoder::linear;
-use crate::precision::{computing, matmul_by_columns};
+use crate::few_rows::{Rows, shaped, takes, with_table};
+use crate::precision::{computing, computing_but_packed, matmul_by_columns};
 use crate::projection::Projection;
 
 pub use cache::{KvCache, LayerCache};
@@ -34,13 +34,16 @@ pub use together::Cached;
 
 use heads::Heads;
 
+/// Values of a table from which on a few rows are multiplied with it in place.
+const MIN_TABLE: usize = 1 << 20;
+
 /// A causal language model.
 #[derive(Module, Debug)]
 pub struct Decoder {
     /// Embedding, blocks and final norm.
     pub model: DecoderModel,
     /// Output projection; absent when it reuses the embedding table.
-    pub lm_head: Option<Linear>,
+    pub lm_head: Option<Projection>,
 }
 
 /// Everything below the output projection.
@@ -107,7 +110,7 @@ pub struct DecoderMlp {
 impl Decoder {
     /// A decoder of zeros; weights are assigned afterwards, by name.
     pub fn new(config: &TextConfig, device: &Device) -> Self {
-        let head = || linear(config.hidden_size, config.vocab_size, false, device);
+        let head = || Projection::new(config.hidden_size, config.vocab_size, false, device);
         Self { model: DecoderModel::new(config, device), lm_head: (!config.tie_word_embeddings).then(head) }
     }
 
@@ -132,7 +135,7 @@ impl Decoder {
 
     /// Runs all blocks, without the final norm, and `between` with the number of the block that comes next: before each,
     /// and behind the last. With a cache for new tokens only, which it reads and extends. What was loaded as stored is
-    /// widened to the type of `x` block by block.
+    /// widened to the type of `x` block by block; what is packed stays so where `x` has few rows.
     ///
     /// # Shapes
     ///
@@ -147,7 +150,7 @@ impl Decoder {
         let seq = x.dims()[1];
         for (index, block) in self.model.layers.iter().enumerate() {
             x = between(index, x);
-            let block = computing(block, x.dtype());
+            let block = if takes(&x) { computing_but_packed(block, x.dtype()) } else { computing(block, x.dtype()) };
             x = match cache.as_deref_mut() {
                 Some(cache) => block.forward_cached(x, context, cache.layer_mut(index)),
                 None => block.forward(x, context),
@@ -162,7 +165,7 @@ impl Decoder {
     /// The output projection: its own weights, or the embedding table. `[hidden, vocab]`
     pub fn head_weight(&self) -> Tensor<2> {
         match &self.lm_head {
-            Some(head) => head.weight.val(),
+            Some(head) => head.weight.base(),
             None => self.model.embed_tokens.weight.val().transpose(),
         }
     }
@@ -170,20 +173,38 @@ impl Decoder {
     /// Columns of the output projection, laid out as all of it. `[hidden, tokens]`
     fn head_columns(&self, tokens: Range<usize>, dtype: DType) -> Tensor<2> {
         match &self.lm_head {
-            Some(head) => head.weight.val().slice_dim(1, tokens).cast(dtype),
+            Some(head) => head.weight.base().slice_dim(1, tokens).cast(dtype),
             None => self.model.embed_tokens.weight.val().slice_dim(0, tokens).cast(dtype).transpose(),
         }
     }
 
     /// Final norm and output projection. `[rows, hidden]` to `[rows, vocab]`
     pub fn logits(&self, rows: Tensor<2>) -> Tensor<2> {
-        let (rows, weight) = (self.model.norm.forward(rows), self.head_weight());
+        let rows = self.model.norm.forward(rows);
+        if let Some(logits) = self.few_logits(&rows) {
+            return logits;
+        }
+        let weight = self.head_weight();
         let dtype = rows.dtype();
         if weight.dtype().size() < dtype.size() {
             let count = weight.dims()[1];
             return matmul_by_columns(&rows, count, |tokens| self.head_columns(tokens, dtype));
         }
         rows.matmul(weight.cast(dtype))
+    }
+}
+
+impl Decoder {
+    /// The output projection of a few rows, from weights that are read where they lie.
+    fn few_logits(&self, rows: &Tensor<2>) -> Option<Tensor<2>> {
+        if let Some(head) = &self.lm_head {
+            return head.of_few_rows(rows);
+        }
+        let table = self.model.embed_tokens.weight.val();
+        // A small table is left to the usual way, which caches make as fast.
+        let is_large = table.dims()[0] * table.dims()[1] >= MIN_TABLE;
+        let values = (is_large && takes(rows)).then(|| with_table(&Rows::of(rows), &table)).flatten()?;
+        Some(shaped(values, rows.dims(), table.dims()[0]))
     }
 }
 

@@ -118,8 +118,8 @@ impl ModelError {
                     .into(),
             ),
             Self::NumberType { .. } => Some(
-                "f32, bf16, f16 and f64 are read; f8 and integers are quantised weights: take the checkpoint from which \
-                 they were made"
+                "f32, bf16, f16 and f64 are read, and what GPTQ, AWQ and bitsandbytes pack; of other quantised weights take \
+                 the checkpoint from which they were made"
                     .into(),
             ),
             Self::Safetensors { .. } => Some("fetch the file again, and compare its checksum".into()),

@@ -6,7 +6,7 @@
 //! - [`encoder`], [`connector`], [`decoder`]: the three parts
 //! - [`vlm`]: the three parts as one model; [`media`]: what stands where in a batch
 //! - [`projection`], [`attention`], [`rope`]: what encoder and decoder share
-//! - [`lora`]: low-rank adapters; [`quantized`]: weights beside them in a byte or half a byte
+//! - [`lora`]: low-rank adapters; [`quantized`]: weights in a byte or half a byte
 //! - [`params`]: parameters by their `transformers` names
 //! - [`weights`]: safetensors in and out; [`precision`]: number types of parameters
 //! - [`init`]: random weights, a pure function of seed and parameter name
@@ -21,6 +21,7 @@ pub mod media;
 pub mod vlm;
 
 pub mod attention;
+mod few_rows;
 pub mod lora;
 pub mod projection;
 pub mod quantized;

@@ -20,12 +20,21 @@ const CAST_WITHIN: [&str; 2] = ["embed_tokens", "lm_head"];
 ///
 /// A cast is recorded, so gradients arrive in their own type at the leaves it was made from.
 pub fn computing<M: Module>(module: &M, dtype: DType) -> Cow<'_, M> {
-    let mut survey = Survey { within: Within::default(), dtype, casts: false };
+    in_type(module, dtype, false)
+}
+
+/// As [`computing`], but what is packed stays so: for few rows, which are multiplied with the codes.
+pub(crate) fn computing_but_packed<M: Module>(module: &M, dtype: DType) -> Cow<'_, M> {
+    in_type(module, dtype, true)
+}
+
+fn in_type<M: Module>(module: &M, dtype: DType, keeps_packed: bool) -> Cow<'_, M> {
+    let mut survey = Survey { within: Within::default(), packed: 0, keeps_packed, dtype, casts: false };
     module.visit(&mut survey);
     if !survey.casts {
         return Cow::Borrowed(module);
     }
-    Cow::Owned(module.clone().map(&mut Cast { within: Within::default(), dtype }))
+    Cow::Owned(module.clone().map(&mut Cast { within: Within::default(), keeps_packed, dtype }))
 }
 
 /// How deep a visit is in modules that cast for themselves.
@@ -44,6 +53,9 @@ impl Within {
 
 struct Survey {
     within: Within,
+    /// How deep the visit is in packed weights.
+    packed: usize,
+    keeps_packed: bool,
     dtype: DType,
     casts: bool,
 }
@@ -51,27 +63,33 @@ struct Survey {
 impl ModuleVisitor for Survey {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         // What a packed weight is seen as is not asked for its value here.
-        self.casts = self.casts || self.within.0 == 0 && param.val().dtype() != self.dtype;
+        let is_seen = self.packed == 0 && self.within.0 == 0;
+        self.casts = self.casts || is_seen && param.val().dtype() != self.dtype;
     }
 
     fn enter_module(&mut self, name: &str, container: &str) {
-        self.casts |= container == PACKED;
+        self.casts |= container == PACKED && !self.keeps_packed && self.within.0 == 0;
+        self.packed += usize::from(container == PACKED);
         self.within.enter(name);
     }
 
-    fn exit_module(&mut self, name: &str, _container_type: &str) {
+    fn exit_module(&mut self, name: &str, container: &str) {
+        self.packed -= usize::from(container == PACKED);
         self.within.exit(name);
     }
 }
 
 struct Cast {
     within: Within,
+    keeps_packed: bool,
     dtype: DType,
 }
 
 impl ModuleMapper for Cast {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if self.within.0 > 0 { param } else { param.map(|tensor| tensor.cast(self.dtype)) }
+        // What is packed is seen as a parameter that has no value yet.
+        let stays = self.within.0 > 0 || self.keeps_packed && !param.is_initialized();
+        if stays { param } else { param.map(|tensor| tensor.cast(self.dtype)) }
     }
 
     fn enter_module(&mut self, name: &str, _container_type: &str) {

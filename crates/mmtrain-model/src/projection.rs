@@ -5,6 +5,7 @@ use burn::nn::Initializer;
 use burn::prelude::*;
 use burn::tensor::module::linear;
 
+use crate::few_rows::{self, Rows, shaped};
 use crate::quantized::weight::Weight;
 
 /// `x W + b`, and what an adapter adds, if one is attached to `W` ([`lora`](crate::lora)).
@@ -29,10 +30,23 @@ impl Projection {
     ///
     /// - `x`: `[.., input]`; returns `[.., output]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        if let Some(product) = self.of_few_rows(&x) {
+            return product;
+        }
         let (weight, bias) = (self.weight.base(), self.bias.as_ref().map(Param::val));
         match self.weight.lora() {
             None => linear(x, weight, bias),
             Some(lora) => lora.forward(x, weight, bias),
         }
+    }
+
+    /// The product with a packed weight, made from its codes, where there are few rows and no adapter.
+    pub(crate) fn of_few_rows<const D: usize>(&self, x: &Tensor<D>) -> Option<Tensor<D>> {
+        let packed = self.weight.packed().filter(|_| self.weight.lora().is_none() && few_rows::takes(x))?;
+        let product = shaped(packed.product(Rows::of(x)), x.dims(), packed.shape()[1]);
+        Some(match &self.bias {
+            Some(bias) => product + bias.val().unsqueeze(),
+            None => product,
+        })
     }
 }

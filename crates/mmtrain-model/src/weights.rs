@@ -11,6 +11,7 @@ mod index;
 #[cfg(test)]
 mod mutated;
 mod names;
+mod packed;
 mod reading;
 #[cfg(test)]
 mod refused;
@@ -27,10 +28,11 @@ use safetensors::tensor::Dtype;
 use crate::config::read_published;
 use crate::encoder::keys;
 use crate::error::ModelError;
-use crate::params::{Assigned, Layout, ParamInfo, Part, assign, assign_held, infos};
+use crate::params::{Assigned, Layout, ParamInfo, Part, assign_held, infos};
+use crate::quantized::model::may_be_packed;
 use crate::quantized::{PackedWeight, packable};
 
-pub use export::{Export, ExportedFile};
+pub use export::{Export, ExportedFile, PackedExport, PackedShare, Packing};
 pub use file::{StoredTensor, StoredType, TensorFile, write_safetensors, write_typed};
 pub use names::Names;
 pub use values::LoadDtype;
@@ -44,6 +46,8 @@ pub struct Checkpoint {
     index: BTreeMap<String, usize>,
     /// Published names, where the directory holds a whole model of a class of `transformers`.
     names: Option<Names>,
+    /// Zeros of weights that GPTQ has packed are stored as they are.
+    has_true_zeros: bool,
 }
 
 /// All weights in one file.
@@ -59,6 +63,7 @@ impl Checkpoint {
 
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` lists.
     pub fn open(dir: &Path) -> Result<Self, ModelError> {
+        let packed::Said { has_true_zeros } = packed::said(dir)?;
         let index_path = dir.join(INDEX);
         let files = if index_path.is_file() {
             index::open(&index_path)?
@@ -72,7 +77,7 @@ impl Checkpoint {
             .enumerate()
             .flat_map(|(number, file)| file.names().map(move |name| (name.to_owned(), number)))
             .collect();
-        Ok(Self { dir: dir.to_owned(), files, index, names: published_names(dir) })
+        Ok(Self { dir: dir.to_owned(), files, index, names: published_names(dir), has_true_zeros })
     }
 
     /// Opens tensors, such as gradients, that are called as those of the model in another directory.
@@ -92,14 +97,42 @@ impl Checkpoint {
 
     /// Tensors that none of these parameters is.
     pub fn unused(&self, infos: &[ParamInfo]) -> Vec<String> {
-        let used = infos.iter().filter_map(|info| self.key_of(info)).collect::<BTreeSet<_>>();
+        let used_by = |info: &ParamInfo| match self.packed(info) {
+            Some(held) => held.keys(self),
+            None => self.key_of(info).into_iter().collect(),
+        };
+        let used = infos.iter().flat_map(used_by).collect::<BTreeSet<_>>();
         self.names().filter(|name| !used.contains(*name)).map(str::to_owned).collect()
     }
 
-    /// The key under which this checkpoint holds a parameter.
+    /// The key under which this checkpoint holds a parameter; of a packed weight that of its codes.
     pub fn key_of(&self, info: &ParamInfo) -> Option<String> {
+        let key = self.candidates(info).into_iter().find(|key| self.index.contains_key(key));
+        key.or_else(|| self.packed(info).map(|held| held.key()))
+    }
+
+    /// Keys under which a parameter may be held.
+    fn candidates(&self, info: &ParamInfo) -> Vec<String> {
         let published = self.names.as_ref().map(|names| names.candidates(info)).unwrap_or_default();
-        published.into_iter().chain(aliases(info)).find(|key| self.index.contains_key(key))
+        published.into_iter().chain(aliases(info)).collect()
+    }
+
+    /// How the checkpoint holds a weight, where it is packed.
+    fn packed(&self, info: &ParamInfo) -> Option<packed::Held> {
+        packed::Held::find(self, info, &self.candidates(info))
+    }
+
+    /// Whether one of these weights is packed.
+    pub fn has_packed(&self, infos: &[ParamInfo]) -> bool {
+        infos.iter().any(|info| self.packed(info).is_some())
+    }
+
+    fn tensor_shape(&self, key: &str) -> Option<Vec<usize>> {
+        self.files[*self.index.get(key)?].shape(key)
+    }
+
+    fn tensor_dtype(&self, key: &str) -> Option<Dtype> {
+        self.files[*self.index.get(key)?].dtype(key)
     }
 
     /// Number type of a tensor as the file says it, such as `BF16`.
@@ -123,8 +156,9 @@ impl Checkpoint {
     pub fn fill_as<M: Module>(&self, module: M, part: Part, dtype: LoadDtype) -> Result<M, ModelError> {
         let infos = infos(&module, part);
         let LoadDtype::Packed(scheme) = dtype else {
+            let names = if dtype == LoadDtype::F32 { BTreeSet::new() } else { may_be_packed(&module, part) };
             return reading::in_order(self, &infos, dtype, |reading| {
-                assign(module, part, &mut |info| reading.next(info))
+                assign_held(module, part, &mut |info| reading.next_held(info, names.contains(&info.name)))
             });
         };
         let names = packable(&module, part);
@@ -146,7 +180,12 @@ impl Checkpoint {
             let is_half = matches!(stored, Some(Dtype::BF16 | Dtype::F16));
             if is_half && reading::held_as(info, dtype) == LoadDtype::AsStored { 2 } else { 4 }
         };
-        infos.iter().map(|info| info.elements() as u64 * size(info)).sum()
+        let keeps_packed = matches!(dtype, LoadDtype::AsStored | LoadDtype::KeptPacked);
+        let bytes = |info: &ParamInfo| match self.packed(info).filter(|_| keeps_packed) {
+            Some(held) => held.bytes(self),
+            None => info.elements() as u64 * size(info),
+        };
+        infos.iter().map(bytes).sum()
     }
 
     /// The keys of parameters, in their order; all that is missing or of another shape is reported at once. Reads no tensor.
@@ -181,6 +220,11 @@ impl Checkpoint {
                 coverage.missing.push(info.name.clone());
                 continue;
             };
+            if let Some(held) = self.packed(info) {
+                coverage.other_shape.extend(held.fault(self));
+                coverage.keys.push(key);
+                continue;
+            }
             let shape = self.files[self.index[&key]].shape(&key).unwrap_or_default();
             if !same_shape(&shape, info) {
                 coverage.other_shape.push(format!("{key}: file {shape:?}, model {:?}", info.file_shape()));

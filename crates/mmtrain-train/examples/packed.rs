@@ -54,7 +54,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     secs.sort_by(f64::total_cmp);
     let bytes = match dtype {
         LoadDtype::Packed(scheme) => model.packed_size(Part::Decoder, scheme).bytes,
-        LoadDtype::F32 | LoadDtype::AsStored => 4 * model.packed_size(Part::Decoder, Quantization::Int8).elements,
+        LoadDtype::F32 | LoadDtype::AsStored | LoadDtype::KeptPacked => {
+            4 * model.packed_size(Part::Decoder, Quantization::Int8).elements
+        }
     };
     let mb = |bytes: u64| bytes as f64 / 1e6;
     writeln!(

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Write a trained model as transformers loads it.
     Export(ExportArgs),
+    /// Write a trained model with weights in eight or four bits.
+    Quantize(QuantizeArgs),
     /// Download a model from the Hugging Face hub.
     #[cfg(feature = "fetch")]
     Fetch(FetchArgs),
@@ -339,6 +341,69 @@ pub(crate) enum ExportType {
     F32,
     /// 16 bits, rounded.
     Bf16,
+}
+
+/// Arguments of `quantize`.
+#[derive(Debug, Args)]
+pub(crate) struct QuantizeArgs {
+    /// A run, a checkpoint or a Hugging Face directory.
+    #[arg(long, value_name = "RUN|CKPT|HF_DIR")]
+    pub(crate) model: PathBuf,
+    /// The directory that is made.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Bits of a weight: 8 or 4.
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    pub(crate) bits: u8,
+    /// How weights become codes.
+    #[arg(long, value_enum, default_value_t = QuantizeScheme::Affine)]
+    pub(crate) scheme: QuantizeScheme,
+    /// Inputs that share a scale; all inputs of an output otherwise.
+    #[arg(long, value_name = "N")]
+    pub(crate) group: Option<usize>,
+    /// Parts whose linear layers are quantized.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "decoder", value_name = "PART,…")]
+    pub(crate) parts: Vec<QuantizePart>,
+    /// The output projection too; where it is the embedding table, it gets weights of its own.
+    #[arg(long)]
+    pub(crate) head: bool,
+    /// Compare both models on this dataset, by name or directory.
+    #[arg(long, value_name = "NAME|DIR")]
+    pub(crate) data: Option<String>,
+    /// How that is read, where it does not show.
+    #[arg(long, value_name = "NAME", requires = "data")]
+    pub(crate) format: Option<FormatKind>,
+    /// Which shards; all where no shard has this word in its name.
+    #[arg(long, default_value = "validation")]
+    pub(crate) split: String,
+    /// At most this many samples; 0 takes all.
+    #[arg(long, default_value_t = 32, value_name = "N")]
+    pub(crate) limit: usize,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How weights become codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum QuantizeScheme {
+    /// Symmetric to zero, by the largest absolute value.
+    Absmax,
+    /// From the smallest to the largest value.
+    Affine,
+    /// 16 quantiles of a normal distribution in blocks of 64, as bitsandbytes has them.
+    Nf4,
+}
+
+/// A part of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum QuantizePart {
+    /// The modality encoder.
+    Encoder,
+    /// Between encoder and decoder.
+    Connector,
+    /// The language model.
+    Decoder,
 }
 
 /// Arguments of `inspect`.

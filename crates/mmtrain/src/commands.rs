@@ -13,6 +13,7 @@ pub(crate) mod inspect;
 mod judged;
 pub(crate) mod parent;
 pub(crate) mod parity;
+pub(crate) mod quantize;
 pub(crate) mod reference;
 mod resume;
 #[cfg(feature = "serve")]

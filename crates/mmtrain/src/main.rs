@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         Command::Parity(args) => commands::parity::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Export(args) => commands::export::run(&args),
+        Command::Quantize(args) => commands::quantize::run(&context, &args),
         #[cfg(feature = "fetch")]
         Command::Fetch(args) => commands::fetch::run(&context, &args),
         Command::Data(command) => commands::data::run(&command),

@@ -176,12 +176,18 @@ fn fill_all(
 
 /// Memory that the weights of all parts will take. Reads no tensor.
 fn sizes(model: &Vlm, dir: &Path) -> anyhow::Result<Sizes> {
-    let mut sizes = Sizes { wide: 0, stored: 0 };
+    let mut sizes = Sizes { wide: 0, stored: 0, packed: None };
+    let (mut packed, mut has_packed) = (0_u64, false);
     for part in Part::ALL {
         let infos = model.infos(part);
         sizes.wide = sizes.wide.saturating_add(wide(&infos));
-        sizes.stored = sizes.stored.saturating_add(stored(model, part, dir)?);
+        sizes.stored = sizes.stored.saturating_add(held_bytes(model, part, dir, LoadDtype::AsStored)?);
+        packed = packed.saturating_add(held_bytes(model, part, dir, LoadDtype::KeptPacked)?);
+        has_packed |= holdings(model, part, dir)?.iter().try_fold(false, |found, holding| {
+            anyhow::Ok(found || holding.open()?.is_some_and(|checkpoint| checkpoint.has_packed(&holding.infos)))
+        })?;
     }
+    sizes.packed = has_packed.then_some(packed);
     Ok(sizes)
 }
 
@@ -190,11 +196,11 @@ fn wide(infos: &[ParamInfo]) -> u64 {
     infos.iter().map(|info| 4 * info.elements() as u64).sum()
 }
 
-/// Bytes of parameters as the files hold them that a directory leads to.
-fn stored(model: &Vlm, part: Part, dir: &Path) -> anyhow::Result<u64> {
+/// Bytes of the parameters that a directory leads to, held in this way.
+fn held_bytes(model: &Vlm, part: Part, dir: &Path, dtype: LoadDtype) -> anyhow::Result<u64> {
     let bytes = holdings(model, part, dir)?.into_iter().map(|holding| {
         let Some(checkpoint) = holding.open()? else { return Ok(wide(&holding.infos)) };
-        Ok(checkpoint.bytes(&holding.infos, LoadDtype::AsStored))
+        Ok(checkpoint.bytes(&holding.infos, dtype))
     });
     bytes.sum()
 }

@@ -15,7 +15,7 @@ use crate::room::gibibytes;
 /// In which number type weights are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum WeightsChoice {
-    /// As f32 where that takes at most half of the available memory, else as stored.
+    /// As f32 where that takes at most half of the available memory, else as stored. What is stored packed stays so.
     #[default]
     Auto,
     /// All as f32: the fastest.
@@ -38,7 +38,7 @@ pub(crate) fn in_training(config: &RunConfig, part: Part) -> LoadDtype {
 pub(crate) fn held(model: Vlm, part: Part, dtype: LoadDtype) -> Vlm {
     match dtype {
         LoadDtype::Packed(scheme) => model.packed(part, scheme),
-        LoadDtype::F32 | LoadDtype::AsStored => model,
+        LoadDtype::F32 | LoadDtype::AsStored | LoadDtype::KeptPacked => model,
     }
 }
 
@@ -49,6 +49,8 @@ pub(crate) struct Sizes {
     pub(crate) wide: u64,
     /// As stored.
     pub(crate) stored: u64,
+    /// As f32, but for what is stored packed, which stays so; none where nothing is.
+    pub(crate) packed: Option<u64>,
 }
 
 /// What is done, and a line about it where there was a choice.
@@ -63,16 +65,31 @@ impl WeightsChoice {
 
     fn decide_within(self, sizes: Sizes, available: u64) -> Result<Decision, Refusal> {
         let fits_twice = sizes.wide <= available / 2;
-        let dtype = match self {
-            Self::F32 => LoadDtype::F32,
-            Self::Auto if fits_twice || sizes.wide == sizes.stored => LoadDtype::F32,
-            Self::Auto | Self::Stored => LoadDtype::AsStored,
+        let dtype = match (self, sizes.packed) {
+            (Self::Auto, Some(packed)) if packed <= available => LoadDtype::KeptPacked,
+            _ => self.of_dense(sizes, fits_twice),
         };
-        let needed = if dtype == LoadDtype::F32 { sizes.wide } else { sizes.stored };
+        let needed = needed(sizes, dtype);
         if needed > available {
             return Err(refusal(sizes, dtype, available));
         }
         Ok((dtype, (sizes.wide != sizes.stored).then(|| line(sizes, dtype, available))))
+    }
+
+    fn of_dense(self, sizes: Sizes, fits_twice: bool) -> LoadDtype {
+        match self {
+            Self::F32 => LoadDtype::F32,
+            Self::Auto if fits_twice || sizes.wide == sizes.stored => LoadDtype::F32,
+            Self::Auto | Self::Stored => LoadDtype::AsStored,
+        }
+    }
+}
+
+fn needed(sizes: Sizes, dtype: LoadDtype) -> u64 {
+    match (dtype, sizes.packed) {
+        (LoadDtype::F32, _) => sizes.wide,
+        (LoadDtype::KeptPacked, Some(packed)) => packed,
+        _ => sizes.stored,
     }
 }
 
@@ -82,6 +99,9 @@ fn line(sizes: Sizes, dtype: LoadDtype, available: u64) -> String {
         if available == u64::MAX { String::new() } else { format!(" of {} available", gibibytes(available)) };
     match dtype {
         LoadDtype::F32 => format!("weights: widened to f32, {wide}{available} ({stored} as stored)"),
+        LoadDtype::KeptPacked => {
+            format!("weights: packed as stored, {}{available} ({wide} as f32)", gibibytes(needed(sizes, dtype)))
+        }
         LoadDtype::AsStored | LoadDtype::Packed(_) => {
             format!("weights: kept as stored, {stored}{available} ({wide} as f32), and widened block by block")
         }
@@ -89,7 +109,7 @@ fn line(sizes: Sizes, dtype: LoadDtype, available: u64) -> String {
 }
 
 fn refusal(sizes: Sizes, dtype: LoadDtype, available: u64) -> Refusal {
-    let needed = if dtype == LoadDtype::F32 { sizes.wide } else { sizes.stored };
+    let needed = needed(sizes, dtype);
     let hint = if dtype == LoadDtype::F32 && sizes.stored <= available {
         format!("`--weights stored` takes {}", gibibytes(sizes.stored))
     } else {
@@ -104,8 +124,8 @@ fn refusal(sizes: Sizes, dtype: LoadDtype, available: u64) -> Refusal {
 mod tests {
     use super::*;
 
-    const HALVES: Sizes = Sizes { wide: 8 << 30, stored: 4 << 30 };
-    const F32: Sizes = Sizes { wide: 8 << 30, stored: 8 << 30 };
+    const HALVES: Sizes = Sizes { wide: 8 << 30, stored: 4 << 30, packed: None };
+    const F32: Sizes = Sizes { wide: 8 << 30, stored: 8 << 30, packed: None };
 
     #[test]
     fn auto_widens_where_as_much_again_stays_free() {
@@ -118,6 +138,20 @@ mod tests {
         assert!(line.expect("a choice").contains("kept as stored, 4.0 GiB of 15.0 GiB"));
         // f32 files leave nothing to choose.
         assert_eq!(auto(F32, 9).expect("fits"), (LoadDtype::F32, None));
+    }
+
+    #[test]
+    fn what_is_packed_stays_so_unless_f32_is_asked_for() {
+        let sizes = Sizes { wide: 8 << 30, stored: 2 << 30, packed: Some(3 << 30) };
+        let decide = |choice: WeightsChoice, available: u64| {
+            let (dtype, line) = choice.decide_within(sizes, available << 30).expect("fits");
+            (dtype, line.expect("a choice"))
+        };
+        let (dtype, line) = decide(WeightsChoice::Auto, 64);
+        assert_eq!(dtype, LoadDtype::KeptPacked);
+        assert!(line.contains("packed as stored, 3.0 GiB of 64.0 GiB available (8.0 GiB as f32)"), "{line}");
+        assert_eq!(decide(WeightsChoice::F32, 64).0, LoadDtype::F32);
+        assert_eq!(decide(WeightsChoice::Stored, 64).0, LoadDtype::AsStored);
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::params::{Part, Path, has_container};
 /// What Burn calls the place of an adapter in the tree of modules.
 pub(crate) const CONTAINER: &str = "Reparameterization";
 
+/// The output projection of a decoder, which is no layer of a block.
+pub(crate) const HEAD: &str = "lm_head.weight";
+
 /// A layer that can have an adapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Layer {
@@ -81,7 +84,8 @@ struct Find {
 impl ModuleVisitor for Find {
     fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
         let weight = self.path.within_part();
-        if let Some(path) = weight.strip_suffix(".weight").filter(|_| self.path.is_in("Struct:Projection")) {
+        let is_layer = self.path.is_in("Struct:Projection") && weight != HEAD;
+        if let Some(path) = weight.strip_suffix(".weight").filter(|_| is_layer) {
             self.layers.push(Layer { path: path.to_owned(), place: self.path.place() });
         }
     }

@@ -6,20 +6,31 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::prelude::*;
 use mmtrain_config::Quantization;
 
-use super::weight::{PACKED, has_packed, packed};
-use super::{PackedWeight, packed_bytes};
+use super::weight::{PACKED, Weight, has_packed, packed};
+use super::{PackedWeight, Scheme, packed_bytes};
 use crate::Vlm;
-use crate::lora::attach::layer_paths;
+use crate::decoder::Decoder;
+use crate::lora::attach::{HEAD, layer_paths};
 use crate::params::{ParamInfo, Part, Path};
+use crate::projection::Projection;
 
 /// Names of the weights of a part's module that can be packed: those of linear layers of blocks and connectors.
 pub(crate) fn packable<M: Module>(module: &M, part: Part) -> BTreeSet<String> {
     layer_paths(module, part).into_iter().map(|path| format!("{}{path}.weight", part.prefix())).collect()
 }
 
+/// Those, and the output projection of a decoder: it is packed where a file has it so.
+pub(crate) fn may_be_packed<M: Module>(module: &M, part: Part) -> BTreeSet<String> {
+    let mut names = packable(module, part);
+    if part == Part::Decoder {
+        names.insert(format!("{}{HEAD}", part.prefix()));
+    }
+    names
+}
+
 /// The same module with its dense weights of linear layers packed, one after the other. Packing is not repeated: what it
 /// leaves of a weight would be rounded once more.
-pub(crate) fn pack<M: Module>(module: M, part: Part, scheme: Quantization) -> M {
+pub(crate) fn pack<M: Module>(module: M, part: Part, scheme: Scheme) -> M {
     let mut names = packable(&module, part);
     let mut found = Packed { path: Path::new(part), within: false, names: BTreeSet::new() };
     module.visit(&mut found);
@@ -55,7 +66,7 @@ impl ModuleVisitor for Packed {
 struct Pack {
     path: Path,
     names: BTreeSet<String>,
-    scheme: Quantization,
+    scheme: Scheme,
 }
 
 impl ModuleMapper for Pack {
@@ -82,7 +93,8 @@ impl ModuleMapper for Pack {
 impl Vlm {
     /// With the weights of one part's linear layers packed; those that are packed already stay.
     #[must_use]
-    pub fn packed(self, part: Part, scheme: Quantization) -> Self {
+    pub fn packed(self, part: Part, scheme: impl Into<Scheme>) -> Self {
+        let scheme = scheme.into();
         match part {
             Part::Encoder => Self { encoder: pack(self.encoder, part, scheme), ..self },
             Part::Connector => Self { connector: pack(self.connector, part, scheme), ..self },
@@ -114,6 +126,22 @@ impl Vlm {
         let infos = self.packable_infos(part);
         let bytes = infos.iter().map(|info| packed_bytes(scheme, [info.shape[0], info.shape[1]])).sum();
         PackedSize { bytes, elements: infos.iter().map(|info| info.elements() as u64).sum() }
+    }
+}
+
+impl Decoder {
+    /// With the weights of its blocks packed.
+    #[must_use]
+    pub fn packed(self, scheme: impl Into<Scheme>) -> Self {
+        pack(self, Part::Decoder, scheme.into())
+    }
+
+    /// With a packed output projection: of its own, where it was the embedding table.
+    #[must_use]
+    pub fn with_packed_head(self, scheme: impl Into<Scheme>) -> Self {
+        let weight = PackedWeight::of(self.head_weight(), scheme);
+        let device = self.model.norm.gamma.val().device();
+        Self { lm_head: Some(Projection { weight: Weight::of_packed(weight, &device), bias: None }), ..self }
     }
 }
 

@@ -4,7 +4,16 @@
 //! Follows `quantize_4bit` with `compress_statistics` of `bitsandbytes/functional.py`: two values a byte, the first one in
 //! its upper half.
 
+#![expect(
+    clippy::inline_always,
+    reason = "only what is inlined into `with_simd` is compiled for the chosen instruction set"
+)]
+
 use std::sync::LazyLock;
+
+use pulp::Simd;
+
+use crate::few_rows::{Outputs, dot};
 
 /// Values that share a maximum.
 pub const BLOCK: usize = 64;
@@ -39,12 +48,36 @@ static DYNAMIC: LazyLock<Vec<f32>> = LazyLock::new(dynamic_map);
 pub struct Nf4 {
     /// Two values each. `[elements / 2]`
     codes: Vec<u8>,
-    /// Places of the maxima in the map. `[elements / 64]`
-    absmax: Vec<u8>,
+    maxima: Maxima,
+}
+
+/// The largest absolute values of blocks.
+#[derive(Debug, Clone, PartialEq)]
+enum Maxima {
+    /// As numbers, as a file without double quantization has them. `[elements / 64]`
+    Plain(Vec<f32>),
+    /// In eight bits.
+    Nested {
+        /// Places of the maxima in the map. `[elements / 64]`
+        absmax: Vec<u8>,
+        /// Largest difference of maxima from `offset`. `[elements / 64 / 256]`
+        nested: Vec<f32>,
+        /// Mean of the maxima.
+        offset: f32,
+    },
+}
+
+/// Double quantization, as files have it.
+#[derive(Debug, Clone, Copy)]
+pub struct Nested<'a> {
+    /// Places of the maxima in [`map`](Self::map). `[elements / 64]`
+    pub absmax: &'a [u8],
     /// Largest difference of maxima from `offset`. `[elements / 64 / 256]`
-    nested: Vec<f32>,
+    pub nested: &'a [f32],
     /// Mean of the maxima.
-    offset: f32,
+    pub offset: f32,
+    /// What places stand for. `[256]`
+    pub map: &'a [f32],
 }
 
 impl Nf4 {
@@ -66,7 +99,22 @@ impl Nf4 {
             absmax.extend(shifted.iter().map(|value| nearest(&DYNAMIC, value * scale)));
             nested.push(largest);
         }
-        Self { codes, absmax, nested, offset }
+        Self { codes, maxima: Maxima::Nested { absmax, nested, offset } }
+    }
+
+    /// Of what a file has: two values a byte, and the largest absolute value of each block of 64.
+    pub fn from_parts(codes: Vec<u8>, maxima: Vec<f32>) -> Self {
+        Self { codes, maxima: Maxima::Plain(maxima) }
+    }
+
+    /// The maxima as double quantization has them, where they were packed here.
+    pub fn nested(&self) -> Option<Nested<'_>> {
+        match &self.maxima {
+            Maxima::Plain(_) => None,
+            Maxima::Nested { absmax, nested, offset } => {
+                Some(Nested { absmax, nested, offset: *offset, map: &DYNAMIC })
+            }
+        }
     }
 
     /// The first `elements` values.
@@ -85,11 +133,17 @@ impl Nf4 {
 
     /// The largest absolute value of each block, as it was packed. `[elements / 64]`
     pub fn maxima(&self) -> Vec<f32> {
-        let of_block = |(places, nested): (&[u8], &f32)| {
-            let max = |&place: &u8| DYNAMIC[usize::from(place)] * nested + self.offset;
-            places.iter().map(max).collect::<Vec<_>>()
-        };
-        self.absmax.chunks(NESTED).zip(&self.nested).flat_map(of_block).collect()
+        (0..self.codes.len().div_ceil(BLOCK / 2)).map(|block| self.maximum(block)).collect()
+    }
+
+    /// That of one block.
+    fn maximum(&self, block: usize) -> f32 {
+        match &self.maxima {
+            Maxima::Plain(maxima) => maxima[block],
+            Maxima::Nested { absmax, nested, offset } => {
+                DYNAMIC[usize::from(absmax[block])] * nested[block / NESTED] + offset
+            }
+        }
     }
 
     /// Two values each, the first one above. `[elements / 2]`
@@ -99,7 +153,96 @@ impl Nf4 {
 
     /// Memory of codes and maxima.
     pub fn bytes(&self) -> u64 {
-        (self.codes.len() + self.absmax.len() + 4 * self.nested.len() + 4) as u64
+        let maxima = match &self.maxima {
+            Maxima::Plain(maxima) => 4 * maxima.len(),
+            Maxima::Nested { absmax, nested, .. } => absmax.len() + 4 * nested.len() + 4,
+        };
+        (self.codes.len() + maxima) as u64
+    }
+}
+
+/// The two values of each byte of codes.
+static PAIRS: LazyLock<[[f32; 2]; 256]> =
+    LazyLock::new(|| std::array::from_fn(|byte| [CODE[byte >> 4], CODE[byte & 15]]));
+
+/// A matrix whose rows are read.
+pub(super) struct Reader<'a> {
+    weight: &'a Nf4,
+    input: usize,
+    pairs: &'static [[f32; 2]; 256],
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(weight: &'a Nf4, input: usize) -> Self {
+        Self { weight, input, pairs: &PAIRS }
+    }
+
+    /// Whether rows are whole blocks.
+    #[inline(always)]
+    fn has_whole_rows(&self) -> bool {
+        self.input.is_multiple_of(BLOCK)
+    }
+
+    /// The codes of a row of whole blocks, and the number of its first block.
+    #[inline(always)]
+    fn row(&self, output: usize) -> (&'a [[u8; BLOCK / 2]], usize) {
+        let first = output * self.input / BLOCK;
+        (&self.weight.codes.as_chunks().0[first..][..self.input / BLOCK], first)
+    }
+
+    #[inline(always)]
+    fn widen(&self, codes: &[u8; BLOCK / 2], values: &mut [f32]) {
+        for (pair, code) in values.as_chunks_mut::<2>().0.iter_mut().zip(codes) {
+            *pair = self.pairs[usize::from(*code)];
+        }
+    }
+
+    /// Value by value, for rows that begin within a block.
+    fn unpack_any(&self, output: usize, weights: &mut [f32]) {
+        let first = output * self.input;
+        for (place, weight) in (first..).zip(weights) {
+            let code = self.weight.codes[place / 2] >> (4 - 4 * (place % 2)) & 15;
+            *weight = CODE[usize::from(code)] * self.weight.maximum(place / BLOCK);
+        }
+    }
+}
+
+impl Outputs for Reader<'_> {
+    #[inline(always)]
+    fn dot<S: Simd>(&self, simd: S, output: usize, x: &[f32]) -> f32 {
+        if !self.has_whole_rows() {
+            let mut weights = vec![0.0; self.input];
+            self.unpack_any(output, &mut weights);
+            return dot(simd, &weights, x);
+        }
+        let (codes, first) = self.row(output);
+        let mut total = simd.splat_f32s(0.0);
+        let mut values = [0.0_f32; BLOCK];
+        for ((codes, x), block) in codes.iter().zip(x.as_chunks::<BLOCK>().0).zip(first..) {
+            self.widen(codes, &mut values);
+            let (w, x) = (S::as_simd_f32s(&values).0, S::as_simd_f32s(x).0);
+            let mut sums = [simd.splat_f32s(0.0); 2];
+            for (w, x) in w.as_chunks::<2>().0.iter().zip(x.as_chunks::<2>().0) {
+                sums[0] = simd.mul_add_f32s(w[0], x[0], sums[0]);
+                sums[1] = simd.mul_add_f32s(w[1], x[1], sums[1]);
+            }
+            let maximum = simd.splat_f32s(self.weight.maximum(block));
+            total = simd.mul_add_f32s(maximum, simd.add_f32s(sums[0], sums[1]), total);
+        }
+        simd.reduce_sum_f32s(total)
+    }
+
+    #[inline(always)]
+    fn unpack<S: Simd>(&self, _: S, output: usize, weights: &mut [f32]) {
+        if !self.has_whole_rows() {
+            return self.unpack_any(output, weights);
+        }
+        let (codes, first) = self.row(output);
+        for ((codes, values), block) in codes.iter().zip(weights.as_chunks_mut::<BLOCK>().0).zip(first..) {
+            self.widen(codes, values);
+            let maximum = self.weight.maximum(block);
+            values.iter_mut().for_each(|value| *value *= maximum);
+        }
     }
 }
 

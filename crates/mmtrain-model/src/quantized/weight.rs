@@ -35,6 +35,12 @@ impl Weight {
         Self { param, packed: None }
     }
 
+    /// A packed one.
+    pub fn of_packed(packed: PackedWeight, device: &Device) -> Self {
+        let packed = Arc::new(packed);
+        Self { param: without_value(ParamId::new(), device.clone(), packed.clone()), packed: Some(packed) }
+    }
+
     /// The packed weight, where it is one.
     pub fn packed(&self) -> Option<&Arc<PackedWeight>> {
         self.packed.as_ref()

@@ -4,6 +4,8 @@
 //! its configuration, and a placeholder behind the vocabulary gets a row of its own, the mean of the others, as
 //! `resize_token_embeddings` gives it.
 
+mod packed;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::Range;
@@ -18,6 +20,8 @@ use super::{Names, StoredType, file_layout, write_typed};
 use crate::Vlm;
 use crate::config::{EncoderConfig, HubClass, VisionFamily, VlmConfig};
 use crate::params::{ParamInfo, Part};
+
+pub use packed::{PackedExport, PackedShare, Packing};
 
 /// A shard is not made larger, but for a tensor that alone is.
 const MAX_SHARD_BYTES: usize = 5_000_000_000;
@@ -54,6 +58,8 @@ enum Source {
     Param(ParamInfo),
     /// A table of one row per token that gets more rows.
     Grown { info: ParamInfo, rows: usize },
+    /// The output projection, where it is the table that the tensor with this number is.
+    Tied { info: ParamInfo, table: usize },
     /// What the class has and the model does not use.
     Zeros,
 }
@@ -170,6 +176,7 @@ impl<'a> Export<'a> {
         match &tensor.source {
             Source::Param(info) => file_layout(info, self.param(info)),
             Source::Grown { info, rows } => grown(&file_layout(info, self.param(info)), info, *rows),
+            Source::Tied { table, .. } => self.values(&self.tensors()[*table]),
             Source::Zeros => TensorData::zeros::<f32, _>(tensor.shape.clone()),
         }
     }

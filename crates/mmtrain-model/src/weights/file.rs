@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
@@ -79,6 +80,18 @@ impl TensorFile {
         Ok(StoredTensor { shape, values: values.into_f32() })
     }
 
+    /// Reads the bytes of one tensor as they are.
+    pub(super) fn read_bytes(&self, name: &str) -> Result<Vec<u8>, ModelError> {
+        let bad = |message: String| ModelError::Safetensors { path: self.path.clone(), message };
+        let entry = self.tensors.get(name).ok_or_else(|| bad(format!("no tensor `{name}`")))?;
+        let mut bytes = vec![0; (entry.end - entry.start) as usize];
+        self.file
+            .file()
+            .read_exact_at(&mut bytes, self.data_start + entry.start)
+            .map_err(|error| bad(format!("tensor `{name}`: {error}")))?;
+        Ok(bytes)
+    }
+
     /// Reads one tensor chunk by chunk to where it is going to stay; says whether all values are finite.
     pub(super) fn read_values(
         &self,
@@ -146,20 +159,8 @@ pub fn write_typed(
         StoredType::F32 => Dtype::F32,
         StoredType::Bf16 => Dtype::BF16,
     };
-    let mut offset = 0;
-    let mut infos = Vec::with_capacity(tensors.len());
-    for (name, shape) in tensors {
-        let bytes = shape.iter().product::<usize>() * stored.bytes();
-        let data_offsets = (offset, offset + bytes);
-        infos.push((name.clone(), TensorInfo { dtype, shape: shape.clone(), data_offsets }));
-        offset += bytes;
-    }
-    let metadata = metadata.map(|pairs| pairs.iter().map(|(key, value)| (key.clone(), value.clone())).collect());
-    let metadata = Metadata::new(metadata, infos).map_err(std::io::Error::other)?;
-    let mut header = serde_json::to_vec(&metadata)?;
-    header.resize(header.len().next_multiple_of(8), b' ');
-    out.write_all(&(header.len() as u64).to_le_bytes())?;
-    out.write_all(&header)?;
+    let listed = tensors.iter().map(|(name, shape)| (name.clone(), shape.clone(), dtype)).collect::<Vec<_>>();
+    write_header(out, &listed, metadata)?;
     for index in 0..tensors.len() {
         match stored {
             StoredType::F32 => out.write_all(fetch(index).as_bytes())?,
@@ -167,6 +168,28 @@ pub fn write_typed(
         }
     }
     Ok(())
+}
+
+/// The beginning of a file whose tensors, each of its own type, follow one behind the other.
+pub(super) fn write_header(
+    out: &mut impl Write,
+    tensors: &[(String, Vec<usize>, Dtype)],
+    metadata: Option<&BTreeMap<String, String>>,
+) -> std::io::Result<()> {
+    let mut offset = 0;
+    let mut infos = Vec::with_capacity(tensors.len());
+    for (name, shape, dtype) in tensors {
+        let bytes = shape.iter().product::<usize>() * dtype.bitsize() / 8;
+        let data_offsets = (offset, offset + bytes);
+        infos.push((name.clone(), TensorInfo { dtype: *dtype, shape: shape.clone(), data_offsets }));
+        offset += bytes;
+    }
+    let metadata = metadata.map(|pairs| pairs.iter().map(|(key, value)| (key.clone(), value.clone())).collect());
+    let metadata = Metadata::new(metadata, infos).map_err(std::io::Error::other)?;
+    let mut header = serde_json::to_vec(&metadata)?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(&header)
 }
 
 #[cfg(test)]

@@ -7,9 +7,11 @@ use burn::prelude::*;
 
 use super::Checkpoint;
 use super::file::TensorFile;
+use super::packed::Held;
 use super::values::{self, LoadDtype, Values};
 use crate::error::ModelError;
-use crate::params::{self, ParamInfo};
+use crate::params::{self, Assigned, ParamInfo};
+use crate::quantized::PackedWeight;
 
 /// Threads at most: more only wait for memory.
 const MAX_THREADS: usize = 8;
@@ -20,10 +22,18 @@ struct Job<'a> {
     key: String,
     layout: values::Layout,
     dtype: LoadDtype,
+    /// Where the file has it packed.
+    packed: Option<Held>,
+}
+
+/// What was read of a tensor.
+enum Loaded {
+    Dense(Values),
+    Packed(PackedWeight),
 }
 
 /// Values, and whether all of them are finite.
-type Outcome = Result<(Values, bool), ModelError>;
+type Outcome = Result<(Loaded, bool), ModelError>;
 
 /// Hands the parameters to `take`, which asks for each in turn. All that is missing, of another shape or number type, or not
 /// finite is reported at once.
@@ -36,11 +46,11 @@ pub(super) fn in_order<R>(
     let keys = checkpoint.check(infos)?;
     let jobs = infos.iter().zip(keys).map(|(info, key)| {
         let file = &checkpoint.files[checkpoint.index[&key]];
-        Job { file, key, layout: layout(info), dtype: held_as(info, dtype) }
+        Job { file, key, layout: layout(info), dtype: held_as(info, dtype), packed: checkpoint.packed(info) }
     });
     let jobs = jobs.collect::<Vec<_>>();
     thread::scope(|scope| {
-        let mut reading = Reading::start(scope, &jobs)?;
+        let mut reading = Reading::start(scope, checkpoint, &jobs)?;
         let result = take(&mut reading);
         reading.finish(checkpoint)?;
         Ok(result)
@@ -69,14 +79,18 @@ pub(super) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn start<'scope>(scope: &'scope Scope<'scope, '_>, jobs: &'a [Job<'a>]) -> Result<Self, ModelError>
+    fn start<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        checkpoint: &'a Checkpoint,
+        jobs: &'a [Job<'a>],
+    ) -> Result<Self, ModelError>
     where
         'a: 'scope,
     {
         let count = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
         let start = |first: usize| {
             let (sender, receiver) = sync_channel(0);
-            let read = move || read(jobs.iter().skip(first).step_by(count), &sender);
+            let read = move || read(checkpoint, jobs.iter().skip(first).step_by(count), &sender);
             thread::Builder::new().name("weights".to_owned()).spawn_scoped(scope, read)?;
             Ok(receiver)
         };
@@ -86,6 +100,14 @@ impl<'a> Reading<'a> {
 
     /// The next parameter; none from the first error on, and for what is not finite. `[elements]`
     pub(super) fn next(&mut self, info: &ParamInfo) -> Option<Tensor<1>> {
+        match self.next_held(info, false)? {
+            Assigned::Dense(tensor) => Some(tensor),
+            Assigned::Packed(_) => unreachable!("it was not to be packed"),
+        }
+    }
+
+    /// As [`next`](Self::next), but what the file has packed stays so where it can.
+    pub(super) fn next_held(&mut self, info: &ParamInfo, stays_packed: bool) -> Option<Assigned> {
         if self.failed.is_some() {
             return None;
         }
@@ -93,14 +115,18 @@ impl<'a> Reading<'a> {
         let key = &self.jobs[self.taken].key;
         self.taken += 1;
         match outcome {
-            Ok((values, true)) => {
-                let tensor = values.into_tensor();
+            Ok((Loaded::Packed(weight), true)) if stays_packed => return Some(Assigned::Packed(weight)),
+            Ok((loaded, true)) => {
+                let tensor = match loaded {
+                    Loaded::Dense(values) => values.into_tensor(),
+                    Loaded::Packed(weight) => weight.dense(&Device::flex()).reshape([info.elements()]),
+                };
                 assert_eq!(
                     tensor.dims(),
                     [info.elements()],
                     "parameters are asked for in the order of the model: {key}"
                 );
-                return Some(tensor);
+                return Some(Assigned::Dense(tensor));
             }
             Ok((_, false)) => self.not_finite.push(key.clone()),
             Err(error) => self.failed = Some(error),
@@ -118,9 +144,16 @@ impl<'a> Reading<'a> {
 }
 
 /// Reads one after the other until nobody listens any more.
-fn read<'a>(jobs: impl Iterator<Item = &'a Job<'a>>, sender: &SyncSender<Outcome>) {
+fn read<'a>(checkpoint: &Checkpoint, jobs: impl Iterator<Item = &'a Job<'a>>, sender: &SyncSender<Outcome>) {
     for job in jobs {
-        if sender.send(job.file.read_values(&job.key, job.layout, job.dtype)).is_err() {
+        let outcome = match &job.packed {
+            Some(held) => held.read(checkpoint).map(|(weight, finite)| (Loaded::Packed(weight), finite)),
+            None => {
+                let values = job.file.read_values(&job.key, job.layout, job.dtype);
+                values.map(|(values, finite)| (Loaded::Dense(values), finite))
+            }
+        };
+        if sender.send(outcome).is_err() {
             return;
         }
     }

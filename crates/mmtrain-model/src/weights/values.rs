@@ -26,6 +26,8 @@ pub enum LoadDtype {
     /// The weights of linear layers of blocks and connectors [packed](crate::quantized), each as soon as it is read; all
     /// others as f32.
     Packed(Quantization),
+    /// All as f32, but for weights that the file has packed, which stay so.
+    KeptPacked,
 }
 
 /// Order of a tensor's values in memory.

@@ -5,7 +5,7 @@ mod pairs;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use mmtrain_config::{PlaceholderKind, SourceConfig};
+use mmtrain_config::{FormatKind, PlaceholderKind, SourceConfig};
 use mmtrain_data::{DataError, Mixture, Pass, Prepared, Preparer, Shown, Skip};
 use mmtrain_generate::{GenerateOptions, SamplingConfig};
 use mmtrain_train::checkpoint::write_atomically;
@@ -25,7 +25,7 @@ const BATCH: usize = 32;
 pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<ExitCode> {
     let device = context.device.open()?;
     let loaded = model_dir::load(&args.model, args.weights, context.quiet, &device.device)?;
-    let mixture = Arc::new(Mixture::new(vec![(open(args)?, 1.0)])?);
+    let mixture = Arc::new(Mixture::new(vec![(open(&args.data, args.format, &args.split)?, 1.0)])?);
     let limit = (args.limit > 0).then_some(args.limit);
     let (mut samples, mut skipped) = (Vec::new(), 0_usize);
     for outcome in prepared(&mixture, &loaded.preparer, limit)? {
@@ -59,7 +59,7 @@ pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<ExitCode
 }
 
 /// Every sample, or the first ones, in order.
-fn prepared(
+pub(super) fn prepared(
     mixture: &Arc<Mixture>,
     preparer: &Arc<Preparer>,
     limit: Option<usize>,
@@ -83,12 +83,16 @@ impl Measured {
 }
 
 /// The dataset's shards of the split, or all where the split is not in any name.
-fn open(args: &EvalArgs) -> anyhow::Result<Arc<dyn mmtrain_data::Source>> {
-    let source = super::data::source_of(&args.data, args.format, Some(&args.split));
+pub(super) fn open(
+    data: &str,
+    format: Option<FormatKind>,
+    split: &str,
+) -> anyhow::Result<Arc<dyn mmtrain_data::Source>> {
+    let source = super::data::source_of(data, format, Some(split));
     let placeholder = PlaceholderKind::default();
     match setup::open_source(&source, placeholder) {
         Err(error) if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(DataError::NoSplit { .. }))) => {
-            note(&format!("note: no `{}` shards in `{}`; all are used", args.split, args.data));
+            note(&format!("note: no `{split}` shards in `{data}`; all are used"));
             setup::open_source(&SourceConfig { split: None, ..source }, placeholder)
         }
         other => other,

@@ -12,7 +12,7 @@ use fs_err as fs;
 use mmtrain_model::lora::peft::{CONFIG_FILE, PeftAdapter, WEIGHTS_FILE};
 use mmtrain_model::weights::{Export, ExportedFile, StoredType};
 use mmtrain_text::instruction;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{note, print_json};
 use crate::adapters;
@@ -20,7 +20,7 @@ use crate::cli::{ExportArgs, ExportFormat, ExportType};
 use crate::fail::Refusal;
 use crate::model_dir::{load_base, load_wide, locate, require_whole};
 use companions::add_companions;
-use in_place::in_place;
+pub(super) use in_place::in_place;
 use special::name_special_tokens;
 
 /// What stands beside the weights and is the same in both layouts.
@@ -85,7 +85,7 @@ fn adapter(args: &ExportArgs, dir: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn refused(reason: &str) -> Refusal {
+pub(super) fn refused(reason: &str) -> Refusal {
     let hint = "mmtrain itself uses the run or checkpoint as it is; a model for transformers needs the tower and connector \
                 of one of its classes (docs/guide/export.md)";
     Refusal::usage(format!("transformers cannot hold this model: {reason}"), hint)
@@ -93,7 +93,12 @@ fn refused(reason: &str) -> Refusal {
 
 /// Everything that belongs into the directory.
 fn write(export: &Export<'_>, stored: StoredType, from: &Path, out: &Path) -> anyhow::Result<Vec<ExportedFile>> {
-    let mut config = export.config(stored).map_err(|reason| refused(&reason))?;
+    write_beside(export, export.config(stored).map_err(|reason| refused(&reason))?, from, out)?;
+    Ok(export.write(out, stored)?)
+}
+
+/// Everything but the weights.
+pub(super) fn write_beside(export: &Export<'_>, mut config: Value, from: &Path, out: &Path) -> anyhow::Result<()> {
     name_special_tokens(&mut config, from);
     fs::write(out.join("config.json"), format!("{config:#}\n"))?;
     for name in COMPANIONS {
@@ -103,8 +108,7 @@ fn write(export: &Export<'_>, stored: StoredType, from: &Path, out: &Path) -> an
         }
     }
     copy_folder(&from.join(instruction::FOLDER), &out.join(instruction::FOLDER))?;
-    add_companions(export, from, out)?;
-    Ok(export.write(out, stored)?)
+    add_companions(export, from, out)
 }
 
 /// The files of a folder, where there is one.

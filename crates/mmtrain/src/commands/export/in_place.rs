@@ -9,7 +9,10 @@ use crate::commands::note;
 use crate::fail::Refusal;
 
 /// Writes into a directory beside `out` and renames it. What a process that was killed has left there goes first.
-pub(super) fn in_place<T>(out: &Path, write: impl FnOnce(&Path) -> anyhow::Result<T>) -> anyhow::Result<T> {
+pub(in crate::commands) fn in_place<T>(
+    out: &Path,
+    write: impl FnOnce(&Path) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let (parent, name) = parent_and_name(out)?;
     fs::create_dir_all(&parent)?;
     remove_leftovers(&parent, &name)?;

@@ -1,0 +1,32 @@
+use super::*;
+
+fn values(count: usize, seed: usize) -> Vec<f32> {
+    (0..count).map(|index| ((index * 7919 + seed * 104_729) % 10_007) as f32 / 10_007.0 - 0.5).collect()
+}
+
+#[test]
+fn products_with_a_table_are_those_of_burn_and_of_each_row_alone() {
+    // Behind vectors and behind tasks there are rests.
+    for (rows, input, output) in [(1, 515, 389), (3, 256, 300), (8, 130, 2999), (2, 7, 40), (1, 1000, 66)] {
+        let x = Rows { values: values(rows * input, 1), rows, input };
+        let table = TensorData::new(values(input * output, 2), [output, input]);
+        let table = Tensor::<2>::from_data(table, &Device::flex());
+        let found = with_table(&x, &table).expect("in host memory");
+        let tensor = Tensor::<2>::from_data(TensorData::new(x.values.clone(), [rows, input]), &Device::flex());
+        let expected: Vec<f32> = tensor.matmul(table.clone().transpose()).into_data().try_to_vec().expect("f32");
+        let far = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(found.len() == expected.len() && far < 1e-4, "{far}");
+        for row in 0..rows {
+            let alone = Rows { values: x.row(row).to_vec(), rows: 1, input };
+            assert_eq!(with_table(&alone, &table).expect("in host memory"), found[row * output..][..output]);
+        }
+    }
+}
+
+#[test]
+fn what_a_tape_records_and_what_has_many_rows_goes_the_usual_way() {
+    let x = Tensor::<2>::zeros([8, 4], &Device::flex());
+    assert!(takes(&x) && takes(&x.clone().reshape([2, 4, 4])));
+    assert!(!takes(&Tensor::<2>::zeros([9, 4], &Device::flex())));
+    assert!(!takes(&x.clone().autodiff()) && !takes(&x.cast(DType::BF16)));
+}

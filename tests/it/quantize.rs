@@ -1,0 +1,85 @@
+//! `mmtrain quantize`, through the binary.
+
+use serde_json::Value;
+
+use crate::support::Place;
+
+fn trained() -> Place {
+    let place = Place::new();
+    place.ok("pretrain --config tiny.toml -q --run-dir run --set train.steps=8");
+    place
+}
+
+fn quantize(place: &Place, args: &str) -> Value {
+    serde_json::from_str(&place.ok(&format!("quantize --model run {args} --json")).stdout).expect("JSON")
+}
+
+#[test]
+fn a_quantized_model_is_near_its_own_and_is_used_as_any() {
+    let place = trained();
+    for (out, args, cosine) in [
+        ("affine8", "--bits 8 --scheme affine", 0.999),
+        ("absmax8", "--bits 8 --scheme absmax --group 16", 0.999),
+        ("affine4", "--bits 4 --scheme affine --group 16", 0.97),
+        ("nf4", "--bits 4 --scheme nf4", 0.97),
+        ("head", "--bits 8 --head --parts encoder,connector,decoder", 0.999),
+    ] {
+        let report = quantize(&place, &format!("--out {out} {args} --data data"));
+        let comparison = &report["comparison"];
+        let number = |value: &Value| value.as_f64().expect("a number");
+        assert!(number(&comparison["logits_cosine"]) >= cosine, "{out}: {comparison}");
+        let change = number(&comparison["loss_after"]) - number(&comparison["loss_before"]);
+        assert!(change.abs() < 0.2, "{out}: {comparison}");
+        assert!(number(&comparison["tokens_per_sec_after"]) > 0.0);
+        let decoder = &report["parts"]["decoder"];
+        assert_eq!((&decoder["layers"], &decoder["left"]), (&7.into(), &0.into()), "{out}");
+        let (error, size) = (number(&decoder["rms_error"]), number(&decoder["rms"]));
+        assert!(error > 0.0 && error < 0.2 * size, "{out}: {error} of {size}");
+        place.ok(&format!("generate --model {out} --prompt hello --max-new-tokens 4"));
+        place.ok(&format!("eval --model {out} --data data --limit 2 --max-new-tokens 4"));
+        place.ok(&format!("inspect {out} --values"));
+    }
+    assert_eq!(
+        place.ok("generate --model affine8 --prompt hello --max-new-tokens 4").stdout,
+        place.ok("generate --model affine8 --weights f32 --prompt hello --max-new-tokens 4").stdout,
+    );
+}
+
+#[test]
+fn the_directory_says_how_it_is_packed_and_can_be_exported_again() {
+    let place = trained();
+    quantize(&place, "--out out --bits 4 --group 16");
+    let config: Value = serde_json::from_slice(&place.read("out/config.json")).expect("JSON");
+    let said = &config["quantization_config"];
+    assert_eq!((&said["quant_method"], &said["bits"], &said["group_size"]), (&"gptq".into(), &4.into(), &16.into()));
+    let bytes = place.read("out/model.safetensors");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
+    let shape = |end: &str| {
+        let name = format!("language_model.model.layers.0.mlp.up_proj.{end}");
+        tensors.tensor(&name).expect("there").shape().to_vec()
+    };
+    assert_eq!([shape("qweight"), shape("qzeros"), shape("scales")], [vec![2, 32], vec![1, 4], vec![1, 32]]);
+    assert!(tensors.tensor("language_model.model.layers.0.mlp.up_proj.weight").is_err());
+    assert_eq!(tensors.tensor("language_model.model.embed_tokens.weight").expect("left").shape()[1], 16);
+    place.ok("export --model out --out dense");
+    assert!(place.read("dense/model.safetensors").len() > bytes.len());
+    // A run begins with it as with any other.
+    place.ok("sft --config tiny.toml -q --init out --run-dir more --set train.steps=1");
+}
+
+#[test]
+fn what_cannot_be_done_is_said() {
+    let place = trained();
+    place.fails("quantize --model run --out x --bits 8 --scheme nf4", 2, &["nf4 has 4 bits, not 8", "--bits 4"]);
+    place.fails("quantize --model run --out x --bits 5", 2, &["--bits 5", "8 or 4 bits"]);
+    place.fails(
+        "quantize --model run --out x --bits 4 --group 12",
+        2,
+        &["groups of 12 do not divide the 16 inputs", "--group 8"],
+    );
+    place.fails("quantize --model run --out data --bits 4", 2, &["`data` is there already"]);
+    assert!(!place.path("x").exists());
+    quantize(&place, "--out out --bits 4 --group 16");
+    place.edit("out/config.json", "\"gptq\",\n    \"checkpoint_format\"", "\"hqq\",\n    \"checkpoint_format\"");
+    place.fails("generate --model out --prompt a", 2, &["`hqq`, which is not supported", "GPTQ in 4 or 8 bits"]);
+}
