@@ -96,7 +96,7 @@ fn sign(words: &[String; 2]) -> Vec<Question> {
 }
 
 fn prices(tags: &[PriceTag]) -> Vec<Question> {
-    let mut questions: Vec<_> = tags.iter().flat_map(|tag| about_one(tag)).collect();
+    let mut questions: Vec<_> = tags.iter().flat_map(about_one).collect();
     if tags.len() > 1 {
         let total = amount(tags.iter().map(|tag| tag.cents).sum());
         let asked = ["What is the total?", "How much is everything together?"].map(str::to_owned);
@@ -198,7 +198,10 @@ mod tests {
             "What is the total?" | "How much is everything together?" => {
                 money(lines.iter().map(|line| last(line).parse::<f64>().expect("a price")).sum())
             }
-            "What does the sign say?" | "What is written on the sign?" => lines.join(" "),
+            "What does the sign say?"
+            | "What is written on the sign?"
+            | "What is written in the image?"
+            | "Read all that is written in the image." => lines.join(" "),
             "What is the first word on the sign?" | "Which word is the first on the sign?" => lines[0].clone(),
             "What is the second word on the sign?" | "Which word is the second on the sign?" => lines[1].clone(),
             "Which seat is on the ticket?" | "What is the seat?" => last(&lines[1]),
@@ -211,7 +214,6 @@ mod tests {
             "Is the ticket for a train or a bus?" | "Which one is it, train or bus?" => {
                 lines[0].split(' ').next().expect("a word").to_lowercase()
             }
-            "What is written in the image?" | "Read all that is written in the image." => lines.join(" "),
             "What is wrong in this line?" | "What is the error in this line of code?" => {
                 let count = |c: char| lines[0].matches(c).count();
                 let name = match () {
