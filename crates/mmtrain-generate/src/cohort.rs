@@ -67,7 +67,12 @@ impl<'a> Cohort<'a> {
         self.prompt_len = seq;
         if past == 0 {
             let input = model.prepare(&whole.view(seq), None)?;
-            eprintln!("DEBUG prefill media {} spans {:?} reading {}", whole.media.len(), whole.spans, input.reading.is_some());
+            eprintln!(
+                "DEBUG prefill media {} spans {:?} reading {}",
+                whole.media.len(),
+                whole.spans,
+                input.reading.is_some()
+            );
             self.reading.clone_from(&input.reading);
             return Ok(input);
         }

@@ -16,6 +16,7 @@ mod heads;
 pub mod positions;
 mod together;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, RmsNorm, RmsNormConfig};
@@ -150,7 +151,7 @@ impl Decoder {
         let seq = x.dims()[1];
         for (index, block) in self.model.layers.iter().enumerate() {
             x = between(index, x);
-            let block = if takes(&x) { computing_but_packed(block, x.dtype()) } else { computing(block, x.dtype()) };
+            let block = block.computing(&x);
             x = match cache.as_deref_mut() {
                 Some(cache) => block.forward_cached(x, context, cache.layer_mut(index)),
                 None => block.forward(x, context),
@@ -244,6 +245,11 @@ impl DecoderBlock {
     /// As [`forward`](Self::forward) for new tokens only; earlier keys and values come from the cache.
     pub fn forward_cached(&self, x: Tensor<3>, context: &DecoderContext, cache: &mut LayerCache) -> Tensor<3> {
         self.run(x, |heads| heads.attend(context, Some(cache)))
+    }
+
+    /// The block as it computes with `x`: widened to its type, and what is packed made dense where there are many rows.
+    fn computing(&self, x: &Tensor<3>) -> Cow<'_, Self> {
+        if takes(x) { computing_but_packed(self, x.dtype()) } else { computing(self, x.dtype()) }
     }
 
     /// `attend` makes the output of each head. `[batch, heads, seq, head_dim]`

@@ -8,7 +8,6 @@ use burn::prelude::*;
 
 use super::heads::Heads;
 use super::{Decoder, DecoderContext, KvCache};
-use crate::precision::computing;
 
 /// Rows of a batch that share a cache, and where their new tokens stand.
 #[derive(Debug)]
@@ -35,7 +34,7 @@ impl Decoder {
         let seq = x.dims()[1];
         for (index, block) in self.model.layers.iter().enumerate() {
             x = between(index, x);
-            x = computing(block, x.dtype()).run(x, |heads| attend_apart(heads, index, parts));
+            x = block.computing(&x).run(x, |heads| attend_apart(heads, index, parts));
         }
         for part in parts {
             part.cache.advance(seq);

@@ -9,18 +9,19 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use mmtrain_data::Preparer;
-use mmtrain_generate::{GenerateOptions, Prompt, SamplingConfig, generate, read_messages};
+use mmtrain_generate::{GenerateOptions, Generated, Prompt, SamplingConfig, generate, read_messages};
 use mmtrain_media::MediaLayout;
+use mmtrain_score::PlacedBoxes;
 use mmtrain_text::MediaKind;
 use serde_json::{Value, json};
 
 use self::said::Said;
-use self::stats::Meter;
+use self::stats::{Meter, Stats};
 use super::{Context, note, print_json};
 use crate::boxes::{self, Picture};
 use crate::cli::{AnswerArgs, GenerateArgs};
 use crate::fail::Refusal;
-use crate::model_dir;
+use crate::model_dir::{self, LoadedModel};
 use crate::shown::{self, Sources};
 
 /// Runs the command. The answer goes to stdout, as it is made; several stand there behind one another once all are made.
@@ -43,23 +44,58 @@ pub(crate) fn run(context: &Context, args: &GenerateArgs) -> anyhow::Result<Exit
     let answers = generate(&loaded.model, &prompts, &options, hear)?;
     let texts = said.end()?;
     let stats = args.stats.then(|| meter.end(&loaded.model, &prompts, &answers));
-    if !args.json {
+    let placed = placed(&loaded, &pictures, &answers);
+    draw(args, pictures, &placed)?;
+    if args.json {
+        print_json(&report(args, &texts, &answers, &placed, stats)?)?;
+    } else {
+        let shown = placed.iter().flatten().filter(|_| args.boxes);
+        shown.into_iter().try_for_each(|placed| print_json(&boxes::as_json(placed)))?;
         stats.iter().for_each(|stats| note(&stats.to_string()));
-        return Ok(ExitCode::SUCCESS);
     }
-    let answers = texts.iter().zip(&answers).map(
-        |(text, answer)| json!({ "text": text.trim(), "tokens": answer.tokens.len(), "finished": answer.finished }),
-    );
-    let mut answers = answers.collect::<Vec<_>>();
-    let mut said = match answers.len() {
-        1 => answers.remove(0),
-        _ => json!({ "answers": answers }),
-    };
-    if let Some(stats) = stats {
-        said["stats"] = serde_json::to_value(stats)?;
-    }
-    print_json(&said)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The boxes of each answer about a picture.
+fn placed(loaded: &LoadedModel, pictures: &[Option<Picture>], answers: &[Generated]) -> Vec<Option<PlacedBoxes>> {
+    let unit = boxes::unit(&loaded.model.config, &loaded.preparer);
+    let of_answer = |(picture, answer): (&Option<Picture>, &Generated)| {
+        // Boxes may stand between special tokens.
+        let text = loaded.preparer.tokenizer.spell(&answer.tokens);
+        picture.as_ref().map(|picture| picture.boxes_of(&text, unit))
+    };
+    pictures.iter().zip(answers).map(of_answer).collect()
+}
+
+/// Writes the first picture with the boxes of the first answer, where that is wanted.
+fn draw(args: &GenerateArgs, pictures: Vec<Option<Picture>>, placed: &[Option<PlacedBoxes>]) -> anyhow::Result<()> {
+    let first = pictures.into_iter().next().flatten();
+    match (&args.draw, first, placed.first()) {
+        (Some(out), Some(picture), Some(Some(placed))) => picture.draw(placed, out),
+        _ => Ok(()),
+    }
+}
+
+fn report(
+    args: &GenerateArgs,
+    texts: &[String],
+    answers: &[Generated],
+    placed: &[Option<PlacedBoxes>],
+    stats: Option<Stats>,
+) -> anyhow::Result<Value> {
+    let of_answer = |((text, answer), placed): ((&String, &Generated), &Option<PlacedBoxes>)| {
+        let said = json!({ "text": text.trim(), "tokens": answer.tokens.len(), "finished": answer.finished });
+        match placed.as_ref().filter(|_| args.boxes) {
+            Some(placed) => merged(said, boxes::as_json(placed)),
+            None => said,
+        }
+    };
+    let mut all = texts.iter().zip(answers).zip(placed).map(of_answer).collect::<Vec<_>>();
+    let said = if all.len() == 1 { all.remove(0) } else { json!({ "answers": all }) };
+    match stats {
+        Some(stats) => Ok(merged(said, json!({ "stats": serde_json::to_value(stats)? }))),
+        None => Ok(said),
+    }
 }
 
 /// How the command line wants answers, which end where the template's do.

@@ -1,5 +1,6 @@
 //! How much a quantized model differs from the one that it was.
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use burn::tensor::{DType, TensorData};
@@ -119,6 +120,7 @@ fn speeds(models: [&LoadedModel; 2], sample: &Prepared) -> anyhow::Result<[f64; 
             generate(&model.model, std::slice::from_ref(&prompt), &options, &mut |_, _| {
                 first.get_or_insert_with(Instant::now);
                 count += 1;
+                ControlFlow::Continue(())
             })?;
             let secs = first.map_or(0.0, |start| start.elapsed().as_secs_f64());
             *fastest = fastest.max(count.saturating_sub(1) as f64 / secs.max(1e-9));
