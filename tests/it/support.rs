@@ -173,7 +173,7 @@ impl Place {
         self.command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts")
     }
 
-    fn command(&self, args: &str) -> Command {
+    pub(crate) fn command(&self, args: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mmtrain"));
         command.args(args.split_whitespace()).current_dir(self.dir.path()).env_remove("MMTRAIN_LOG");
         command

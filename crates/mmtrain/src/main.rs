@@ -4,7 +4,6 @@
 
 mod adapters;
 mod blocks;
-#[cfg_attr(not(test), expect(dead_code, reason = "`mmtrain generate` has no flag for it yet"))]
 mod boxes;
 mod cli;
 mod commands;
