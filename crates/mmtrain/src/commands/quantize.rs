@@ -9,12 +9,12 @@ use std::sync::Arc;
 use burn::prelude::Device;
 use fs_err as fs;
 use mmtrain_data::Mixture;
-use mmtrain_model::{ModelError, Vlm};
 use mmtrain_model::config::read_vlm;
 use mmtrain_model::params::Part;
 use mmtrain_model::quantized::Scheme;
 use mmtrain_model::quantized::affine::{Bits, Mapping};
 use mmtrain_model::weights::{Checkpoint, Export, PackedExport, Packing, StoredType};
+use mmtrain_model::{ModelError, Vlm};
 use serde_json::{Value, json};
 
 use self::compare::Comparison;
