@@ -28,7 +28,7 @@ impl Drop for Server {
 /// A small trained model that chats, and a picture of its data.
 fn place() -> (Place, Vec<u8>) {
     let place = Place::new();
-    place.ok("pretrain --config tiny.toml --run-dir run -q --set data.template=vicuna_v1 --set train.steps=4");
+    place.ok("pretrain --config tiny.toml --run-dir run -q --set data.template=vicuna_v1 --set data.max_seq=256 --set train.steps=4");
     let picture = place.entries("run/samples").into_iter().find(|name| name.ends_with("jpg") || name.ends_with("png"));
     let picture = place.read(&format!("run/samples/{}", picture.expect("a picture of the report")));
     (place, picture)
