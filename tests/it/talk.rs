@@ -12,7 +12,7 @@ use crate::support::Place;
 /// A model that writes turns down, and a picture.
 fn place() -> Place {
     let place = Place::new();
-    place.ok("pretrain --config tiny.toml --run-dir run -q --set data.template=vicuna_v1 --set train.steps=4");
+    place.ok("pretrain --config tiny.toml --run-dir run -q --set data.template=vicuna_v1 --set data.max_seq=256 --set train.steps=4");
     fs_err::copy(place.path("run/samples/0.jpg"), place.path("a.jpg")).expect("copied");
     place
 }

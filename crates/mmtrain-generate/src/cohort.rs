@@ -67,12 +67,6 @@ impl<'a> Cohort<'a> {
         self.prompt_len = seq;
         if past == 0 {
             let input = model.prepare(&whole.view(seq), None)?;
-            eprintln!(
-                "DEBUG prefill media {} spans {:?} reading {}",
-                whole.media.len(),
-                whole.spans,
-                input.reading.is_some()
-            );
             self.reading.clone_from(&input.reading);
             return Ok(input);
         }
@@ -157,7 +151,8 @@ impl<'p> Rows<'p> {
         let ids = prompts.iter().flat_map(|prompt| prompt.input_ids[past..].iter().map(|&id| id as i32)).collect();
         let (mut media, mut spans) = (Vec::new(), Vec::new());
         for (row, prompt) in prompts.iter().enumerate() {
-            for medium in prompt.media.iter().filter(|medium| medium.end() > past) {
+            // What has no placeholder is still a part of the memory that is made of all media at once.
+            for medium in prompt.media.iter().filter(|medium| past == 0 || medium.end() > past) {
                 spans.push(medium.spans.iter().map(|&(start, len)| (start - past, len)).collect());
                 media.push(PlacedMedium {
                     row,
