@@ -143,7 +143,7 @@ struct Rows<'p> {
     ids: Vec<i32>,
     media: Vec<PlacedMedium<'p>>,
     spans: Vec<Vec<(usize, usize)>>,
-    rows: usize,
+    count: usize,
 }
 
 impl<'p> Rows<'p> {
@@ -164,13 +164,13 @@ impl<'p> Rows<'p> {
                 });
             }
         }
-        Self { ids, media, spans, rows: prompts.len() }
+        Self { ids, media, spans, count: prompts.len() }
     }
 
     fn view(&self, seq: usize) -> BatchView<'_> {
         let placed = self.media.iter().zip(&self.spans);
         let media = placed.map(|(medium, spans)| PlacedMedium { spans, ..*medium }).collect();
-        let samples = vec![vec![0..seq]; self.rows];
+        let samples = vec![vec![0..seq]; self.count];
         BatchView { input_ids: &self.ids, seq, samples, forks: Vec::new(), media }
     }
 }

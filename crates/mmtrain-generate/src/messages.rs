@@ -309,12 +309,12 @@ mod tests {
 
     use super::*;
 
-    fn read(content: Value) -> Result<Asked, GenerateError> {
+    fn read(content: &Value) -> Result<Asked, GenerateError> {
         read_messages(&json!([{ "role": "user", "content": content }]))
     }
 
-    fn only(part: Value) -> Location {
-        let asked = read(json!([part])).expect("a message");
+    fn only(part: &Value) -> Location {
+        let asked = read(&json!([part])).expect("a message");
         assert_eq!(asked.conversation.turns[0].media().len(), 1);
         asked.media[0].places[0].clone()
     }
@@ -348,24 +348,24 @@ mod tests {
     fn the_words_of_the_api_are_read() {
         let dot = "data:image/png;base64,AQID";
         assert_eq!(
-            only(json!({ "type": "image_url", "image_url": { "url": dot, "detail": "low" } })),
+            only(&json!({ "type": "image_url", "image_url": { "url": dot, "detail": "low" } })),
             Location::Data(vec![1, 2, 3])
         );
-        assert_eq!(only(json!({ "type": "image_url", "image_url": dot })), Location::Data(vec![1, 2, 3]));
+        assert_eq!(only(&json!({ "type": "image_url", "image_url": dot })), Location::Data(vec![1, 2, 3]));
         assert_eq!(
-            only(json!({ "type": "video_url", "video_url": { "url": "https://a.b/c" } })),
+            only(&json!({ "type": "video_url", "video_url": { "url": "https://a.b/c" } })),
             Location::Remote("https://a.b/c".into())
         );
         let sound = json!({ "type": "input_audio", "input_audio": { "data": "AQID", "format": "wav" } });
-        assert_eq!(only(sound), Location::Data(vec![1, 2, 3]));
-        assert_eq!(only(json!({ "type": "audio", "path": "a.wav" })), Location::File("a.wav".into()));
-        let frames = read(json!([{ "type": "video", "video": ["1.jpg", "2.jpg"] }])).expect("frames");
+        assert_eq!(only(&sound), Location::Data(vec![1, 2, 3]));
+        assert_eq!(only(&json!({ "type": "audio", "path": "a.wav" })), Location::File("a.wav".into()));
+        let frames = read(&json!([{ "type": "video", "video": ["1.jpg", "2.jpg"] }])).expect("frames");
         assert_eq!(frames.media[0].places.len(), 2);
     }
 
     #[test]
     fn what_is_wrong_is_named_with_its_place() {
-        let place = |content: Value| read(content).expect_err("refused").to_string();
+        let place = |content: &Value| read(content).expect_err("refused").to_string();
         for (content, expected) in [
             (json!(7), "messages[0].content: a number where a text or a list is expected"),
             (json!([{ "type": "tool" }]), "messages[0].content[0]: unknown part `tool`"),
@@ -381,7 +381,7 @@ mod tests {
             (json!([{ "type": "image", "image": "a", "min_pixels": 9, "max_pixels": 3 }]), "9 is more than"),
             (json!([{ "type": "video", "video": "a", "fps": 0 }]), "messages[0].content[0].fps: 0"),
         ] {
-            let found = place(content);
+            let found = place(&content);
             assert!(found.contains(expected), "{found}");
         }
         let whole = |messages: Value| read_messages(&messages).expect_err("refused").to_string();
@@ -428,7 +428,7 @@ mod tests {
         #[test]
         fn no_json_makes_it_panic(value in anything()) {
             let _ = read_messages(&value);
-            let _ = read(value);
+            let _ = read(&value);
         }
     }
 }

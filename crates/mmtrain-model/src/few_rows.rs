@@ -43,7 +43,7 @@ pub(crate) struct Rows {
     /// `[rows, input]`
     pub(crate) values: Vec<f32>,
     /// How many.
-    pub(crate) rows: usize,
+    pub(crate) count: usize,
     /// Values of each.
     pub(crate) input: usize,
 }
@@ -53,7 +53,7 @@ impl Rows {
     pub(crate) fn of<const D: usize>(x: &Tensor<D>) -> Self {
         let input = x.dims()[D - 1];
         let values: Vec<f32> = x.clone().into_data().try_to_vec().expect("`takes` asked for f32");
-        Self { rows: values.len() / input, values, input }
+        Self { count: values.len() / input, values, input }
     }
 
     /// One of them.
@@ -79,7 +79,7 @@ pub(crate) trait Outputs: Sync {
 
 /// The product of rows with a weight that is had output by output. `[rows, output]`
 pub(crate) fn by_outputs(x: &Rows, output: usize, weight: &impl Outputs) -> Vec<f32> {
-    let (arch, rows) = (Arch::new(), x.rows);
+    let (arch, rows) = (Arch::new(), x.count);
     let per_task = (TASK / x.input.max(1)).max(1);
     let mut values = vec![0.0_f32; output * rows];
     let task = |(number, values): (usize, &mut [f32])| {
@@ -112,14 +112,14 @@ impl<W: Outputs> WithSimd for Task<'_, W> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { x, weight, first, values } = self;
-        if x.rows == 1 {
+        if x.count == 1 {
             for (index, value) in values.iter_mut().enumerate() {
                 *value = weight.dot(simd, first + index, &x.values);
             }
             return;
         }
         let mut unpacked = vec![0.0_f32; x.input];
-        for (index, values) in values.chunks_exact_mut(x.rows).enumerate() {
+        for (index, values) in values.chunks_exact_mut(x.count).enumerate() {
             weight.unpack(simd, first + index, &mut unpacked);
             for (row, value) in values.iter_mut().enumerate() {
                 *value = dot(simd, &unpacked, x.row(row));

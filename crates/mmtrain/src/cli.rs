@@ -99,6 +99,7 @@ pub(crate) struct TrainArgs {
 
 /// Arguments of `generate`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(crate) struct GenerateArgs {
     /// A run, a checkpoint or a Hugging Face directory.
     #[arg(long, value_name = "RUN|CKPT|HF_DIR")]

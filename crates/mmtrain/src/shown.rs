@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use fs_err as fs;
-use mmtrain_config::{SamplingKind, VideoConfig};
+use mmtrain_config::{LimitsConfig, SamplingKind, VideoConfig};
 use mmtrain_data::{Intake, MediaContent, Medium, Preparer, RawMedium};
 use mmtrain_generate::{AskedMedium, Location, Wishes};
 use mmtrain_media::{FrameRounding, FrameSampling, Processor, SmartFrames, WantedFrames};
@@ -115,7 +115,7 @@ fn seeing(preparer: &Preparer, kind: MediaKind) -> anyhow::Result<Preparer> {
         };
         *clips = Some(Box::new(preprocess::clips(
             &VideoConfig { sampling, ..VideoConfig::default() },
-            &Default::default(),
+            &LimitsConfig::default(),
         )?));
     }
     Ok(preparer)

@@ -8,7 +8,7 @@ fn values(count: usize, seed: usize) -> Vec<f32> {
 fn products_with_a_table_are_those_of_burn_and_of_each_row_alone() {
     // Behind vectors and behind tasks there are rests.
     for (rows, input, output) in [(1, 515, 389), (3, 256, 300), (8, 130, 2999), (2, 7, 40), (1, 1000, 66)] {
-        let x = Rows { values: values(rows * input, 1), rows, input };
+        let x = Rows { values: values(rows * input, 1), count: rows, input };
         let table = TensorData::new(values(input * output, 2), [output, input]);
         let table = Tensor::<2>::from_data(table, &Device::flex());
         let found = with_table(&x, &table).expect("in host memory");
@@ -17,7 +17,7 @@ fn products_with_a_table_are_those_of_burn_and_of_each_row_alone() {
         let far = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(found.len() == expected.len() && far < 1e-4, "{far}");
         for row in 0..rows {
-            let alone = Rows { values: x.row(row).to_vec(), rows: 1, input };
+            let alone = Rows { values: x.row(row).to_vec(), count: 1, input };
             assert_eq!(with_table(&alone, &table).expect("in host memory"), found[row * output..][..output]);
         }
     }

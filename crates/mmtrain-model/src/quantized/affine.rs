@@ -403,10 +403,14 @@ impl Outputs for Reader<'_> {
             let used = chunks.len() * CHUNK * bits.count() / 8;
             for (chunk, values) in chunks.iter_mut().enumerate() {
                 self.widen(bytes, chunk, zero, values);
-                values.iter_mut().for_each(|value| *value *= scale);
+                for value in values.iter_mut() {
+                    *value *= scale;
+                }
             }
             widen_rest(&bytes[used..], zero, bits, rest);
-            rest.iter_mut().for_each(|value| *value *= scale);
+            for value in rest.iter_mut() {
+                *value *= scale;
+            }
         }
     }
 }

@@ -241,7 +241,9 @@ impl Outputs for Reader<'_> {
         for ((codes, values), block) in codes.iter().zip(weights.as_chunks_mut::<BLOCK>().0).zip(first..) {
             self.widen(codes, values);
             let maximum = self.weight.maximum(block);
-            values.iter_mut().for_each(|value| *value *= maximum);
+            for value in values.iter_mut() {
+                *value *= maximum;
+            }
         }
     }
 }

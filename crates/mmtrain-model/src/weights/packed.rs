@@ -10,7 +10,7 @@
 //! | bitsandbytes int8 | `weight` i8 `[output, input]`, `SCB` f32 `[output]` |
 //!
 //! `n` is the number of codes in 32 bits. Zeros of GPTQ are stored one lower than they are, unless `checkpoint_format` is
-//! `gptq_v2`. Follows `qlinear_cuda_old.py` of AutoGPTQ, `packing_utils.py` of AutoAWQ, `functional.py` of bitsandbytes.
+//! `gptq_v2`. Follows `qlinear_cuda_old.py` of `AutoGPTQ`, `packing_utils.py` of `AutoAWQ`, `functional.py` of bitsandbytes.
 
 use std::path::Path;
 
@@ -189,7 +189,7 @@ impl Source<'_> {
     fn groups(&self) -> Result<Groups, String> {
         let ([input, output], kind) = (self.shape, self.held.kind);
         let codes = self.shape_of(".qweight", &[Dtype::I32])?;
-        let packed = |wide: usize, narrow: usize| narrow > 0 && wide == 8 * narrow || narrow > 0 && wide == 4 * narrow;
+        let packed = |wide: usize, narrow: usize| narrow > 0 && (wide == 8 * narrow || wide == 4 * narrow);
         let (bits, fits) = match (kind, codes.as_slice()) {
             (Kind::Awq, &[rows, words]) => (Bits::Four, rows == input && output == 8 * words),
             (_, &[words, columns]) if columns == output && packed(input, words) => {
@@ -241,19 +241,18 @@ impl Source<'_> {
         let groups = self.groups().map_err(|message| self.bad(message))?;
         let ([input, output], bits) = (self.shape, groups.bits);
         let words = self.words(".qweight")?;
-        let codes = match self.held.kind {
-            Kind::Awq => turned(&columns_of(&words, bits, Some(&AWQ_ORDER)), output),
-            _ => {
-                let per_word = 32 / bits.count();
-                let mut codes = vec![0; input * output];
-                for (row, words) in words.chunks_exact(output.max(1)).enumerate() {
-                    for (column, &word) in words.iter().enumerate() {
-                        let place = column * input + row * per_word;
-                        codes[place..place + per_word].copy_from_slice(&split(word, bits)[..per_word]);
-                    }
+        let codes = if self.held.kind == Kind::Awq {
+            turned(&columns_of(&words, bits, Some(&AWQ_ORDER)), output)
+        } else {
+            let per_word = 32 / bits.count();
+            let mut codes = vec![0; input * output];
+            for (row, words) in words.chunks_exact(output.max(1)).enumerate() {
+                for (column, &word) in words.iter().enumerate() {
+                    let place = column * input + row * per_word;
+                    codes[place..place + per_word].copy_from_slice(&split(word, bits)[..per_word]);
                 }
-                codes
             }
+            codes
         };
         let zeros = self.words(".qzeros")?;
         let zeros = match self.held.kind {

@@ -146,12 +146,11 @@ impl<'a> Reading<'a> {
 /// Reads one after the other until nobody listens any more.
 fn read<'a>(checkpoint: &Checkpoint, jobs: impl Iterator<Item = &'a Job<'a>>, sender: &SyncSender<Outcome>) {
     for job in jobs {
-        let outcome = match &job.packed {
-            Some(held) => held.read(checkpoint).map(|(weight, finite)| (Loaded::Packed(weight), finite)),
-            None => {
-                let values = job.file.read_values(&job.key, job.layout, job.dtype);
-                values.map(|(values, finite)| (Loaded::Dense(values), finite))
-            }
+        let outcome = if let Some(held) = &job.packed {
+            held.read(checkpoint).map(|(weight, finite)| (Loaded::Packed(weight), finite))
+        } else {
+            let values = job.file.read_values(&job.key, job.layout, job.dtype);
+            values.map(|(values, finite)| (Loaded::Dense(values), finite))
         };
         if sender.send(outcome).is_err() {
             return;

@@ -39,7 +39,7 @@ pub(crate) fn run(context: &Context, args: &ChatArgs) -> anyhow::Result<ExitCode
             let _ = write!(out, "> ").and_then(|()| out.flush());
         }
         let Some(line) = lines.next().transpose()? else { return Ok(ExitCode::SUCCESS) };
-        if chat.line(line.trim())?.is_break() {
+        if chat.line(line.trim()).is_break() {
             return Ok(ExitCode::SUCCESS);
         }
     }
@@ -80,12 +80,12 @@ impl<'a> Chat<'a> {
     }
 
     /// A command or a turn. What goes wrong with it is said, and the conversation goes on without it.
-    fn line(&mut self, line: &str) -> anyhow::Result<ControlFlow<()>> {
+    fn line(&mut self, line: &str) -> ControlFlow<()> {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let file = Path::new(rest.trim());
         let done = match word {
             "" => Ok(()),
-            "/quit" | "/exit" => return Ok(ControlFlow::Break(())),
+            "/quit" | "/exit" => return ControlFlow::Break(()),
             "/help" => {
                 note(HELP);
                 Ok(())
@@ -114,7 +114,7 @@ impl<'a> Chat<'a> {
                 note(&format!("hint: {hint}"));
             }
         }
-        Ok(ControlFlow::Continue(()))
+        ControlFlow::Continue(())
     }
 
     fn reset(&mut self) {

@@ -51,7 +51,9 @@ pub(crate) fn run(context: &Context, args: &GenerateArgs) -> anyhow::Result<Exit
     } else {
         let shown = placed.iter().flatten().filter(|_| args.boxes);
         shown.into_iter().try_for_each(|placed| print_json(&boxes::as_json(placed)))?;
-        stats.iter().for_each(|stats| note(&stats.to_string()));
+        if let Some(stats) = stats {
+            note(&stats.to_string());
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

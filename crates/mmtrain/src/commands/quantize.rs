@@ -52,9 +52,9 @@ pub(crate) fn run(context: &Context, args: &QuantizeArgs) -> anyhow::Result<Exit
     let comparison = args.data.as_deref().map(|data| compare(context, args, data)).transpose()?;
     let report = Report { args, packing: &packing, before, written, comparison };
     if args.json {
-        print_json(&report.json())?
+        print_json(&report.json())?;
     } else {
-        print(&report.text())?
+        print(&report.text())?;
     }
     Ok(ExitCode::SUCCESS)
 }

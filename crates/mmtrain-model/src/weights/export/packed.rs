@@ -79,7 +79,7 @@ impl Ready {
     }
 }
 
-impl<'a> Export<'a> {
+impl Export<'_> {
     /// With an output projection of its own where it was the embedding table: a packed one has to be.
     #[must_use]
     pub fn untied(mut self) -> Self {
@@ -105,7 +105,7 @@ impl<'a> Export<'a> {
                 "quant_method": "bitsandbytes", "load_in_4bit": true, "load_in_8bit": false,
                 "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": true,
                 "bnb_4bit_compute_dtype": packing.stored.torch_name(), "bnb_4bit_quant_storage": "uint8",
-                "llm_int8_skip_modules": self.unpacked_modules(packing),
+                "llm_int8_skip_modules": Self::unpacked_modules(packing),
             }),
             Scheme::Int8 => json!({ "quant_method": "bitsandbytes", "load_in_8bit": true, "load_in_4bit": false }),
         };
@@ -113,7 +113,7 @@ impl<'a> Export<'a> {
     }
 
     /// Places of modules that stay as they are.
-    fn unpacked_modules(&self, packing: &Packing) -> Vec<&'static str> {
+    fn unpacked_modules(packing: &Packing) -> Vec<&'static str> {
         let mut names = Vec::new();
         if !packing.head {
             names.push("lm_head");

@@ -46,7 +46,7 @@ fn layers_that_others_packed_have_the_values_that_they_stand_for() {
         assert!(finite && weight.rows() == expected, "{stem}");
         let x = (0..3 * INPUT).map(|index| (index * 37 % 101) as f32 / 101.0 - 0.5).collect::<Vec<_>>();
         for rows in [1, 3] {
-            let x = Rows { values: x[..rows * INPUT].to_vec(), rows, input: INPUT };
+            let x = Rows { values: x[..rows * INPUT].to_vec(), count: rows, input: INPUT };
             let tensor = Tensor::<2>::from_data(TensorData::new(x.values.clone(), [rows, INPUT]), &Device::flex());
             let dense: Vec<f32> = tensor.matmul(weight.dense(&Device::flex())).into_data().try_to_vec().expect("f32");
             let found = weight.product(x);
@@ -106,7 +106,9 @@ fn missing_tensors_and_other_shapes_are_named() {
     });
     let mut bytes = Vec::new();
     super::super::file::write_header(&mut bytes, &tensors, None).expect("written");
-    tensors.iter().for_each(|(name, ..)| bytes.extend(checkpoint.files[0].read_bytes(name).expect("read")));
+    for (name, ..) in &tensors {
+        bytes.extend(checkpoint.files[0].read_bytes(name).expect("read"));
+    }
     fs::write(dir.path().join("model.safetensors"), bytes).expect("written");
     let checkpoint = Checkpoint::open(dir.path()).expect("opens");
     let fault = held(&checkpoint, "gptq4").fault(&checkpoint).expect("no zeros");
