@@ -94,7 +94,7 @@ fn boxes_are_printed_and_drawn() {
     let printed = place.ok(&format!("{ask} --image a.jpg --boxes")).stdout;
     assert!(printed.contains("\"boxes\""), "{printed}");
     place.fails(&format!("{ask} --boxes"), 2, &["none is shown", "hint:"]);
-    place.fails(&format!("{ask} --image a.jpg --draw /nowhere/b.png"), 1, &["/nowhere/b.png"]);
+    place.fails(&format!("{ask} --image a.jpg --draw /nowhere/b.png"), 4, &["/nowhere/b.png"]);
 }
 
 #[test]
