@@ -19,7 +19,7 @@ binary=${MMTRAIN:-$mmtrain}
 python=${PYTHON:-python3}
 browser=${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)}
 "$python" -c 'import openai, playwright' 2>/dev/null ||
-    fail 'no Python with `openai` and `playwright`' 'pip install openai playwright, and name that Python in PYTHON'
+    fail 'no Python with openai and playwright' 'pip install openai playwright, and name that Python in PYTHON'
 [ -n "$browser" ] || fail 'no Chromium' "install it, such as with 'sudo apt-get install chromium', or name it in CHROMIUM"
 
 mkdir -p "$out"
