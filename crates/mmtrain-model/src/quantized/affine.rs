@@ -288,6 +288,19 @@ fn widen4_twice(codes: &[u8; CHUNK / 2], zero: i32, values: &mut [f32; CHUNK]) {
     }
 }
 
+/// The sums of products of a block of codes of four bits with its inputs, lane by lane.
+#[inline(always)]
+fn add_products4(codes: &[u8; BLOCK / 2], zero: i32, x: &[f32; BLOCK], sums: &mut [f32; BLOCK]) {
+    for lane in 0..BLOCK / 2 {
+        let value = (i32::from(codes[lane] & 15) - zero) as f32;
+        sums[lane] = value.mul_add(x[lane], sums[lane]);
+    }
+    for lane in 0..BLOCK / 2 {
+        let value = (i32::from(codes[lane] >> 4) - zero) as f32;
+        sums[lane + BLOCK / 2] = value.mul_add(x[lane + BLOCK / 2], sums[lane + BLOCK / 2]);
+    }
+}
+
 /// What is left of a group behind its chunks.
 #[inline(always)]
 fn widen_rest(bytes: &[u8], zero: i32, bits: Bits, values: &mut [f32]) {
@@ -374,6 +387,27 @@ impl<'a> Reader<'a> {
         simd.reduce_sum_f32s(total) + total_rest
     }
 
+    /// The same of codes of four bits in groups of whole blocks.
+    #[inline(always)]
+    fn sum_of_blocks(&self, output: usize, x: &[f32]) -> f32 {
+        let (codes, scales, zeros) = self.row(output);
+        let per_group = self.weight.group / BLOCK;
+        let mut codes = codes.as_chunks::<{ BLOCK / 2 }>().0.chunks_exact(per_group);
+        let mut x = x.as_chunks::<BLOCK>().0.chunks_exact(per_group);
+        let mut total = [0.0_f32; BLOCK];
+        for (scale, zero) in scales.iter().zip(zeros) {
+            let (Some(codes), Some(x)) = (codes.next(), x.next()) else { break };
+            let mut sums = [0.0_f32; BLOCK];
+            for (codes, x) in codes.iter().zip(x) {
+                add_products4(codes, i32::from(*zero), x, &mut sums);
+            }
+            for lane in 0..BLOCK {
+                total[lane] = scale.mul_add(sums[lane], total[lane]);
+            }
+        }
+        total.iter().sum()
+    }
+
     #[inline(always)]
     fn widen(&self, bytes: &[u8], chunk: usize, zero: i32, values: &mut [f32; CHUNK]) {
         match self.weight.bits {
@@ -388,6 +422,7 @@ impl Outputs for Reader<'_> {
     fn dot<S: Simd>(&self, simd: S, output: usize, x: &[f32]) -> f32 {
         match self.weight.bits {
             Bits::Eight => self.sum(simd, output, x, widen8),
+            Bits::Four if self.weight.group.is_multiple_of(BLOCK) => self.sum_of_blocks(output, x),
             Bits::Four => self.sum(simd, output, x, widen4_twice),
         }
     }
