@@ -7,7 +7,7 @@ set -euo pipefail
 # shellcheck source=scripts/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../env.sh"
 
-cargo build --release --package mmtrain-model --example decode_speed --locked --quiet
+cargo build --release --package mmtrain-model --example token_speed --locked --quiet
 dir="$(mktemp -d "${TMPDIR:-/var/tmp}/decode.XXXXXX")"
 trap 'rm -rf "$dir"' EXIT
 cat >"$dir/config.json" <<'JSON'
@@ -15,4 +15,4 @@ cat >"$dir/config.json" <<'JSON'
  "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2, "vocab_size": 151936, "rms_norm_eps": 1e-6,
  "rope_theta": 1000000.0, "max_position_embeddings": 32768, "tie_word_embeddings": true, "hidden_act": "silu"}
 JSON
-"$CARGO_TARGET_DIR/release/examples/decode_speed" "$dir" "${1:-5}" "${2:-12}"
+"$CARGO_TARGET_DIR/release/examples/token_speed" "$dir" "${1:-5}" "${2:-12}"

@@ -30,8 +30,8 @@ pub(crate) fn run(context: &Context, args: &GenerateArgs) -> anyhow::Result<Exit
     let loaded = model_dir::load(&args.model, args.weights, context.quiet, &device.device)?;
     let preparer = &loaded.preparer;
     let asked = asked(args, preparer)?;
-    let prompts = asked.iter().map(|asked| asked.prompt.clone()).collect::<Vec<_>>();
-    let pictures = pictures(args, &asked)?;
+    let (prompts, pictures): (Vec<_>, Vec<_>) = asked.into_iter().map(|asked| (asked.prompt, asked.picture)).unzip();
+    let pictures = decoded(args, &pictures)?;
     let options = options(&args.how, preparer)?;
     let meter = Meter::start(&loaded.model);
     let mut said = Said::new(preparer, args, prompts.len());
@@ -175,14 +175,15 @@ fn of_messages(
 }
 
 /// The pictures of which answers speak, where boxes are wanted.
-fn pictures(args: &GenerateArgs, asked: &[Asking]) -> anyhow::Result<Vec<Option<Picture>>> {
-    if wants_boxes(args) && asked.first().is_some_and(|asked| asked.picture.is_none()) {
+fn decoded(args: &GenerateArgs, pictures: &[Option<(Vec<u8>, MediaLayout)>]) -> anyhow::Result<Vec<Option<Picture>>> {
+    if wants_boxes(args) && pictures.first().is_some_and(Option::is_none) {
         let hint = "show one with `--image`, or in the first conversation of `--messages`";
         return Err(Refusal::usage("boxes are those of a picture, and none is shown", hint).into());
     }
-    let picture =
-        |asked: &Asking| asked.picture.as_ref().map(|(bytes, layout)| Picture::new(bytes, layout)).transpose();
-    asked.iter().map(picture).collect()
+    let picture = |of_answer: &Option<(Vec<u8>, MediaLayout)>| {
+        of_answer.as_ref().map(|(bytes, layout)| Picture::new(bytes, layout)).transpose()
+    };
+    pictures.iter().map(picture).collect()
 }
 
 /// Two objects as one.

@@ -1,7 +1,7 @@
 //! How fast a decoder makes one token after the other, with weights in f32 and packed.
 //!
 //! ```text
-//! cargo run --release -p mmtrain-model --example decode_speed -- DIR [ROUNDS [TOKENS]]
+//! cargo run --release -p mmtrain-model --example token_speed -- DIR [ROUNDS [TOKENS]]
 //! ```
 //!
 //! DIR holds the `config.json` of a language model, whose weights are made from a seed. In each round every way makes its
