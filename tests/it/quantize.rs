@@ -83,3 +83,18 @@ fn what_cannot_be_done_is_said() {
     place.edit("out/config.json", "\"gptq\",\n    \"checkpoint_format\"", "\"hqq\",\n    \"checkpoint_format\"");
     place.fails("generate --model out --prompt a", 2, &["`hqq`, which is not supported", "GPTQ in 4 or 8 bits"]);
 }
+
+#[test]
+fn what_transformers_cannot_hold_is_quantized_for_mmtrain_alone() {
+    let place = Place::new();
+    let shuffled = "--set model.connector={kind=\"mlp\",depth=2,pixel_shuffle=2} --set data.template=vicuna_v1 --set data.max_seq=256";
+    place.ok(&format!("pretrain --config tiny.toml --run-dir run -q --set train.steps=2 {shuffled}"));
+    place.fails("export --model run --out hf", 2, &["transformers cannot hold this model"]);
+    place.ok("quantize --model run --out out --bits 8 -q");
+    let ask = "--image run/samples/0.jpg --prompt hello --max-new-tokens 4 --json";
+    place.ok(&format!("generate --model out {ask}"));
+    assert!(
+        String::from_utf8(place.read("out/config.toml")).expect("UTF-8").contains("vicuna_v1"),
+        "the template of its run"
+    );
+}

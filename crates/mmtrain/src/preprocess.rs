@@ -221,6 +221,15 @@ pub(crate) fn intake(preprocessor: Preprocessor, data: &DataConfig) -> anyhow::R
     Ok(Intake::Sight { processor, clips: Some(Box::new(clips(video, &data.limits)?)) })
 }
 
+/// How a family sees clips where no settings say it: as Qwen2-VL does, or a few frames, evenly spread.
+pub(crate) fn usual_video(processor: &Processor) -> VideoConfig {
+    let sampling = match processor {
+        Processor::Qwen2Vl(_) => SamplingKind::Qwen2Vl,
+        _ => SamplingKind::Uniform,
+    };
+    VideoConfig { sampling, ..VideoConfig::default() }
+}
+
 /// How clips are read.
 pub(crate) fn clips(video: &VideoConfig, limits: &LimitsConfig) -> anyhow::Result<Clips> {
     let ffmpeg = Ffmpeg::find(video_limits(limits))

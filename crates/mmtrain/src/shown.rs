@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use fs_err as fs;
-use mmtrain_config::{LimitsConfig, SamplingKind, VideoConfig};
+use mmtrain_config::{LimitsConfig, VideoConfig};
 use mmtrain_data::{Intake, MediaContent, Medium, Preparer, RawMedium};
 use mmtrain_generate::{AskedMedium, Location, Wishes};
 use mmtrain_media::{FrameRounding, FrameSampling, Processor, SmartFrames, WantedFrames};
@@ -109,14 +109,8 @@ fn existing(kind: MediaKind, file: &Path) -> anyhow::Result<std::path::PathBuf> 
 fn seeing(preparer: &Preparer, kind: MediaKind) -> anyhow::Result<Preparer> {
     let mut preparer = preparer.clone();
     if let (MediaKind::Video, Intake::Sight { processor, clips: clips @ None }) = (kind, &mut preparer.intake) {
-        let sampling = match processor {
-            Processor::Qwen2Vl(_) => SamplingKind::Qwen2Vl,
-            _ => SamplingKind::Uniform,
-        };
-        *clips = Some(Box::new(preprocess::clips(
-            &VideoConfig { sampling, ..VideoConfig::default() },
-            &LimitsConfig::default(),
-        )?));
+        let video = preprocess::usual_video(processor);
+        *clips = Some(Box::new(preprocess::clips(&video, &LimitsConfig::default())?));
     }
     Ok(preparer)
 }

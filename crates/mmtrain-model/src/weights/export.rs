@@ -5,16 +5,16 @@
 //! `resize_token_embeddings` gives it.
 
 mod packed;
+mod shards;
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::ops::Range;
 use std::path::Path;
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use fs_err as fs;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::{Names, StoredType, file_layout, write_typed};
 use crate::Vlm;
@@ -23,16 +23,15 @@ use crate::params::{ParamInfo, Part};
 
 pub use packed::{PackedExport, PackedShare, Packing};
 
-/// A shard is not made larger, but for a tensor that alone is.
-const MAX_SHARD_BYTES: usize = 5_000_000_000;
+use shards::in_shards;
 
 /// A model on its way out.
 #[derive(Debug)]
 pub struct Export<'a> {
     model: &'a Vlm,
     config: VlmConfig,
-    names: Names,
-    class: HubClass,
+    /// None where no class has these parts: what is written is for mmtrain alone, and has its names.
+    published: Option<(HubClass, Names)>,
 }
 
 /// A file of tensors that was written.
@@ -71,12 +70,22 @@ impl<'a> Export<'a> {
     pub fn new(model: &'a Vlm) -> Result<Self, String> {
         let class = model.config.hub_class()?;
         let config = exported(&model.config, class);
-        Ok(Self { model, names: Names::of(&model.config)?, class, config })
+        Ok(Self { model, published: Some((class, Names::of(&model.config)?)), config })
     }
 
-    /// The class that it becomes.
-    pub fn class(&self) -> HubClass {
-        self.class
+    /// In mmtrain's own form, which holds every model.
+    pub fn own(model: &'a Vlm) -> Self {
+        Self { model, published: None, config: model.config.clone() }
+    }
+
+    /// The class that it becomes, where it becomes one of `transformers`.
+    pub fn class(&self) -> Option<HubClass> {
+        self.published.as_ref().map(|(class, _)| *class)
+    }
+
+    /// The name of a parameter in the files.
+    fn name(&self, info: &ParamInfo) -> String {
+        self.published.as_ref().map_or_else(|| info.name.clone(), |(_, names)| names.published(info))
     }
 
     /// The `config.json`.
@@ -85,15 +94,16 @@ impl<'a> Export<'a> {
     ///
     /// Why no class of `transformers` has these parts.
     pub fn config(&self, stored: StoredType) -> Result<Value, String> {
-        let mut json = self.config.to_hf_as(self.class)?;
+        let Some(class) = self.class() else { return Ok(self.config.to_checkpoint()) };
+        let mut json = self.config.to_hf_as(class)?;
         json["torch_dtype"] = stored.torch_name().into();
         json["dtype"] = stored.torch_name().into();
         Ok(json)
     }
 
-    /// The `processor_config.json`; `placeholder` is the token that stands for a feature.
-    pub fn processor(&self, placeholder: Option<&str>) -> Value {
-        self.config.to_processor(self.class, placeholder)
+    /// The `processor_config.json` of a class; `placeholder` is the token that stands for a feature.
+    pub fn processor(&self, placeholder: Option<&str>) -> Option<Value> {
+        Some(self.config.to_processor(self.class()?, placeholder))
     }
 
     /// The id that stands for a feature.
@@ -104,37 +114,17 @@ impl<'a> Export<'a> {
     /// Writes the tensors into a directory: one file, or shards with an index.
     pub fn write(&self, dir: &Path, stored: StoredType) -> std::io::Result<Vec<ExportedFile>> {
         let tensors = self.tensors();
-        let shards = shards(&tensors, stored);
-        let count = shards.len();
-        let file_name = |number: usize| match count {
-            1 => "model.safetensors".to_owned(),
-            _ => format!("model-{:05}-of-{count:05}.safetensors", number + 1),
-        };
-        let mut files = Vec::with_capacity(count);
-        for (number, range) in shards.iter().enumerate() {
-            let bytes = self.write_shard(&dir.join(file_name(number)), &tensors[range.clone()], stored)?;
-            files.push(ExportedFile { name: file_name(number), tensors: range.len(), bytes });
-        }
-        if count > 1 {
-            let total = files.iter().map(|file| file.bytes).sum::<u64>();
-            let placed = shards.iter().enumerate().flat_map(|(number, range)| {
-                let file_name = &file_name;
-                tensors[range.clone()].iter().map(move |tensor| (tensor.name.clone(), file_name(number).into()))
-            });
-            let index = json!({ "metadata": { "total_size": total }, "weight_map": placed.collect::<Map<_, _>>() });
-            fs::write(dir.join("model.safetensors.index.json"), format!("{index:#}\n"))?;
-        }
-        Ok(files)
+        let sized = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.bytes(stored))).collect::<Vec<_>>();
+        in_shards(dir, &sized, |path, range| self.write_shard(path, &tensors[range], stored))
     }
 
-    fn write_shard(&self, path: &Path, tensors: &[Outgoing], stored: StoredType) -> std::io::Result<u64> {
+    fn write_shard(&self, path: &Path, tensors: &[Outgoing], stored: StoredType) -> std::io::Result<()> {
         let mut out = std::io::BufWriter::new(fs::File::create(path)?);
         let listed = tensors.iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())).collect::<Vec<_>>();
         let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
         write_typed(&mut out, &listed, stored, Some(&metadata), |index| self.values(&tensors[index]))?;
         out.flush()?;
-        out.get_ref().file().sync_all()?;
-        Ok(tensors.iter().map(|tensor| tensor.bytes(stored) as u64).sum())
+        out.get_ref().file().sync_all()
     }
 
     fn tensors(&self) -> Vec<Outgoing> {
@@ -145,7 +135,7 @@ impl<'a> Export<'a> {
     }
 
     fn outgoing(&self, info: ParamInfo) -> Outgoing {
-        let (name, mut shape) = (self.names.published(&info), info.file_shape());
+        let (name, mut shape) = (self.name(&info), info.file_shape());
         let source = match self.rows_of(&info) {
             Some(rows) if shape[0] != rows => {
                 shape[0] = rows;
@@ -225,20 +215,6 @@ fn grown(table: &TensorData, info: &ParamInfo, rows: usize) -> TensorData {
     TensorData::new(values, [rows, width])
 }
 
-/// Neighbours go into one shard until it is full.
-fn shards(tensors: &[Outgoing], stored: StoredType) -> Vec<Range<usize>> {
-    let (mut shards, mut start, mut bytes) = (Vec::new(), 0, 0);
-    for (index, tensor) in tensors.iter().enumerate() {
-        if bytes > 0 && bytes + tensor.bytes(stored) > MAX_SHARD_BYTES {
-            shards.push(start..index);
-            (start, bytes) = (index, 0);
-        }
-        bytes += tensor.bytes(stored);
-    }
-    shards.push(start..tensors.len());
-    shards
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,13 +231,5 @@ mod tests {
         let table = TensorData::new(vec![1.0_f32, 2.0, 3.0, 6.0], [4]);
         let grown = grown(&table, &info, 3).try_to_vec::<f32>().expect("f32");
         assert_eq!(grown, [1.0, 2.0, 3.0, 6.0, 2.0, 4.0]);
-    }
-
-    #[test]
-    fn shards_are_full_but_not_fuller() {
-        let tensor = |elements| Outgoing { name: String::new(), shape: vec![elements], source: Source::Zeros };
-        let tensors = [1_000_000_000, 200_000_000, 100_000_000, 2_000_000_000, 1].map(tensor);
-        assert_eq!(shards(&tensors, StoredType::F32), [0..2, 2..3, 3..4, 4..5]);
-        assert_eq!(shards(&tensors, StoredType::Bf16), [0..3, 3..5]);
     }
 }

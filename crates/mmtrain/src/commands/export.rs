@@ -129,7 +129,7 @@ fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
 fn report(args: &ExportArgs, export: &Export<'_>, files: &[ExportedFile]) -> anyhow::Result<()> {
     let bytes = files.iter().map(|file| file.bytes).sum::<u64>();
     let tensors = files.iter().map(|file| file.tensors).sum::<usize>();
-    let class = export.class().architecture();
+    let class = export.class().map_or("mmtrain's own form", mmtrain_model::config::HubClass::architecture);
     if args.json {
         return print_json(&json!({
             "out": args.out, "class": class, "tensors": tensors, "bytes": bytes,

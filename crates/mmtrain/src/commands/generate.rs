@@ -33,10 +33,8 @@ pub(crate) fn run(context: &Context, args: &GenerateArgs) -> anyhow::Result<Exit
     let (prompts, pictures): (Vec<_>, Vec<_>) = asked.into_iter().map(|asked| (asked.prompt, asked.picture)).unzip();
     let pictures = decoded(args, &pictures)?;
     let options = options(&args.how, preparer)?;
-    let meter = Meter::start(&loaded.model);
     let mut said = Said::new(preparer, args, prompts.len());
-    let tokens = prompts.iter().map(|prompt| prompt.input_ids.len()).sum();
-    let mut meter = meter.reading(tokens);
+    let mut meter = Meter::start(prompts.iter().map(|prompt| prompt.input_ids.len()).sum());
     let hear = &mut |number: usize, token| {
         meter.heard();
         said.hear(number, token)

@@ -40,12 +40,17 @@ pub(crate) fn run(context: &Context, args: &QuantizeArgs) -> anyhow::Result<Exit
     let stored = stored_type(&dir)?;
     let packing = Packing { scheme, parts: parts(args), head: args.head, stored };
     let model = load_wide(&dir, &Device::flex())?;
-    let export = Export::new(&model).map_err(|reason| refused(&reason))?;
+    // What no class of transformers holds is written for mmtrain alone, with the settings of its run.
+    let export = Export::new(&model).unwrap_or_else(|_| Export::own(&model));
     let before = Part::ALL.iter().flat_map(|&part| model.infos(part)).map(|info| info.elements() as u64).sum::<u64>();
     let before = before * stored.bytes() as u64;
     let export = if args.head { export.untied() } else { export };
     let written = in_place(&args.out, |out| {
         write_beside(&export, export.packed_config(&packing).map_err(|reason| refused(&reason))?, &dir, out)?;
+        let settings = dir.join("config.toml");
+        if export.class().is_none() && settings.is_file() {
+            fs::copy(settings, out.join("config.toml"))?;
+        }
         export.write_packed(out, &packing).map_err(asked)
     })?;
     drop(model);

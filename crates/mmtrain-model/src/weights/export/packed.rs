@@ -3,16 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::ops::Range;
 use std::path::Path;
 
 use fs_err as fs;
 use half::{bf16, f16};
 use safetensors::tensor::Dtype;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::super::file::write_header;
-use super::{Export, ExportedFile, MAX_SHARD_BYTES, Outgoing, Source};
+use super::shards::in_shards;
+use super::{Export, ExportedFile, Outgoing, Source};
 use crate::error::ModelError;
 use crate::lora::attach::HEAD;
 use crate::params::{Layout, ParamInfo, Part};
@@ -182,7 +182,7 @@ impl Export<'_> {
             let table = tensors.iter().position(|tensor| tensor.name.ends_with("embed_tokens.weight"));
             let table = table.expect("every decoder has a table");
             tensors.push(Outgoing {
-                name: self.names.published(&head),
+                name: self.name(&head),
                 shape: vec![rows, width],
                 source: Source::Tied { info: head, table },
             });
@@ -236,48 +236,32 @@ impl Export<'_> {
         Ok(())
     }
 
-    fn write_ready(&self, dir: &Path, tensors: &[Ready], stored: StoredType) -> Result<Vec<ExportedFile>, ModelError> {
-        let shards = shards(tensors);
-        let count = shards.len();
-        let file_name = |number: usize| match count {
-            1 => "model.safetensors".to_owned(),
-            _ => format!("model-{:05}-of-{count:05}.safetensors", number + 1),
-        };
-        let mut files = Vec::with_capacity(count);
-        for (number, range) in shards.iter().enumerate() {
-            let tensors = &tensors[range.clone()];
-            let mut out = std::io::BufWriter::new(fs::File::create(dir.join(file_name(number)))?);
-            let listed = tensors.iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone(), tensor.dtype));
-            let metadata = [("format".to_owned(), "pt".to_owned())].into();
-            write_header(&mut out, &in_file_order(listed.collect()), Some(&metadata))?;
-            for tensor in ordered(tensors) {
-                match (&tensor.bytes, &tensor.source) {
-                    (Some(bytes), _) => out.write_all(bytes)?,
-                    (None, Some(source)) => {
-                        let values = self.values(source);
-                        match stored {
-                            StoredType::F32 => out.write_all(values.as_bytes())?,
-                            StoredType::Bf16 => out.write_all(values.convert::<bf16>().as_bytes())?,
-                        }
+    fn write_ready(&self, dir: &Path, tensors: &[Ready], stored: StoredType) -> std::io::Result<Vec<ExportedFile>> {
+        let sized = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.size())).collect::<Vec<_>>();
+        in_shards(dir, &sized, |path, range| self.write_packed_shard(path, &tensors[range], stored))
+    }
+
+    fn write_packed_shard(&self, path: &Path, tensors: &[Ready], stored: StoredType) -> std::io::Result<()> {
+        let mut out = std::io::BufWriter::new(fs::File::create(path)?);
+        let tensors = ordered(tensors);
+        let listed = tensors.iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone(), tensor.dtype));
+        let metadata = [("format".to_owned(), "pt".to_owned())].into();
+        write_header(&mut out, &listed.collect::<Vec<_>>(), Some(&metadata))?;
+        for tensor in tensors {
+            match (&tensor.bytes, &tensor.source) {
+                (Some(bytes), _) => out.write_all(bytes)?,
+                (None, Some(source)) => {
+                    let values = self.values(source);
+                    match stored {
+                        StoredType::F32 => out.write_all(values.as_bytes())?,
+                        StoredType::Bf16 => out.write_all(values.convert::<bf16>().as_bytes())?,
                     }
-                    (None, None) => unreachable!("a tensor is bytes or comes from somewhere"),
                 }
+                (None, None) => unreachable!("a tensor is bytes or comes from somewhere"),
             }
-            out.flush()?;
-            out.get_ref().file().sync_all()?;
-            let bytes = tensors.iter().map(|tensor| tensor.size() as u64).sum();
-            files.push(ExportedFile { name: file_name(number), tensors: tensors.len(), bytes });
         }
-        if count > 1 {
-            let total = files.iter().map(|file| file.bytes).sum::<u64>();
-            let placed = shards.iter().enumerate().flat_map(|(number, range)| {
-                let file_name = &file_name;
-                tensors[range.clone()].iter().map(move |tensor| (tensor.name.clone(), file_name(number).into()))
-            });
-            let index = json!({ "metadata": { "total_size": total }, "weight_map": placed.collect::<Map<_, _>>() });
-            fs::write(dir.join("model.safetensors.index.json"), format!("{index:#}\n"))?;
-        }
-        Ok(files)
+        out.flush()?;
+        out.get_ref().file().sync_all()
     }
 }
 
@@ -286,25 +270,6 @@ fn ordered(tensors: &[Ready]) -> Vec<&Ready> {
     let mut ordered = tensors.iter().collect::<Vec<_>>();
     ordered.sort_by_key(|tensor| std::cmp::Reverse(tensor.dtype.bitsize()));
     ordered
-}
-
-fn in_file_order(mut listed: Vec<(String, Vec<usize>, Dtype)>) -> Vec<(String, Vec<usize>, Dtype)> {
-    listed.sort_by_key(|(_, _, dtype)| std::cmp::Reverse(dtype.bitsize()));
-    listed
-}
-
-/// Neighbours go into one shard until it is full.
-fn shards(tensors: &[Ready]) -> Vec<Range<usize>> {
-    let (mut shards, mut start, mut bytes) = (Vec::new(), 0, 0);
-    for (index, tensor) in tensors.iter().enumerate() {
-        if bytes > 0 && bytes + tensor.size() > MAX_SHARD_BYTES {
-            shards.push(start..index);
-            (start, bytes) = (index, 0);
-        }
-        bytes += tensor.size();
-    }
-    shards.push(start..tensors.len());
-    shards
 }
 
 /// Whether the layout has room for a layer of these sizes.

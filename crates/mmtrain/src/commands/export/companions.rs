@@ -16,12 +16,14 @@ use crate::setup;
 pub(super) fn add_companions(export: &Export<'_>, from: &Path, out: &Path) -> anyhow::Result<()> {
     let tokenizer = TextTokenizer::load(from).ok();
     let placeholder = tokenizer.as_ref().and_then(|tokenizer| tokenizer.id_to_token(export.placeholder()));
-    add(out, "processor_config.json", &export.processor(placeholder.as_deref()))?;
+    if let Some(processor) = export.processor(placeholder.as_deref()) {
+        add(out, "processor_config.json", &processor)?;
+    }
     if let Some(tokenizer) = &tokenizer {
         add(out, "special_tokens_map.json", &tokenizer.special_tokens_map())?;
         add(out, "generation_config.json", &generation(tokenizer, from)?)?;
     }
-    if matches!(export.class(), HubClass::Blip2 | HubClass::InstructBlip) {
+    if matches!(export.class(), Some(HubClass::Blip2 | HubClass::InstructBlip)) {
         unname_placeholder(out)?;
     }
     split_preprocessor(out)

@@ -21,17 +21,10 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// Forgets what loading took.
-    pub(crate) fn start(model: &Vlm) -> Self {
-        // What is asked for once is not computed with: parameters that were not loaded yet are now.
-        let _ = model.device();
+    /// Before prompts of so many tokens are read; what loading took is forgotten.
+    pub(crate) fn start(tokens: usize) -> Self {
         forget_peak();
-        Self { resident: resident_bytes(), started: Instant::now(), tokens: 0, first: None }
-    }
-
-    /// From here on prompts of so many tokens are read.
-    pub(crate) fn reading(self, tokens: usize) -> Self {
-        Self { started: Instant::now(), tokens, ..self }
+        Self { resident: resident_bytes(), started: Instant::now(), tokens, first: None }
     }
 
     /// A token was chosen.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mmtrain_config::{LimitsConfig, SamplingKind, VideoConfig};
+use mmtrain_config::LimitsConfig;
 use mmtrain_data::{Intake, Preparer};
 use mmtrain_generate::{AskedMedium, GenerateError, Location, Prompt, read_messages};
 use mmtrain_media::{Ffmpeg, MediaError, MediaLimits, Processor, VideoLimits};
@@ -63,7 +63,7 @@ impl Readying {
                 if let Ok(ffmpeg) = Ffmpeg::find(video) {
                     let rule = match clips.take() {
                         Some(clips) => *clips,
-                        None => preprocess::clips(&usual(processor), &LimitsConfig::default())?,
+                        None => preprocess::clips(&preprocess::usual_video(processor), &LimitsConfig::default())?,
                     };
                     *clips = Some(Box::new(mmtrain_data::Clips { ffmpeg, cache: None, ..rule }));
                 }
@@ -104,15 +104,6 @@ impl Readying {
         }
         Ok(())
     }
-}
-
-/// How a family sees clips where the model's settings do not say it.
-fn usual(processor: &Processor) -> VideoConfig {
-    let sampling = match processor {
-        Processor::Qwen2Vl(_) => SamplingKind::Qwen2Vl,
-        _ => SamplingKind::Uniform,
-    };
-    VideoConfig { sampling, ..VideoConfig::default() }
 }
 
 impl Prepare for Readying {
