@@ -7,6 +7,7 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// How the name of a file begins that is being written, and how long that may take.
@@ -26,15 +27,18 @@ pub struct DiskCache {
     /// Of the file names of entries; other files in the directory are left alone.
     extension: &'static str,
     max_bytes: u64,
-    /// Bytes of all entries, as far as this process knows.
+    /// Bytes of all entries at least, as far as this process knows.
     held: AtomicU64,
+    /// Held by whoever counts and removes.
+    evicting: Mutex<()>,
 }
 
 impl DiskCache {
     /// In `directory`, which is made; files of this extension have `max_bytes` together.
     pub fn open(directory: &Path, extension: &'static str, max_bytes: u64) -> std::io::Result<Self> {
         fs_err::create_dir_all(directory)?;
-        let cache = Self { directory: directory.to_owned(), extension, max_bytes, held: AtomicU64::new(0) };
+        let directory = directory.to_owned();
+        let cache = Self { directory, extension, max_bytes, held: AtomicU64::new(0), evicting: Mutex::new(()) };
         cache.evict()?;
         Ok(cache)
     }
@@ -75,6 +79,8 @@ impl DiskCache {
 
     /// Looks at all entries, and removes the oldest where they are too many.
     fn evict(&self) -> std::io::Result<()> {
+        let _alone = self.evicting.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.held.load(Ordering::Relaxed);
         let mut entries = self.entries()?;
         let mut bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
         if bytes > self.max_bytes {
@@ -91,7 +97,8 @@ impl DiskCache {
                 }
             }
         }
-        self.held.store(bytes, Ordering::Relaxed);
+        // What others have added meanwhile stays added, also where it was counted here.
+        self.held.fetch_add(bytes.wrapping_sub(known), Ordering::Relaxed);
         Ok(())
     }
 
