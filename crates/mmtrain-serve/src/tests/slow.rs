@@ -114,8 +114,9 @@ fn hundreds_of_clients_that_go_away_leave_nothing_behind() {
         let mut wire = Wire::open(server.address);
         wire.post(&ask_stream("count", 4000), "");
     }
+    // Some may still hold their place (503): the server has not read yet that they are gone.
+    until("there is place again", || post(server.address, &ask("count")).status == 200);
     until("all are forgotten", || server.seen.running.load(Ordering::SeqCst) == 0);
-    assert_eq!(post(server.address, &ask("count")).status, 200);
 }
 
 #[test]
