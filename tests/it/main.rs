@@ -6,10 +6,13 @@ mod best;
 mod commands;
 mod configs;
 mod connectors;
+mod corruption;
 mod families;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod from_block;
+mod grid;
+mod guard;
 mod inspect;
 mod lora;
 mod mixed_parts;

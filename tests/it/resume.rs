@@ -28,7 +28,7 @@ pub(crate) fn ends_bit_identical(run: &str, last: u64, steps: &[u64]) {
 }
 
 /// A copy of the whole run as it stood after `step`.
-fn copy_until(place: &Place, part: &str, step: u64) {
+pub(crate) fn copy_until(place: &Place, part: &str, step: u64) {
     let (from, to) = (place.path("whole"), place.path(part));
     fs_err::create_dir_all(&to).expect("made");
     for entry in fs_err::read_dir(from).expect("a run") {

@@ -7,7 +7,7 @@ use crate::support::Place;
 const CONSTANT: &str = "--set schedule.kind=constant --set schedule.warmup_steps=2 -q";
 
 /// What the later stages of the tiny run are trained on; the model is that of the run before.
-fn later(like: &str, template: &str, objective: &str) -> String {
+pub(crate) fn later(like: &str, template: &str, objective: &str) -> String {
     let source = format!("name = '{like}'\npath = '{like}'\n");
     format!(
         "[data]\nmax_seq = 1024\n{template}\n\n[[data.sources]]\n{source}\
@@ -19,7 +19,7 @@ fn later(like: &str, template: &str, objective: &str) -> String {
     )
 }
 
-const PREFERENCE: &str = "[objective]\nkind = 'preference'";
+pub(crate) const PREFERENCE: &str = "[objective]\nkind = 'preference'";
 
 /// A place with a finished pretrain run, and configurations of the later stages.
 fn place() -> Place {

@@ -15,6 +15,7 @@ mod connector;
 mod data;
 mod decoder;
 mod encoder;
+mod guard;
 mod run;
 mod template;
 mod train;
@@ -30,9 +31,10 @@ pub use decoder::{DecoderArch, DecoderConfig, DecoderFamily, TokenizerConfig, Tr
 pub use encoder::{
     AudioArch, AudioFamily, EncoderConfig, ImageFit, SecondTower, VideoFeatures, VisionArch, VisionFamily,
 };
+pub use guard::{GuardConfig, Remedy};
 pub use run::{
-    BestConfig, CheckpointConfig, DenseConfig, EvalConfig, ModelConfig, ObjectiveConfig, PreferenceLossKind,
-    PreferenceTerm, RunConfig, ScheduleConfig, ScheduleKind,
+    BestConfig, CheckpointConfig, DenseConfig, EvalConfig, LossReduction, ModelConfig, ObjectiveConfig,
+    PreferenceLossKind, PreferenceTerm, RunConfig, ScheduleConfig, ScheduleKind,
 };
 pub use template::TemplateKind;
 pub use train::{FeatureCacheConfig, Precision, Recompute, TrainConfig};

@@ -19,8 +19,8 @@ mod retain;
 mod write;
 
 pub use lock::{LOCK_FILE, RunLock};
-pub use manifest::{FORMAT_VERSION, FileEntry, Manifest};
-pub use read::{Found, LoadedCheckpoint, find_newest, load, verify};
+pub use manifest::{FORMAT_VERSION, FileEntry, Manifest, run_id};
+pub use read::{Found, LoadedCheckpoint, find_newest, load, verify, verify_of};
 pub use retain::retain;
 pub use write::{Snapshot, Writer, write_atomically};
 
@@ -34,6 +34,7 @@ use mmtrain_preference::RunningDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::best::Best;
+use crate::guard::Guarded;
 use crate::memory::KeepPlan;
 
 /// The files of a checkpoint without which nothing goes on.
@@ -62,6 +63,16 @@ pub struct TrainState {
     /// The best evaluation so far, where the run asks for it.
     #[serde(default)]
     pub best: Option<Best>,
+    /// What went wrong so far.
+    #[serde(default, skip_serializing_if = "Guarded::is_unused")]
+    pub guard: Guarded,
+}
+
+impl TrainState {
+    /// Updates of the optimizer: the steps but for those that were passed over.
+    pub fn updates(&self) -> u64 {
+        self.step - self.guard.passed_over
+    }
 }
 
 /// Identity of a source's data.

@@ -30,7 +30,7 @@ use mmtrain_model::{ModelError, Vlm};
 use self::media::Media;
 use self::text::Text;
 use crate::features::FeatureCache;
-use crate::objective::{Sums, Supervised, Weights, head_logps, head_loss, supervised};
+use crate::objective::{Averaged, Sums, Supervised, Weights, head_logps, head_loss, supervised};
 use crate::tape::Place;
 
 /// What of each part is trained.
@@ -92,18 +92,23 @@ impl Plan {
 pub struct MicroResult {
     /// Over the supervised tokens.
     pub sums: Sums,
-    /// Gradients of the loss over `divisor` by parameter name.
+    /// Gradients of the loss, as its share of the step's mean, by parameter name.
     pub gradients: FlatTensors,
 }
 
-/// Loss of one micro-batch and its gradients, as if the loss were divided by `divisor`
+/// Loss of one micro-batch and its gradients, as its share of the step's mean; a number is what the sum over tokens is divided by
 /// (the supervised tokens of the whole step).
 ///
 /// # Errors
 ///
 /// [`ModelError`] for media that the model does not take.
-pub fn forward_backward(model: &Vlm, batch: &HostBatch, plan: &Plan, divisor: f64) -> Result<MicroResult, ModelError> {
-    forward_backward_masked(model, batch, None, plan, divisor)
+pub fn forward_backward(
+    model: &Vlm,
+    batch: &HostBatch,
+    plan: &Plan,
+    mean: impl Into<Averaged>,
+) -> Result<MicroResult, ModelError> {
+    forward_backward_masked(model, batch, None, plan, mean)
 }
 
 /// As [`forward_backward`], with another mask than the batch asks for, such as for rows padded on the left.
@@ -112,10 +117,11 @@ pub fn forward_backward_masked(
     batch: &HostBatch,
     mask: Option<&Mask>,
     plan: &Plan,
-    divisor: f64,
+    mean: impl Into<Averaged>,
 ) -> Result<MicroResult, ModelError> {
     let pass = Pass::forward(model, batch, mask, plan)?;
-    let (sums, gradients) = pass.backward(Weights::Mean(divisor));
+    let rows = pass.rows.clone();
+    let (sums, gradients) = mean.into().weigh(&rows, |weights| pass.backward(weights));
     Ok(MicroResult { sums, gradients })
 }
 

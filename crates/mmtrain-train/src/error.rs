@@ -15,7 +15,7 @@ pub enum TrainError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// A loss or gradient that is no number.
-    #[error("step {step}: {what} is {value}; nothing was updated. Samples: {}", some_of(samples))]
+    #[error("step {step}: {what} is {value}{}; nothing was updated. Samples: {}", far_above(*value), some_of(samples))]
     NonFinite {
         /// The step that was being made.
         step: u64,
@@ -25,6 +25,24 @@ pub enum TrainError {
         value: f32,
         /// The samples of the step.
         samples: Vec<SampleId>,
+    },
+    /// A tensor that is not all numbers, in what was to be saved.
+    #[error("step {step}: `{tensor}` holds a value that is not finite; this checkpoint is not written")]
+    Poisoned {
+        /// The step that was to be saved.
+        step: u64,
+        /// Name of the tensor.
+        tensor: String,
+    },
+    /// There is nothing to go back to.
+    #[error("step {step}: {what} is {value}, and there is no checkpoint yet to go back to")]
+    NoWayBack {
+        /// The step that was being made.
+        step: u64,
+        /// `loss` or `gradient norm`.
+        what: &'static str,
+        /// Its value.
+        value: f32,
     },
     /// What is frozen changed, or what is trained did not.
     #[error("step {step}: {} tensors {what}: {}", names.len(), some_of(names))]
@@ -98,6 +116,12 @@ impl TrainError {
                  `bad_batch.json` in the run directory names them all"
                     .into(),
             ),
+            Self::Poisoned { .. } => Some(
+                "earlier checkpoints are untouched: go on from them with a lower learning rate, or look for what happened in \
+                 `metrics.jsonl`"
+                    .into(),
+            ),
+            Self::NoWayBack { .. } => Some("save more often (`checkpoint.every`), or `train.guard.non_finite = \"skip\"`".into()),
             Self::InUse { .. } => Some("wait for it to end, or choose another `--run-dir`".into()),
             Self::NoGoodCheckpoint { .. } => Some("start anew in another `--run-dir`; nothing was deleted".into()),
             Self::DataChanged(_) => Some("restore the data, or start a new run from this one with `--init`".into()),
@@ -116,6 +140,11 @@ impl TrainError {
             Self::Corrupt { .. } | Self::Io(_) => None,
         }
     }
+}
+
+/// A spike is a number.
+fn far_above(value: f32) -> &'static str {
+    if value.is_finite() { ", far above the steps before" } else { "" }
 }
 
 /// The first few, and how many more there are.

@@ -8,6 +8,7 @@
 //! - [`features`]: what a frozen encoder made, kept on disk
 //! - [`ranks`]: micro-batches over cores
 //! - [`clip`], [`optimizer`], [`schedule`]: from gradients to an update
+//! - [`guard`]: steps whose numbers went wrong
 //! - [`verify`]: what changed in the first step, and what did not
 //! - [`evaluate`], [`best`]: held-out loss, and the best evaluation
 //! - [`checkpoint`]: directories that are complete or do not exist
@@ -36,6 +37,8 @@ pub mod optimizer;
 pub mod best;
 
 pub mod schedule;
+
+pub mod guard;
 
 pub mod verify;
 

@@ -60,6 +60,23 @@ pub struct EvalReport {
     pub values: BTreeMap<String, f64>,
 }
 
+/// A step that was no update, since its numbers went wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FaultReport {
+    /// The step.
+    pub step: u64,
+    /// `loss` or `gradient norm`.
+    pub what: String,
+    /// Its value, which may be none that JSON has.
+    pub value: String,
+    /// `skip` or `rewind`.
+    pub remedy: String,
+    /// Steps without an update so far.
+    pub passed_over: u64,
+    /// Times that the run went back so far.
+    pub rewinds: u64,
+}
+
 /// A line of `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -68,6 +85,8 @@ pub enum Metric {
     Train(StepReport),
     /// An evaluation.
     Eval(EvalReport),
+    /// A step that was no update.
+    Fault(FaultReport),
 }
 
 impl Metric {
@@ -76,6 +95,7 @@ impl Metric {
         match self {
             Self::Train(report) => report.step,
             Self::Eval(report) => report.step,
+            Self::Fault(report) => report.step,
         }
     }
 }

@@ -8,6 +8,7 @@
 use burn::prelude::*;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, TensorData};
+use mmtrain_config::LossReduction;
 use mmtrain_data::{HostBatch, HostFork};
 use mmtrain_model::decoder::Decoder;
 use mmtrain_model::params::{FlatTensors, Part, trained_leaves};
@@ -82,7 +83,59 @@ fn answer_at(batch: &HostBatch, row: usize, col: usize) -> Option<(&HostFork, An
     })
 }
 
+/// Over what the loss of a step is averaged.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Averaged {
+    reduction: LossReduction,
+    /// The weights of all supervised tokens of the step together.
+    divisor: f64,
+}
+
+impl From<f64> for Averaged {
+    /// The sum over all tokens divided by this.
+    fn from(divisor: f64) -> Self {
+        Self { reduction: LossReduction::Token, divisor }
+    }
+}
+
+impl Averaged {
+    /// Over the supervised tokens of `batches`, which are a step.
+    pub fn over(batches: &[HostBatch], reduction: LossReduction) -> Self {
+        let weights = batches.iter().flat_map(|batch| supervised(batch).weights(reduction));
+        Self { reduction, divisor: weights.map(f64::from).sum::<f64>().max(f64::MIN_POSITIVE) }
+    }
+
+    /// Of each supervised token, as part of the step's mean.
+    fn weights(self, supervised: &Supervised) -> Vec<f32> {
+        let weights = supervised.weights(self.reduction).into_iter();
+        weights.map(|weight| (f64::from(weight) / self.divisor) as f32).collect()
+    }
+
+    /// Lets `work` weigh the log-likelihoods of `supervised`.
+    pub(crate) fn weigh<T>(self, supervised: &Supervised, work: impl FnOnce(Weights<'_>) -> T) -> T {
+        match self.reduction {
+            LossReduction::Token => work(Weights::Mean(self.divisor)),
+            LossReduction::Square | LossReduction::Answer => work(Weights::Own(&self.weights(supervised))),
+        }
+    }
+}
+
 impl Supervised {
+    /// What each token is weighed with, by the length of its answer: the tokens that are learned one after the other.
+    fn weights(&self, reduction: LossReduction) -> Vec<f32> {
+        let answers = self.index.chunk_by(|before, after| before + 1 == *after);
+        let weighed = answers.flat_map(|answer| {
+            let tokens = answer.len() as f32;
+            let weight = match reduction {
+                LossReduction::Token => 1.0,
+                LossReduction::Square => tokens.sqrt().recip(),
+                LossReduction::Answer => tokens.recip(),
+            };
+            std::iter::repeat_n(weight, answer.len())
+        });
+        weighed.collect()
+    }
+
     /// Number of supervised tokens.
     pub fn len(&self) -> usize {
         self.index.len()

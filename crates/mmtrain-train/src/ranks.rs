@@ -13,7 +13,7 @@ use mmtrain_model::{ModelError, Vlm};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::driver::{MicroResult, Plan, forward_backward};
-use crate::objective::Sums;
+use crate::objective::{Averaged, Sums};
 
 /// Worker pools, one per rank; a single rank uses the process's pool.
 #[derive(Debug)]
@@ -59,9 +59,9 @@ impl Ranks {
         model: &Vlm,
         micro_batches: &[HostBatch],
         plan: &Plan,
-        divisor: f64,
+        mean: Averaged,
     ) -> Result<StepGradients, ModelError> {
-        let ranks = self.each(micro_batches, |share| run_rank(model, share, plan, divisor))?;
+        let ranks = self.each(micro_batches, |share| run_rank(model, share, plan, mean))?;
         let mut total = StepGradients::default();
         for rank in ranks {
             total.sums.extend(rank.sums);
@@ -95,11 +95,11 @@ fn run_rank(
     model: &Vlm,
     micro_batches: &mut dyn Iterator<Item = (usize, &HostBatch)>,
     plan: &Plan,
-    divisor: f64,
+    mean: Averaged,
 ) -> Result<StepGradients, ModelError> {
     let mut total = StepGradients::default();
     for (number, batch) in micro_batches {
-        let MicroResult { sums, gradients } = forward_backward(&plan.model_for(model, number), batch, plan, divisor)?;
+        let MicroResult { sums, gradients } = forward_backward(&plan.model_for(model, number), batch, plan, mean)?;
         total.sums.push(sums);
         add_all(&mut total.gradients, gradients);
     }

@@ -1,24 +1,27 @@
 //! The loop: the same for every stage.
 
 mod objective;
+mod saves;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use mmtrain_config::{RunConfig, Tuning};
+use mmtrain_config::{Remedy, RunConfig, Tuning};
 use mmtrain_data::{Bucketing, LoaderConfig, Mixture, Packing, Preparer, SampleId, StepBatch, StepLoader};
 use mmtrain_model::Vlm;
 use mmtrain_model::lora::peft::PeftAdapter;
 use mmtrain_model::params::{FlatTensors, ParamInfo, Part, Tuned};
 
 use crate::best::Best;
-use crate::checkpoint::{FrozenPart, Snapshot, TrainState, Writer};
+use crate::checkpoint::{self, FrozenPart, LoadedCheckpoint, TrainState, find_newest};
 use crate::clip::{clip, global_norm};
 use crate::driver::{Plan, Trained};
 use crate::error::TrainError;
-use crate::metrics::{EvalReport, Metric, MetricsLog, StepReport};
+use crate::guard::{Fault, Guarded};
+use crate::metrics::{EvalReport, FaultReport, Metric, MetricsLog, StepReport};
 use crate::optimizer::{AdamW, PartRates};
 use crate::quarantine::Quarantine;
 use crate::ranks::Ranks;
@@ -28,6 +31,7 @@ use crate::verify::{Verification, reached};
 
 use self::objective::Computed;
 pub use self::objective::{Objective, Pairs, complete_reference};
+use self::saves::Saves;
 
 /// What the loop needs that does not change.
 pub struct Run {
@@ -81,6 +85,8 @@ pub trait Watch {
     fn step(&mut self, report: &StepReport);
     /// After each evaluation.
     fn eval(&mut self, report: &EvalReport);
+    /// After a step that was no update.
+    fn fault(&mut self, report: &FaultReport);
     /// More to evaluate on the model, such as generated captions. Results join the report.
     fn measure(&mut self, model: &Vlm, step: u64) -> Result<BTreeMap<String, f64>, TrainError>;
 }
@@ -102,57 +108,146 @@ pub fn train(
     stop: &Stop,
 ) -> Result<Ending, TrainError> {
     let config = &run.config;
-    let mut loader =
-        StepLoader::new(run.mixture.clone(), run.preparer.clone(), loader_config(run), progress.state.cursor)?;
+    let mut logs = Logs::open(run, progress)?;
     let ranks = Ranks::new(config.train.ranks)?;
-    let mut metrics = MetricsLog::open(&run.run_dir, progress.state.step)?;
-    let mut quarantine = Quarantine::open(&run.run_dir)?;
-    let mut writer = Writer::new(&run.run_dir, config.checkpoint.keep, config.checkpoint.async_save)?;
+    let mut saves = Saves::new(run, progress)?;
     let mut meter = Meter::new();
-    let mut saved = (progress.state.step > 0).then_some(progress.state.step);
     let mut verification = Verification::new(&progress.model, run.plan.trained);
 
     while progress.state.step < run.total_steps && !is_given_up(config, &progress.state) && !stop.requested() {
-        let batch = next_batch(&mut loader, &mut quarantine)?;
+        let batch = logs.next_batch()?;
         meter.add(&batch);
-        let outcome = train_step((run, objective), progress, &batch, &ranks, &mut verification)?;
+        let made = train_step((run, objective), progress, &batch, &ranks, &mut verification)?;
+        if let Made::Nothing(fault) = made {
+            let failed = progress.state.step + 1;
+            turn_back(run, progress, &batch, fault, &mut saves)?;
+            logs = Logs::open(run, progress)?;
+            logs.fault((run, failed), &progress.state.guard, &batch, (fault, Remedy::Rewind), watch)?;
+            meter.restart();
+            continue;
+        }
         let step = progress.state.step;
         let last = step == run.total_steps;
-        if due(step, config.train.log_every) || last {
-            let report = meter.report(run, &progress.state, &batch, outcome);
-            metrics.write(&Metric::Train(report.clone()))?;
-            watch.step(&report);
+        match made {
+            Made::Updated(outcome) if due(step, config.train.log_every) || last => {
+                let mut report = meter.report(run, &progress.state, &batch, outcome);
+                report.values.extend(saves.failures());
+                logs.metrics.write(&Metric::Train(report.clone()))?;
+                watch.step(&report);
+            }
+            Made::PassedOver(fault) => {
+                logs.fault((run, step), &progress.state.guard, &batch, (fault, Remedy::Skip), watch)?;
+            }
+            Made::Updated(_) | Made::Nothing(_) => {}
         }
         let mut is_best = false;
         if due(step, config.train.eval_every) || (last && config.train.eval_every > 0) {
             let reports = evaluate((run, objective), progress, watch)?;
             for report in &reports {
-                metrics.write(&Metric::Eval(report.clone()))?;
+                logs.metrics.write(&Metric::Eval(report.clone()))?;
                 watch.eval(report);
             }
             match observe(config, &mut progress.state, reports.first()) {
                 Ok(best) => is_best = best,
                 Err(error) => {
-                    save(run, progress, &mut writer)?;
-                    writer.finish()?;
+                    saves.finish(run, progress, &logs.metrics)?;
                     return Err(error);
                 }
             }
             meter.restart();
         }
         if (due(step, config.checkpoint.every) || is_best) && !last {
-            metrics.sync()?;
-            save(run, progress, &mut writer)?;
-            saved = Some(step);
+            saves.save(run, progress, &logs.metrics)?;
         }
     }
-    if saved != Some(progress.state.step) {
-        metrics.sync()?;
-        save(run, progress, &mut writer)?;
-    }
-    writer.finish()?;
+    saves.finish(run, progress, &logs.metrics)?;
     let is_over = progress.state.step >= run.total_steps || is_given_up(config, &progress.state);
     Ok(if is_over { Ending::Finished } else { Ending::Stopped })
+}
+
+/// Data of the steps to come, and what is written down of those that were made.
+struct Logs {
+    loader: StepLoader,
+    metrics: MetricsLog,
+    quarantine: Quarantine,
+}
+
+impl Logs {
+    /// From where `progress` stands.
+    fn open(run: &Run, progress: &Progress) -> Result<Self, TrainError> {
+        let (mixture, preparer) = (run.mixture.clone(), run.preparer.clone());
+        Ok(Self {
+            loader: StepLoader::new(mixture, preparer, loader_config(run), progress.state.cursor)?,
+            metrics: MetricsLog::open(&run.run_dir, progress.state.step)?,
+            quarantine: Quarantine::open(&run.run_dir)?,
+        })
+    }
+
+    /// The data of the next step. What was left out on the way is recorded, also where it was too much.
+    fn next_batch(&mut self) -> Result<StepBatch, TrainError> {
+        let outcome = self.loader.next_step();
+        self.quarantine.record(outcome.as_ref().map_or(self.loader.left_out(), |batch| &batch.skipped))?;
+        Ok(outcome?)
+    }
+
+    /// Writes down a step that was no update, and its samples.
+    fn fault(
+        &mut self,
+        (run, step): (&Run, u64),
+        guard: &Guarded,
+        batch: &StepBatch,
+        (fault, remedy): (Fault, Remedy),
+        watch: &mut dyn Watch,
+    ) -> Result<(), TrainError> {
+        let remedy = if remedy == Remedy::Skip { "skip" } else { "rewind" };
+        let report = FaultReport {
+            step,
+            what: fault.what.to_owned(),
+            value: fault.value.to_string(),
+            remedy: remedy.to_owned(),
+            passed_over: guard.passed_over,
+            rewinds: guard.rewinds,
+        };
+        append_bad_step(run, &report, batch)?;
+        self.metrics.write(&Metric::Fault(report.clone()))?;
+        watch.fault(&report);
+        Ok(())
+    }
+}
+
+/// One line more in `bad_steps.jsonl`: what was wrong, and the samples of the step.
+fn append_bad_step(run: &Run, report: &FaultReport, batch: &StepBatch) -> std::io::Result<()> {
+    let mut line = serde_json::to_value(report)?;
+    line["samples"] = serde_json::to_value(sample_ids(batch))?;
+    let mut file = fs_err::OpenOptions::new().create(true).append(true).open(run.run_dir.join("bad_steps.jsonl"))?;
+    file.write_all(format!("{line}\n").as_bytes())
+}
+
+fn sample_ids(batch: &StepBatch) -> Vec<SampleId> {
+    batch.micro_batches.iter().flat_map(|micro| micro.ids.clone()).collect()
+}
+
+/// Goes back to the newest checkpoint, and from there past all data up to the end of `batch`.
+fn turn_back(
+    run: &Run,
+    progress: &mut Progress,
+    batch: &StepBatch,
+    fault: Fault,
+    saves: &mut Saves,
+) -> Result<(), TrainError> {
+    saves.wait()?;
+    let Some(found) = find_newest(&run.run_dir)? else {
+        let (step, Fault { what, value, .. }) = (progress.state.step + 1, fault);
+        return Err(TrainError::NoWayBack { step, what, value });
+    };
+    let known = std::mem::take(&mut progress.state.guard);
+    let LoadedCheckpoint { model, optimizer, mut state } =
+        checkpoint::load(&found.dir, progress.model.clone(), run.plan.trained)?;
+    state.guard.rewound(&known);
+    state.cursor = batch.cursor_after;
+    *progress = Progress { model, optimizer, state };
+    saves.saved = None;
+    Ok(())
 }
 
 /// Notes an evaluation. Whether it is the best so far.
@@ -166,13 +261,6 @@ fn observe(config: &RunConfig, state: &mut TrainState, report: Option<&EvalRepor
 fn is_given_up(config: &RunConfig, state: &TrainState) -> bool {
     let best = config.checkpoint.best.as_ref().zip(state.best);
     best.is_some_and(|(config, best)| best.is_given_up(config))
-}
-
-/// The data of the next step. What was left out on the way is recorded, also where it was too much.
-fn next_batch(loader: &mut StepLoader, quarantine: &mut Quarantine) -> Result<StepBatch, TrainError> {
-    let outcome = loader.next_step();
-    quarantine.record(outcome.as_ref().map_or(loader.left_out(), |batch| &batch.skipped))?;
-    Ok(outcome?)
 }
 
 fn due(step: u64, every: u64) -> bool {
@@ -204,34 +292,60 @@ struct Outcome {
     values: BTreeMap<String, f64>,
 }
 
+/// What became of a step.
+enum Made {
+    /// An update.
+    Updated(Outcome),
+    /// A step without one.
+    PassedOver(Fault),
+    /// No step: the run has to go back.
+    Nothing(Fault),
+}
+
 /// Forward and backward over all micro-batches, then one update.
 ///
-/// Loss and norm are read before anything is changed: a number that is not finite must not reach the weights.
+/// Loss and norm are read before anything is changed: a number that went wrong must not reach the weights.
 fn train_step(
     (run, objective): (&Run, &Objective),
     progress: &mut Progress,
     batch: &StepBatch,
     ranks: &Ranks,
     verification: &mut Verification,
-) -> Result<Outcome, TrainError> {
-    let config = &run.config;
+) -> Result<Made, TrainError> {
+    let (config, guard) = (&run.config, &run.config.train.guard);
     let Computed { loss, gradients, values, delta } = objective.step(run, progress, batch, ranks)?;
     let norm = global_norm(&gradients, &progress.model.device()).into_scalar::<f32>();
-    reject_non_finite(run, progress.state.step + 1, batch, loss as f32, norm)?;
+    match progress.state.guard.judge(guard, loss as f32, norm) {
+        None => {}
+        Some((fault, Remedy::Stop)) => return Err(stopped(run, progress.state.step + 1, batch, fault)?),
+        Some((fault, Remedy::Rewind)) => return Ok(Made::Nothing(fault)),
+        Some((fault, Remedy::Skip)) => {
+            progress.state.guard.passed_over();
+            advance(progress, batch);
+            return Ok(Made::PassedOver(fault));
+        }
+    }
+    progress.state.guard.updated(guard, loss as f32, norm);
     let gradients = clip(gradients, norm, config.train.max_grad_norm);
     let rates = rates(config, run.total_steps, progress.state.step);
     let before = verification.is_pending().then(|| (progress.model.clone(), reached(&gradients)));
     update(progress, gradients, config, &rates);
-    progress.state.step += 1;
+    advance(progress, batch);
     progress.state.delta = delta;
     if let Some((before, reached)) = before {
         verification.check(&before, &progress.model, &reached, progress.state.step)?;
     }
-    progress.state.cursor = batch.cursor_after;
-    progress.state.samples += batch.samples as u64;
-    progress.state.supervised_tokens += batch.supervised_tokens as u64;
     let lr = rates.iter().map(|(part, rates)| (part.name().to_owned(), rates.lr)).collect();
-    Ok(Outcome { loss, grad_norm: f64::from(norm), lr, values })
+    Ok(Made::Updated(Outcome { loss, grad_norm: f64::from(norm), lr, values }))
+}
+
+/// Counts a step and its data.
+fn advance(progress: &mut Progress, batch: &StepBatch) {
+    let state = &mut progress.state;
+    state.step += 1;
+    state.cursor = batch.cursor_after;
+    state.samples += batch.samples as u64;
+    state.supervised_tokens += batch.supervised_tokens as u64;
 }
 
 fn update(progress: &mut Progress, gradients: FlatTensors, config: &RunConfig, rates: &BTreeMap<Part, PartRates>) {
@@ -243,18 +357,12 @@ fn update(progress: &mut Progress, gradients: FlatTensors, config: &RunConfig, r
     }
 }
 
-/// Stops before the update, and leaves the samples' names behind.
-fn reject_non_finite(run: &Run, step: u64, batch: &StepBatch, loss: f32, norm: f32) -> Result<(), TrainError> {
-    let (what, value) = match (loss.is_finite(), norm.is_finite()) {
-        (true, true) => return Ok(()),
-        (false, _) => ("loss", loss),
-        (true, false) => ("gradient norm", norm),
-    };
-    let samples = batch.micro_batches.iter().flat_map(|micro| micro.ids.clone()).collect::<Vec<SampleId>>();
+/// The end before an update; the samples' names are left behind.
+fn stopped(run: &Run, step: u64, batch: &StepBatch, fault: Fault) -> std::io::Result<TrainError> {
+    let (Fault { what, value, .. }, samples) = (fault, sample_ids(batch));
     let report = serde_json::json!({ "step": step, "what": what, "value": value.to_string(), "samples": samples });
-    let text = serde_json::to_string_pretty(&report).map_err(std::io::Error::from)?;
-    fs_err::write(run.run_dir.join("bad_batch.json"), text)?;
-    Err(TrainError::NonFinite { step, what, value, samples })
+    fs_err::write(run.run_dir.join("bad_batch.json"), serde_json::to_string_pretty(&report)?)?;
+    Ok(TrainError::NonFinite { step, what, value, samples })
 }
 
 /// Learning rate and decay of each trained part for the update after `step` steps.
@@ -310,14 +418,6 @@ fn evaluate(
         Ok(EvalReport { step, name: name.clone(), values })
     });
     reports.collect()
-}
-
-fn save(run: &Run, progress: &Progress, writer: &mut Writer) -> Result<(), TrainError> {
-    let saved = |part| progress.model.params_where(part, |info| run.plan.trained.part(part).saves(info));
-    let params = Part::ALL.into_iter().flat_map(saved).collect();
-    let mut state = progress.state.clone();
-    state.frozen.clone_from(&run.frozen);
-    writer.save(Snapshot::take(state, params, &progress.optimizer, run.texts.clone(), run.adapter.as_ref()))
 }
 
 /// Rates between two lines of the log.

@@ -107,7 +107,10 @@ fn train_code(error: &TrainError) -> u8 {
     match error {
         TrainError::Data(_) | TrainError::DataChanged(_) => 3,
         TrainError::Model(error) => model_code(error),
-        TrainError::NonFinite { .. } | TrainError::Preference(_) => 5,
+        TrainError::NonFinite { .. }
+        | TrainError::Poisoned { .. }
+        | TrainError::NoWayBack { .. }
+        | TrainError::Preference(_) => 5,
         TrainError::NoSuchMetric { .. } => 2,
         TrainError::Unverified { .. } => 1,
         TrainError::InUse { .. }

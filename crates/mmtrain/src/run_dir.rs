@@ -22,6 +22,9 @@ pub(crate) const RUNS: &str = "checkpoints";
 pub(crate) struct RunInfo {
     /// Version of this file.
     pub(crate) format_version: u32,
+    /// Tells the run from all others; its checkpoints have it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
     /// `pretrain`, `sft` or `dpo`.
     pub(crate) stage: String,
     /// The configuration it was made from, as `--config` named it.
@@ -104,6 +107,7 @@ impl RunInfo {
         let lineage = init.as_deref().and_then(|init| locate(init).ok()).map(|dir| Ancestor::line_to(&dir));
         Self {
             format_version: 1,
+            id: Some(new_id()),
             stage: stage.to_owned(),
             config: config.map(str::to_owned),
             started: now(),
@@ -130,6 +134,14 @@ impl RunInfo {
             Some(numbered.map_or(name.clone(), |(name, _)| name.to_owned()))
         })
     }
+}
+
+/// What no other run has: it is of this moment, process and directory.
+fn new_id() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let here = std::env::current_dir().unwrap_or_default();
+    let what = format!("{} {} {}", since.as_nanos(), std::process::id(), here.display());
+    blake3::hash(what.as_bytes()).to_hex()[..16].to_owned()
 }
 
 fn now() -> u64 {

@@ -62,6 +62,9 @@ pub enum ObjectiveConfig {
         #[serde(default = "default_chunk_rows")]
         #[schemars(range(min = 1))]
         chunk_rows: usize,
+        /// How much an answer counts by its length. What is reported as `loss` stays the mean over tokens.
+        #[serde(default)]
+        reduction: LossReduction,
     },
     /// Preference alignment: of two answers to one prompt the better one, or answers that are judged by themselves.
     Preference {
@@ -232,6 +235,20 @@ fn default_weight() -> f64 {
     1.0
 }
 
+/// What the tokens of an answer of `n` tokens are weighed with (`loss_reduction` of InternVL, arXiv:2412.05271 section 3.3). A mean
+/// over tokens favours long answers, one over answers short ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LossReduction {
+    /// One: the mean over all supervised tokens, as everywhere else.
+    #[default]
+    Token,
+    /// `1 / sqrt(n)`: between the two.
+    Square,
+    /// `1 / n`: the mean over answers of their means.
+    Answer,
+}
+
 fn default_chunk_rows() -> usize {
     2048
 }
@@ -240,7 +257,7 @@ impl ObjectiveConfig {
     /// Supervised positions that go through the head at a time.
     pub fn chunk_rows(&self) -> usize {
         match self {
-            Self::NextToken { chunk_rows } | Self::Preference { chunk_rows, .. } => *chunk_rows,
+            Self::NextToken { chunk_rows, .. } | Self::Preference { chunk_rows, .. } => *chunk_rows,
         }
     }
 
@@ -265,7 +282,7 @@ impl ObjectiveConfig {
 
 impl Default for ObjectiveConfig {
     fn default() -> Self {
-        Self::NextToken { chunk_rows: default_chunk_rows() }
+        Self::NextToken { chunk_rows: default_chunk_rows(), reduction: LossReduction::default() }
     }
 }
 

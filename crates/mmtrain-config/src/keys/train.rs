@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::PartConfig;
+use super::{GuardConfig, PartConfig};
 
 /// `[train]`: how the model is trained; the optimizer is `AdamW` with `PyTorch`'s defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -74,6 +74,9 @@ pub struct TrainConfig {
     #[serde(default = "default_weight_decay")]
     #[schemars(range(min = 0.0), extend("x-also" = ["wd"]))]
     pub weight_decay: f64,
+    /// What follows when the numbers of a step went wrong.
+    #[serde(default)]
+    pub guard: GuardConfig,
     /// Training of the encoder.
     #[serde(default)]
     pub encoder: PartConfig,

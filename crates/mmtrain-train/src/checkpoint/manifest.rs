@@ -5,8 +5,8 @@ use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
-/// Version of the directory's layout; readers refuse newer ones.
-pub const FORMAT_VERSION: u32 = 1;
+/// Version of the directory's layout; readers refuse newer ones. Since 2 a manifest vouches for itself and names its run.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// `manifest.json`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,8 +17,60 @@ pub struct Manifest {
     pub step: u64,
     /// Version of mmtrain that wrote it.
     pub mmtrain: String,
+    /// Identity of the run, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// blake3 of the file without these characters, hexadecimal.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub checksum: String,
     /// Every other file of the directory.
     pub files: Vec<FileEntry>,
+}
+
+impl Manifest {
+    /// Reads a manifest that vouches for itself, or is of a version that does not do so yet.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let manifest: Self = serde_json::from_str(text).map_err(|error| format!("manifest: {error}"))?;
+        match manifest.format_version {
+            0 => Err("manifest: there is no format 0".to_owned()),
+            1 => Ok(manifest),
+            newer if newer > FORMAT_VERSION => {
+                Err(format!("format {newer} is newer than this mmtrain's {FORMAT_VERSION}"))
+            }
+            _ if checksum(text, &manifest.checksum) == manifest.checksum => Ok(manifest),
+            _ => Err("the manifest is damaged (its checksum differs)".to_owned()),
+        }
+    }
+
+    /// What is written.
+    ///
+    /// # Errors
+    ///
+    /// None that is known.
+    pub fn to_text(&self) -> serde_json::Result<String> {
+        const PLACE: &str = "checksum goes here";
+        let text = serde_json::to_string_pretty(&Self { checksum: PLACE.to_owned(), ..self.clone() })?;
+        Ok(text.replacen(PLACE, &checksum(&text, PLACE), 1))
+    }
+}
+
+/// blake3 of `text` without the first `own`.
+fn checksum(text: &str, own: &str) -> String {
+    blake3::hash(text.replacen(own, "", 1).as_bytes()).to_hex().to_string()
+}
+
+/// Identity of the run in a directory: what its `run.json` has as `id`, if it has one.
+pub fn run_id(run_dir: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Run {
+        id: Option<String>,
+    }
+    let text = fs_err::read_to_string(run_dir.join("run.json")).ok()?;
+    serde_json::from_str::<Run>(&text).ok()?.id
 }
 
 /// One file of a checkpoint.
@@ -80,6 +132,23 @@ fn hash_file(path: &Path) -> std::io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_byte_of_a_manifest_may_change() {
+        let files = vec![FileEntry { name: "model.safetensors".into(), bytes: 5, blake3: "ab".repeat(32) }];
+        let (run, checksum) = (Some("run".to_owned()), String::new());
+        let manifest =
+            Manifest { format_version: FORMAT_VERSION, step: 3, mmtrain: "0.1.0".into(), run, checksum, files };
+        let text = manifest.to_text().expect("JSON");
+        let read = Manifest::parse(&text).expect("sound");
+        assert_eq!(Manifest { checksum: String::new(), ..read }, manifest);
+        for (at, bit) in (0..text.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] ^= 1 << bit;
+            let outcome = String::from_utf8(bytes).map_err(|_| String::new()).and_then(|text| Manifest::parse(&text));
+            assert!(outcome.is_err(), "bit {bit} of byte {at}");
+        }
+    }
 
     #[test]
     fn a_file_may_lie_in_a_folder_and_not_outside_of_the_checkpoint() {

@@ -11,7 +11,7 @@ use mmtrain_model::lora::peft;
 use mmtrain_model::params::{FlatTensors, ParamInfo, Part, Tuned};
 use mmtrain_model::weights::{Checkpoint, TensorFile};
 
-use super::manifest::{FORMAT_VERSION, Manifest};
+use super::manifest::{Manifest, run_id};
 use super::{STATE_FILES, TrainState, dir_name, steps};
 use crate::driver::Trained;
 use crate::error::TrainError;
@@ -54,10 +54,10 @@ impl Found {
 
 /// Looks for the newest checkpoint that verifies. `None` when there are none at all.
 pub fn find_newest(run_dir: &Path) -> Result<Option<Found>, TrainError> {
-    let mut rejected = Vec::new();
+    let (mut rejected, run) = (Vec::new(), run_id(run_dir));
     for step in steps(run_dir)?.into_iter().rev() {
         let dir = run_dir.join(dir_name(step));
-        match verify(&dir) {
+        match verify_of(&dir, run.as_deref()) {
             Ok(manifest) => return Ok(Some(Found { dir, step, manifest, rejected })),
             Err(reason) => rejected.push(format!("`{}`: {reason}", dir_name(step))),
         }
@@ -69,13 +69,19 @@ pub fn find_newest(run_dir: &Path) -> Result<Option<Found>, TrainError> {
     }
 }
 
+/// As [`verify`]; where both say which run they are of, it has to be the same.
+pub fn verify_of(dir: &Path, run: Option<&str>) -> Result<Manifest, String> {
+    let manifest = verify(dir)?;
+    match (manifest.run.as_deref(), run) {
+        (Some(theirs), Some(ours)) if theirs != ours => Err("it is of another run".to_owned()),
+        _ => Ok(manifest),
+    }
+}
+
 /// Checks manifest, sizes and hashes; the error says what is wrong.
 pub fn verify(dir: &Path) -> Result<Manifest, String> {
     let text = fs::read_to_string(dir.join("manifest.json")).map_err(|_| "no manifest".to_owned())?;
-    let manifest: Manifest = serde_json::from_str(&text).map_err(|error| format!("manifest: {error}"))?;
-    if manifest.format_version > FORMAT_VERSION {
-        return Err(format!("format {} is newer than this mmtrain's {FORMAT_VERSION}", manifest.format_version));
-    }
+    let manifest = Manifest::parse(&text)?;
     if super::step_of(&dir.file_name().unwrap_or_default().to_string_lossy()).is_some_and(|step| step != manifest.step)
     {
         return Err(format!("the manifest is of step {}", manifest.step));
@@ -96,7 +102,7 @@ pub fn verify(dir: &Path) -> Result<Manifest, String> {
 pub struct LoadedCheckpoint {
     /// The model with the checkpoint's tensors.
     pub model: Vlm,
-    /// Moments; the number of updates is the step.
+    /// Moments, and how many updates they are of.
     pub optimizer: AdamW,
     /// Counters and cursor.
     pub state: TrainState,
@@ -123,7 +129,7 @@ pub fn load(dir: &Path, model: Vlm, trained: Trained) -> Result<LoadedCheckpoint
     let optimizer = AdamW {
         exp_avg: read_moments(&moments, "exp_avg", &expected, &device).map_err(corrupt)?,
         exp_avg_sq: read_moments(&moments, "exp_avg_sq", &expected, &device).map_err(corrupt)?,
-        updates: state.step,
+        updates: state.updates(),
     };
     Ok(LoadedCheckpoint { model, optimizer, state })
 }
@@ -165,7 +171,14 @@ mod tests {
             let blake3 = blake3::hash(name.as_bytes()).to_hex().to_string();
             FileEntry { name: name.to_owned(), bytes: name.len() as u64, blake3 }
         };
-        let manifest = Manifest { format_version: 1, step: 3, mmtrain: "0".into(), files: names.map(entry).collect() };
+        let manifest = Manifest {
+            format_version: 1,
+            step: 3,
+            mmtrain: "0".into(),
+            run: None,
+            checksum: String::new(),
+            files: names.map(entry).collect(),
+        };
         fs::write(dir.join("manifest.json"), serde_json::to_string(&manifest).expect("json")).expect("written");
         find_newest(run).expect("readable").expect("one that verifies")
     }

@@ -1,5 +1,11 @@
 //! Writing a checkpoint: a snapshot on the host, a thread that commits it.
 
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod power_loss;
+mod storage;
+
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -11,7 +17,8 @@ use mmtrain_model::lora::peft::{self, PeftAdapter};
 use mmtrain_model::params::{FlatTensors, NamedParam};
 use mmtrain_model::weights::{StoredType, file_layout, write_typed};
 
-use super::manifest::{FORMAT_VERSION, FileEntry, Manifest};
+use self::storage::{Disk, NewFile, Storage, remove_tree};
+use super::manifest::{FORMAT_VERSION, FileEntry, Manifest, run_id};
 use super::{TrainState, dir_name, retain, steps};
 use crate::error::TrainError;
 use crate::optimizer::AdamW;
@@ -53,10 +60,25 @@ impl Snapshot {
         Self { state, model, optimizer, adapter: as_peft, texts }
     }
 
+    /// The first tensor that is not all numbers.
+    fn poisoned(&self) -> Option<&str> {
+        let tensors = self.model.iter().chain(&self.optimizer).chain(&self.adapter);
+        let is_finite = |data: &TensorData| match data.as_slice::<f32>() {
+            Ok(values) => all_finite(values),
+            Err(_) => data.iter::<f32>().all(f32::is_finite),
+        };
+        tensors.into_iter().find(|(_, _, data)| !is_finite(data)).map(|(name, _, _)| name.as_str())
+    }
+
     fn bytes(&self) -> u64 {
         let tensors = self.model.iter().chain(&self.optimizer).chain(&self.adapter);
         tensors.map(|(_, _, data)| data.as_bytes().len() as u64).sum::<u64>() + (1 << 20)
     }
+}
+
+/// In pieces, each of which is looked at without a branch.
+fn all_finite(values: &[f32]) -> bool {
+    values.chunks(4096).all(|piece| piece.iter().fold(true, |finite, value| finite & value.is_finite()))
 }
 
 fn host(tensors: &FlatTensors, suffix: &str) -> Vec<HostTensor> {
@@ -87,12 +109,17 @@ impl Writer {
         self.finish()?;
         let (run_dir, keep, step) = (self.run_dir.clone(), self.keep, snapshot.state.step);
         if !self.in_background {
-            return commit(&run_dir, snapshot, keep);
+            return commit(&Disk, &run_dir, snapshot, keep);
         }
-        let work = move || commit(&run_dir, snapshot, keep);
+        let work = move || commit(&Disk, &run_dir, snapshot, keep);
         let thread = std::thread::Builder::new().name("checkpoint".into()).spawn(work)?;
         self.in_flight = Some((step, thread));
         Ok(())
+    }
+
+    /// Whether a save is in flight.
+    pub fn is_saving(&self) -> bool {
+        self.in_flight.is_some()
     }
 
     /// Waits until nothing is in flight.
@@ -111,68 +138,73 @@ impl Drop for Writer {
 }
 
 /// Writes all files, then the manifest, flushes, renames.
-fn commit(run_dir: &Path, snapshot: Snapshot, keep: usize) -> Result<(), TrainError> {
+fn commit(storage: &dyn Storage, run_dir: &Path, snapshot: Snapshot, keep: usize) -> Result<(), TrainError> {
     let (step, best) = (snapshot.state.step, snapshot.state.best.map(|best| best.step));
     let failed = |error: std::io::Error| TrainError::Save { step, message: error.to_string() };
     let temporary = run_dir.join(format!(".tmp-{}-{}", dir_name(step), std::process::id()));
     let place = run_dir.join(dir_name(step));
-    if super::verify(&place).is_ok() {
-        return Ok(());
+    let run = run_id(run_dir);
+    if super::verify_of(&place, run.as_deref()).is_ok() {
+        return tidy(storage, run_dir, (step, best), keep).map_err(failed);
     }
-    let written = write_all(&temporary, snapshot).and_then(|()| publish(run_dir, &temporary, &place));
+    if let Some(tensor) = snapshot.poisoned() {
+        return Err(TrainError::Poisoned { step, tensor: tensor.to_owned() });
+    }
+    let written =
+        write_all(storage, &temporary, snapshot, run).and_then(|()| publish(storage, run_dir, &temporary, &place));
     if let Err(error) = written {
-        let _ = fs::remove_dir_all(&temporary);
+        let _ = remove_if_there(storage, &temporary);
         return Err(failed(error));
     }
-    write_atomically(&run_dir.join("latest"), dir_name(step).as_bytes()).map_err(failed)?;
-    let steps = steps(run_dir).map_err(failed)?;
-    if let Some(best) = best.filter(|best| steps.contains(best)) {
-        write_atomically(&run_dir.join("best"), dir_name(best).as_bytes()).map_err(failed)?;
-    }
-    for old in retain(&steps, keep, best) {
-        remove(run_dir, old).map_err(failed)?;
-    }
-    Ok(())
+    tidy(storage, run_dir, (step, best), keep).map_err(failed)
 }
 
-fn write_all(dir: &Path, snapshot: Snapshot) -> std::io::Result<()> {
+/// What follows once a checkpoint is in its place: names of the newest and the best one, and the old ones go.
+fn tidy(storage: &dyn Storage, run_dir: &Path, (step, best): (u64, Option<u64>), keep: usize) -> std::io::Result<()> {
+    replace(storage, &run_dir.join("latest"), dir_name(step).as_bytes())?;
+    let steps = steps(run_dir)?;
+    if let Some(best) = best.filter(|best| steps.contains(best)) {
+        replace(storage, &run_dir.join("best"), dir_name(best).as_bytes())?;
+    }
+    retain(&steps, keep, best).into_iter().try_for_each(|old| remove(storage, run_dir, old))
+}
+
+fn write_all(storage: &dyn Storage, dir: &Path, snapshot: Snapshot, run: Option<String>) -> std::io::Result<()> {
     let needed = snapshot.bytes();
-    let _ = fs::remove_dir_all(dir);
-    fs::create_dir(dir)?;
+    remove_if_there(storage, dir)?;
+    storage.create_dir(dir)?;
     let Snapshot { state, model, optimizer, adapter, texts } = snapshot;
     let step = state.step;
-    reserve(dir, needed)?;
-    let mut files =
-        vec![write_tensors(dir, "model.safetensors", model)?, write_tensors(dir, "optim.safetensors", optimizer)?];
+    reserve(storage, dir, needed)?;
+    let mut files = vec![
+        write_tensors(storage, dir, "model.safetensors", model)?,
+        write_tensors(storage, dir, "optim.safetensors", optimizer)?,
+    ];
     if !adapter.is_empty() {
-        files.push(write_tensors(dir, peft::WEIGHTS_FILE, adapter)?);
+        files.push(write_tensors(storage, dir, peft::WEIGHTS_FILE, adapter)?);
     }
     let state = serde_json::to_string_pretty(&state)?;
     for (name, text) in texts.into_iter().chain([("state.json".to_owned(), state)]) {
-        files.push(write_file(dir, &name, |out| out.write_all(text.as_bytes()))?);
+        files.push(write_file(storage, dir, &name, |out| out.write_all(text.as_bytes()))?);
     }
-    let manifest = Manifest { format_version: FORMAT_VERSION, step, mmtrain: env!("CARGO_PKG_VERSION").into(), files };
-    write_file(dir, "manifest.json", |out| Ok(serde_json::to_writer_pretty(out, &manifest)?))?;
-    sync_dir(dir)
+    let (mmtrain, checksum) = (env!("CARGO_PKG_VERSION").to_owned(), String::new());
+    let manifest = Manifest { format_version: FORMAT_VERSION, step, mmtrain, run, checksum, files }.to_text()?;
+    write_file(storage, dir, "manifest.json", |out| out.write_all(manifest.as_bytes()))?;
+    storage.sync_dir(dir)
 }
 
-/// Allocates what will be written and gives it back: a full disk is noticed before the first byte.
-fn reserve(dir: &Path, bytes: u64) -> std::io::Result<()> {
-    let path = dir.join(".reserve");
-    let file = fs::File::create(&path)?;
-    let allocated = rustix::fs::fallocate(file.file(), rustix::fs::FallocateFlags::empty(), 0, bytes);
-    drop(file);
-    fs::remove_file(&path)?;
-    match allocated {
-        Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) => {
-            Err(std::io::Error::other(format!("no room for a checkpoint of {bytes} bytes in `{}`", dir.display())))
+/// A full disk is noticed before the first byte.
+fn reserve(storage: &dyn Storage, dir: &Path, bytes: u64) -> std::io::Result<()> {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    storage.reserve(&dir.join(".reserve"), bytes).map_err(|error| match error.kind() {
+        StorageFull | QuotaExceeded => {
+            std::io::Error::other(format!("no room for a checkpoint of {bytes} bytes in `{}`", dir.display()))
         }
-        // File systems without preallocation: the writes themselves will tell.
-        _ => Ok(()),
-    }
+        _ => error,
+    })
 }
 
-fn publish(run_dir: &Path, temporary: &Path, place: &Path) -> std::io::Result<()> {
+fn publish(storage: &dyn Storage, run_dir: &Path, temporary: &Path, place: &Path) -> std::io::Result<()> {
     if place.exists() {
         // A directory of this name that did not verify: set aside, never deleted.
         let mut aside = run_dir.join(format!(".bad-{}", file_name(place)));
@@ -181,41 +213,58 @@ fn publish(run_dir: &Path, temporary: &Path, place: &Path) -> std::io::Result<()
             number += 1;
             aside = run_dir.join(format!(".bad-{}-{number}", file_name(place)));
         }
-        fs::rename(place, aside)?;
+        storage.rename(place, &aside)?;
     }
-    fs::rename(temporary, place)?;
-    sync_dir(run_dir)
+    storage.rename(temporary, place)?;
+    storage.sync_dir(run_dir)
 }
 
 fn file_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn write_tensors(dir: &Path, name: &str, tensors: Vec<HostTensor>) -> std::io::Result<FileEntry> {
+fn write_tensors(
+    storage: &dyn Storage,
+    dir: &Path,
+    name: &str,
+    tensors: Vec<HostTensor>,
+) -> std::io::Result<FileEntry> {
     let list = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect::<Vec<_>>();
     let mut data = tensors.into_iter().map(|(_, _, data)| data);
     let empty = || TensorData::from([0.0_f32; 0]);
     let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
     let fetch = |_| data.next().unwrap_or_else(empty);
-    write_file(dir, name, |out| write_typed(out, &list, StoredType::F32, Some(&metadata), fetch))
+    write_file(storage, dir, name, |out| write_typed(out, &list, StoredType::F32, Some(&metadata), fetch))
 }
 
 /// Writes, hashes and flushes one file.
-fn write_file(
+fn write_file<'a>(
+    storage: &'a dyn Storage,
     dir: &Path,
     name: &str,
-    contents: impl FnOnce(&mut Hashing<BufWriter<fs::File>>) -> std::io::Result<()>,
+    contents: impl FnOnce(&mut Hashing<BufWriter<Box<dyn NewFile + 'a>>>) -> std::io::Result<()>,
 ) -> std::io::Result<FileEntry> {
     let path = dir.join(name);
     let folder = path.parent().filter(|folder| *folder != dir);
-    folder.map_or(Ok(()), fs::create_dir_all)?;
-    let file = fs::File::create(&path)?;
-    let mut out = Hashing { inner: BufWriter::with_capacity(1 << 20, file), hasher: blake3::Hasher::new(), bytes: 0 };
+    folder.map_or(Ok(()), |folder| make_folders(storage, dir, folder))?;
+    let inner = BufWriter::with_capacity(1 << 20, storage.create(&path)?);
+    let mut out = Hashing { inner, hasher: blake3::Hasher::new(), bytes: 0 };
     contents(&mut out)?;
     out.flush()?;
-    out.inner.get_ref().sync_all()?;
-    folder.map_or(Ok(()), sync_dir)?;
+    out.inner.get_mut().sync()?;
+    folder.map_or(Ok(()), |folder| storage.sync_dir(folder))?;
     Ok(FileEntry { name: name.to_owned(), bytes: out.bytes, blake3: out.hasher.finalize().to_hex().to_string() })
+}
+
+/// Makes the folders between `dir` and `folder`, and makes sure that they stay; `dir` is flushed once all is in it.
+fn make_folders(storage: &dyn Storage, dir: &Path, folder: &Path) -> std::io::Result<()> {
+    if folder == dir || folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().unwrap_or(dir);
+    make_folders(storage, dir, above)?;
+    storage.create_dir(folder)?;
+    if above == dir { Ok(()) } else { storage.sync_dir(above) }
 }
 
 /// Hashes what passes through.
@@ -240,25 +289,28 @@ impl<W: Write> Write for Hashing<W> {
 
 /// Replaces a small file so that a reader sees the old or the new contents, never a mixture.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> std::io::Result<()> {
-    let name = format!(".tmp-{}-{}", file_name(path), std::process::id());
-    let temporary = path.with_file_name(name);
-    let mut file = fs::File::create(&temporary)?;
+    replace(&Disk, path, contents)
+}
+
+fn replace(storage: &dyn Storage, path: &Path, contents: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_file_name(format!(".tmp-{}-{}", file_name(path), std::process::id()));
+    let mut file = storage.create(&temporary)?;
     file.write_all(contents)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    path.parent().map_or(Ok(()), sync_dir)
+    file.sync()?;
+    drop(file);
+    storage.rename(&temporary, path)?;
+    path.parent().map_or(Ok(()), |folder| storage.sync_dir(folder))
 }
 
-fn sync_dir(dir: &Path) -> std::io::Result<()> {
-    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-    fs::File::open(dir)?.sync_all()
-}
-
-fn remove(run_dir: &Path, step: u64) -> std::io::Result<()> {
+fn remove(storage: &dyn Storage, run_dir: &Path, step: u64) -> std::io::Result<()> {
     let trash = run_dir.join(format!(".trash-{}", dir_name(step)));
-    let _ = fs::remove_dir_all(&trash);
-    fs::rename(run_dir.join(dir_name(step)), &trash)?;
-    fs::remove_dir_all(trash)
+    remove_if_there(storage, &trash)?;
+    storage.rename(&run_dir.join(dir_name(step)), &trash)?;
+    remove_tree(storage, &trash)
+}
+
+fn remove_if_there(storage: &dyn Storage, dir: &Path) -> std::io::Result<()> {
+    if dir.is_dir() { remove_tree(storage, dir) } else { Ok(()) }
 }
 
 /// Removes what writers that died left behind.

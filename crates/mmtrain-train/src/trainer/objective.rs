@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mmtrain_config::LossReduction;
 use mmtrain_data::{Cursor, Mixture, Preparer, Shown, StepBatch, StepLoader};
 use mmtrain_model::Vlm;
 use mmtrain_model::params::FlatTensors;
@@ -12,7 +13,7 @@ use super::{Progress, Run, has_dropout, loader_config};
 use crate::driver::Plan;
 use crate::error::TrainError;
 use crate::evaluate::{TOKEN_ACCURACY, each_held_out, each_prepared, evaluate_tokens};
-use crate::objective::Sums;
+use crate::objective::{Averaged, Sums};
 use crate::preference::{Asked, Comparison, PairScores, ReferenceTable, evaluate_pairs, fill_reference, step_pairs};
 use crate::ranks::Ranks;
 use crate::stop::Stop;
@@ -20,8 +21,8 @@ use crate::stop::Stop;
 /// What a run minimizes.
 #[derive(Debug)]
 pub enum Objective {
-    /// Cross-entropy of the next token.
-    NextToken,
+    /// Cross-entropy of the next token, averaged in one of several ways.
+    NextToken(LossReduction),
     /// The better of two answers.
     Pairs(Pairs),
 }
@@ -57,9 +58,13 @@ impl Objective {
         let dropout = has_dropout(&run.config).then_some((run.config.train.seed, step));
         let plan = Plan { dropout, ..run.plan.clone() };
         match self {
-            Self::NextToken => {
+            Self::NextToken(reduction) => {
                 let divisor = batch.supervised_tokens.max(1) as f64;
-                let result = ranks.step(model, &batch.micro_batches, &plan, divisor)?;
+                let mean = match reduction {
+                    LossReduction::Token => divisor.into(),
+                    _ => Averaged::over(&batch.micro_batches, *reduction),
+                };
+                let result = ranks.step(model, &batch.micro_batches, &plan, mean)?;
                 let sums = result.sums.into_iter().map(Sums::read);
                 let (loss, hits) = sums.fold((0.0, 0.0), |(loss, hits), (more, hit)| (loss + more, hits + hit));
                 let values = BTreeMap::from([(TOKEN_ACCURACY.to_owned(), hits / divisor)]);
@@ -83,7 +88,7 @@ impl Objective {
         held_out: &Arc<Mixture>,
     ) -> Result<BTreeMap<String, f64>, TrainError> {
         match self {
-            Self::NextToken => evaluate_tokens(run, model, held_out),
+            Self::NextToken(_) => evaluate_tokens(run, model, held_out),
             Self::Pairs(pairs) => pairs.evaluate(run, model, held_out),
         }
     }

@@ -21,6 +21,7 @@ use mmtrain_train::checkpoint::{
 };
 use mmtrain_train::driver::Plan;
 use mmtrain_train::features::FeatureCache;
+use mmtrain_train::guard::Guarded;
 use mmtrain_train::memory::{self, KeepPlan, MicroShape, keep_plan};
 use mmtrain_train::optimizer::AdamW;
 use mmtrain_train::trainer::{Ending, Objective, Progress, Run, mark_finished, part_config, train, trained};
@@ -72,7 +73,11 @@ pub(crate) fn run(context: &Context, stage: Stage, args: &TrainArgs) -> anyhow::
     let run_dir = held.map_or_else(|| RunDir::enter(&path), Ok)?;
     let stop = stop_on_signals()?;
     let known = RunInfo::read(&path);
-    let info = known.clone().unwrap_or_else(|| RunInfo::new(stage.name(), args.config.as_deref(), init.as_deref()));
+    let info = known.clone().unwrap_or_else(|| {
+        let info = RunInfo::new(stage.name(), args.config.as_deref(), init.as_deref());
+        // A run whose `run.json` is gone is still the run that its checkpoints are of.
+        found.as_ref().map_or(info.clone(), |found| RunInfo { id: found.manifest.run.clone(), ..info })
+    });
     let mut prepared = Prepared::new(resolved.config, run_dir.path(), (&origin, &info), &device.device, &stop)?;
     if known.is_none() {
         info.write(&path)?;
@@ -237,6 +242,7 @@ fn start(
             frozen,
             delta: RunningDelta::default(),
             best: None,
+            guard: Guarded::default(),
         };
         return Ok(Progress { model: base, optimizer: AdamW::default(), state });
     };

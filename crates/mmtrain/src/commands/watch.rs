@@ -10,7 +10,7 @@ use mmtrain_model::Vlm;
 use mmtrain_model::config::VlmConfig;
 use mmtrain_train::TrainError;
 use mmtrain_train::memory::peak_bytes;
-use mmtrain_train::metrics::{self, EvalReport, StepReport};
+use mmtrain_train::metrics::{self, EvalReport, FaultReport, StepReport};
 use mmtrain_train::trainer::{Run, Watch};
 
 use super::dry_run::{ledger_lines, tokens_per_image};
@@ -131,7 +131,7 @@ impl Watcher {
         let mut rows = vec![("device".to_owned(), device.to_owned())];
         let last = metrics.iter().rev().find_map(|metric| match metric {
             metrics::Metric::Train(report) => Some(report),
-            metrics::Metric::Eval(_) => None,
+            metrics::Metric::Eval(_) | metrics::Metric::Fault(_) => None,
         });
         if let Some(last) = last {
             rows.push(("steps".into(), format!("{} of {}", last.step, run.total_steps)));
@@ -154,6 +154,15 @@ impl Watch for Watcher {
 
     fn eval(&mut self, report: &EvalReport) {
         self.progress.eval(report);
+    }
+
+    fn fault(&mut self, report: &FaultReport) {
+        let FaultReport { step, what, value, .. } = report;
+        let done = match report.remedy.as_str() {
+            "rewind" => "went back to the newest checkpoint, past these data",
+            _ => "nothing was updated",
+        };
+        self.progress.note(&format!("warning: step {step}: {what} is {value}; {done} (`bad_steps.jsonl`)"));
     }
 
     fn measure(&mut self, model: &Vlm, _step: u64) -> Result<BTreeMap<String, f64>, TrainError> {

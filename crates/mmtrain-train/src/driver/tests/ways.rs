@@ -1,8 +1,10 @@
 //! Ways to compute the same step: with graphs or without, whole or cut, in other numbers.
 
 use burn::tensor::DType;
+use mmtrain_config::LossReduction;
+use mmtrain_data::HostBatch;
 use mmtrain_model::config::{ConnectorConfig, CrossAttentionConfig, TextConfig, Unseen, VlmConfig};
-use mmtrain_model::params::Tuned;
+use mmtrain_model::params::{FlatTensors, Tuned};
 
 use super::samples::Samples;
 use super::sizes::{
@@ -10,7 +12,8 @@ use super::sizes::{
 };
 use super::whole::{ALL, assert_equal, mean, model_of, plan};
 use crate::driver::{Plan, Trained, forward_backward, forward_sums};
-use crate::ranks::Ranks;
+use crate::objective::{Averaged, supervised};
+use crate::ranks::{Ranks, add_all};
 
 /// A connector of each kind behind the simplest tower.
 fn kinds() -> Vec<(&'static str, Tower, VlmConfig)> {
@@ -59,7 +62,8 @@ fn a_step_does_not_depend_on_how_it_is_cut() {
         let tokens = samples.batch(0..8).supervised_tokens as f64;
         let step = |micro: usize, ranks: usize| {
             let ranks = Ranks::new(ranks).expect("threads");
-            let result = ranks.step(&model, &cut(micro).collect::<Vec<_>>(), &plan(ALL, 3), tokens).expect("they fit");
+            let batches = cut(micro).collect::<Vec<_>>();
+            let result = ranks.step(&model, &batches, &plan(ALL, 3), tokens.into()).expect("they fit");
             let losses = result.sums.iter().map(|sums| sums.clone().read().0);
             (losses.sum::<f64>() / tokens, result.gradients)
         };
@@ -70,6 +74,47 @@ fn a_step_does_not_depend_on_how_it_is_cut() {
             assert_equal(&gradients, &expected, 1e-6, name);
         }
     }
+}
+
+#[test]
+fn weighed_by_its_length_an_answer_counts_the_same_however_the_step_is_cut() {
+    let (name, tower, config) = kinds().swap_remove(0);
+    let (model, samples) = (model_of(&config), Samples { config: &config, media: &tower.media });
+    for reduction in [LossReduction::Square, LossReduction::Answer] {
+        let step = |micro: usize, ranks: usize| {
+            let batches = (0..8).step_by(micro).map(|start| samples.batch(start..start + micro)).collect::<Vec<_>>();
+            let (ranks, mean) = (Ranks::new(ranks).expect("threads"), Averaged::over(&batches, reduction));
+            ranks.step(&model, &batches, &plan(ALL, 3), mean).expect("they fit").gradients
+        };
+        let expected = step(8, 1);
+        for (micro, ranks) in [(1, 1), (4, 2)] {
+            assert_equal(&step(micro, ranks), &expected, 1e-6, name);
+        }
+    }
+}
+
+#[test]
+fn the_mean_over_answers_is_the_mean_of_their_means() {
+    let (name, tower, config) = kinds().swap_remove(0);
+    let (model, samples) = (model_of(&config), Samples { config: &config, media: &tower.media });
+    let answers = |batch| supervised(batch).index.chunk_by(|before, after| before + 1 == *after).count() as f32;
+    let alone = (0..4).map(|index| samples.batch(index..index + 1)).collect::<Vec<_>>();
+    let lengths = alone.iter().map(|batch| batch.supervised_tokens).collect::<Vec<_>>();
+    assert!(lengths.iter().any(|length| *length != lengths[0]), "{lengths:?} are no test");
+    let whole = [samples.batch(0..4)];
+    let gradients = |batch: &HostBatch, mean: Averaged| {
+        forward_backward(&model, batch, &plan(ALL, 3), mean).expect("fits").gradients
+    };
+    let mut expected = FlatTensors::new();
+    for batch in &alone {
+        let share = answers(batch) / answers(&whole[0]);
+        let of_one = gradients(batch, Averaged::over(std::slice::from_ref(batch), LossReduction::Answer));
+        if answers(batch) == 1.0 {
+            assert_equal(&of_one, &gradients(batch, (batch.supervised_tokens as f64).into()), 1e-6, name);
+        }
+        add_all(&mut expected, of_one.into_iter().map(|(name, value)| (name, value * share)).collect());
+    }
+    assert_equal(&gradients(&whole[0], Averaged::over(&whole, LossReduction::Answer)), &expected, 1e-6, name);
 }
 
 #[test]

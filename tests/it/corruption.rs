@@ -1,0 +1,146 @@
+//! Checkpoints that are damaged: found, named, and the one before is used.
+
+use std::path::Path;
+
+use mmtrain_train::checkpoint::{find_newest, verify};
+
+use crate::support::Place;
+
+/// A run with the checkpoints of steps 4, 8 and 12.
+fn run() -> Place {
+    let place = Place::new();
+    place.ok("pretrain --config tiny.toml -q --run-dir run --set checkpoint.keep=0");
+    place
+}
+
+/// Every file of a checkpoint, those in its folders too.
+fn files(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs_err::read_dir(dir).expect("readable") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+/// A number of `seed` and `draw` below `bound`.
+fn draw(seed: u64, draw: u64, bound: usize) -> usize {
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ draw.wrapping_mul(0xd1b5_4a32_d192_ed03);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (x >> 11) as usize % bound
+}
+
+#[track_caller]
+fn the_one_before_is_used(run: &Path, damaged: &str, what: &str) {
+    let found = find_newest(run).expect("readable").expect("one that verifies");
+    assert_eq!(found.step, 8, "{what}");
+    assert_eq!(found.rejected.len(), 1, "{what}: {:?}", found.rejected);
+    let said = &found.rejected[0];
+    assert!(said.contains("step-00000012") && said.contains(damaged), "{what}: {said}");
+}
+
+/// What a message must hold for damage to a file.
+fn named(path: &Path) -> String {
+    let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+    // The list itself names no file: it is not JSON, or a file is not what it says.
+    if name == "manifest.json" { String::new() } else { name }
+}
+
+#[test]
+fn each_of_a_thousand_flipped_bytes_is_found() {
+    let place = run();
+    let newest = place.path("run/step-00000012");
+    let files = files(&newest);
+    let mut found = 0;
+    for number in 0..1000_u64 {
+        let path = &files[number as usize % files.len()];
+        let whole = fs_err::read(path).expect("readable");
+        let mut bytes = whole.clone();
+        let at = draw(number, 1, bytes.len());
+        bytes[at] ^= 1 << draw(number, 2, 8);
+        fs_err::write(path, &bytes).expect("written");
+        the_one_before_is_used(&place.path("run"), &named(path), &format!("byte {at} of {}", path.display()));
+        fs_err::write(path, &whole).expect("written");
+        found += 1;
+    }
+    assert_eq!(found, 1000);
+    verify(&newest).expect("whole again");
+}
+
+#[test]
+fn each_file_cut_at_twenty_places_or_missing_is_found() {
+    let place = run();
+    for path in files(&place.path("run/step-00000012")) {
+        let whole = fs_err::read(&path).expect("readable");
+        for cut in 0..20 {
+            fs_err::write(&path, &whole[..whole.len() * cut / 20]).expect("written");
+            the_one_before_is_used(&place.path("run"), &named(&path), &format!("{} cut", path.display()));
+        }
+        fs_err::remove_file(&path).expect("removed");
+        the_one_before_is_used(&place.path("run"), &named(&path).replace("manifest.json", ""), "missing");
+        fs_err::write(&path, &whole).expect("written");
+    }
+}
+
+#[test]
+fn files_and_checkpoints_of_another_run_are_found() {
+    let place = run();
+    place.ok("pretrain --config tiny.toml -q --run-dir other --set checkpoint.keep=0 --set train.seed=7");
+    for path in files(&place.path("run/step-00000012")) {
+        let whole = fs_err::read(&path).expect("readable");
+        let inside = path.strip_prefix(place.path("run")).expect("inside");
+        let foreign = fs_err::read(place.path("other").join(inside)).expect("readable");
+        if foreign == whole {
+            continue;
+        }
+        fs_err::write(&path, foreign).expect("written");
+        the_one_before_is_used(&place.path("run"), &named(&path), &format!("{} of another run", path.display()));
+        fs_err::write(&path, &whole).expect("written");
+    }
+    // A whole checkpoint of another run is sound in itself, and still none of this run.
+    fs_err::rename(place.path("run/step-00000012"), place.path("set-aside")).expect("renamed");
+    fs_err::rename(place.path("other/step-00000012"), place.path("run/step-00000012")).expect("renamed");
+    let done = place.ok("pretrain --resume run");
+    assert!(done.stderr.contains("step-00000012") && done.stderr.contains("another run"), "{}", done.stderr);
+    assert!(place.read("run/step-00000012/model.safetensors") == place.read("set-aside/model.safetensors"));
+    assert!(place.path("run/.bad-step-00000012").is_dir(), "it is set aside and not deleted");
+}
+
+#[test]
+fn pointers_to_checkpoints_are_hints_and_nothing_more() {
+    let place = run();
+    let expected = place.final_state("run", 12);
+    for pointer in ["", "step-00000099", "../other", "\0\u{1b}[2J", "step-00000004"] {
+        place.write("run/latest", pointer.as_bytes());
+        assert_eq!(find_newest(&place.path("run")).expect("readable").expect("one").step, 12, "{pointer:?}");
+        place.ok("pretrain --resume run -q");
+    }
+    fs_err::remove_file(place.path("run/latest")).expect("removed");
+    fs_err::remove_dir_all(place.path("run/step-00000012")).expect("removed");
+    place.ok("pretrain --resume run -q");
+    assert!(place.final_state("run", 12) == expected);
+    assert_eq!(place.read("run/latest"), b"step-00000012");
+}
+
+/// A run as mmtrain 0.1.0 left it when manifests had no checksum (format 1), with its data.
+#[test]
+fn a_run_of_format_1_goes_on() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/checkpoints/format-1");
+    let place = Place::new();
+    for path in files(&fixture) {
+        let inside = path.strip_prefix(&fixture).expect("inside");
+        place.write(&inside.display().to_string(), &fs_err::read(&path).expect("a fixture"));
+    }
+    let recorded = String::from_utf8(place.read("expected.jsonl")).expect("UTF-8");
+    let recorded = recorded.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    place.ok("pretrain --resume run -q");
+    let losses = place.losses("run");
+    assert_eq!(losses.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    for (line, (step, loss)) in recorded.zip(&losses[2..]) {
+        let expected = line["loss"].as_f64().expect("a loss");
+        assert!((loss / expected - 1.0).abs() < 1e-5, "step {step}: {loss}, then {expected}");
+    }
+    let manifest = verify(&place.path("run/step-00000004")).expect("sound");
+    assert_eq!(manifest.format_version, 2);
+}

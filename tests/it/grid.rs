@@ -1,0 +1,101 @@
+//! Every stage with every connector, with and without accumulation and packing: a run that is resumed ends as one that was not.
+
+use crate::resume::copy_until;
+use crate::stages::{PREFERENCE, later};
+use crate::support::Place;
+
+/// Steps of each run.
+const LAST: u64 = 6;
+
+const CONNECTORS: [(&str, &str); 3] = [
+    ("mlp", "kind = 'mlp'\npixel_shuffle = 2\n"),
+    (
+        "q_former",
+        "kind = 'q_former'\nnum_queries = 3\nhidden_size = 12\nnum_hidden_layers = 1\nnum_attention_heads = 3\n",
+    ),
+    ("cross_attention", "kind = 'cross_attention'\ninterval = 1\n"),
+];
+
+/// What is set beside the configuration: accumulation, packing and what is tuned how.
+const WAYS: [&str; 4] = [
+    "--set train.micro_batch_size=4 --set train.ranks=1",
+    "--set train.micro_batch_size=1 --set train.ranks=2",
+    "--set train.micro_batch_size=4 --set train.ranks=1 --set data.packing=true",
+    "--set train.micro_batch_size=1 --set train.ranks=2 --set data.packing=true",
+];
+
+/// Where each run is interrupted: everywhere, or at one step that differs from run to run.
+fn breaks(number: usize) -> Vec<u64> {
+    if std::env::var_os("MMTRAIN_SLOW").is_some() { (1..LAST).collect() } else { vec![1 + number as u64 % (LAST - 1)] }
+}
+
+/// All ways of one stage; each run starts from `init`, if there is one.
+fn stage_goes_on(place: &Place, stage: &str, config: &str, init: Option<&str>, number: &mut usize) {
+    for (way, set) in WAYS.iter().enumerate() {
+        // Cross-attention and pairs have no packed rows.
+        let packs = !set.contains("packing") || (stage != "dpo" && !place.path("no-packing").exists());
+        if !packs {
+            continue;
+        }
+        let whole = format!("{stage}-{way}");
+        let init = init.map_or_else(String::new, |init| format!(" --init {init}"));
+        place.ok(&format!(
+            "{stage} --config {config}{init} -q --run-dir whole {set} --set train.steps={LAST} --set checkpoint.keep=0 \
+             --set checkpoint.every=1"
+        ));
+        let expected = place.final_state("whole", LAST);
+        for step in breaks(*number) {
+            let part = format!("part-{step}");
+            copy_until(place, &part, step);
+            place.ok(&format!("{stage} --resume {part} -q"));
+            assert!(place.final_state(&part, LAST) == expected, "{config}, {set}: resumed at step {step}");
+            assert_eq!(place.losses(&part), place.losses("whole"), "{config}, {set}: resumed at step {step}");
+            fs_err::remove_dir_all(place.path(&part)).expect("removed");
+        }
+        *number += 1;
+        fs_err::rename(place.path("whole"), place.path(&whole)).expect("renamed");
+    }
+}
+
+fn every_stage_goes_on((name, connector): (&str, &str), first: usize) {
+    let place = Place::new();
+    place.write("first.toml", format!("extends = \"tiny.toml\"\n\n[model.connector]\n{connector}").as_bytes());
+    place.write("second.toml", later("llava-instruct", "template = 'vicuna_v1'", "").as_bytes());
+    place.write("third.toml", later("rlaif-v", "", PREFERENCE).as_bytes());
+    if name == "cross_attention" {
+        place.write("no-packing", b"");
+    }
+    let mut number = first;
+    stage_goes_on(&place, "pretrain", "first.toml", None, &mut number);
+    stage_goes_on(&place, "sft", "second.toml", Some("pretrain-0"), &mut number);
+    stage_goes_on(&place, "dpo", "third.toml", Some("sft-0"), &mut number);
+}
+
+#[test]
+fn every_stage_goes_on_with_an_mlp() {
+    every_stage_goes_on(CONNECTORS[0], 0);
+}
+
+#[test]
+fn every_stage_goes_on_with_a_q_former() {
+    every_stage_goes_on(CONNECTORS[1], 1);
+}
+
+#[test]
+fn every_stage_goes_on_with_cross_attention() {
+    every_stage_goes_on(CONNECTORS[2], 2);
+}
+
+#[test]
+fn workers_and_prefetched_steps_change_no_batch() {
+    let place = Place::new();
+    place.ok("pretrain --config tiny.toml -q --run-dir whole --set data.packing=true");
+    for (workers, prefetched) in [(1, 1), (2, 16), (8, 2)] {
+        let run = format!("run-{workers}-{prefetched}");
+        place.ok(&format!(
+            "pretrain --config tiny.toml -q --run-dir {run} --set data.packing=true --set data.workers={workers} \
+             --set data.prefetch_steps={prefetched}"
+        ));
+        assert!(place.final_state(&run, 12) == place.final_state("whole", 12), "{workers} workers, {prefetched} steps");
+    }
+}
