@@ -238,11 +238,11 @@ fn write_tensors(
 }
 
 /// Writes, hashes and flushes one file.
-fn write_file<'a>(
-    storage: &'a dyn Storage,
+fn write_file(
+    storage: &dyn Storage,
     dir: &Path,
     name: &str,
-    contents: impl FnOnce(&mut Hashing<BufWriter<Box<dyn NewFile + 'a>>>) -> std::io::Result<()>,
+    contents: impl FnOnce(&mut Hashing<BufWriter<Box<dyn NewFile + '_>>>) -> std::io::Result<()>,
 ) -> std::io::Result<FileEntry> {
     let path = dir.join(name);
     let folder = path.parent().filter(|folder| *folder != dir);

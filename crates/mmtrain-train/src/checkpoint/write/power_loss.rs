@@ -261,7 +261,9 @@ fn collect(nodes: &[Node], inode: Inode, path: &Path, choices: &mut Choices, lef
     match &nodes[inode] {
         Node::Dir(names) => {
             left.insert(path.to_owned(), None);
-            names.iter().for_each(|(name, inode)| collect(nodes, *inode, &path.join(name), choices, left));
+            for (name, inode) in names {
+                collect(nodes, *inode, &path.join(name), choices, left);
+            }
         }
         Node::File { safe, written } => {
             let bytes = if safe == written {
@@ -388,7 +390,9 @@ fn per_call() -> u64 {
 fn no_loss_of_power_costs_a_checkpoint_that_was_promised() {
     let calls = recorded();
     let outcome = explore(&calls, per_call(), Until::End);
-    println!("{} states after {} calls", outcome.states, calls.len());
+    // Past the capture of the test harness, so that the figure is seen.
+    let line = format!("{} states of a loss of power in {} calls\n", outcome.states, calls.len());
+    io::stderr().write_all(line.as_bytes()).expect("written");
     assert_eq!(outcome.broken, BTreeSet::new());
     assert!(outcome.states > 1000, "{} states are no test", outcome.states);
 }

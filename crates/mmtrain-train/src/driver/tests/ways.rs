@@ -97,7 +97,7 @@ fn weighed_by_its_length_an_answer_counts_the_same_however_the_step_is_cut() {
 fn the_mean_over_answers_is_the_mean_of_their_means() {
     let (name, tower, config) = kinds().swap_remove(0);
     let (model, samples) = (model_of(&config), Samples { config: &config, media: &tower.media });
-    let answers = |batch| supervised(batch).index.chunk_by(|before, after| before + 1 == *after).count() as f32;
+    let answers = |batch| supervised(batch).index.chunk_by(|before, after| before + 1 == *after).count();
     let alone = (0..4).map(|index| samples.batch(index..index + 1)).collect::<Vec<_>>();
     let lengths = alone.iter().map(|batch| batch.supervised_tokens).collect::<Vec<_>>();
     assert!(lengths.iter().any(|length| *length != lengths[0]), "{lengths:?} are no test");
@@ -107,9 +107,9 @@ fn the_mean_over_answers_is_the_mean_of_their_means() {
     };
     let mut expected = FlatTensors::new();
     for batch in &alone {
-        let share = answers(batch) / answers(&whole[0]);
+        let share = answers(batch) as f32 / answers(&whole[0]) as f32;
         let of_one = gradients(batch, Averaged::over(std::slice::from_ref(batch), LossReduction::Answer));
-        if answers(batch) == 1.0 {
+        if answers(batch) == 1 {
             assert_equal(&of_one, &gradients(batch, (batch.supervised_tokens as f64).into()), 1e-6, name);
         }
         add_all(&mut expected, of_one.into_iter().map(|(name, value)| (name, value * share)).collect());
