@@ -29,7 +29,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 cat >tiny.toml <<'TOML'
-extends = "quickstart"
+[data]
+max_seq = 128
 
 [[data.sources]]
 name = "tiny"
@@ -41,6 +42,9 @@ synth = { samples = 48, seed = 11, size = 32 }
 name = "tiny"
 path = "data"
 split = "validation"
+
+[model.tokenizer.train_bpe]
+vocab_size = 300
 
 [model.encoder.arch]
 family = "siglip"
@@ -66,6 +70,12 @@ micro_batch_size = 4
 ranks = 1
 eval_every = 0
 log_every = 1
+
+[train.encoder]
+tuning = { full = { lr = 1e-3 } }
+
+[train.decoder]
+tuning = { full = { lr = 1e-3 } }
 
 [eval]
 generate = 0
