@@ -133,4 +133,4 @@ pub use shrink::Shrunk;
 pub use size::Size;
 pub use sniff::{ImageKind, sniff};
 pub use sound::SoundProcessor;
-pub use video::{AudioTrack, Ffmpeg, FrameSize, VideoError, VideoFile, VideoInfo, VideoLimits};
+pub use video::{AudioTrack, Ffmpeg, FrameSize, VideoError, VideoFile, VideoInfo, VideoLimits, VideoTools};

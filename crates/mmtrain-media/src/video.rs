@@ -23,12 +23,15 @@ mod probe;
 
 mod soundtrack;
 
+mod tools;
+
 pub use error::VideoError;
 pub use ffmpeg::Ffmpeg;
 pub use file::VideoFile;
 pub use frames::FrameSize;
 pub use limits::VideoLimits;
 pub use probe::{AudioTrack, VideoInfo};
+pub use tools::VideoTools;
 
 #[cfg(test)]
 mod tests;

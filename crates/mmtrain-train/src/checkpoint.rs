@@ -12,12 +12,14 @@
 //! A checkpoint is written beside its place, flushed, and renamed. Readers take the newest one that
 //! verifies and name those they reject. See `docs/decisions/0005-checkpoint-format.md`.
 
+mod inspect;
 mod lock;
 mod manifest;
 mod read;
 mod retain;
 mod write;
 
+pub use inspect::{Inspected, Leftover, LeftoverKind, LockState, Pointer, bytes_below, inspect, leftovers};
 pub use lock::{LOCK_FILE, RunLock};
 pub use manifest::{FORMAT_VERSION, FileEntry, Manifest, run_id};
 pub use read::{Found, LoadedCheckpoint, find_newest, load, verify, verify_of};

@@ -13,7 +13,8 @@
 //! - [`evaluate`], [`best`]: held-out loss, and the best evaluation
 //! - [`checkpoint`]: directories that are complete or do not exist
 //! - [`metrics`], [`quarantine`]: what a run leaves to read
-//! - [`memory`]: what a run needs
+//! - [`survey`]: what state a run is in, and what to do next
+//! - [`memory`], [`machine`]: what a run needs, and what there is
 //! - [`stop`], [`error`]
 
 pub mod trainer;
@@ -50,7 +51,11 @@ pub mod metrics;
 
 pub mod quarantine;
 
+pub mod survey;
+
 pub mod memory;
+
+pub mod machine;
 
 pub mod stop;
 

@@ -27,6 +27,11 @@ pub fn forget_peak() {
     let _ = fs::write("/proc/self/clear_refs", "5");
 }
 
+/// Memory of the machine.
+pub fn total_bytes() -> u64 {
+    kib("/proc/meminfo", "MemTotal:") * 1024
+}
+
 /// Memory that can be had without swapping.
 pub fn available_bytes() -> u64 {
     kib("/proc/meminfo", "MemAvailable:") * 1024

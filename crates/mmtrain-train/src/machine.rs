@@ -1,0 +1,7 @@
+//! What a machine gives a run: cores, memory, limits; and what a file system can do that a run relies on.
+
+mod limits;
+mod storage;
+
+pub use limits::Limits;
+pub use storage::{Ability, Storage};

@@ -1,0 +1,161 @@
+//! What the lines of `metrics.jsonl` and `quarantine.jsonl` add up to, and what `bad_batch.json` says.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::Path;
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::Metric;
+
+/// How the lines of `metrics.jsonl` stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct MetricsState {
+    /// Lines that can be read.
+    pub lines: u64,
+    /// Lines that cannot, the last one aside.
+    pub unreadable: u64,
+    /// Whether the last line is cut off, as a kill leaves it.
+    pub torn: bool,
+    /// Lines of a step before that of the line above.
+    pub out_of_order: u64,
+    /// The last step of training.
+    pub last_step: Option<u64>,
+}
+
+impl MetricsState {
+    pub(super) fn read(run_dir: &Path) -> std::io::Result<Option<Self>> {
+        let mut state = Self::default();
+        let mut before = 0;
+        let is_there = each_line(&run_dir.join("metrics.jsonl"), |line, is_whole| {
+            let metric = serde_json::from_slice::<Metric>(line).ok();
+            match &metric {
+                Some(metric) => {
+                    state.lines += 1;
+                    state.out_of_order += u64::from(metric.step() < before);
+                    before = metric.step();
+                }
+                None if is_whole => state.unreadable += 1,
+                None => state.torn = true,
+            }
+            if let Some(Metric::Train(report)) = metric {
+                state.last_step = Some(report.step);
+            }
+        })?;
+        Ok(is_there.then_some(state))
+    }
+}
+
+/// Samples that were left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct QuarantineState {
+    /// How many, by reason.
+    pub reasons: BTreeMap<String, u64>,
+    /// Lines that cannot be read.
+    pub unreadable: u64,
+}
+
+/// What of a line is counted.
+#[derive(Debug, Deserialize)]
+struct Reason {
+    reason: String,
+}
+
+impl QuarantineState {
+    pub(super) fn read(run_dir: &Path) -> std::io::Result<Self> {
+        let mut state = Self::default();
+        each_line(&run_dir.join("quarantine.jsonl"), |line, _| match serde_json::from_slice::<Reason>(line) {
+            Ok(Reason { reason }) => *state.reasons.entry(reason).or_default() += 1,
+            Err(_) => state.unreadable += 1,
+        })?;
+        Ok(state)
+    }
+
+    /// All samples that were left out.
+    pub fn samples(&self) -> u64 {
+        self.reasons.values().sum()
+    }
+}
+
+/// A step whose loss or gradient was not finite.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BadBatch {
+    /// The step that was not made.
+    pub step: u64,
+    /// `loss` or `gradient norm`.
+    pub what: String,
+    /// Its samples.
+    pub samples: usize,
+}
+
+/// As the loop writes it.
+#[derive(Debug, Deserialize)]
+struct StoredBadBatch {
+    step: u64,
+    what: String,
+    samples: Vec<serde_json::Value>,
+}
+
+impl BadBatch {
+    pub(super) fn read(run_dir: &Path) -> Option<Self> {
+        let stored = serde_json::from_slice(&fs::read(run_dir.join("bad_batch.json")).ok()?).ok()?;
+        let StoredBadBatch { step, what, samples } = stored;
+        Some(Self { step, what, samples: samples.len() })
+    }
+}
+
+/// Hands over each line, and whether it ends as a line does. False where there is no such file.
+fn each_line(path: &Path, mut take: impl FnMut(&[u8], bool)) -> std::io::Result<bool> {
+    let mut reader = match fs::File::open(path) {
+        Ok(file) => BufReader::new(file),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        let is_whole = line.pop_if(|last| *last == b'\n').is_some();
+        take(&line, is_whole);
+        line.clear();
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn eval(step: u64) -> String {
+        format!("{{\"kind\":\"eval\",\"step\":{step},\"name\":\"x\",\"values\":{{}}}}\n")
+    }
+
+    #[test]
+    fn lines_are_counted_by_whether_they_can_be_read_and_are_in_order() {
+        let run = tempfile::tempdir().expect("temp dir");
+        assert_eq!(MetricsState::read(run.path()).expect("readable"), None);
+        let text = [eval(2), eval(4), "no JSON\n".into(), eval(3), "{\"kind\":\"ev".into()].concat();
+        fs::write(run.path().join("metrics.jsonl"), text).expect("written");
+        let state = MetricsState::read(run.path()).expect("readable").expect("there");
+        let expected = MetricsState { lines: 3, unreadable: 1, torn: true, out_of_order: 1, last_step: None };
+        assert_eq!(state, expected);
+    }
+
+    #[test]
+    fn samples_left_out_are_counted_by_reason() {
+        let run = tempfile::tempdir().expect("temp dir");
+        assert_eq!(QuarantineState::read(run.path()).expect("readable"), QuarantineState::default());
+        let lines = "{\"reason\":\"a\",\"key\":\"1\"}\n{\"reason\":\"b\"}\n\u{1b}\n{\"reason\":\"a\"}\n";
+        fs::write(run.path().join("quarantine.jsonl"), lines).expect("written");
+        let state = QuarantineState::read(run.path()).expect("readable");
+        assert_eq!((state.reasons["a"], state.reasons["b"], state.unreadable, state.samples()), (2, 1, 1, 3));
+    }
+
+    #[test]
+    fn a_bad_batch_is_read_as_the_loop_writes_it() {
+        let run = tempfile::tempdir().expect("temp dir");
+        assert_eq!(BadBatch::read(run.path()), None);
+        let text = r#"{ "step": 7, "what": "loss", "value": "NaN", "samples": [{ "index": 1 }, { "index": 2 }] }"#;
+        fs::write(run.path().join("bad_batch.json"), text).expect("written");
+        assert_eq!(BadBatch::read(run.path()), Some(BadBatch { step: 7, what: "loss".into(), samples: 2 }));
+    }
+}
