@@ -27,9 +27,9 @@ pub(crate) fn for_unknown_key(path: &str, name: &str, table: &Table) -> Option<S
     let same = table.fields.iter().find(|field| also(field, name));
     same.map(|field| here(&field.name))
         .or_else(|| elsewhere(|field| also(field, name)))
-        .or_else(|| table.fields.iter().find(|field| close(name, field)).map(|field| here(&field.name)))
+        .or_else(|| closest(name, table).map(|field| here(&field.name)))
         .or_else(|| nearest(name, names()).map(here))
-        .or_else(|| elsewhere(|field| close(name, field)))
+        .or_else(|| elsewhere(|field| closeness(name, field) >= CLOSE))
         .or_else(|| known_here(path, table))
 }
 
@@ -45,11 +45,19 @@ fn elsewhere(matches: impl Fn(&Field) -> bool) -> Option<String> {
     (1..=4).contains(&found.len()).then(|| format!("did you mean {}?", one_of(&found)))
 }
 
+/// The field that is nearly called so, here or by other tools.
+fn closest<'a>(name: &str, table: &'a Table) -> Option<&'a Field> {
+    let close = table.fields.iter().map(|field| (closeness(name, field), field)).filter(|(score, _)| *score >= CLOSE);
+    close.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, field)| field)
+}
+
 /// Far from its place, a name has to be nearly the same; those of other tools may be misspelt too.
-fn close(name: &str, field: &Field) -> bool {
+const CLOSE: f64 = 0.8;
+
+fn closeness(name: &str, field: &Field) -> f64 {
     let names = std::iter::once(&field.name).chain(&field.also);
     let name = name.to_lowercase().replace('-', "_");
-    names.into_iter().any(|known| strsim::normalized_damerau_levenshtein(&name, known) >= 0.8)
+    names.map(|known| strsim::normalized_damerau_levenshtein(&name, known)).fold(0.0, f64::max)
 }
 
 fn known_here(path: &str, table: &Table) -> Option<String> {
@@ -119,5 +127,62 @@ mod tests {
     fn a_key_in_the_wrong_table_is_answered_with_the_right_one() {
         check("train", "max_seq", "did you mean `data.max_seq`?");
         check("schedule", "max_grad_nrom", "did you mean `train.max_grad_norm`?");
+    }
+
+    /// Every table of the configuration with its path; of tables with a `kind` each kind by itself.
+    fn tables(shape: &'static Shape, path: &str) -> Vec<(String, &'static Table)> {
+        match shape {
+            Shape::Table(table) | Shape::Keyed { tables: table, .. } => with_those_below(table, path),
+            Shape::Kinds(kinds) => kinds.iter().flat_map(|(_, table)| with_those_below(table, path)).collect(),
+            Shape::List(item) => tables(item, &join(path, "0")),
+            _ => Vec::new(),
+        }
+    }
+
+    fn with_those_below(table: &'static Table, path: &str) -> Vec<(String, &'static Table)> {
+        let below = table.fields.iter().flat_map(|field| tables(&field.shape, &join(path, &field.name)));
+        std::iter::once((path.to_owned(), table)).chain(below).collect()
+    }
+
+    /// Every name that is one slip of the fingers away: a letter left out, doubled, replaced, put in, or two that changed places.
+    fn slips(name: &str) -> Vec<String> {
+        let letters = name.chars().collect::<Vec<_>>();
+        let text = |letters: &[char]| letters.iter().collect::<String>();
+        let mut slips = Vec::new();
+        for at in 0..letters.len() {
+            let (before, rest) = letters.split_at(at);
+            slips.push(text(&[before, &rest[1..]].concat()));
+            slips.push(text(&[before, &rest[..1], rest].concat()));
+            slips.push(text(&[before, &['x'], &rest[1..]].concat()));
+            slips.push(text(&[before, &['x'], rest].concat()));
+            if rest.len() > 1 {
+                slips.push(text(&[before, &[rest[1], rest[0]], &rest[2..]].concat()));
+            }
+        }
+        slips.retain(|slip| slip != name && !slip.is_empty());
+        slips.sort();
+        slips.dedup();
+        slips
+    }
+
+    #[test]
+    fn a_slip_in_any_key_is_refused_and_answered_with_the_key() {
+        let (mut all, mut right, mut wrong) = (0, 0, Vec::new());
+        for (path, table) in tables(shape::root(), "") {
+            for field in &table.fields {
+                for slip in slips(&field.name).into_iter().filter(|slip| table.field(slip).is_none()) {
+                    let said = for_unknown_key(&path, &slip, table).unwrap_or_default();
+                    all += 1;
+                    if said == format!("did you mean `{}`?", join(&path, &field.name)) {
+                        right += 1;
+                    } else {
+                        wrong.push(format!("{path}: `{slip}` for `{}`: {said}", field.name));
+                    }
+                }
+            }
+        }
+        assert!(all > 5_000, "{all} slips");
+        let share = f64::from(right) / f64::from(all);
+        assert!(share >= 0.99, "{right} of {all} are right; wrong are, for one:\n{}", wrong.join("\n"));
     }
 }

@@ -336,6 +336,31 @@ fn a_resolved_file_stands_alone() {
     assert!(errors.starts_with("config.toml:1: unknown key `extends`"), "{errors}");
 }
 
+/// A line of TOML that sets a key: the key, and what stands behind it.
+fn set_line(line: &str) -> Option<(&str, &str)> {
+    let (key, rest) = line.split_once(" = ")?;
+    let is_key = key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    is_key.then_some((key, rest))
+}
+
+#[test]
+fn no_key_of_the_template_may_lack_a_letter() {
+    let template = include_str!("../../../../configs/forkme.toml");
+    let mut tried = 0;
+    for (number, line) in template.lines().enumerate() {
+        let Some((key, rest)) = set_line(line) else { continue };
+        let (before, behind) = key.split_at(key.len() / 2);
+        let cut = format!("{before}{} = {rest}", &behind[1..]);
+        let lines = template.lines().enumerate().map(|(at, line)| if at == number { cut.as_str() } else { line });
+        let files = Files::new(&[("run.toml", &lines.collect::<Vec<_>>().join("\n"))]);
+        let errors = files.load("run.toml", &[]).expect_err(&cut);
+        assert!(errors.contains(&format!("run.toml:{}: unknown key `", number + 1)), "{cut}\n{errors}");
+        assert!(errors.contains(&format!("{before}{}`", &behind[1..])), "{cut}\n{errors}");
+        tried += 1;
+    }
+    assert!(tried >= 60, "{tried} keys");
+}
+
 /// Any value of one key, as the user would type it.
 fn a_set() -> impl Strategy<Value = (String, String, Value)> {
     let set = |key: &str, value: Value| (key.to_owned(), to_text(&value), value);
