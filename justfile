@@ -34,6 +34,14 @@ check:
 deny:
     cargo deny check --hide-inclusion-graph
 
+# a build without a network, from scratch (root, or user namespaces)
+offline *ARGS:
+    scripts/offline_build.sh "$@"
+
+# what the program is made of, as CycloneDX: sbom.cdx.json
+sbom *ARGS:
+    scripts/sbom.sh "$@"
+
 # spelling (pip install typos)
 typos:
     typos
