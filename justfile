@@ -32,7 +32,7 @@ check:
 
 # licences, advisories, sources (cargo install cargo-deny --locked)
 deny:
-    cargo deny check --hide-inclusion-graph
+    cargo deny --locked check --hide-inclusion-graph
 
 # a build without a network, from scratch (root, or user namespaces)
 offline *ARGS:

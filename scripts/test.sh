@@ -3,8 +3,8 @@
 #
 #   scripts/test.sh [ARGUMENTS OF THE TEST RUNNER, such as a name to filter by]
 #
-# One optimized profile for everything, so that the tree is compiled once. typos, shellcheck and cargo-nextest are used
-# where they are installed; ffmpeg is installed if that can be done (as root), for the tests of videos.
+# One optimized profile for everything, so that the tree is compiled once. typos, shellcheck, cargo-deny and cargo-nextest are
+# used where they are installed; ffmpeg is installed if that can be done (as root), for the tests of videos.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 need_ffmpeg
@@ -42,6 +42,8 @@ summary() {
 
 if have typos; then step 'spelling' typos; fi
 if have shellcheck; then step 'scripts' shellcheck -x -P SCRIPTDIR scripts/*.sh .ci/run; fi
+# Advisories come from the network; these do not (all of them: just deny).
+if have cargo-deny; then step 'licences and sources' cargo deny --locked check --hide-inclusion-graph bans licenses sources; fi
 step 'format' cargo fmt --all --check
 step 'lints' cargo clippy --release --workspace --all-targets --locked -- -D warnings
 step 'tests' run_tests "$@"

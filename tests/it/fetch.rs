@@ -1,6 +1,6 @@
 //! `mmtrain fetch` against a hub on this machine, and `hf:ORG/NAME` in configurations.
 
-mod hub;
+pub(crate) mod hub;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use fs_err as fs;
 use serde_json::Value;
 
 use self::hub::{COMMIT, Habits, Hub, Stored, git_etag, sha256};
-use crate::support::{Done, Place, TINY};
+use crate::support::{Done, Place, TINY, files_with};
 
 /// Appears in no output and no file.
 const CANARY: &str = "hf_cAnArYcAnArYcAnArY";
@@ -234,21 +234,6 @@ fn a_token_is_taken_from_the_file_that_a_login_leaves() {
     bench.fails("fetch hf:org/tiny", 3, &["without a token", "HF_TOKEN", "hf auth login", "/org/tiny"]);
     bench.place.write("hf/token", format!("{CANARY}\n").as_bytes());
     bench.ok("fetch hf:org/tiny");
-}
-
-/// Files below `dir` that hold `text`.
-fn files_with(dir: &Path, text: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).expect("listed").map(|entry| entry.expect("an entry").path());
-    entries
-        .flat_map(|path| {
-            if path.is_dir() {
-                return files_with(&path, text);
-            }
-            let bytes = fs::read(&path).unwrap_or_default();
-            let found = bytes.windows(text.len()).any(|window| window == text.as_bytes());
-            if found { vec![path] } else { Vec::new() }
-        })
-        .collect()
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod commands;
 mod configs;
 mod connectors;
 mod corruption;
+mod doctor;
 mod families;
 #[cfg(feature = "fetch")]
 mod fetch;
@@ -15,15 +16,21 @@ mod grid;
 mod guard;
 mod inspect;
 mod lora;
+#[cfg(all(feature = "fetch", feature = "serve", not(feature = "remote")))]
+mod messages;
 mod mixed_parts;
 mod pretrain;
 mod qlora;
 mod quantize;
 mod recipes;
 mod resume;
+#[cfg(all(feature = "fetch", feature = "serve"))]
+mod secrets;
 #[cfg(feature = "serve")]
 mod serve;
 mod sounds;
+mod sources;
 mod stages;
 mod support;
 mod talk;
+mod terminal;

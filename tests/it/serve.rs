@@ -12,10 +12,10 @@ use crate::support::Place;
 const KEY: &str = "correct-horse-battery";
 
 /// A running server.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    address: String,
-    log: BufReader<std::process::ChildStderr>,
+    pub(crate) address: String,
+    pub(crate) log: BufReader<std::process::ChildStderr>,
 }
 
 impl Drop for Server {
@@ -36,10 +36,14 @@ fn place() -> (Place, Vec<u8>) {
 
 impl Server {
     fn start(place: &Place, args: &str) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mmtrain"));
-        let args = format!("serve --model run --address 127.0.0.1:0 {args}");
-        command.args(args.split_whitespace()).current_dir(place.path("")).env_remove("MMTRAIN_LOG");
-        command.env_remove("MMTRAIN_API_KEY").stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut command = place.command(&format!("serve --model run --address 127.0.0.1:0 {args}"));
+        command.env_remove("MMTRAIN_API_KEY");
+        Self::of(command)
+    }
+
+    /// Waits until the command serves.
+    pub(crate) fn of(mut command: Command) -> Self {
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("starts");
         let mut log = BufReader::new(child.stderr.take().expect("piped"));
         let mut line = String::new();
@@ -52,7 +56,7 @@ impl Server {
     }
 
     /// Status and body of a request.
-    fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
+    pub(crate) fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_mins(1))).expect("set");
         let head = format!(
@@ -74,7 +78,7 @@ impl Server {
         (status, serde_json::from_str(&body).expect("JSON"))
     }
 
-    fn signal(&mut self, name: &str) -> i32 {
+    pub(crate) fn signal(&mut self, name: &str) -> i32 {
         Place::signal(&self.child, name);
         self.child.wait().expect("ended").code().unwrap_or(-1)
     }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -168,6 +170,17 @@ impl Place {
         assert!(sent.success());
     }
 
+    /// Starts a run that ends only when it is told to, and waits until it has made some steps.
+    pub(crate) fn start_long(&self, mut command: Command) -> Child {
+        let child = command.spawn().expect("starts");
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !self.path("run/metrics.jsonl").exists() || self.losses("run").len() < 3 {
+            assert!(Instant::now() < deadline, "no progress");
+            sleep(Duration::from_millis(20));
+        }
+        child
+    }
+
     /// Starts it in the background.
     pub(crate) fn start(&self, args: &str) -> Child {
         self.command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts")
@@ -214,4 +227,18 @@ pub(crate) fn checkpoints(run: &Path) -> Vec<String> {
     names.retain(|name| name.starts_with("step-"));
     names.sort();
     names
+}
+
+/// Files below `dir` that hold `text`.
+pub(crate) fn files_with(dir: &Path, text: &str) -> Vec<PathBuf> {
+    let entries = fs_err::read_dir(dir).expect("listed").map(|entry| entry.expect("an entry").path());
+    let found = entries.flat_map(|path| {
+        if path.is_dir() {
+            return files_with(&path, text);
+        }
+        let bytes = fs_err::read(&path).unwrap_or_default();
+        let found = bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        if found { vec![path] } else { Vec::new() }
+    });
+    found.collect()
 }

@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Parity(ParityArgs),
     /// What a checkpoint holds: parts, parameters, number types, what is missing, what would be trained.
     Inspect(InspectArgs),
+    /// Whether this machine is fit for runs, whether a run is whole, and what to do next; changes nothing.
+    Doctor(DoctorArgs),
     /// Write a trained model as transformers loads it.
     Export(ExportArgs),
     /// Write a trained model with weights in eight or four bits.
@@ -297,6 +299,17 @@ pub(crate) struct ParityArgs {
     /// Keep bf16 and f16 weights as they are, and widen every block when it runs, as `--weights stored` of `generate` does.
     #[arg(long)]
     pub(crate) stored: bool,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// A run, or a checkpoint in it; only the machine otherwise.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: Option<PathBuf>,
     /// One JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,6 +3,7 @@
 pub(crate) mod chat;
 pub(crate) mod config;
 pub(crate) mod data;
+pub(crate) mod doctor;
 pub(crate) mod dry_run;
 pub(crate) mod eval;
 pub(crate) mod export;
@@ -27,6 +28,8 @@ use std::path::PathBuf;
 use mmtrain_model::device::DeviceChoice;
 use serde::Serialize;
 
+use crate::terminal::printable;
+
 /// What all commands share.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context {
@@ -41,8 +44,13 @@ pub(crate) fn config_dirs() -> Vec<PathBuf> {
     vec![PathBuf::from("configs")]
 }
 
-/// Writes text to stdout; a reader that went away is no error.
+/// Writes text to stdout, control characters spelled out; a reader that went away is no error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    print_exactly(&printable(text))
+}
+
+/// Writes text whose control characters are meant, or JSON, which has none.
+pub(crate) fn print_exactly(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -52,10 +60,10 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 
 /// Writes one JSON object to stdout.
 pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    print(&serde_json::to_string_pretty(value)?)
+    print_exactly(&serde_json::to_string_pretty(value)?)
 }
 
-/// Writes a line to stderr.
+/// Writes a line to stderr, control characters spelled out.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", printable(text));
 }

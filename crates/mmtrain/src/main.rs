@@ -22,8 +22,10 @@ mod room;
 mod run_dir;
 mod setup;
 mod shown;
+mod signals;
 mod source;
 mod stage;
+mod terminal;
 mod unused;
 mod vocabulary;
 mod weights;
@@ -35,6 +37,7 @@ use clap::Parser;
 use cli::{Cli, Command};
 use commands::Context;
 use stage::Stage;
+use terminal::printable;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => commands::eval::run(&context, &args),
         Command::Parity(args) => commands::parity::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Doctor(args) => commands::doctor::run(&context, &args),
         Command::Export(args) => commands::export::run(&args),
         Command::Quantize(args) => commands::quantize::run(&context, &args),
         #[cfg(feature = "fetch")]
@@ -73,7 +77,9 @@ fn start_logging(verbose: u8, quiet: bool) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("MMTRAIN_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    // A reader of the log that went away must not end a run: what cannot be written would be reported by a print that panics.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time();
+    log.log_internal_errors(false).init();
 }
 
 /// One line what and where, one line what to do.
@@ -83,13 +89,13 @@ fn report_error(error: &anyhow::Error) -> ExitCode {
     for (number, line) in message.lines().enumerate() {
         let lead =
             if number == 0 || !line.starts_with("hint:") && message.contains("\nhint:") { "error: " } else { "" };
-        let _ = writeln!(out, "{lead}{line}");
+        let _ = writeln!(out, "{lead}{}", printable(line));
     }
     for cause in error.chain().skip(1).map(ToString::to_string).filter(|cause| !message.contains(cause.as_str())) {
-        let _ = writeln!(out, "  because: {cause}");
+        let _ = writeln!(out, "  because: {}", printable(&cause));
     }
     if let Some(hint) = fail::hint(error) {
-        let _ = writeln!(out, "hint: {hint}");
+        let _ = writeln!(out, "hint: {}", printable(&hint));
     }
     ExitCode::from(fail::exit_code(error))
 }

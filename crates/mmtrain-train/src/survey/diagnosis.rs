@@ -201,17 +201,14 @@ fn pointers(survey: &Survey) -> Vec<Finding> {
         }
     }
     let newest = survey.newest_good().map(|checkpoint| checkpoint.step);
-    match (&survey.latest, newest) {
+    let stale = match (&survey.latest, newest) {
         (Pointer::To(step), Some(newest)) if *step != newest && !survey.lock.is_held() => {
-            findings.push(Finding::warning(format!(
-                "`latest` says step {step}, the newest good one is {newest}; a resume takes that"
-            )))
+            Some(format!("`latest` says step {step}, the newest good one is {newest}; a resume takes that"))
         }
-        (Pointer::Absent, Some(_)) => {
-            findings.push(Finding::warning("`latest` is gone; the next save writes it again"))
-        }
-        _ => {}
-    }
+        (Pointer::Absent, Some(_)) => Some("`latest` is gone; the next save writes it again".to_owned()),
+        _ => None,
+    };
+    findings.extend(stale.map(Finding::warning));
     findings
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::generate::options;
 use super::{Context, note, print};
 use crate::cli::ChatArgs;
+use crate::terminal::printable;
 use crate::{fail, model_dir, shown};
 
 const HELP: &str = "/image FILE, /video FILE, /audio FILE   show something with what you say next
@@ -208,5 +209,5 @@ impl<'a> Chat<'a> {
 
 fn write_out(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = write!(out, "{text}").and_then(|()| out.flush());
+    let _ = write!(out, "{}", printable(text)).and_then(|()| out.flush());
 }

@@ -9,11 +9,11 @@ use fs_err as fs;
 use mmtrain_serve::{Bound, Key, Limits, Model, ServeError, Settings, serve};
 
 use self::ready::Readying;
-use super::train::stop_on_signals;
 use super::{Context, note};
 use crate::cli::ServeArgs;
 use crate::fail::Refusal;
 use crate::model_dir;
+use crate::signals::stop_on_signals;
 
 /// Where a key is looked for that no file has.
 const KEY_VARIABLE: &str = "MMTRAIN_API_KEY";

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use burn::tensor::{DType, Device};
 use fs_err as fs;
@@ -27,8 +26,6 @@ use mmtrain_train::optimizer::AdamW;
 use mmtrain_train::trainer::{Ending, Objective, Progress, Run, mark_finished, part_config, train, trained};
 use mmtrain_train::{Stop, TrainError};
 use serde_json::json;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use super::parent::Parent;
 use super::resume::{announce, init, resolve, resume_dir};
@@ -39,6 +36,7 @@ use crate::origin::Origin;
 use crate::report::medium::small_file;
 use crate::report::text::grouped;
 use crate::run_dir::{RunDir, RunInfo, fresh, refuse_overwrite};
+use crate::signals::stop_on_signals;
 use crate::stage::Stage;
 use crate::{adapters, blocks, setup};
 
@@ -121,27 +119,6 @@ fn write_texts(run: &Run, found: Option<&Found>) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Signals closer together than this are one: `timeout` and terminals send theirs to the group and to the process.
-const ONE_SIGNAL: Duration = Duration::from_millis(500);
-
-/// The first signal asks to stop after the step. The second one ends at once, with 128 and its number as shells have it:
-/// nothing is saved then, so it must not look like [`EXIT_STOPPED`].
-pub(crate) fn stop_on_signals() -> anyhow::Result<Stop> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let stop = Stop::default();
-    let flag = stop.clone();
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        let mut first = None;
-        for signal in signals.forever() {
-            flag.request();
-            if first.get_or_insert_with(Instant::now).elapsed() > ONE_SIGNAL {
-                signal_hook::low_level::exit(128 + signal);
-            }
-        }
-    })?;
-    Ok(stop)
 }
 
 /// A run that is ready to go.

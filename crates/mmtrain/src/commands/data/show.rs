@@ -11,7 +11,8 @@ use super::runs::Run;
 use super::shown::{Seen, Shown};
 use super::view::View;
 use crate::cli::ShowArgs;
-use crate::commands::{note, print};
+use crate::commands::{note, print_exactly};
+use crate::terminal::printable;
 
 /// Samples of each source without `-n`.
 const SHOWN: usize = 5;
@@ -26,8 +27,8 @@ pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
             let sample = Shown::of(source.as_ref(), index, &view.preparer);
             match (&args.html, args.data.json) {
                 (Some(_), _) => shown.push(sample),
-                (None, true) => print(&sample.to_json().to_string())?,
-                (None, false) => print(&text(&sample, style))?,
+                (None, true) => print_exactly(&sample.to_json().to_string())?,
+                (None, false) => print_exactly(&text(&sample, style))?,
             }
         }
     }
@@ -58,9 +59,9 @@ impl Style {
         match (self, run) {
             (Self::Colour, Run::Media { .. }) => format!("\x1b[34m{}\x1b[0m", medium(run, seen)),
             (Self::Brackets, Run::Media { .. }) => medium(run, seen),
-            (Self::Colour, Run::Words { text, learned: true }) => format!("\x1b[32m{}\x1b[0m", visible(text)),
-            (Self::Brackets, Run::Words { text, learned: true }) => format!("[{}]", visible(text)),
-            (_, Run::Words { text, .. }) => visible(text),
+            (Self::Colour, Run::Words { text, learned: true }) => format!("\x1b[32m{}\x1b[0m", printable(text)),
+            (Self::Brackets, Run::Words { text, learned: true }) => format!("[{}]", printable(text)),
+            (_, Run::Words { text, .. }) => printable(text).into_owned(),
         }
     }
 }
@@ -74,19 +75,15 @@ fn medium(run: &Run, seen: &Seen) -> String {
     format!("<{} {number}: {extent}{separator}{tokens} tokens>", medium.kind)
 }
 
-/// Without characters that would move a terminal's cursor.
-fn visible(text: &str) -> String {
-    let safe = |char: char| if char.is_control() && char != '\n' { char::REPLACEMENT_CHARACTER } else { char };
-    text.chars().map(safe).collect()
-}
-
 fn text(shown: &Shown, style: Style) -> String {
     let seen = match &shown.outcome {
         Ok(seen) => seen,
-        Err(skip) => return format!("{}\n  left out: {} ({})\n", shown.name, skip.reason, skip.detail),
+        Err(skip) => {
+            return printable(&format!("{}\n  left out: {} ({})\n", shown.name, skip.reason, skip.detail)).into_owned();
+        }
     };
     let tokens = seen.encoded.input_ids.len();
-    let head = format!("{}  {tokens} tokens, {} learned", shown.name, seen.encoded.supervised_tokens());
+    let head = format!("{}  {tokens} tokens, {} learned", printable(&shown.name), seen.encoded.supervised_tokens());
     let body: String = seen.runs.iter().map(|run| style.run(run, seen)).collect();
     let body = body.replace('\n', "\n  ");
     format!("{head}\n  {body}\n{}", feedback(seen))
@@ -97,7 +94,7 @@ fn feedback(seen: &Seen) -> String {
     match &seen.raw.feedback {
         Some(Feedback::Rejected(worse)) => {
             let answer = worse.turns.last().map(mmtrain_text::Turn::text).unwrap_or_default();
-            format!("  rejected: {}\n", visible(&answer).replace('\n', "\n  "))
+            format!("  rejected: {}\n", printable(&answer).replace('\n', "\n  "))
         }
         Some(Feedback::Wanted(wanted) | Feedback::Judged { wanted, .. }) => format!("  wanted: {wanted}\n"),
         None => String::new(),

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use mmtrain_synth::{Like, SynthOptions, write_dataset_until};
 
 use crate::cli::SynthArgs;
-use crate::commands::train::stop_on_signals;
 use crate::commands::{print, print_json};
+use crate::signals::stop_on_signals;
 
 /// Makes a miniature dataset.
 pub(super) fn run(args: &SynthArgs) -> anyhow::Result<ExitCode> {

@@ -10,6 +10,7 @@ use mmtrain_text::TextError;
 use super::unless;
 use crate::cli::GenerateArgs;
 use crate::commands::print;
+use crate::terminal::printable;
 
 /// The texts of all answers. A single one is printed as it grows, unless JSON is wanted.
 pub(super) struct Said<'a> {
@@ -61,7 +62,7 @@ impl<'a> Said<'a> {
     fn show(&self, new: &str) {
         if self.is_streamed {
             let mut out = std::io::stdout().lock();
-            let _ = write!(out, "{new}").and_then(|()| out.flush());
+            let _ = write!(out, "{}", printable(new)).and_then(|()| out.flush());
         }
     }
 }
