@@ -114,7 +114,7 @@ fn fail_in_many_ways(bench: &mut Bench) {
     }
     bench.mmtrain("pretrain --config tiny.toml --run-dir bad -vv --set train.lerning_rate=1", 2);
     bench.mmtrain("pretrain --config tiny.toml --data s3://bucket/prefix --run-dir bad -vv", 3);
-    bench.mmtrain("pretrain --config tiny.toml --data nothere --run-dir bad -vv", 3);
+    bench.mmtrain("pretrain --config tiny.toml --data nothere --run-dir bad -vv", 2);
     bench.mmtrain("pretrain --resume nothing -vv", 2);
     bench.mmtrain("serve --model nothing -vv", 3);
 }
