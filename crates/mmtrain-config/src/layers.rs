@@ -171,6 +171,9 @@ fn not_found(name: &str) -> ConfigIssue {
     ConfigIssue::new(format!("config `{name}` {what}")).with_hint(hint)
 }
 
+/// More than any key of the configuration has.
+const MAX_KEY_PARTS: usize = 64;
+
 /// The layer of one `--set key=value`: the value is TOML, or else a string.
 pub(crate) fn from_set(set: &str) -> Result<Entry, ConfigIssue> {
     let issue = |message: String| ConfigIssue::new(message).in_file("--set");
@@ -182,6 +185,9 @@ pub(crate) fn from_set(set: &str) -> Result<Entry, ConfigIssue> {
     if path.split('.').any(|name| name.trim().is_empty()) {
         return Err(issue(format!("`{set}` has an empty key"))
             .with_hint("write --set KEY=VALUE, such as --set train.steps=100"));
+    }
+    if path.split('.').count() > MAX_KEY_PARTS {
+        return Err(issue(format!("a key of more than {MAX_KEY_PARTS} parts")));
     }
     let value =
         set_value(path, value).map_err(|error| ConfigIssue { key: Some(path.to_owned()), ..error.in_file("--set") })?;

@@ -197,45 +197,78 @@ impl Entry {
 
 /// Parses TOML text; `origin` says which file it is, lines are filled in. All syntax errors at once.
 pub(crate) fn parse(text: &str, origin: &Origin) -> Result<Entry, Vec<ConfigIssue>> {
+    let breaks = line_breaks(text);
+    if let Some(at) = deep_key(text) {
+        let message = format!("a key of more than {MAX_KEY_PARTS} parts");
+        return Err(vec![syntax_issue(origin, &message, Some(line_of(&breaks, at)))]);
+    }
     let (table, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
-        let lines = Lines { text, origin };
+        let lines = Lines { breaks: &breaks, origin };
         return Ok(Entry { node: lines.table(table.get_ref()), origin: origin.at_line(1) });
     }
-    let mut issues: Vec<_> = errors.iter().map(|error| syntax_issue(text, origin, error)).collect();
+    let mut issues: Vec<_> = errors
+        .iter()
+        .map(|error| syntax_issue(origin, error.message(), error.span().map(|span| line_of(&breaks, span.start))))
+        .collect();
     issues.sort_by_key(|issue| issue.line);
     Err(issues)
 }
 
-fn syntax_issue(text: &str, origin: &Origin, error: &toml::de::Error) -> ConfigIssue {
-    let line = error.span().map(|span| line_of(text, &span));
-    let issue = ConfigIssue { line, ..ConfigIssue::new(format!("not valid TOML: {}", error.message())) };
+fn syntax_issue(origin: &Origin, message: &str, line: Option<usize>) -> ConfigIssue {
+    let issue = ConfigIssue { line, ..ConfigIssue::new(format!("not valid TOML: {message}")) };
     match origin.place() {
         Some((file, _)) => issue.in_file(file),
         None => issue,
     }
 }
 
+/// Most parts of a dotted key: each is a table in a table, which whoever walks over them has to have room for.
+const MAX_KEY_PARTS: usize = 256;
+
+/// Where a key of more parts stands. What looks like one in a text of several lines is taken for one.
+fn deep_key(text: &str) -> Option<usize> {
+    let (mut dots, mut quote) = (0, None);
+    text.bytes().enumerate().find_map(|(at, byte)| {
+        let goes_on = byte.is_ascii_alphanumeric() || b"_- \t".contains(&byte);
+        match (quote, byte) {
+            (_, b'\n') => (dots, quote) = (0, None),
+            (Some(open), _) => quote = Some(open).filter(|&open| open != byte),
+            (None, b'"' | b'\'') => quote = Some(byte),
+            // A comment ends with its line.
+            (None, b'#') => quote = Some(b'\n'),
+            (None, b'.') => dots += 1,
+            (None, _) => dots = if goes_on { dots } else { 0 },
+        }
+        (dots >= MAX_KEY_PARTS).then_some(at)
+    })
+}
+
 /// Parses one TOML value, such as the right side of `--set`.
 pub(crate) fn parse_value(text: &str, origin: &Origin) -> Result<Entry, String> {
     let value = DeValue::parse(text).map_err(|error| error.message().to_owned())?;
-    Ok(Entry { node: Lines { text, origin }.value(value.get_ref()), origin: origin.clone() })
+    Ok(Entry { node: Lines { breaks: &line_breaks(text), origin }.value(value.get_ref()), origin: origin.clone() })
 }
 
-/// Line of a span, from 1.
-fn line_of(text: &str, span: &Range<usize>) -> usize {
-    1 + text.as_bytes().iter().take(span.start).filter(|byte| **byte == b'\n').count()
+/// Where lines end.
+fn line_breaks(text: &str) -> Vec<usize> {
+    text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect()
+}
+
+/// Line of a place, from 1.
+fn line_of(breaks: &[usize], at: usize) -> usize {
+    1 + breaks.partition_point(|&end| end < at)
 }
 
 /// Converts parsed TOML, turning byte offsets into lines.
 struct Lines<'a> {
-    text: &'a str,
+    breaks: &'a [usize],
     origin: &'a Origin,
 }
 
 impl Lines<'_> {
     fn entry(&self, value: &DeValue<'_>, span: &Range<usize>) -> Entry {
-        Entry { node: self.value(value), origin: self.origin.at_line(line_of(self.text, span)) }
+        Entry { node: self.value(value), origin: self.origin.at_line(line_of(self.breaks, span.start)) }
     }
 
     fn table(&self, table: &DeTable<'_>) -> Node {
@@ -294,6 +327,29 @@ mod tests {
         let lines: Vec<_> = issues.iter().map(|issue| issue.line).collect();
         assert!(lines.contains(&Some(1)) && lines.iter().any(|line| *line > Some(2)), "{issues:?}");
         assert!(issues[0].to_string().starts_with("x.toml:1: not valid TOML: "), "{}", issues[0]);
+    }
+
+    #[test]
+    fn keys_without_end_are_refused_with_their_line() {
+        for text in
+            [format!("a = 1\n{}b = 2", "a.".repeat(50_000)), format!("a = 1\nb = {{ {}b = 2 }}", "a . ".repeat(50_000))]
+        {
+            let issues = parse(&text, &file(0)).expect_err("refused");
+            assert_eq!(
+                issues[0].to_string().lines().next(),
+                Some("x.toml:2: not valid TOML: a key of more than 256 parts")
+            );
+        }
+        for text in [format!("a = \"{}\"", ".".repeat(1000)), format!("# it's\n#{}\na = 1.5", ".".repeat(1000))] {
+            assert!(parse(&text, &file(0)).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn many_mistakes_take_no_longer_than_their_number() {
+        let started = std::time::Instant::now();
+        let issues = parse(&"a = \n".repeat(20_000), &file(0)).expect_err("mistakes");
+        assert!(issues.len() > 10_000 && started.elapsed().as_secs_f32() < 5.0, "{:?}", started.elapsed());
     }
 
     #[test]
