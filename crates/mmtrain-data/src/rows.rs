@@ -19,6 +19,8 @@ mod class_folder;
 
 mod delimited;
 
+mod fields;
+
 mod joined;
 
 mod json;

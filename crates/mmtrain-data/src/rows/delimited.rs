@@ -1,5 +1,6 @@
 //! Rows of CSV and TSV files: every value is text, nothing is trimmed.
 
+use super::fields::fields;
 use super::record_scan::RecordScan;
 use super::text_file::TextFile;
 use super::{RowPlace, Rows};
@@ -79,16 +80,7 @@ impl Delimited {
 /// The values of one record.
 fn values(bytes: &[u8], dialect: &Dialect) -> Result<Vec<String>, Reject> {
     let line = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(dialect.delimiter)
-        .quoting(dialect.quoting)
-        .terminator(csv::Terminator::Any(b'\n'))
-        .from_reader(line);
-    let mut record = csv::ByteRecord::new();
-    reader.read_byte_record(&mut record).map_err(|error| Reject::new("bad_csv", error.to_string()))?;
-    record.iter().map(|value| decode(value, dialect.encoding)).collect()
+    fields(line, dialect.delimiter, dialect.quoting).map(|value| decode(&value, dialect.encoding)).collect()
 }
 
 fn decode(bytes: &[u8], encoding: Encoding) -> Result<String, Reject> {
