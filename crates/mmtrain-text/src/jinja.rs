@@ -12,6 +12,7 @@
 //!   the assistant adds to the prompt before it, without white space at its end. A template
 //!   that writes earlier turns otherwise once later ones come has no such parts: an error.
 
+mod bounded;
 mod environment;
 mod messages;
 mod python;
@@ -28,7 +29,7 @@ use self::environment::{TEMPLATE, describe, environment, has_generation_tags};
 use self::messages::Messages;
 use self::segments::{Rendered, learned_marks};
 use self::shield::Shield;
-use crate::guard::guarded;
+use crate::guard::{guarded, with_deep_stack};
 use crate::template::Placement;
 use crate::{Conversation, MediaKind, Role, Segment, TextError, TextTokenizer};
 
@@ -48,6 +49,8 @@ pub(crate) struct ChatTemplate {
     messages: Messages,
     /// Whether the template says itself what is learned.
     says_what_is_learned: bool,
+    /// Only in a namespace can a loop put a list into a list, again and again, as far as the fuel goes.
+    may_nest: bool,
 }
 
 impl ChatTemplate {
@@ -61,6 +64,7 @@ impl ChatTemplate {
             tokens: tokenizer.named_tokens(),
             messages: Messages::default(),
             says_what_is_learned: has_generation_tags(source),
+            may_nest: source.contains("namespace"),
         };
         template.messages = Messages::probe(&template)?;
         Ok(template)
@@ -101,8 +105,9 @@ impl ChatTemplate {
             messages => messages, add_generation_prompt => add_generation_prompt,
             tools => Value::from(()), documents => Value::from(()), ..tokens
         };
-        let text = guarded(|| template.render(values)).map_err(|detail| self.failed(detail))?;
-        let text = text.map_err(|error| self.failed(describe(&error)))?;
+        let render = || template.render(values).map_err(|error| describe(&error));
+        let text = if self.may_nest { with_deep_stack(render) } else { guarded(render) };
+        let text = text.and_then(|text| text).map_err(|detail| self.failed(detail))?;
         if text.len() > MAX_RENDERED_BYTES {
             return Err(self.failed(format!("it makes {} bytes, at most {MAX_RENDERED_BYTES} are taken", text.len())));
         }

@@ -6,6 +6,7 @@
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, ErrorKind};
 
+use super::bounded;
 use super::python::{strftime_now, tojson};
 use super::shield::{LEARN_FROM, LEARN_TO, is_mark};
 use crate::TextError;
@@ -36,6 +37,8 @@ pub(super) fn environment(name: &str, source: &str) -> Result<Environment<'stati
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(MAX_RECURSION);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_formatter(bounded::print);
+    environment.add_filter("string", bounded::string);
     environment.add_filter("tojson", tojson);
     environment.add_function("strftime_now", strftime_now);
     environment.add_function("raise_exception", raise_exception);
@@ -144,9 +147,21 @@ mod tests {
         let filtered = format!("{{{{ 'x'{} }}}}", "|e".repeat(130_000));
         let deep = format!("{{{{ {}1{} }}}}", "(".repeat(5_000), ")".repeat(5_000));
         let long = "{{ '-' * 10000000000 }}".to_owned();
+        let repeated = "{{ [1] * 99999999 }}".to_owned();
+        let nested_lists = "{{ [[1] * 99999999] * 99999999 }}".to_owned();
+        let kept = "{% set x %}{{ [[1] * 99999999] * 99999999 }}{% endset %}".to_owned();
+        let in_json = "{{ ([[1] * 99999999] * 99999999) | tojson }}".to_owned();
+        let in_words = "{{ ([[1] * 99999999] * 99999999) | string }}".to_owned();
+        let depths =
+            "{% set ns = namespace(a=1) %}{% for i in range(5000) %}{% set ns.a = [ns.a] %}{% endfor %}{{ ns.a }}";
+        let laughs = format!(
+            "{{% set a = 'x' * 1000 %}}{}{{{{ a }}}}",
+            "{% set a = [a, a, a, a, a, a, a, a, a, a] %}".repeat(12)
+        );
         let summed = format!("{{{{ 1{} }}}}", "+1".repeat(130_000));
         let sources = [nested.to_owned(), doubled.to_owned(), recursive.to_owned(), filtered, deep, long, summed];
-        for source in sources {
+        let described = [repeated, nested_lists, kept, in_json, in_words, depths.to_owned(), laughs];
+        for source in sources.into_iter().chain(described) {
             let start = std::time::Instant::now();
             let result = render(&source);
             assert!(start.elapsed().as_secs_f32() < 1.0, "{source:.60}");

@@ -7,11 +7,14 @@ use minijinja::{Error, ErrorKind};
 use serde::Serialize as _;
 use serde_json::ser::{Formatter, PrettyFormatter};
 
+use super::bounded::{self, Bounded};
+
 /// `tojson(value, indent=…)` of `transformers`: not escaped for HTML, blanks behind `,` and `:`.
 #[expect(clippy::needless_pass_by_value, reason = "filters own their arguments")]
 pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
-    let mut out = Vec::new();
+    bounded::check(value)?;
+    let mut out = Bounded::default();
     let written = match indent {
         Some(width) => {
             let blanks = " ".repeat(width.min(16));
@@ -22,7 +25,7 @@ pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
     };
     let failed = |error: String| Error::new(ErrorKind::InvalidOperation, format!("`tojson` failed: {error}"));
     written.map_err(|error| failed(error.to_string()))?;
-    String::from_utf8(out).map(Value::from_safe_string).map_err(|error| failed(error.to_string()))
+    String::from_utf8(out.into_bytes()).map(Value::from_safe_string).map_err(|error| failed(error.to_string()))
 }
 
 /// The separators of `json.dumps`.
