@@ -2,14 +2,14 @@
 //! of sizes fit and nothing absurd is built.
 
 use super::{
-    AudioConfig, ConnectorConfig, CrossAttentionConfig, EncoderConfig, FusedConfig, MllamaVisionConfig, QFormerConfig,
-    QwenVlVisionConfig, TextConfig, VideoFeatures, VisionConfig, VitConfig, VlmConfig,
+    AudioConfig, ConnectorConfig, CrossAttentionConfig, EncoderConfig, FusedConfig, MllamaVisionConfig,
+    PerceiverConfig, QFormerConfig, QwenVlVisionConfig, TextConfig, VideoFeatures, VisionConfig, VitConfig, VlmConfig,
 };
 
 /// Widths, vocabularies and positions.
 const MAX_SIZE: usize = 1 << 24;
 /// Blocks of a tower or decoder.
-const MAX_LAYERS: usize = 4096;
+const MAX_LAYERS: usize = 1024;
 /// Pixels along a side.
 const MAX_SIDE: usize = 1 << 14;
 /// Tiles of a picture, and aspect ratios.
@@ -28,6 +28,8 @@ impl VisionConfig {
         for (key, value) in [("hidden_size", self.hidden_size), ("intermediate_size", self.intermediate_size)] {
             at_most(key, value, MAX_SIZE)?;
         }
+        at_most("num_register_tokens", self.registers(), MAX_SIDE)?;
+        heads("num_attention_heads", self.num_attention_heads, "hidden_size", self.hidden_size)?;
         epsilon("layer_norm_eps", self.layer_norm_eps)
     }
 }
@@ -47,7 +49,10 @@ impl VlmConfig {
             ConnectorConfig::QFormer(q_former) => {
                 q_former.check().map_err(|message| format!("`qformer_config`: {message}"))
             }
-            _ => Ok(()),
+            ConnectorConfig::Mlp(mlp) => at_most("depth", mlp.depth, MAX_LAYERS),
+            ConnectorConfig::Perceiver(perceiver) => perceiver.check(),
+            ConnectorConfig::CrossAttention(cross) => cross.check_sizes(),
+            ConnectorConfig::Merger => Ok(()),
         }
     }
 
@@ -69,6 +74,17 @@ impl VlmConfig {
 }
 
 impl CrossAttentionConfig {
+    /// Whether these sizes can be those of layers.
+    fn check_sizes(&self) -> Result<(), String> {
+        at_most("hidden_size", self.hidden_size, MAX_SIZE)?;
+        at_most("intermediate_size", self.intermediate_size, MAX_SIZE)?;
+        at_most("before_blocks", self.before_blocks.len(), MAX_LAYERS)?;
+        width_of_heads(self.num_attention_heads, self.head_dim)?;
+        heads("num_key_value_heads", self.num_key_value_heads, "num_attention_heads", self.num_attention_heads)?;
+        epsilon("rms_norm_eps", self.rms_norm_eps)?;
+        self.resampler.as_ref().map_or(Ok(()), PerceiverConfig::check)
+    }
+
     /// Whether the layers can stand between the blocks of a decoder.
     fn check(&self, text: &TextConfig) -> Result<(), String> {
         let (layers, blocks) = (&self.before_blocks, text.num_hidden_layers);
@@ -83,6 +99,21 @@ impl CrossAttentionConfig {
             return Ok(());
         }
         Err(format!("cross-attention layers are {ours} wide, the decoder {theirs}"))
+    }
+}
+
+impl PerceiverConfig {
+    /// Whether these sizes can be those of a perceiver.
+    fn check(&self) -> Result<(), String> {
+        at_most("depth", self.depth, MAX_LAYERS)?;
+        for (key, value) in [
+            ("num_latents", self.num_latents),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+        ] {
+            at_most(key, value, MAX_SIZE)?;
+        }
+        width_of_heads(self.num_attention_heads, self.head_dim)
     }
 }
 
@@ -120,10 +151,7 @@ impl QFormerConfig {
         ] {
             at_most(key, value, MAX_SIZE)?;
         }
-        if self.num_attention_heads == 0 || !self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            let (heads, width) = (self.num_attention_heads, self.hidden_size);
-            return Err(format!("`num_attention_heads` ({heads}) does not divide `hidden_size` ({width})"));
-        }
+        heads("num_attention_heads", self.num_attention_heads, "hidden_size", self.hidden_size)?;
         epsilon("layer_norm_eps", self.layer_norm_eps)
     }
 }
@@ -217,6 +245,10 @@ impl QwenVlVisionConfig {
             at_most(key, value, MAX_SIZE)?;
         }
         at_most("patch_size", self.patch_size, 256)?;
+        heads("num_heads", self.num_attention_heads, "embed_dim", self.hidden_size)?;
+        if self.patch_size == 0 || self.spatial_merge_size == 0 {
+            return Err("`patch_size` or `spatial_merge_size` is 0".into());
+        }
         if self.temporal_patch_size != 2 {
             return Err(format!(
                 "`temporal_patch_size` is {}, all models of the family have 2",
@@ -239,7 +271,7 @@ impl AudioConfig {
         ] {
             at_most(key, value, MAX_SIZE)?;
         }
-        Ok(())
+        heads("encoder_attention_heads", self.num_attention_heads, "d_model", self.hidden_size)
     }
 }
 
@@ -253,6 +285,10 @@ impl MllamaVisionConfig {
         at_most("supported_aspect_ratios", self.aspect_ratios.len(), MAX_TILES)?;
         for (key, value) in [("hidden_size", self.hidden_size), ("intermediate_size", self.intermediate_size)] {
             at_most(key, value, MAX_SIZE)?;
+        }
+        heads("attention_heads", self.num_attention_heads, "hidden_size", self.hidden_size)?;
+        if self.patch_size == 0 {
+            return Err("`patch_size` is 0".into());
         }
         let table = [self.num_ratio_ids(), self.max_num_tiles, self.num_tokens(), self.hidden_size];
         at_most("positions of all tiles", table.into_iter().fold(1, usize::saturating_mul), MAX_TABLE)?;
@@ -290,7 +326,73 @@ fn at_most(key: &str, value: usize, max: usize) -> Result<(), String> {
     if value <= max { Ok(()) } else { Err(format!("`{key}` is {value}: more than {max} is not believed")) }
 }
 
+/// The one divides the other, and is no zero.
+fn heads(key: &str, heads: usize, of: &str, width: usize) -> Result<(), String> {
+    let fits = heads > 0 && width.is_multiple_of(heads);
+    if fits { Ok(()) } else { Err(format!("`{key}` ({heads}) does not divide `{of}` ({width})")) }
+}
+
+fn width_of_heads(heads: usize, head_dim: usize) -> Result<(), String> {
+    if heads == 0 || head_dim == 0 {
+        return Err(format!("{heads} heads of width {head_dim} are none"));
+    }
+    at_most("num_attention_heads * head_dim", heads.saturating_mul(head_dim), MAX_SIZE)
+}
+
 fn epsilon(key: &str, value: f64) -> Result<(), String> {
     let sane = value > 0.0 && value < 1.0;
     if sane { Ok(()) } else { Err(format!("`{key}` is {value}, expected a small number above 0")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::config::read_vlm;
+
+    /// A model that no class of `transformers` has; its parts are read as they are written, without defaults.
+    fn own() -> Value {
+        json!({
+            "model_type": "mmtrain_vlm",
+            "mmtrain_encoder": { "kind": "vit", "feature_layer": -1, "feature_select": "full", "vision": {
+                "family": { "dinov2": { "gated_mlp": false, "registers": 1 } }, "hidden_size": 8, "intermediate_size": 16,
+                "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 16, "patch_size": 8,
+                "layer_norm_eps": 1e-6, "hidden_act": "gelu" } },
+            "mmtrain_connector": { "kind": "mlp", "depth": 2, "pixel_shuffle": 1, "act": "gelu", "bias": true },
+            "text_config": { "model_type": "llama", "vocab_size": 32, "hidden_size": 8, "intermediate_size": 16,
+                "num_hidden_layers": 2, "num_attention_heads": 2 },
+            "image_token_id": 5,
+        })
+    }
+
+    fn read(json: &Value) -> Result<(), String> {
+        let dir = tempfile::tempdir().expect("temp dir");
+        fs_err::write(dir.path().join("config.json"), json.to_string()).expect("written");
+        read_vlm(dir.path()).map(drop).map_err(|error| error.to_string())
+    }
+
+    #[track_caller]
+    fn refused(path: &str, value: &Value, words: &str) {
+        let mut json = own();
+        *json.pointer_mut(path).expect("it is there") = value.clone();
+        let message = read(&json).expect_err(path);
+        assert!(message.contains(words), "{path}: {message}");
+    }
+
+    #[test]
+    fn sizes_of_mmtrains_own_file_are_believed_within_bounds_only() {
+        assert_eq!(read(&own()), Ok(()));
+        let vision = "/mmtrain_encoder/vision";
+        refused(&format!("{vision}/num_attention_heads"), &json!(0), "`num_attention_heads` (0)");
+        refused(&format!("{vision}/num_attention_heads"), &json!(3), "does not divide `hidden_size` (8)");
+        refused(&format!("{vision}/family/dinov2/registers"), &json!(1_u64 << 40), "`num_register_tokens`");
+        refused("/mmtrain_connector/depth", &json!(1_000_000_000), "`depth` is 1000000000");
+        let perceiver = json!({ "kind": "perceiver", "num_latents": 4, "hidden_size": 8, "intermediate_size": 16,
+            "depth": 1_000_000_000, "num_attention_heads": 2, "head_dim": 4 });
+        refused("/mmtrain_connector", &perceiver, "`depth` is 1000000000");
+        let cross = json!({ "kind": "cross_attention", "before_blocks": [0], "hidden_size": 8, "num_attention_heads": 2,
+            "num_key_value_heads": 0, "head_dim": 4, "intermediate_size": 16, "hidden_act": "silu", "rms_norm_eps": 1e-5,
+            "resampler": null, "unseen": "zeroed" });
+        refused("/mmtrain_connector", &cross, "`num_key_value_heads` (0)");
+    }
 }
