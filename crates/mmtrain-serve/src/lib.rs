@@ -61,5 +61,6 @@ mod tests;
 pub use engine::{Engine, Event, Finish, Job, Options, Prepare, Ready, What};
 pub use model::Model;
 pub use refusal::Refusal;
+pub use request::ChatRequest;
 pub use server::{Bound, ServeError, serve};
 pub use settings::{Key, Limits, Settings, SettingsError};

@@ -20,20 +20,20 @@ const MESSAGES: usize = 4096;
 
 /// A request for a chat completion.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ChatRequest {
+pub struct ChatRequest {
     /// What the model goes on from; whoever makes prompts reads it.
-    pub(crate) messages: Value,
+    pub messages: Value,
     /// How.
-    pub(crate) options: Options,
+    pub options: Options,
     /// Whether the answer comes in pieces.
-    pub(crate) stream: bool,
+    pub stream: bool,
     /// Whether the last piece says how many tokens there were.
-    pub(crate) include_usage: bool,
+    pub include_usage: bool,
 }
 
 impl ChatRequest {
-    /// Reads a body. `seed` is for requests that name none.
-    pub(crate) fn read(bytes: &[u8], model: &str, limits: &Limits, seed: u64) -> Result<Self, Refusal> {
+    /// Reads a body for a server of `model`. `seed` is for requests that name none.
+    pub fn read(bytes: &[u8], model: &str, limits: &Limits, seed: u64) -> Result<Self, Refusal> {
         let value = serde_json::from_slice::<Value>(bytes);
         let value =
             value.map_err(|error| Refusal::unreadable(format!("the body is no JSON: {error}")).named("bad_json"))?;
