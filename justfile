@@ -22,6 +22,10 @@ test-data *ARGS:
 test-remote *ARGS:
     cargo test --release --locked -p mmtrain-data --features remote remote -- "$@"
 
+# fuzzers, each for so many seconds (needs nightly and cargo-fuzz, see fuzz/README.md)
+fuzz SECONDS *TARGETS:
+    fuzz/run.sh "$@"
+
 # run the program
 run *ARGS:
     cargo run --release --locked --package mmtrain -- "$@"
