@@ -41,7 +41,7 @@ summary() {
 }
 
 if have typos; then step 'spelling' typos; fi
-if have shellcheck; then step 'scripts' shellcheck -x -P SCRIPTDIR scripts/*.sh fuzz/*.sh .ci/run; fi
+if have shellcheck; then step 'scripts' shellcheck -x -P SCRIPTDIR scripts/*.sh scripts/*/*.sh fuzz/*.sh .ci/run; fi
 # Advisories come from the network; these do not (all of them: just deny).
 if have cargo-deny; then step 'licences and sources' cargo deny --locked check --hide-inclusion-graph bans licenses sources; fi
 step 'format' cargo fmt --all --check

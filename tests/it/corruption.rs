@@ -101,6 +101,8 @@ fn files_and_checkpoints_of_another_run_are_found() {
     // A whole checkpoint of another run is sound in itself, and still none of this run.
     fs_err::rename(place.path("run/step-00000012"), place.path("set-aside")).expect("renamed");
     fs_err::rename(place.path("other/step-00000012"), place.path("run/step-00000012")).expect("renamed");
+    let seen = place.exits("doctor run", 4);
+    assert!(seen.stdout.contains("another run"), "{}", seen.stdout);
     let done = place.ok("pretrain --resume run");
     assert!(done.stderr.contains("step-00000012") && done.stderr.contains("another run"), "{}", done.stderr);
     assert!(place.read("run/step-00000012/model.safetensors") == place.read("set-aside/model.safetensors"));

@@ -7,7 +7,7 @@ use fs_err as fs;
 use serde::Serialize;
 
 use super::lock::LOCK_FILE;
-use super::{dir_name, step_of, steps, verify};
+use super::{dir_name, run_id, step_of, steps, verify_of};
 
 /// A checkpoint directory, good or not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,9 +31,10 @@ impl Inspected {
 
 /// Verifies every checkpoint of a run; ascending. One that retention removes meanwhile is none.
 pub fn inspect(run_dir: &Path) -> std::io::Result<Vec<Inspected>> {
+    let run = run_id(run_dir);
     let dirs = steps(run_dir)?.into_iter().map(|step| (step, run_dir.join(dir_name(step))));
     let inspected = dirs.map(|(step, dir)| {
-        let fault = verify(&dir).err();
+        let fault = verify_of(&dir, run.as_deref()).err();
         Inspected { step, bytes: bytes_below(&dir), fault, dir }
     });
     Ok(inspected.filter(|checkpoint| checkpoint.dir.exists()).collect())

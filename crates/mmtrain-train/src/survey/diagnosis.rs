@@ -240,7 +240,7 @@ fn metrics(survey: &Survey, log_every: u64) -> Vec<Finding> {
         let gone = Finding::warning("`metrics.jsonl` is gone: what it said of the steps so far is lost");
         return if newest > 0 { vec![gone] } else { Vec::new() };
     };
-    let MetricsState { unreadable, torn, out_of_order, last_step, .. } = *state;
+    let MetricsState { unreadable, torn, out_of_order, last_step, faults, .. } = *state;
     let mut findings = Vec::new();
     if unreadable > 0 {
         findings.push(Finding::warning(format!(
@@ -250,6 +250,11 @@ fn metrics(survey: &Survey, log_every: u64) -> Vec<Finding> {
     if torn && !survey.lock.is_held() {
         findings
             .push(Finding::note("the last line of `metrics.jsonl` is cut off, as a kill leaves it; a resume drops it"));
+    }
+    if faults > 0 {
+        findings.push(Finding::note(format!(
+            "{faults} step(s) were no update, since their numbers went wrong; their samples are in `bad_steps.jsonl`"
+        )));
     }
     if out_of_order > 0 {
         findings.push(Finding::warning(format!("`metrics.jsonl` goes back in steps {out_of_order} time(s)")));

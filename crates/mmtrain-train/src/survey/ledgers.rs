@@ -22,6 +22,8 @@ pub struct MetricsState {
     pub out_of_order: u64,
     /// The last step of training.
     pub last_step: Option<u64>,
+    /// Steps that were no update, since their numbers went wrong.
+    pub faults: u64,
 }
 
 impl MetricsState {
@@ -31,6 +33,11 @@ impl MetricsState {
         let is_there = each_line(&run_dir.join("metrics.jsonl"), |line, is_whole| {
             let metric = serde_json::from_slice::<Metric>(line).ok();
             match &metric {
+                // After one the run may go back to a checkpoint.
+                Some(Metric::Fault(_)) => {
+                    state.lines += 1;
+                    state.faults += 1;
+                }
                 Some(metric) => {
                     state.lines += 1;
                     state.out_of_order += u64::from(metric.step() < before);
@@ -133,10 +140,14 @@ mod tests {
     fn lines_are_counted_by_whether_they_can_be_read_and_are_in_order() {
         let run = tempfile::tempdir().expect("temp dir");
         assert_eq!(MetricsState::read(run.path()).expect("readable"), None);
-        let text = [eval(2), eval(4), "no JSON\n".into(), eval(3), "{\"kind\":\"ev".into()].concat();
+        let fault =
+            r#"{"kind":"fault","step":9,"what":"loss","value":"NaN","remedy":"rewind","passed_over":0,"rewinds":1}"#;
+        let fault = format!("{fault}\n");
+        let text = [eval(2), eval(4), "no JSON\n".into(), fault, eval(3), "{\"kind\":\"ev".into()].concat();
         fs::write(run.path().join("metrics.jsonl"), text).expect("written");
         let state = MetricsState::read(run.path()).expect("readable").expect("there");
-        let expected = MetricsState { lines: 3, unreadable: 1, torn: true, out_of_order: 1, last_step: None };
+        let expected =
+            MetricsState { lines: 4, unreadable: 1, torn: true, out_of_order: 1, last_step: None, faults: 1 };
         assert_eq!(state, expected);
     }
 

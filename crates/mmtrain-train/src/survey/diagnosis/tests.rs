@@ -119,7 +119,7 @@ fn metrics_reach_as_far_as_the_checkpoints() {
     check(&with(Some(short)), &Facts { log_every: 3, ..facts() }, &[], &next);
     let none = MetricsState::default();
     check(&with(Some(none)), &Facts { log_every: 0, ..facts() }, &[], &next);
-    let odd = MetricsState { lines: 9, unreadable: 2, torn: true, out_of_order: 1, last_step: Some(9) };
+    let odd = MetricsState { lines: 9, unreadable: 2, torn: true, out_of_order: 1, last_step: Some(9), faults: 0 };
     let expected = [(Warning, "2 line(s)"), (Note, "cut off"), (Warning, "goes back in steps 1 time(s)")];
     check(&with(Some(odd)), &facts(), &expected, &next);
 }

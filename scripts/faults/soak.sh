@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# Trains for a while and watches the process: memory, threads, open files and the size of the run directory must not grow.
+#
+#   scripts/faults/soak.sh [MINUTES=10]
+#
+# A line of figures every five seconds is left in OUT (default soak.tsv). The first quarter is warm-up; over the rest a straight line is
+# fitted to the resident memory. Exit status 1 if it rises by more than 1 MiB an hour and by more than its own noise, or if threads,
+# files or the directory grow.
+set -euo pipefail
+# shellcheck source=scripts/env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../env.sh"
+
+minutes=${1:-10}
+out=$(realpath -m "${OUT:-soak.tsv}")
+if [ -z "${MMTRAIN:-}" ]; then
+    cargo build --release --workspace --locked --bins --quiet
+fi
+# shellcheck disable=SC2154  # env.sh sets it
+binary=$(readlink -f "${MMTRAIN:-$mmtrain}")
+
+work=$(mktemp -d)
+trap 'kill "${pid:-}" 2>/dev/null || true; rm -rf "$work"' EXIT
+cd "$work"
+cat >soak.toml <<'TOML'
+[data]
+max_seq = 128
+
+[[data.sources]]
+name = "soak"
+path = "data"
+split = "train"
+synth = { samples = 2000, seed = 11, size = 32 }
+
+[data.eval]
+name = "soak"
+path = "data"
+split = "validation"
+
+[model.tokenizer.train_bpe]
+vocab_size = 300
+
+[model.encoder.arch]
+family = "siglip"
+image_size = 32
+patch_size = 8
+hidden_size = 32
+intermediate_size = 64
+num_hidden_layers = 2
+num_attention_heads = 2
+
+[model.decoder.arch]
+family = "llama"
+hidden_size = 32
+intermediate_size = 64
+num_hidden_layers = 2
+num_attention_heads = 2
+num_key_value_heads = 1
+
+[train]
+steps = 100000000
+global_batch_size = 16
+micro_batch_size = 8
+eval_every = 500
+log_every = 100
+
+[train.encoder]
+tuning = { full = { lr = 1e-3 } }
+
+[train.decoder]
+tuning = { full = { lr = 1e-3 } }
+
+[eval]
+samples = 32
+generate = 4
+max_new_tokens = 16
+
+[checkpoint]
+every = 100
+keep = 2
+TOML
+"$binary" pretrain --config soak.toml --run-dir run -q &
+pid=$!
+
+printf 'seconds\trss_kib\tthreads\tfiles\trun_kib\tcheckpoints\n' >"$out"
+start=$SECONDS
+while [ $((SECONDS - start)) -lt $((minutes * 60)) ]; do
+    sleep 5
+    kill -0 "$pid" || { echo 'the run ended' && exit 1; }
+    printf '%d\t%s\t%s\t%d\t%s\t%d\n' $((SECONDS - start)) \
+        "$(sed -nE 's/^VmRSS:[^0-9]*([0-9]+).*/\1/p' "/proc/$pid/status")" \
+        "$(sed -nE 's/^Threads:[^0-9]*([0-9]+).*/\1/p' "/proc/$pid/status")" \
+        "$(find "/proc/$pid/fd" -mindepth 1 2>/dev/null | wc -l)" \
+        "$(du -sk --exclude='*.jsonl' run 2>/dev/null | cut -f1)" \
+        "$(find run -maxdepth 1 -name 'step-*' | wc -l)" >>"$out"
+done
+kill -TERM "$pid"
+status=0
+wait "$pid" || status=$?
+[ "$status" = 75 ] || { echo "ended with $status, not 75" && exit 1; }
+
+awk -F '\t' '
+    NR == 1 { next }
+    { t[++n] = $1; rss[n] = $2; threads[n] = $3; files[n] = $4; disk[n] = $5 }
+    function most(values, from, to,    i, top) { for (i = from; i <= to; i++) if (values[i] > top) top = values[i]; return top }
+    END {
+        first = int(n / 4) + 1
+        for (i = first; i <= n; i++) { c++; x += t[i]; y += rss[i] }
+        x /= c; y /= c
+        for (i = first; i <= n; i++) { xy += (t[i] - x) * (rss[i] - y); xx += (t[i] - x) ^ 2 }
+        slope = xy / xx
+        for (i = first; i <= n; i++) left += (rss[i] - y - slope * (t[i] - x)) ^ 2
+        noise = 2 * sqrt(left / (c - 2) / xx)
+        half = int((first + n) / 2)
+        printf "resident memory: %.1f MiB, %+.2f MiB an hour (noise %.2f)\n", y / 1024, slope * 3600 / 1024, noise * 3600 / 1024
+        printf "threads: at most %d, then %d; open files: %d, then %d; run directory: %d KiB, then %d\n", \
+            most(threads, first, half), most(threads, half, n), most(files, first, half), most(files, half, n), \
+            most(disk, first, half), most(disk, half, n)
+        grows = slope * 3600 / 1024 > 1 && slope > noise
+        # A checkpoint that is being written opens files and takes place for a moment.
+        grows = grows || most(threads, half, n) > most(threads, first, half) + 1
+        grows = grows || most(files, half, n) > most(files, first, half) + 4
+        grows = grows || most(disk, half, n) > 1.5 * most(disk, first, half)
+        exit grows
+    }
+' "$out"
