@@ -5,8 +5,8 @@
 #   scripts/faults/random_kills.sh [SIGNALS=50] [SEED=1]
 #
 # STAGE: pretrain (default), sft or dpo; CONNECTOR: mlp (default), q_former or cross_attention; TUNING: how the decoder is tuned, as
-# TOML (default: full). SIGNAL: KILL (default) or TERM; after TERM the run has to have saved its last step and to end with code 75,
-# and the longest time that took is printed.
+# TOML (default: full); STEPS: of the run (default 1500). SIGNAL: KILL (default) or TERM; after TERM the run has to have saved its
+# last step and to end with code 75, and the longest time that took is printed.
 #
 # Exit status 1 if anything differs. The moments follow from SEED (and from how fast the machine is).
 set -euo pipefail
@@ -19,7 +19,7 @@ stage=${STAGE:-pretrain}
 connector=${CONNECTOR:-mlp}
 signal=${SIGNAL:-KILL}
 tuning=${TUNING:-"{ full = { lr = 1e-3 } }"}
-steps=1500
+steps=${STEPS:-1500}
 if [ -z "${MMTRAIN:-}" ]; then
     cargo build --release --workspace --locked --bins --quiet
 fi
@@ -116,10 +116,10 @@ full='{ full = { lr = 1e-3 } }'
 { printf '[data]\nmax_seq = 128\n\n' && source_of captions cc3m 400 && model; } >pretrain-parts.toml
 { printf '[data]\ntemplate = "vicuna_v1"\nmax_seq = 512\n\n' && source_of talks llava-instruct 400; } >sft-parts.toml
 { printf '[data]\nmax_seq = 512\n\n' && source_of pairs rlaif-v 400 && printf '\n[objective]\nkind = "preference"\n'; } >dpo-parts.toml
-cat pretrain-parts.toml <(train "$([ "$stage" = pretrain ] && echo $steps || echo 40)" \
+cat pretrain-parts.toml <(train "$([ "$stage" = pretrain ] && echo "$steps" || echo 40)" \
     "$([ "$stage" = pretrain ] && echo "$tuning" || echo "$full")") >pretrain.toml
-cat sft-parts.toml <(train $steps "$tuning") >sft.toml
-cat dpo-parts.toml <(train $steps "$tuning") >dpo.toml
+cat sft-parts.toml <(train "$steps" "$tuning") >sft.toml
+cat dpo-parts.toml <(train "$steps" "$tuning") >dpo.toml
 init=()
 if [ "$stage" != pretrain ]; then
     "$binary" pretrain --config pretrain.toml --run-dir before -q
@@ -170,7 +170,7 @@ start
 "${command[@]}" "${start[@]}"
 
 failed=0
-last=$(printf 'step-%08d' $steps)
+last=$(printf 'step-%08d' "$steps")
 for file in model.safetensors optim.safetensors state.json; do
     if ! cmp "whole/$last/$file" "killed/$last/$file"; then failed=1; fi
 done
