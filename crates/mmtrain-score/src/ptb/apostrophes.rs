@@ -14,8 +14,9 @@ const OPEN_WORDS: &[&str] = &["ol'", "jus'", "th'", "wi'", "somethin'", "y'", "d
 /// `don't`, which becomes `do n't`.
 pub(super) fn negation(rest: &[char]) -> Option<Found> {
     let letters = run_len(rest, char::is_alphabetic);
-    let negated = letters > 0 && begins_with(&rest[letters - 1..], "n't") && !goes_on(rest, letters + 2);
-    let becomes = if letters == 1 { Becomes::Fixed("n't") } else { Becomes::Two(letters - 1) };
+    let before = letters.checked_sub(1)?;
+    let negated = begins_with(&rest[before..], "n't") && !goes_on(rest, letters + 2);
+    let becomes = if before == 0 { Becomes::Fixed("n't") } else { Becomes::Two(before) };
     negated.then_some(Found { len: letters + 2, becomes })
 }
 
