@@ -121,7 +121,7 @@ fn a_model_larger_than_the_memory_is_refused_before_it_is_allocated() {
     place.fails(init, 2, &["weights (", "gradients (", "optimizer (", "GiB of memory are available", "hint:"]);
     assert!(!place.path("second").exists());
     let sizes = "--set model.decoder.arch.hidden_size=1048576 --set model.decoder.arch.intermediate_size=1048576 \
-                 --set model.decoder.arch.num_hidden_layers=4096 --set data.max_seq=64";
+                 --set model.decoder.arch.num_hidden_layers=1024 --set data.max_seq=64";
     let huge = format!("pretrain --config tiny.toml -q --run-dir third {sizes}");
     place.fails(&huge, 2, &["weights (", "GiB of memory are available", "hint:"]);
     assert!(!place.path("third").exists());
