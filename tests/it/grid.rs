@@ -29,14 +29,20 @@ fn breaks(number: usize) -> Vec<u64> {
     if std::env::var_os("MMTRAIN_SLOW").is_some() { (1..LAST).collect() } else { vec![1 + number as u64 % (LAST - 1)] }
 }
 
-/// All ways of one stage; each run starts from `init`, if there is one.
-fn stage_goes_on(place: &Place, stage: &str, config: &str, init: Option<&str>, number: &mut usize) {
-    for (way, set) in WAYS.iter().enumerate() {
-        // Cross-attention and pairs have no packed rows.
-        let packs = !set.contains("packing") || (stage != "dpo" && !place.path("no-packing").exists());
-        if !packs {
-            continue;
-        }
+/// One stage of one model.
+struct Stage<'a> {
+    name: &'a str,
+    config: &'a str,
+    /// The run that it starts from.
+    init: Option<&'a str>,
+    /// Whether its rows can be packed; those of pairs and of cross-attention cannot.
+    packs: bool,
+}
+
+/// All ways of one stage.
+fn stage_goes_on(place: &Place, stage: &Stage<'_>, number: &mut usize) {
+    let Stage { name: stage, config, init, packs } = *stage;
+    for (way, set) in WAYS.iter().enumerate().filter(|(_, set)| packs || !set.contains("packing")) {
         let whole = format!("{stage}-{way}");
         let init = init.map_or_else(String::new, |init| format!(" --init {init}"));
         place.ok(&format!(
@@ -62,13 +68,16 @@ fn every_stage_goes_on((name, connector): (&str, &str), first: usize) {
     place.write("first.toml", format!("extends = \"tiny.toml\"\n\n[model.connector]\n{connector}").as_bytes());
     place.write("second.toml", later("llava-instruct", "template = 'vicuna_v1'", "").as_bytes());
     place.write("third.toml", later("rlaif-v", "", PREFERENCE).as_bytes());
-    if name == "cross_attention" {
-        place.write("no-packing", b"");
-    }
+    let packs = name != "cross_attention";
+    let stages = [
+        Stage { name: "pretrain", config: "first.toml", init: None, packs },
+        Stage { name: "sft", config: "second.toml", init: Some("pretrain-0"), packs },
+        Stage { name: "dpo", config: "third.toml", init: Some("sft-0"), packs: false },
+    ];
     let mut number = first;
-    stage_goes_on(&place, "pretrain", "first.toml", None, &mut number);
-    stage_goes_on(&place, "sft", "second.toml", Some("pretrain-0"), &mut number);
-    stage_goes_on(&place, "dpo", "third.toml", Some("sft-0"), &mut number);
+    for stage in &stages {
+        stage_goes_on(&place, stage, &mut number);
+    }
 }
 
 #[test]

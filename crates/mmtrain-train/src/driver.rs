@@ -120,8 +120,9 @@ pub fn forward_backward_masked(
     mean: impl Into<Averaged>,
 ) -> Result<MicroResult, ModelError> {
     let pass = Pass::forward(model, batch, mask, plan)?;
-    let rows = pass.rows.clone();
-    let (sums, gradients) = mean.into().weigh(&rows, |weights| pass.backward(weights));
+    let mean = mean.into();
+    let own = mean.own_weights(&pass.rows);
+    let (sums, gradients) = pass.backward(mean.weights(own.as_deref()));
     Ok(MicroResult { sums, gradients })
 }
 

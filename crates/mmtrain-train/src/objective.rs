@@ -105,18 +105,16 @@ impl Averaged {
         Self { reduction, divisor: weights.map(f64::from).sum::<f64>().max(f64::MIN_POSITIVE) }
     }
 
-    /// Of each supervised token, as part of the step's mean.
-    fn weights(self, supervised: &Supervised) -> Vec<f32> {
-        let weights = supervised.weights(self.reduction).into_iter();
-        weights.map(|weight| (f64::from(weight) / self.divisor) as f32).collect()
+    /// Of each supervised token, as part of the step's mean; none where all tokens are alike.
+    pub(crate) fn own_weights(self, supervised: &Supervised) -> Option<Vec<f32>> {
+        let weights = |reduction| supervised.weights(reduction).into_iter();
+        let share = |weight: f32| (f64::from(weight) / self.divisor) as f32;
+        (self.reduction != LossReduction::Token).then(|| weights(self.reduction).map(share).collect())
     }
 
-    /// Lets `work` weigh the log-likelihoods of `supervised`.
-    pub(crate) fn weigh<T>(self, supervised: &Supervised, work: impl FnOnce(Weights<'_>) -> T) -> T {
-        match self.reduction {
-            LossReduction::Token => work(Weights::Mean(self.divisor)),
-            LossReduction::Square | LossReduction::Answer => work(Weights::Own(&self.weights(supervised))),
-        }
+    /// The same for the head: `own` is what [`Self::own_weights`] gave.
+    pub(crate) fn weights(self, own: Option<&[f32]>) -> Weights<'_> {
+        own.map_or(Weights::Mean(self.divisor), Weights::Own)
     }
 }
 

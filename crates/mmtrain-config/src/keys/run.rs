@@ -261,6 +261,14 @@ impl ObjectiveConfig {
         }
     }
 
+    /// How much an answer counts by its length; pairs are compared by their losses.
+    pub fn reduction(&self) -> LossReduction {
+        match self {
+            Self::NextToken { reduction, .. } => *reduction,
+            Self::Preference { .. } => LossReduction::default(),
+        }
+    }
+
     /// Whether it is learned which answers are better.
     pub fn is_preference(&self) -> bool {
         matches!(self, Self::Preference { .. })

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::{DType, Device};
-use mmtrain_config::{LossReduction, ObjectiveConfig, Quantization, RunConfig};
+use mmtrain_config::{Quantization, RunConfig};
 use mmtrain_model::Vlm;
 use mmtrain_model::params::Part;
 use mmtrain_preference::PreferenceError;
@@ -23,17 +23,10 @@ pub(crate) fn objective(config: &RunConfig, run_dir: &Path, info: &RunInfo, dtyp
         Refusal::usage(format!("`[objective]`: {error}"), hint)
     };
     let Some(comparison) = objective_of(&config.objective).map_err(refused)? else {
-        return Ok(next_token(&config.objective));
+        return Ok(Objective::NextToken(config.objective.reduction()));
     };
     let reference = ReferenceTable::open(run_dir, reference_identity(config, info, dtype))?;
     Ok(Objective::Pairs(Pairs { comparison, reference }))
-}
-
-fn next_token(config: &ObjectiveConfig) -> Objective {
-    match config {
-        ObjectiveConfig::NextToken { reduction, .. } => Objective::NextToken(*reduction),
-        ObjectiveConfig::Preference { .. } => Objective::NextToken(LossReduction::default()),
-    }
 }
 
 /// Names the model that a run began with, and the numbers it computes in.

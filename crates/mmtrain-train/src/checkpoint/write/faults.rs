@@ -8,7 +8,7 @@ use burn::tensor::TensorData;
 use mmtrain_data::Cursor;
 use mmtrain_preference::RunningDelta;
 
-use super::storage::{NewFile, Storage, Unflushed};
+use super::storage::{Disk, NewFile, Storage};
 use super::{Snapshot, commit, sweep};
 use crate::best::Best;
 use crate::checkpoint::{TrainState, find_newest};
@@ -68,8 +68,8 @@ enum Fault {
     Torn,
 }
 
-/// A disk on which one call goes wrong.
-struct Faulty {
+/// A disk on which one call goes wrong, and which is never waited for: no power is lost here.
+pub(super) struct Faulty {
     fault: Fault,
     at: usize,
     calls: Cell<usize>,
@@ -78,6 +78,11 @@ struct Faulty {
 impl Faulty {
     fn new(fault: Fault, at: usize) -> Self {
         Self { fault, at, calls: Cell::new(0) }
+    }
+
+    /// One on which nothing goes wrong.
+    pub(super) fn sound() -> Self {
+        Self::new(Fault::Broken, usize::MAX)
     }
 
     fn was_met(&self) -> bool {
@@ -121,45 +126,43 @@ impl Write for FaultyFile<'_> {
 
 impl NewFile for FaultyFile<'_> {
     fn sync(&mut self) -> io::Result<()> {
-        self.disk.call(true)?;
-        self.file.sync()
+        self.disk.call(true)
     }
 }
 
 impl Storage for Faulty {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.call(true)?;
-        Unflushed.create_dir(path)
+        Disk.create_dir(path)
     }
 
     fn create<'a>(&'a self, path: &Path) -> io::Result<Box<dyn NewFile + 'a>> {
         self.call(true)?;
-        Ok(Box::new(FaultyFile { disk: self, file: Unflushed.create(path)? }))
+        Ok(Box::new(FaultyFile { disk: self, file: Disk.create(path)? }))
     }
 
     fn reserve(&self, path: &Path, bytes: u64) -> io::Result<()> {
         self.call(true)?;
-        Unflushed.reserve(path, bytes)
+        Disk.reserve(path, bytes)
     }
 
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.call(false)?;
-        Unflushed.sync_dir(path)
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        self.call(false)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call(false)?;
-        Unflushed.rename(from, to)
+        Disk.rename(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.call(false)?;
-        Unflushed.remove_file(path)
+        Disk.remove_file(path)
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         self.call(false)?;
-        Unflushed.remove_dir(path)
+        Disk.remove_dir(path)
     }
 }
 
@@ -167,7 +170,7 @@ impl Storage for Faulty {
 fn goes_wrong(fault: Fault, at: usize) -> bool {
     let dir = tempfile::tempdir().expect("temp dir");
     for (step, snapshot) in snapshots().take(3) {
-        commit(&Unflushed, dir.path(), snapshot, keep_of(step)).expect("saved");
+        commit(&Faulty::sound(), dir.path(), snapshot, keep_of(step)).expect("saved");
     }
     let faulty = Faulty::new(fault, at);
     let saved = commit(&faulty, dir.path(), snapshot(4), keep_of(4));
@@ -176,7 +179,7 @@ fn goes_wrong(fault: Fault, at: usize) -> bool {
     // Whoever comes next finds a tidy place and can save.
     sweep(dir.path()).expect("swept");
     for step in [4, 5] {
-        commit(&Unflushed, dir.path(), snapshot(step), 2).expect("saved");
+        commit(&Faulty::sound(), dir.path(), snapshot(step), 2).expect("saved");
         assert_eq!(find_newest(dir.path()).expect("one").expect("one").step, step);
     }
     let names = fs_err::read_dir(dir.path()).expect("readable").map(|entry| entry.expect("entry").file_name());

@@ -11,8 +11,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
-use super::faults::{keep_of, snapshot, snapshots};
-use super::storage::{NewFile, Storage, Unflushed};
+use super::faults::{Faulty, keep_of, snapshot, snapshots};
+use super::storage::{Disk, NewFile, Storage};
 use super::{Snapshot, commit, sweep};
 use crate::checkpoint::{dir_name, find_newest};
 
@@ -75,13 +75,13 @@ impl NewFile for RecordedFile<'_> {
 impl Storage for Recorder {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.note(Call::CreateDir(self.inside(path)));
-        Unflushed.create_dir(path)
+        Disk.create_dir(path)
     }
 
     fn create<'a>(&'a self, path: &Path) -> io::Result<Box<dyn NewFile + 'a>> {
         let inside = self.inside(path);
         self.note(Call::Create(inside.clone()));
-        Ok(Box::new(RecordedFile { recorder: self, path: inside, file: Unflushed.create(path)? }))
+        Ok(Box::new(RecordedFile { recorder: self, path: inside, file: Disk.create(path)? }))
     }
 
     fn reserve(&self, _: &Path, _: u64) -> io::Result<()> {
@@ -95,17 +95,17 @@ impl Storage for Recorder {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.note(Call::Rename(self.inside(from), self.inside(to)));
-        Unflushed.rename(from, to)
+        Disk.rename(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.note(Call::RemoveFile(self.inside(path)));
-        Unflushed.remove_file(path)
+        Disk.remove_file(path)
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         self.note(Call::RemoveDir(self.inside(path)));
-        Unflushed.remove_dir(path)
+        Disk.remove_dir(path)
     }
 }
 
@@ -339,7 +339,7 @@ fn saved(step: u64) -> &'static BTreeMap<PathBuf, Vec<u8>> {
 }
 
 fn files_of(dir: &Path, step: u64, snapshot: Snapshot) -> BTreeMap<PathBuf, Vec<u8>> {
-    commit(&Unflushed, dir, snapshot, 0).expect("saved");
+    commit(&Faulty::sound(), dir, snapshot, 0).expect("saved");
     let dir = dir.join(dir_name(step));
     let manifest = crate::checkpoint::verify(&dir).expect("good");
     let names = manifest.files.into_iter().map(|file| file.name).chain(["manifest.json".to_owned()]);
@@ -459,7 +459,7 @@ fn after_a_loss_of_power_the_next_save_succeeds_and_nothing_is_left_over() {
         let dir = tempfile::tempdir().expect("temp dir");
         write_out(&left, dir.path());
         sweep(dir.path()).expect("swept");
-        commit(&Unflushed, dir.path(), snapshot(99), 2).expect("saved");
+        commit(&Faulty::sound(), dir.path(), snapshot(99), 2).expect("saved");
         assert_eq!(find_newest(dir.path()).expect("one").expect("one").step, 99);
         let names = fs_err::read_dir(dir.path()).expect("readable").map(|entry| entry.expect("entry").file_name());
         let names = names.map(|name| name.to_string_lossy().into_owned()).collect::<Vec<_>>();

@@ -43,57 +43,6 @@ pub(super) fn remove_tree(storage: &dyn Storage, path: &Path) -> io::Result<()> 
     storage.remove_dir(path)
 }
 
-/// The file systems of the machine, without waiting for them to make anything last: for tests that take no power away.
-#[cfg(test)]
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Unflushed;
-
-#[cfg(test)]
-impl Storage for Unflushed {
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        Disk.create_dir(path)
-    }
-
-    fn create<'a>(&'a self, path: &Path) -> io::Result<Box<dyn NewFile + 'a>> {
-        struct File<'a>(Box<dyn NewFile + 'a>);
-        impl Write for File<'_> {
-            fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-                self.0.write(buffer)
-            }
-
-            fn flush(&mut self) -> io::Result<()> {
-                self.0.flush()
-            }
-        }
-        impl NewFile for File<'_> {
-            fn sync(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        Ok(Box::new(File(Disk.create(path)?)))
-    }
-
-    fn reserve(&self, path: &Path, bytes: u64) -> io::Result<()> {
-        Disk.reserve(path, bytes)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        fs::metadata(path).map(drop)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Disk.rename(from, to)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        Disk.remove_file(path)
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        Disk.remove_dir(path)
-    }
-}
-
 /// The file systems of the machine.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Disk;
