@@ -10,8 +10,8 @@
 #
 # Exit status 1 if anything differs; 0 with SKIPPED where strace or ptrace is not there.
 set -euo pipefail
-# shellcheck source=scripts/env.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../env.sh"
+# shellcheck source=scripts/faults/tiny.sh
+source "$(dirname "${BASH_SOURCE[0]}")/tiny.sh"
 
 keep=${1:-1}
 calls=openat,write,pwrite64,ftruncate,fallocate,fsync,fdatasync,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,rmdir
@@ -19,72 +19,10 @@ if ! command -v strace >/dev/null || ! strace -o /dev/null true 2>/dev/null; the
     echo 'SKIPPED: strace cannot trace here'
     exit 0
 fi
-if [ -z "${MMTRAIN:-}" ]; then
-    cargo build --release --workspace --locked --bins --quiet
-fi
-# shellcheck disable=SC2154  # env.sh sets it
-binary=$(readlink -f "${MMTRAIN:-$mmtrain}")
-
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-cat >tiny.toml <<'TOML'
-[data]
-max_seq = 128
-
-[[data.sources]]
-name = "tiny"
-path = "data"
-split = "train"
-synth = { samples = 48, seed = 11, size = 32 }
-
-[data.eval]
-name = "tiny"
-path = "data"
-split = "validation"
-
-[model.tokenizer.train_bpe]
-vocab_size = 300
-
-[model.encoder.arch]
-family = "siglip"
-image_size = 32
-patch_size = 16
-hidden_size = 16
-intermediate_size = 32
-num_hidden_layers = 1
-num_attention_heads = 2
-
-[model.decoder.arch]
-family = "llama"
-hidden_size = 16
-intermediate_size = 32
-num_hidden_layers = 1
-num_attention_heads = 2
-num_key_value_heads = 1
-
-[train]
-steps = 4
-global_batch_size = 4
-micro_batch_size = 4
-ranks = 1
-eval_every = 0
-log_every = 1
-
-[train.encoder]
-tuning = { full = { lr = 1e-3 } }
-
-[train.decoder]
-tuning = { full = { lr = 1e-3 } }
-
-[eval]
-generate = 0
-
-[checkpoint]
-every = 1
-keep = 0
-async = false
-TOML
+{
+    printf '[data]\nmax_seq = 128\n' && source_of captions cc3m 48 && model 16 1 && train 4 4 0 1
+    printf 'keep = 0\nasync = false\n'
+} >tiny.toml
 
 "$binary" pretrain --config tiny.toml --run-dir whole -q
 # A run that stands at step 3: its next save, which removes older ones, is the one that goes wrong.

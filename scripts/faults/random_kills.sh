@@ -10,116 +10,37 @@
 #
 # Exit status 1 if anything differs. The moments follow from SEED (and from how fast the machine is).
 set -euo pipefail
-# shellcheck source=scripts/env.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../env.sh"
+# shellcheck source=scripts/faults/tiny.sh
+source "$(dirname "${BASH_SOURCE[0]}")/tiny.sh"
 
 signals=${1:-50}
 RANDOM=${2:-1}
 stage=${STAGE:-pretrain}
 connector=${CONNECTOR:-mlp}
 signal=${SIGNAL:-KILL}
-tuning=${TUNING:-"{ full = { lr = 1e-3 } }"}
+tuning=${TUNING:-$full}
 steps=${STEPS:-1500}
-if [ -z "${MMTRAIN:-}" ]; then
-    cargo build --release --workspace --locked --bins --quiet
-fi
-# shellcheck disable=SC2154  # env.sh sets it
-binary=$(readlink -f "${MMTRAIN:-$mmtrain}")
-
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
 
 case $connector in
-    mlp) parts='kind = "mlp"' ;;
+    mlp) parts=$mlp ;;
     q_former) parts=$'kind = "q_former"\nnum_queries = 4\nhidden_size = 32\nnum_hidden_layers = 2\nnum_attention_heads = 2' ;;
     cross_attention) parts=$'kind = "cross_attention"\ninterval = 1' ;;
     *) echo "no connector $connector" && exit 2 ;;
 esac
 
-# source NAME LIKE SAMPLES: data for training and evaluation.
-source_of() {
-    cat <<TOML
-[[data.sources]]
-name = "$1"
-path = "data-$1"
-split = "train"
-synth = { like = "$2", samples = $3, seed = 11, size = 32 }
-
-[data.eval]
-name = "$1"
-path = "data-$1"
-split = "validation"
-TOML
-}
-
-# What all stages have; the decoder is tuned as asked for.
-train() {
-    cat <<TOML
-
-[train]
-steps = $1
-global_batch_size = 8
-micro_batch_size = 4
-ranks = 2
-eval_every = 200
-log_every = 5
-
-[train.encoder]
-tuning = "frozen"
-
-[train.connector]
-tuning = { full = { lr = 1e-3 } }
-
-[train.decoder]
-tuning = $2
-
-[eval]
-samples = 16
-generate = 2
-max_new_tokens = 8
-
-[checkpoint]
-every = 20
-TOML
-}
-
-model() {
-    cat <<TOML
-
-[model.connector]
-$parts
-
-[model.tokenizer.train_bpe]
-vocab_size = 300
-
-[model.encoder.arch]
-family = "siglip"
-image_size = 32
-patch_size = 8
-hidden_size = 32
-intermediate_size = 64
-num_hidden_layers = 2
-num_attention_heads = 2
-
-[model.decoder.arch]
-family = "llama"
-hidden_size = 32
-intermediate_size = 64
-num_hidden_layers = 2
-num_attention_heads = 2
-num_key_value_heads = 1
-TOML
-}
-
-full='{ full = { lr = 1e-3 } }'
-{ printf '[data]\nmax_seq = 128\n\n' && source_of captions cc3m 400 && model; } >pretrain-parts.toml
-{ printf '[data]\ntemplate = "vicuna_v1"\nmax_seq = 512\n\n' && source_of talks llava-instruct 400; } >sft-parts.toml
-{ printf '[data]\nmax_seq = 512\n\n' && source_of pairs rlaif-v 400 && printf '\n[objective]\nkind = "preference"\n'; } >dpo-parts.toml
-cat pretrain-parts.toml <(train "$([ "$stage" = pretrain ] && echo "$steps" || echo 40)" \
-    "$([ "$stage" = pretrain ] && echo "$tuning" || echo "$full")") >pretrain.toml
-cat sft-parts.toml <(train "$steps" "$tuning") >sft.toml
-cat dpo-parts.toml <(train "$steps" "$tuning") >dpo.toml
+if [ "$stage" = pretrain ]; then first=("$steps" "$tuning"); else first=(40 "$full"); fi
+{
+    printf '[data]\nmax_seq = 128\n' && source_of captions cc3m 400 && model 32 2 "$parts"
+    train "${first[0]}" 8 200 20 '"frozen"' "${first[1]}"
+} >pretrain.toml
+{
+    printf '[data]\ntemplate = "vicuna_v1"\nmax_seq = 512\n' && source_of talks llava-instruct 400
+    train "$steps" 8 200 20 '"frozen"' "$tuning"
+} >sft.toml
+{
+    printf '[data]\nmax_seq = 512\n' && source_of pairs rlaif-v 400
+    printf '\n[objective]\nkind = "preference"\n' && train "$steps" 8 200 20 '"frozen"' "$tuning"
+} >dpo.toml
 init=()
 if [ "$stage" != pretrain ]; then
     "$binary" pretrain --config pretrain.toml --run-dir before -q

@@ -7,77 +7,12 @@
 # fitted to the resident memory. Exit status 1 if it rises by more than 1 MiB an hour and by more than its own noise, or if threads,
 # files or the directory grow.
 set -euo pipefail
-# shellcheck source=scripts/env.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../env.sh"
-
 minutes=${1:-10}
 out=$(realpath -m "${OUT:-soak.tsv}")
-if [ -z "${MMTRAIN:-}" ]; then
-    cargo build --release --workspace --locked --bins --quiet
-fi
-# shellcheck disable=SC2154  # env.sh sets it
-binary=$(readlink -f "${MMTRAIN:-$mmtrain}")
-
-work=$(mktemp -d)
+# shellcheck source=scripts/faults/tiny.sh
+source "$(dirname "${BASH_SOURCE[0]}")/tiny.sh"
 trap 'kill "${pid:-}" 2>/dev/null || true; rm -rf "$work"' EXIT
-cd "$work"
-cat >soak.toml <<'TOML'
-[data]
-max_seq = 128
-
-[[data.sources]]
-name = "soak"
-path = "data"
-split = "train"
-synth = { samples = 2000, seed = 11, size = 32 }
-
-[data.eval]
-name = "soak"
-path = "data"
-split = "validation"
-
-[model.tokenizer.train_bpe]
-vocab_size = 300
-
-[model.encoder.arch]
-family = "siglip"
-image_size = 32
-patch_size = 8
-hidden_size = 32
-intermediate_size = 64
-num_hidden_layers = 2
-num_attention_heads = 2
-
-[model.decoder.arch]
-family = "llama"
-hidden_size = 32
-intermediate_size = 64
-num_hidden_layers = 2
-num_attention_heads = 2
-num_key_value_heads = 1
-
-[train]
-steps = 100000000
-global_batch_size = 16
-micro_batch_size = 8
-eval_every = 500
-log_every = 100
-
-[train.encoder]
-tuning = { full = { lr = 1e-3 } }
-
-[train.decoder]
-tuning = { full = { lr = 1e-3 } }
-
-[eval]
-samples = 32
-generate = 4
-max_new_tokens = 16
-
-[checkpoint]
-every = 100
-keep = 2
-TOML
+{ printf '[data]\nmax_seq = 128\n' && source_of captions cc3m 2000 && model 32 2 && train 100000000 16 500 100; } >soak.toml
 "$binary" pretrain --config soak.toml --run-dir run -q &
 pid=$!
 
