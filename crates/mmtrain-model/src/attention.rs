@@ -14,8 +14,7 @@ mod recorded;
 mod runs;
 
 use burn::prelude::*;
-use burn::tensor::DType;
-use burn::tensor::activation::softmax;
+use mmtrain_kernels::attention_weights;
 
 pub use mask::Mask;
 pub use runs::KeyRuns;
@@ -77,19 +76,16 @@ fn in_chunks(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, mask: Option<&M
 /// One chunk. `bias` is `[batch or 1, 1, queries, keys]`, added to the scores of every head.
 fn attend(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, bias: Option<Tensor<4>>) -> Tensor<4> {
     let shape = query.dims();
-    let query = by_group(query * scale(shape[3]), &key);
-    let weights = weights(query, key, bias).cast(value.dtype());
+    let weights = weights(by_group(query, &key), key, bias).cast(value.dtype());
     weights.matmul(value).reshape(shape)
 }
 
 /// The weights in f32. `[batch, kv_heads, group * queries, keys]`
 ///
-/// `query` is scaled and lies by groups, `bias` is `[batch or 1, 1, queries, keys]`.
+/// `query` lies by groups, `bias` is `[batch or 1, 1, queries, keys]`.
 fn weights(query: Tensor<4>, key: Tensor<4>, bias: Option<Tensor<4>>) -> Tensor<4> {
-    let scores = query.matmul(key.swap_dims(2, 3)).cast(DType::F32);
-    let Some(bias) = bias else { return softmax(scores, 3) };
-    let group = scores.dims()[2] / bias.dims()[2];
-    softmax(scores + if group == 1 { bias } else { bias.repeat_dim(2, group) }, 3)
+    let [.., head_dim] = query.dims();
+    attention_weights(query.matmul(key.swap_dims(2, 3)), bias, scale(head_dim))
 }
 
 /// What every score is multiplied with.

@@ -19,13 +19,14 @@ mod together;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use burn::nn::{Embedding, EmbeddingConfig, Initializer, RmsNorm, RmsNormConfig};
+use burn::nn::{Embedding, EmbeddingConfig, Initializer};
 use burn::prelude::*;
 use burn::tensor::DType;
 
 use crate::attention::{merge_heads, split_heads};
 use crate::config::{Activation, TextConfig};
 use crate::few_rows::{Rows, shaped, takes, with_table};
+use crate::norm::RmsNorm;
 use crate::precision::{computing, computing_but_packed, matmul_by_columns};
 use crate::projection::Projection;
 
@@ -222,7 +223,7 @@ impl DecoderModel {
 }
 
 fn rms_norm(width: usize, config: &TextConfig, device: &Device) -> RmsNorm {
-    RmsNormConfig::new(width).with_epsilon(config.rms_norm_eps).init(device)
+    RmsNorm::new(width, config.rms_norm_eps, device)
 }
 
 impl DecoderBlock {
@@ -309,8 +310,8 @@ impl DecoderMlp {
     }
 
     pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = self.act.apply(self.gate_proj.forward(x.clone()));
-        self.down_proj.forward(gate * self.up_proj.forward(x))
+        let gate = self.gate_proj.forward(x.clone());
+        self.down_proj.forward(self.act.gate(gate, self.up_proj.forward(x)))
     }
 }
 

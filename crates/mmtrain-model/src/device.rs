@@ -39,6 +39,16 @@ pub struct OpenDevice {
     pub name: String,
 }
 
+impl std::fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
 impl DeviceChoice {
     /// Opens the device, or says why it cannot be had.
     pub fn open(self) -> Result<OpenDevice, ModelError> {
@@ -121,6 +131,9 @@ mod tests {
     fn choices_are_read_from_text() {
         assert_eq!("auto".parse(), Ok(DeviceChoice::Auto));
         assert_eq!("cuda:3".parse(), Ok(DeviceChoice::Cuda(3)));
+        for choice in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(3)] {
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+        }
         assert!("cuda:x".parse::<DeviceChoice>().is_err());
         assert!("tpu".parse::<DeviceChoice>().is_err());
     }

@@ -29,6 +29,7 @@ mod windows;
 
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::prelude::*;
+use mmtrain_kernels::{Act, activation, gated};
 
 use crate::config::{Activation, EncoderConfig};
 
@@ -90,12 +91,20 @@ pub(crate) fn linear(input: usize, output: usize, bias: bool, device: &Device) -
 impl Activation {
     /// Applies the activation element by element.
     pub fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        use burn::tensor::activation::{gelu, gelu_approximate, sigmoid, silu};
+        activation(self.kernel(), x)
+    }
+
+    /// `act(gate) up`, element by element.
+    pub(crate) fn gate<const D: usize>(self, gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+        gated(self.kernel(), gate, up)
+    }
+
+    fn kernel(self) -> Act {
         match self {
-            Self::QuickGelu => x.clone() * sigmoid(x * 1.702),
-            Self::GeluTanh => gelu_approximate(x),
-            Self::Gelu => gelu(x),
-            Self::Silu => silu(x),
+            Self::QuickGelu => Act::QuickGelu,
+            Self::GeluTanh => Act::GeluTanh,
+            Self::Gelu => Act::Gelu,
+            Self::Silu => Act::Silu,
         }
     }
 }

@@ -5,10 +5,11 @@
 //! - [`config`]: sizes and switches of each part, read from `config.json` or from a run's TOML
 //! - [`encoder`], [`connector`], [`decoder`]: the three parts
 //! - [`vlm`]: the three parts as one model; [`media`]: what stands where in a batch
-//! - [`projection`], [`attention`], [`rope`]: what encoder and decoder share
+//! - [`projection`], [`norm`], [`attention`], [`rope`]: what encoder and decoder share
 //! - [`lora`]: low-rank adapters; [`quantized`]: weights in a byte or half a byte
 //! - [`params`]: parameters by their `transformers` names
 //! - [`weights`]: safetensors in and out; [`precision`]: number types of parameters
+//! - [`flops`]: what shapes cost
 //! - [`init`]: random weights, a pure function of seed and parameter name
 //! - [`device`]: CPU or GPU, chosen at run time
 
@@ -23,12 +24,14 @@ pub mod vlm;
 pub mod attention;
 mod few_rows;
 pub mod lora;
+pub mod norm;
 pub mod projection;
 pub mod quantized;
 pub mod rope;
 
 pub mod device;
 pub mod error;
+pub mod flops;
 pub mod init;
 pub mod params;
 pub mod precision;

@@ -21,10 +21,10 @@ pub mod peft;
 
 use std::fmt;
 
+use crate::projection::product;
 use burn::module::{Module, Param, Reparameterization};
 use burn::nn::Initializer;
 use burn::prelude::*;
-use burn::tensor::module::linear;
 use mmtrain_config::LoraTuning;
 use serde::{Deserialize, Serialize};
 
@@ -140,9 +140,9 @@ impl Lora {
     ) -> Tensor<D> {
         let dropped = self.key.mask(self.dropout, &self.name, &x).map(|mask| mask.apply(x.clone()));
         let seen = dropped.clone().unwrap_or_else(|| x.clone());
-        let added = linear(linear(seen, self.a.val(), None), self.b.val(), None) * self.scale;
+        let added = product(product(seen, self.a.val(), None), self.b.val(), None) * self.scale;
         match &self.magnitude {
-            None => linear(x, weight, bias) + added,
+            None => product(x, weight, bias) + added,
             Some(magnitude) => {
                 // The norm is taken for a constant in the backward pass (section 4.3 of the paper).
                 let norm = self.norm(weight.clone()).detach();
@@ -184,8 +184,8 @@ fn scaled_directions<const D: usize>(
     added: Tensor<D>,
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
-    let plain = linear(x, weight.clone(), None);
-    let read = dropped.map_or_else(|| plain.clone(), |dropped| linear(dropped, weight, None));
+    let plain = product(x, weight.clone(), None);
+    let read = dropped.map_or_else(|| plain.clone(), |dropped| product(dropped, weight, None));
     let y = plain + read * (factor.clone() - 1.0).unsqueeze() + added * factor.unsqueeze();
     match bias {
         Some(bias) => y + bias.unsqueeze(),

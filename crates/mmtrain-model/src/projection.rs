@@ -35,7 +35,7 @@ impl Projection {
         }
         let (weight, bias) = (self.weight.base(), self.bias.as_ref().map(Param::val));
         match self.weight.lora() {
-            None => linear(x, weight, bias),
+            None => product(x, weight, bias),
             Some(lora) => lora.forward(x, weight, bias),
         }
     }
@@ -49,4 +49,17 @@ impl Projection {
             None => product,
         })
     }
+}
+
+/// `x W + b` over all rows at once: a product for each row of a batch would read the weight as often, and sum up as many gradients.
+///
+/// # Shapes
+///
+/// - `x`: `[.., input]`, `weight`: `[input, output]`, `bias`: `[output]`; returns `[.., output]`
+pub(crate) fn product<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    let [input, output] = weight.dims();
+    let mut shape = x.dims();
+    let rows = shape.iter().product::<usize>() / input.max(1);
+    shape[D - 1] = output;
+    linear(x.reshape([rows, input]), weight, bias).reshape(shape)
 }

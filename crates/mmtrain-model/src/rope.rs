@@ -9,6 +9,7 @@ mod frequencies;
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
+use mmtrain_kernels::rotate;
 
 pub use frequencies::Rope;
 
@@ -70,12 +71,7 @@ impl RopeTable {
     ///
     /// - `x`: `[batch, heads, seq, head_dim]`; returns the same
     pub fn apply(&self, x: Tensor<4>) -> Tensor<4> {
-        let half = x.dims()[3] / 2;
-        let low = x.clone().slice_dim(3, 0..half);
-        let high = x.clone().slice_dim(3, half..2 * half);
-        let rotated = Tensor::cat(vec![-high, low], 3);
-        let (cos, sin) = (self.cos.clone().cast(x.dtype()), self.sin.clone().cast(x.dtype()));
-        x * cos + rotated * sin
+        rotate(x, &self.cos, &self.sin)
     }
 }
 

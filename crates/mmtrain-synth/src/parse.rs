@@ -2,7 +2,7 @@
 //!
 //! Made for the grammar of `caption.rs`, and tolerant of what a model writes: synonyms, plurals, missing
 //! words, missing punctuation. Clauses end at punctuation and at "and"; a clause that relates two
-//! objects ("the star is above the circle") describes none. An attribute stated with two different
+//! objects ("the star is above the circle") describes none, nor does one that denies something ("there is no star"). An attribute stated with two different
 //! values in one clause counts as not stated, so naming everything earns nothing.
 
 use crate::caption::COUNTS;
@@ -43,7 +43,7 @@ pub fn parse_caption(caption: &str) -> ParsedCaption {
     for clause in clauses(caption) {
         if let Some(count) = stated_count(&clause) {
             parsed.stated_count.get_or_insert(count);
-        } else if !relates(&clause) {
+        } else if !relates(&clause) && !denies(&clause) {
             split_at_articles(&clause).for_each(|words| add(&mut parsed.objects, words));
         }
     }
@@ -87,6 +87,12 @@ fn relates(clause: &[String]) -> bool {
     });
     let words = ["above", "below", "over", "under", "beneath", "underneath"];
     beside || clause.iter().any(|word| words.contains(&word.as_str()))
+}
+
+/// "there is no star", "it does not show a circle"
+fn denies(clause: &[String]) -> bool {
+    const WORDS: [&str; 7] = ["no", "not", "neither", "nor", "without", "isn", "doesn"];
+    clause.iter().any(|word| WORDS.contains(&word.as_str()))
 }
 
 /// A clause with several shapes ("a red circle a blue star") is cut before each "a", "an" and "another".
@@ -231,6 +237,16 @@ mod tests {
         }
         let left = object(Size::Small, Color::Blue, Shape::Star, Position::Left);
         check("a small blue star on the left of the picture", &[left], None);
+    }
+
+    #[test]
+    fn what_is_denied_is_not_described() {
+        let both = [red_circle(), blue_star()];
+        check("There are no triangles in the image.", &[], None);
+        check("No, there is no green square in the image. It does not show a circle.", &[], None);
+        let more = "a large red circle in the top left , no triangle and a small blue star at the bottom";
+        check(more, &both, None);
+        check("there are no objects", &[], Some(0));
     }
 
     #[test]

@@ -6,10 +6,10 @@
 //! on how the step was cut.
 
 use burn::prelude::*;
-use burn::tensor::activation::log_softmax;
-use burn::tensor::{DType, TensorData};
+use burn::tensor::TensorData;
 use mmtrain_config::LossReduction;
 use mmtrain_data::{HostBatch, HostFork};
+use mmtrain_kernels::{Scored, cross_entropy};
 use mmtrain_model::decoder::Decoder;
 use mmtrain_model::params::{FlatTensors, Part, trained_leaves};
 use mmtrain_model::precision::computing;
@@ -165,8 +165,8 @@ impl Sums {
     }
 
     /// Adds the rows of a chunk.
-    fn add(self, nll: Tensor<2>, hits: Tensor<1>) -> Self {
-        Self { loss: self.loss + nll.sum(), hits: self.hits + hits }
+    fn add(self, nll: Tensor<2>, hits: Tensor<2>) -> Self {
+        Self { loss: self.loss + nll.sum(), hits: self.hits + hits.sum() }
     }
 
     /// Both, as numbers of the host.
@@ -199,23 +199,21 @@ pub fn head_logps(decoder: &Decoder, rows: &Tensor<2>, supervised: &Supervised, 
     let decoder = computing(decoder, plan.dtype);
     let mut logps = Vec::with_capacity(supervised.len());
     for (chunk, target, _) in chunks(rows, supervised, plan) {
-        let values = nll(logits(&decoder, chunk), target).into_data().convert::<f32>();
+        let values = cross_entropy(decoder.logits(chunk), target).nll.into_data().convert::<f32>();
         logps.extend(values.iter::<f32>().map(|value| -f64::from(value)));
     }
     logps
 }
 
-/// Rows and targets (`[rows, 1]`) of a chunk after another, and which rows they are.
+/// Rows and targets of a chunk after another, and which rows they are.
 fn chunks<'a>(
     rows: &'a Tensor<2>,
     supervised: &'a Supervised,
     plan: &'a Plan,
-) -> impl Iterator<Item = (Tensor<2>, Tensor<2, Int>, std::ops::Range<usize>)> + 'a {
+) -> impl Iterator<Item = (Tensor<2>, &'a [i32], std::ops::Range<usize>)> + 'a {
     (0..supervised.len()).step_by(plan.chunk_rows).map(|start| {
         let end = (start + plan.chunk_rows).min(supervised.len());
-        let target = TensorData::new(supervised.target[start..end].to_vec(), [end - start, 1]);
-        let target = Tensor::<2, Int>::from_data(target, &rows.device());
-        (rows.clone().slice_dim(0, start..end), target, start..end)
+        (rows.clone().slice_dim(0, start..end), &supervised.target[start..end], start..end)
     })
 }
 
@@ -237,16 +235,13 @@ pub fn head_loss(
     let mut row_gradients = Vec::new();
     for (chunk, target, range) in chunks(rows, supervised, plan) {
         let Some(weights) = weights else {
-            let logits = logits(&computing(decoder, plan.dtype), chunk);
-            let hits = hits(logits.clone(), target.clone());
-            sums = sums.add(nll(logits, target), hits);
+            let Scored { nll, hits } = cross_entropy(computing(decoder, plan.dtype).logits(chunk), target);
+            sums = sums.add(nll, hits);
             continue;
         };
         let leaf = trained_leaves(decoder, place.tuned);
         let input = chunk.autodiff().require_grad();
-        let logits = logits(&computing(&leaf, plan.dtype), input.clone());
-        let hits = hits(logits.clone().inner(), target.clone());
-        let nll = nll(logits, target);
+        let Scored { nll, hits } = cross_entropy(computing(&leaf, plan.dtype).logits(input.clone()), target);
         sums = sums.add(nll.clone().inner(), hits);
         let mut tape = weights.sum(nll, range).backward();
         collect(&leaf, &place, &mut tape, gradients);
@@ -267,19 +262,4 @@ impl Weights<'_> {
             }
         }
     }
-}
-
-/// In f32. `[rows, vocab]`
-fn logits(decoder: &Decoder, rows: Tensor<2>) -> Tensor<2> {
-    decoder.logits(rows).cast(DType::F32)
-}
-
-/// `-log p(target)`. `[rows, 1]`
-fn nll(logits: Tensor<2>, target: Tensor<2, Int>) -> Tensor<2> {
-    -log_softmax(logits, 1).gather(1, target)
-}
-
-/// How many targets are the likeliest token. `[1]`
-fn hits(logits: Tensor<2>, target: Tensor<2, Int>) -> Tensor<1> {
-    logits.argmax(1).equal(target).float().sum()
 }

@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use burn::prelude::*;
 use mmtrain_config::TrainConfig;
-use mmtrain_model::params::{FlatTensors, NamedParam, Part};
+use mmtrain_kernels::{Moving, Rates, adamw};
+use mmtrain_model::Vlm;
+use mmtrain_model::params::{FlatTensors, NamedParam, ParamInfo, Part};
 
 /// Numbers of the update that do not change during a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,44 +49,61 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    /// Updates the parameters that have a gradient and returns their new values by name.
+    /// Updates the parameters of a model that have a gradient. Gradients are multiplied with `factor` before
+    /// ([`clip_factor`](crate::clip::clip_factor)).
+    pub fn update(
+        &mut self,
+        model: &mut Vlm,
+        gradients: FlatTensors,
+        factor: f64,
+        config: AdamWConfig,
+        rates: &BTreeMap<Part, PartRates>,
+    ) {
+        let reached = |info: &ParamInfo| gradients.contains_key(&info.name);
+        let params = rates.keys().flat_map(|&part| model.params_where(part, reached)).collect();
+        let mut updated = self.step(params, gradients, factor, config, rates);
+        for &part in rates.keys() {
+            *model = model.clone().assign(part, &mut |info| updated.remove(&info.name));
+        }
+    }
+
+    /// As [`update`](Self::update) for parameters by themselves; returns their new values by name.
     pub fn step(
         &mut self,
         params: Vec<NamedParam>,
         mut gradients: FlatTensors,
+        factor: f64,
         config: AdamWConfig,
         rates: &BTreeMap<Part, PartRates>,
     ) -> FlatTensors {
         self.updates += 1;
-        let correction1 = 1.0 - config.beta1.powf(self.updates as f64);
-        let correction2 = 1.0 - config.beta2.powf(self.updates as f64);
         let mut updated = FlatTensors::new();
         for NamedParam { info, value } in params {
             let (Some(gradient), Some(rates)) = (gradients.remove(&info.name), rates.get(&info.part)) else { continue };
-            let exp_avg = average(self.exp_avg.remove(&info.name), gradient.clone(), config.beta1);
-            let exp_avg_sq = average(self.exp_avg_sq.remove(&info.name), gradient.square(), config.beta2);
-            let root = exp_avg_sq.clone().sqrt() / correction2.sqrt() + config.eps;
-            let decayed = if info.decays() { value * (1.0 - rates.lr * rates.weight_decay) } else { value };
-            let value = decayed - exp_avg.clone() / root * (rates.lr / correction1);
-            self.exp_avg.insert(info.name.clone(), exp_avg);
-            self.exp_avg_sq.insert(info.name.clone(), exp_avg_sq);
-            updated.insert(info.name, value);
+            let [exp_avg, exp_avg_sq] = [&mut self.exp_avg, &mut self.exp_avg_sq]
+                .map(|moments| moments.remove(&info.name).unwrap_or_else(|| gradient.zeros_like()));
+            let rates = Rates {
+                beta1: config.beta1,
+                beta2: config.beta2,
+                eps: config.eps,
+                lr: rates.lr,
+                weight_decay: if info.decays() { rates.weight_decay } else { 0.0 },
+                update: self.updates,
+                gradient: factor,
+            };
+            let moved = adamw(Moving { value, exp_avg, exp_avg_sq }, gradient, &rates);
+            self.exp_avg.insert(info.name.clone(), moved.exp_avg);
+            self.exp_avg_sq.insert(info.name.clone(), moved.exp_avg_sq);
+            updated.insert(info.name, moved.value);
         }
         updated
     }
 }
 
-/// `beta * old + (1 - beta) * new`, starting from zero.
-fn average(old: Option<Tensor<1>>, new: Tensor<1>, beta: f64) -> Tensor<1> {
-    let new = new * (1.0 - beta);
-    match old {
-        Some(old) => old * beta + new,
-        None => new,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use burn::prelude::*;
+
     use super::*;
     use mmtrain_model::params::{Layout, ParamInfo};
 
@@ -109,7 +127,7 @@ mod tests {
         for gradient in [[0.5_f32, -1.0], [0.25, 2.0], [-1.0, 0.0]] {
             let gradients = FlatTensors::from([("w".to_owned(), Tensor::from_data(gradient, &device))]);
             let params = vec![NamedParam { info: info.clone(), value }];
-            value = optimizer.step(params, gradients, config, &rates).remove("w").expect("updated");
+            value = optimizer.step(params, gradients, 1.0, config, &rates).remove("w").expect("updated");
             history.push(value.to_data().try_to_vec::<f32>().expect("f32"));
         }
         history

@@ -13,11 +13,11 @@ use mmtrain_config::{Remedy, RunConfig, Tuning};
 use mmtrain_data::{Bucketing, LoaderConfig, Mixture, Packing, Preparer, SampleId, StepBatch, StepLoader};
 use mmtrain_model::Vlm;
 use mmtrain_model::lora::peft::PeftAdapter;
-use mmtrain_model::params::{FlatTensors, ParamInfo, Part, Tuned};
+use mmtrain_model::params::{Part, Tuned};
 
 use crate::best::Best;
 use crate::checkpoint::{self, FrozenPart, LoadedCheckpoint, TrainState, find_newest};
-use crate::clip::{clip, global_norm};
+use crate::clip::{clip_factor, global_norm};
 use crate::driver::{Plan, Trained};
 use crate::error::TrainError;
 use crate::guard::{Fault, Guarded};
@@ -326,10 +326,10 @@ fn train_step(
         }
     }
     progress.state.guard.updated(guard, loss as f32, norm);
-    let gradients = clip(gradients, norm, config.train.max_grad_norm);
+    let factor = clip_factor(norm, config.train.max_grad_norm);
     let rates = rates(config, run.total_steps, progress.state.step);
     let before = verification.is_pending().then(|| (progress.model.clone(), reached(&gradients)));
-    update(progress, gradients, config, &rates);
+    progress.optimizer.update(&mut progress.model, gradients, factor, (&config.train).into(), &rates);
     advance(progress, batch);
     progress.state.delta = delta;
     if let Some((before, reached)) = before {
@@ -346,15 +346,6 @@ fn advance(progress: &mut Progress, batch: &StepBatch) {
     state.cursor = batch.cursor_after;
     state.samples += batch.samples as u64;
     state.supervised_tokens += batch.supervised_tokens as u64;
-}
-
-fn update(progress: &mut Progress, gradients: FlatTensors, config: &RunConfig, rates: &BTreeMap<Part, PartRates>) {
-    let reached = |info: &ParamInfo| gradients.contains_key(&info.name);
-    let params = rates.keys().flat_map(|&part| progress.model.params_where(part, reached)).collect();
-    let mut updated = progress.optimizer.step(params, gradients, (&config.train).into(), rates);
-    for &part in rates.keys() {
-        progress.model = progress.model.clone().assign(part, &mut |info| updated.remove(&info.name));
-    }
 }
 
 /// The end before an update; the samples' names are left behind.

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Whether this machine is fit for runs, whether a run is whole, and what to do next; changes nothing.
     Doctor(DoctorArgs),
+    /// How fast this machine trains and answers: fixed shapes, random weights and inputs.
+    Bench(BenchArgs),
     /// Write a trained model as transformers loads it.
     Export(ExportArgs),
     /// Write a trained model with weights in eight or four bits.
@@ -311,6 +313,26 @@ pub(crate) struct DoctorArgs {
     #[arg(value_name = "RUN")]
     pub(crate) run: Option<PathBuf>,
     /// One JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// gemm, decoder, vit, vlm, lora, dpo, prefill, decode; all of them otherwise.
+    #[arg(value_name = "ROW")]
+    pub(crate) rows: Vec<String>,
+    /// How often each is measured; the median counts.
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub(crate) steps: usize,
+    /// How often before that.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) warmup: usize,
+    /// Micro-batches that are computed at the same time; on a CPU as many as it has cores otherwise.
+    #[arg(long, value_name = "N")]
+    pub(crate) ranks: Option<usize>,
+    /// JSON on stdout.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => commands::eval::run(&context, &args),
         Command::Parity(args) => commands::parity::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Bench(args) => commands::bench::run(&context, &args),
         Command::Doctor(args) => commands::doctor::run(&context, &args),
         Command::Export(args) => commands::export::run(&args),
         Command::Quantize(args) => commands::quantize::run(&context, &args),

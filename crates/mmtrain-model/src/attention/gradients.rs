@@ -1,9 +1,10 @@
-//! Gradients of an attention in chunks, from its inputs and its output.
+//! Gradients of an attention in chunks, from its inputs.
 
 use std::ops::Range;
 
 use burn::prelude::*;
 use burn::tensor::DType;
+use mmtrain_kernels::scores_gradient;
 
 use super::chunk::{Chunk, chunks};
 use super::{Mask, by_group, scale, weights};
@@ -14,7 +15,6 @@ pub(super) struct Saved {
     pub(super) query: Tensor<4>,
     pub(super) key: Tensor<4>,
     pub(super) value: Tensor<4>,
-    pub(super) output: Tensor<4>,
     pub(super) mask: Option<Mask>,
     /// Queries of a chunk.
     pub(super) rows: usize,
@@ -23,9 +23,9 @@ pub(super) struct Saved {
 impl Saved {
     /// Gradients of query, key and value, of each that is `wanted`.
     ///
-    /// With the weights `P`, the output `O` and `s = 1 / sqrt(head_dim)`: `dV = Pᵀ dO`, `dP = dO Vᵀ`,
-    /// `dS = P ∘ (dP - rowsum(dO ∘ O))`, `dQ = s dS K`, `dK = s dSᵀ Q`. Chunks add up in their order.
-    pub(super) fn gradients(&self, of_output: &Tensor<4>, wanted: [bool; 3]) -> [Option<Tensor<4>>; 3] {
+    /// With the weights `P`: `dV = Pᵀ dO`, `dP = dO Vᵀ`, `dS` by [`scores_gradient`], `dQ = dS K`, `dK = dSᵀ Q`. Chunks add
+    /// up in their order.
+    pub(super) fn of_inputs(&self, of_output: &Tensor<4>, wanted: [bool; 3]) -> [Option<Tensor<4>>; 3] {
         let mut sums = Sums {
             query: wanted[0].then(Vec::new),
             key: wanted[1].then(|| Sum::new(&self.key)),
@@ -51,24 +51,20 @@ impl Saved {
             sum.add(&chunk.keys, of_scores.clone().swap_dims(2, 3).matmul(query));
         }
         if let Some(parts) = &mut sums.query {
-            let [.., head_dim] = key.dims();
-            let of_query = of_scores.matmul(key) * scale(head_dim);
+            let of_query = of_scores.matmul(key);
             parts.push(of_query.reshape(chunk.of_queries(of_output).dims()));
         }
     }
 
     fn part(&self, chunk: &Chunk, of_output: &Tensor<4>) -> Part {
         let [key, value] = [&self.key, &self.value].map(|x| chunk.of_keys(x));
-        let [query, output, of_output] = [&self.query, &self.output, of_output].map(|x| chunk.of_queries(x));
-        let [.., head_dim] = query.dims();
-        let query = by_group(query * scale(head_dim), &key);
-        let means = (of_output.clone().cast(DType::F32) * output.cast(DType::F32)).sum_dim(3);
+        let [query, of_output] = [&self.query, of_output].map(|x| by_group(chunk.of_queries(x), &key));
         let weights = weights(query.clone(), key.clone(), chunk.bias(self.mask.as_ref()));
-        Part { means: by_group(means, &key), of_output: by_group(of_output, &key), query, key, value, weights }
+        Part { query, key, value, of_output, weights }
     }
 }
 
-/// One chunk, its queries by group; query scaled, weights and means in f32.
+/// One chunk, its queries by group; weights in f32.
 struct Part {
     query: Tensor<4>,
     key: Tensor<4>,
@@ -76,8 +72,6 @@ struct Part {
     of_output: Tensor<4>,
     /// `P`
     weights: Tensor<4>,
-    /// `rowsum(dO ∘ O)`, which is the mean of `dP` by the weights. `[batch, kv_heads, group * queries, 1]`
-    means: Tensor<4>,
 }
 
 impl Part {
@@ -90,8 +84,9 @@ impl Part {
     /// `dS`. `[batch, kv_heads, group * queries, keys]`
     fn of_scores(self) -> Tensor<4> {
         let dtype = self.key.dtype();
-        let of_weights = self.of_output.matmul(self.value.swap_dims(2, 3)).cast(DType::F32);
-        (self.weights * (of_weights - self.means)).cast(dtype)
+        let [.., head_dim] = self.key.dims();
+        let of_weights = self.of_output.matmul(self.value.swap_dims(2, 3));
+        scores_gradient(self.weights, of_weights, scale(head_dim)).cast(dtype)
     }
 }
 

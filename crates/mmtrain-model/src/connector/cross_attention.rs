@@ -8,7 +8,7 @@
 //! Dims: `media`, `features` and `vision_hidden` of the encoder, `keys` of a memory, `batch`, `seq`, `hidden`.
 
 use burn::module::Param;
-use burn::nn::{Initializer, RmsNorm, RmsNormConfig};
+use burn::nn::Initializer;
 use burn::prelude::*;
 
 use super::{MemoryMask, PerceiverConnector};
@@ -16,6 +16,7 @@ use crate::attention::{attention, merge_heads, split_heads};
 use crate::config::CrossAttentionConfig;
 use crate::decoder::DecoderMlp;
 use crate::encoder::FeatureParts;
+use crate::norm::RmsNorm;
 use crate::projection::Projection;
 
 /// Makes the memory from features, and reads it.
@@ -191,5 +192,5 @@ fn opening(gate: &Param<Tensor<1>>) -> Tensor<3> {
 }
 
 fn norm(width: usize, config: &CrossAttentionConfig, device: &Device) -> RmsNorm {
-    RmsNormConfig::new(width).with_epsilon(config.rms_norm_eps).init(device)
+    RmsNorm::new(width, config.rms_norm_eps, device)
 }

@@ -5,7 +5,7 @@
 //!
 //! Dims: `batch` of media, `len` of the longest instruction, `queries`, `width` of the queries.
 
-use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm};
+use burn::nn::{Embedding, EmbeddingConfig, Initializer};
 use burn::prelude::*;
 use burn::tensor::TensorData;
 
@@ -13,6 +13,7 @@ use super::q_former::norm;
 use crate::attention::Mask;
 use crate::config::{InstructionConfig, QFormerConfig};
 use crate::error::ModelError;
+use crate::norm::LayerNorm;
 
 /// An instruction for each medium, padded at the end.
 #[derive(Debug, Clone)]

@@ -7,12 +7,13 @@
 //! Dims: `latents`, `width` of the latents, `features` and `vision_hidden` of the encoder.
 
 use burn::module::Param;
-use burn::nn::{Initializer, LayerNorm, LayerNormConfig};
+use burn::nn::Initializer;
 use burn::prelude::*;
 use burn::tensor::activation::relu;
 
 use crate::attention::{attention, merge_heads, split_heads};
 use crate::config::PerceiverConfig;
+use crate::norm::LayerNorm;
 use crate::projection::Projection;
 
 /// torch's default, which the reference uses.
@@ -153,5 +154,5 @@ impl PerceiverMlp {
 }
 
 fn norm(width: usize, device: &Device) -> LayerNorm {
-    LayerNormConfig::new(width).with_epsilon(EPS).init(device)
+    LayerNorm::new(width, EPS, device)
 }

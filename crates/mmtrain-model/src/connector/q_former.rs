@@ -10,13 +10,14 @@
 //! `len` of the instruction, `seq` of both (`queries + len`).
 
 use burn::module::Param;
-use burn::nn::{Initializer, LayerNorm, LayerNormConfig};
+use burn::nn::Initializer;
 use burn::prelude::*;
 
 use super::Instruction;
 use super::instruction::InstructionEmbeddings;
 use crate::attention::{Mask, attention, merge_heads, split_heads};
 use crate::config::{Activation, QFormerConfig};
+use crate::norm::LayerNorm;
 use crate::projection::Projection;
 
 /// Queries, layers and projection.
@@ -236,5 +237,5 @@ impl DenseNorm {
 }
 
 pub(super) fn norm(config: &QFormerConfig, device: &Device) -> LayerNorm {
-    LayerNormConfig::new(config.hidden_size).with_epsilon(config.layer_norm_eps).init(device)
+    LayerNorm::new(config.hidden_size, config.layer_norm_eps, device)
 }

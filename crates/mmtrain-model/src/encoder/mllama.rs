@@ -21,11 +21,12 @@ pub mod positions;
 pub mod tiles;
 
 use burn::module::Param;
-use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear};
+use burn::nn::{Initializer, Linear};
 use burn::prelude::*;
 
 use super::linear;
 use crate::config::MllamaVisionConfig;
+use crate::norm::LayerNorm;
 pub use block::{MllamaBlock, MllamaBlocks};
 pub use positions::{PatchPositions, TilePositions};
 pub use tiles::MllamaContext;
@@ -79,7 +80,7 @@ impl MllamaVision {
     /// A tower of zeros; weights are assigned afterwards, by name.
     pub fn new(config: &MllamaVisionConfig, device: &Device) -> Self {
         let hidden = config.hidden_size;
-        let norm = || LayerNormConfig::new(hidden).with_epsilon(OUTER_EPS).init(device);
+        let norm = || LayerNorm::new(hidden, OUTER_EPS, device);
         Self {
             patch_embedding: linear(3 * config.patch_size * config.patch_size, hidden, false, device),
             class_embedding: Initializer::Zeros.init([hidden], device),

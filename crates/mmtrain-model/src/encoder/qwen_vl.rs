@@ -10,7 +10,7 @@
 //! merger; here that is [`QwenVlVision::finish`], before it, which comes to the same, since the merger
 //! looks at each of its blocks alone, and the features of both towers are in the order of the picture.
 
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, RmsNorm, RmsNormConfig};
+use burn::nn::Linear;
 use burn::prelude::*;
 
 use super::linear;
@@ -18,6 +18,7 @@ use super::packed::{Packed, Sight};
 use super::vit::{PlainMlp, split_qkv};
 use crate::config::{QwenVlFamily, QwenVlVisionConfig};
 use crate::decoder::DecoderMlp;
+use crate::norm::{LayerNorm, RmsNorm};
 use crate::projection::Projection;
 
 /// Added to the variance in each norm; no configuration has it.
@@ -158,8 +159,8 @@ impl QwenVlNorm {
     pub(super) fn new(config: &QwenVlVisionConfig, device: &Device) -> Self {
         let hidden = config.hidden_size;
         match config.family {
-            QwenVlFamily::Qwen2 => Self::Layer(LayerNormConfig::new(hidden).with_epsilon(NORM_EPS).init(device)),
-            QwenVlFamily::Qwen2_5(_) => Self::Rms(RmsNormConfig::new(hidden).with_epsilon(NORM_EPS).init(device)),
+            QwenVlFamily::Qwen2 => Self::Layer(LayerNorm::new(hidden, NORM_EPS, device)),
+            QwenVlFamily::Qwen2_5(_) => Self::Rms(RmsNorm::new(hidden, NORM_EPS, device)),
         }
     }
 

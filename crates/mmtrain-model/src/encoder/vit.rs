@@ -4,13 +4,14 @@
 //! width. Follows `modeling_{clip,siglip,dinov2,dinov2_with_registers,blip_2,idefics3}.py`.
 
 use burn::module::Param;
-use burn::nn::{Initializer, LayerNorm, LayerNormConfig};
+use burn::nn::Initializer;
 use burn::prelude::*;
 
 use super::embeddings::VitEmbeddings;
 use super::{PatchMask, patches_from_pixels};
 use crate::attention::{Mask, attention, merge_heads, split_heads};
 use crate::config::{Activation, VisionConfig, VisionFamily, VitConfig};
+use crate::norm::LayerNorm;
 use crate::projection::Projection;
 
 /// Vision transformer.
@@ -135,7 +136,7 @@ impl Vit {
     ///
     /// `num_layers` may be less than the configuration's: blocks that no feature needs are not built.
     pub fn new(config: &VisionConfig, num_layers: usize, device: &Device) -> Self {
-        let norm = || LayerNormConfig::new(config.hidden_size).with_epsilon(config.layer_norm_eps).init(device);
+        let norm = || LayerNorm::new(config.hidden_size, config.layer_norm_eps, device);
         Self {
             embeddings: VitEmbeddings::new(config, device),
             pre_layrnorm: (config.family == VisionFamily::Clip).then(norm),
@@ -237,7 +238,7 @@ impl Vit {
 
 impl VitBlock {
     fn new(config: &VisionConfig, device: &Device) -> Self {
-        let norm = || LayerNormConfig::new(config.hidden_size).with_epsilon(config.layer_norm_eps).init(device);
+        let norm = || LayerNorm::new(config.hidden_size, config.layer_norm_eps, device);
         let scales = matches!(config.family, VisionFamily::Dinov2 { .. });
         let scale = || LayerScale { lambda1: Initializer::Zeros.init([config.hidden_size], device) };
         Self {
@@ -361,6 +362,6 @@ impl GatedMlp {
         let x = self.weights_in.forward(x);
         let width = x.dims()[2] / 2;
         let gate = x.clone().slice_dim(2, 0..width);
-        self.weights_out.forward(Activation::Silu.apply(gate) * x.slice_dim(2, width..2 * width))
+        self.weights_out.forward(Activation::Silu.gate(gate, x.slice_dim(2, width..2 * width)))
     }
 }

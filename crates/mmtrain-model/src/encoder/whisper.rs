@@ -5,7 +5,7 @@
 //! and `modeling_qwen2_audio.py` (`Qwen2AudioEncoder`), whose names the fields have. The convolutions
 //! are matrix products over windows of three frames.
 
-use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear};
+use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear};
 use burn::prelude::*;
 use burn::tensor::TensorData;
 
@@ -13,6 +13,7 @@ use super::linear;
 use super::vit::SeparateAttention;
 use crate::attention::Mask;
 use crate::config::{Activation, AudioConfig, AudioFamily};
+use crate::norm::LayerNorm;
 use crate::projection::Projection;
 
 /// Added to the variance in each norm; no configuration has it.
@@ -66,7 +67,7 @@ impl AudioEncoder {
                 .with_initializer(Initializer::Zeros)
                 .init(device),
             layers: (0..num_layers).map(|_| AudioBlock::new(config, device)).collect(),
-            layer_norm: LayerNormConfig::new(hidden).with_epsilon(NORM_EPS).init(device),
+            layer_norm: LayerNorm::new(hidden, NORM_EPS, device),
             family: config.family,
         }
     }
@@ -136,7 +137,7 @@ fn mean_of_pairs(x: Tensor<3>) -> Tensor<3> {
 impl AudioBlock {
     fn new(config: &AudioConfig, device: &Device) -> Self {
         let hidden = config.hidden_size;
-        let norm = || LayerNormConfig::new(hidden).with_epsilon(NORM_EPS).init(device);
+        let norm = || LayerNorm::new(hidden, NORM_EPS, device);
         Self {
             self_attn_layer_norm: norm(),
             self_attn: SeparateAttention::new(hidden, config.num_attention_heads, false, device),

@@ -3,7 +3,7 @@
 use std::f32::consts::FRAC_PI_4;
 
 use burn::module::Param;
-use burn::nn::{Initializer, LayerNorm, LayerNormConfig};
+use burn::nn::Initializer;
 use burn::prelude::*;
 
 use super::tiles::MllamaContext;
@@ -11,6 +11,7 @@ use super::with_current;
 use crate::attention::{attention, merge_heads, split_heads};
 use crate::config::MllamaVisionConfig;
 use crate::encoder::vit::PlainMlp;
+use crate::norm::LayerNorm;
 use crate::projection::Projection;
 
 /// A list of blocks, one level down as in the checkpoints.
@@ -74,7 +75,7 @@ impl MllamaBlocks {
 impl MllamaBlock {
     fn new(config: &MllamaVisionConfig, device: &Device) -> Self {
         let hidden = config.hidden_size;
-        let norm = || LayerNormConfig::new(hidden).with_epsilon(config.norm_eps).init(device);
+        let norm = || LayerNorm::new(hidden, config.norm_eps, device);
         Self {
             input_layernorm: norm(),
             self_attn: MllamaAttention::new(hidden, config.num_attention_heads, device),

@@ -168,7 +168,7 @@ fn what_adapters_cost_is_what_the_estimate_says_and_what_a_step_holds() {
     let mut optimizer = AdamW::default();
     let rates = [(part, PartRates { lr: 1e-3, weight_decay: 0.0 })].into();
     let settings = AdamWConfig { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
-    let updated = optimizer.step(model.params(part), gradients, settings, &rates);
+    let updated = optimizer.step(model.params(part), gradients, 1.0, settings, &rates);
     assert_eq!(held(&updated), numbers);
     assert_eq!((held(&optimizer.exp_avg), held(&optimizer.exp_avg_sq)), (numbers, numbers));
 }

@@ -1,0 +1,159 @@
+//! Workloads of fixed shapes with random weights and inputs, and how long they take.
+//!
+//! Each [`Row`] is what a training run or an answer does, through the same code, without data and files around it. Its shapes
+//! are those of `scripts/bench/peer.py`, which does the same with PyTorch; `scripts/bench/compare.sh` runs both in turn.
+
+mod answering;
+mod pairs;
+mod product;
+mod shapes;
+mod tower;
+mod training;
+
+use std::time::Instant;
+
+use burn::tensor::Device;
+use mmtrain_train::memory::peak_bytes;
+use serde::Serialize;
+
+/// A workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Row {
+    /// A decoder of 34 M parameters trained whole: 4 rows of 256 tokens.
+    Decoder,
+    /// ViT-B/16 forward: 8 pictures.
+    Vit,
+    /// Caption alignment: ViT-B/16 and a decoder of 135 M frozen, the connector trained; 4 rows of 196 + 60 tokens.
+    Vlm,
+    /// LoRA of rank 16 in a decoder of 135 M: 4 rows of 256 tokens, a quarter of them learned.
+    Lora,
+    /// DPO of the decoder of 34 M: 4 pairs with prompts of 192 and answers of 64 tokens, the reference known.
+    Dpo,
+    /// Tokens one after the other by the decoder of 135 M, behind a prompt of 32; a step is a token.
+    Decode,
+    /// A prompt of 512 tokens read by the decoder of 135 M.
+    Prefill,
+    /// The device's product of two matrices of 2048 x 2048.
+    Gemm,
+}
+
+impl Row {
+    /// All of them, in the order in which they are best read.
+    pub const ALL: [Self; 8] =
+        [Self::Gemm, Self::Decoder, Self::Vit, Self::Vlm, Self::Lora, Self::Dpo, Self::Prefill, Self::Decode];
+
+    /// The word that users type.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decoder => "decoder",
+            Self::Vit => "vit",
+            Self::Vlm => "vlm",
+            Self::Lora => "lora",
+            Self::Dpo => "dpo",
+            Self::Decode => "decode",
+            Self::Prefill => "prefill",
+            Self::Gemm => "gemm",
+        }
+    }
+
+    /// The workload of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|row| row.name() == name)
+    }
+
+    fn workload(self, device: &Device, ranks: usize) -> std::io::Result<Workload> {
+        Ok(match self {
+            Self::Decoder => training::decoder(device, ranks)?,
+            Self::Vit => tower::vit(device),
+            Self::Vlm => training::vlm(device, ranks)?,
+            Self::Lora => training::lora(device, ranks)?,
+            Self::Dpo => pairs::dpo(device, ranks)?,
+            Self::Decode => answering::decode(device),
+            Self::Prefill => answering::prefill(device),
+            Self::Gemm => product::gemm(device),
+        })
+    }
+}
+
+/// Something that can be done again and again.
+struct Workload {
+    /// Once; it ends when the device is through with it.
+    step: Box<dyn FnMut()>,
+    /// Tokens of a step.
+    tokens: f64,
+    /// Floating-point operations of a step, as the shapes need them.
+    flops: f64,
+}
+
+/// How long a workload took.
+#[derive(Debug, Clone, Serialize)]
+pub struct Measured {
+    /// What was measured.
+    pub row: Row,
+    /// Of each step.
+    pub seconds: Vec<f64>,
+    /// Tokens of a step.
+    pub tokens: f64,
+    /// Floating-point operations of a step.
+    pub flops: f64,
+    /// Highest resident memory of the process.
+    pub peak_bytes: u64,
+}
+
+impl Measured {
+    /// The middle one of the steps, in seconds.
+    pub fn median(&self) -> f64 {
+        let mut seconds = self.seconds.clone();
+        seconds.sort_by(f64::total_cmp);
+        seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Tokens a second.
+    pub fn tokens_per_second(&self) -> f64 {
+        self.tokens / self.median()
+    }
+
+    /// 10⁹ floating-point operations a second.
+    pub fn gflops(&self) -> f64 {
+        self.flops / self.median() / 1e9
+    }
+}
+
+/// Runs a workload `steps` times after `warmup` times that do not count. Peak memory is that of the process, so a figure for
+/// it wants a process for each row.
+///
+/// # Errors
+///
+/// If the threads of the ranks cannot be had.
+pub fn measure(row: Row, device: &Device, ranks: usize, warmup: usize, steps: usize) -> std::io::Result<Measured> {
+    let Workload { mut step, tokens, flops } = row.workload(device, ranks)?;
+    (0..warmup).for_each(|_| step());
+    let mut timed = || {
+        let start = Instant::now();
+        step();
+        start.elapsed().as_secs_f64()
+    };
+    let seconds = (0..steps).map(|_| timed()).collect();
+    Ok(Measured { row, seconds, tokens, flops, peak_bytes: peak_bytes() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_and_written() {
+        for row in Row::ALL {
+            assert_eq!(Row::from_name(row.name()), Some(row));
+        }
+        assert_eq!(Row::from_name("gem"), None);
+    }
+
+    #[test]
+    fn a_product_is_measured() {
+        let measured = measure(Row::Gemm, &Device::flex(), 1, 0, 3).expect("no threads are needed");
+        assert_eq!(measured.seconds.len(), 3);
+        assert!(measured.gflops() > 0.0 && measured.peak_bytes > 0);
+    }
+}

@@ -1,0 +1,224 @@
+"""The peer's side of a benchmark row: the same shapes in PyTorch, transformers, PEFT and TRL's way of DPO.
+
+    python scripts/bench/peer.py ROW [--steps N] [--warmup N]
+
+Rows are those of `mmtrain bench`. Prints one line of JSON: seconds of each step, tokens of a step, peak resident memory.
+Weights and inputs are random; two threads unless OMP_NUM_THREADS says otherwise.
+"""
+
+import argparse
+import json
+import resource
+import time
+
+import torch
+
+torch.manual_seed(0)
+
+VOCAB = 8192
+MIB = 1 << 20
+
+
+def llama(hidden, inner, blocks, heads, kv_heads, vocab, tied):
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        vocab_size=vocab,
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_hidden_layers=blocks,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        max_position_embeddings=2048,
+        tie_word_embeddings=tied,
+        attn_implementation="sdpa",
+    )
+
+
+def small():
+    """34 M parameters."""
+    return llama(512, 1408, 8, 8, 8, VOCAB, False)
+
+
+def smol():
+    """The size of SmolLM2-135M."""
+    return llama(576, 1536, 30, 9, 3, 49152, True)
+
+
+def siglip():
+    """ViT-B/16 of 224 pixels."""
+    from transformers import SiglipVisionConfig
+
+    return SiglipVisionConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, image_size=224, patch_size=16)
+
+
+def ids(vocab, *shape):
+    return torch.randint(4, vocab, shape)
+
+
+def trainer(model):
+    """AdamW over what is trained, gradients clipped, as a Trainer does it."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.05, fused=True)
+
+    def update(loss):
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return update
+
+
+def decoder():
+    """A decoder trained whole: 4 rows of 256 tokens."""
+    from transformers import LlamaForCausalLM
+
+    model = LlamaForCausalLM(small()).train()
+    update = trainer(model)
+    x = ids(VOCAB, 4, 256)
+    return (lambda: update(model(input_ids=x, labels=x, use_cache=False).loss)), x.numel()
+
+
+def vit():
+    """A tower forward: 8 pictures."""
+    from transformers import SiglipVisionModel
+
+    model = SiglipVisionModel(siglip()).eval()
+    pixels = torch.rand(8, 3, 224, 224)
+
+    def step():
+        with torch.no_grad():
+            model(pixel_values=pixels)
+
+    return step, 8 * 196
+
+
+def vlm():
+    """Caption alignment: tower and decoder frozen, the connector trained; 4 rows of a picture and 60 tokens."""
+    from transformers import LlavaConfig, LlavaForConditionalGeneration
+
+    config = LlavaConfig(
+        vision_config=siglip(),
+        text_config=smol(),
+        image_token_index=3,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="full",
+        projector_hidden_act="gelu",
+    )
+    model = LlavaForConditionalGeneration(config).train()
+    model.requires_grad_(False)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("multi_modal_projector" in name)
+    update = trainer(model)
+    pixels = torch.rand(4, 3, 224, 224)
+    x = torch.cat([torch.full((4, 196), 3), ids(49152, 4, 60)], 1)
+    labels = x.masked_fill(x == 3, -100)
+
+    def step():
+        update(model(input_ids=x, pixel_values=pixels, labels=labels, use_cache=False).loss)
+
+    return step, x.numel()
+
+
+def lora():
+    """LoRA of rank 16 in every linear layer of a 135 M decoder; 4 rows of 256 tokens, a quarter of them learned."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaForCausalLM
+
+    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    model = get_peft_model(LlamaForCausalLM(smol()).train(), LoraConfig(r=16, lora_alpha=32, target_modules=targets))
+    update = trainer(model)
+    x = ids(49152, 4, 256)
+    labels = x.clone()
+    labels[:, :192] = -100
+    return (lambda: update(model(input_ids=x, labels=labels, use_cache=False).loss)), x.numel()
+
+
+def dpo():
+    """Four pairs, prompts of 192 and answers of 64 tokens, as TRL computes them by default: both answers with their prompt in
+    one batch, the reference model beside it in every step."""
+    from transformers import LlamaForCausalLM
+
+    model = LlamaForCausalLM(small()).train()
+    reference = LlamaForCausalLM(small()).eval().requires_grad_(False)
+    reference.load_state_dict(model.state_dict())
+    update = trainer(model)
+    prompt, answers = ids(VOCAB, 4, 192), ids(VOCAB, 8, 64)
+    x = torch.cat([prompt.repeat(2, 1), answers], 1)
+
+    def logps(model):
+        logits = model(input_ids=x, use_cache=False).logits[:, 191:-1]
+        return torch.gather(logits.log_softmax(-1), 2, x[:, 192:, None]).squeeze(2).sum(1)
+
+    def step():
+        with torch.no_grad():
+            theirs = logps(reference)
+        margin = logps(model) - theirs
+        update(-torch.nn.functional.logsigmoid(0.1 * (margin[:4] - margin[4:])).mean())
+
+    return step, x.numel()
+
+
+def decode():
+    """64 tokens behind a prompt of 32, greedy, one sequence; a step is a token."""
+    from transformers import LlamaForCausalLM
+
+    model = LlamaForCausalLM(smol()).eval()
+    x = ids(49152, 1, 32)
+    more = {"do_sample": False, "pad_token_id": 0, "attention_mask": torch.ones_like(x)}
+
+    def step():
+        with torch.no_grad():
+            start = time.perf_counter()
+            model.generate(x, max_new_tokens=1, min_new_tokens=1, **more)
+            first = time.perf_counter()
+            model.generate(x, max_new_tokens=65, min_new_tokens=65, **more)
+            # The prompt was read in both.
+            return ((time.perf_counter() - first) - (first - start)) / 64
+
+    return step, 1
+
+
+def prefill():
+    """A prompt of 512 tokens read by the same decoder."""
+    from transformers import LlamaForCausalLM
+
+    model = LlamaForCausalLM(smol()).eval()
+    x = ids(49152, 1, 512)
+
+    def step():
+        with torch.no_grad():
+            model(input_ids=x, use_cache=True, logits_to_keep=1)
+
+    return step, 512
+
+
+def gemm():
+    """The machine's matrix product: 2048 x 2048 x 2048; a token is a GFLOP."""
+    a, b = torch.rand(2048, 2048), torch.rand(2048, 2048)
+    return (lambda: a @ b), 2 * 2048**3 / 1e9
+
+
+ROWS = {f.__name__: f for f in (decoder, vit, vlm, lora, dpo, decode, prefill, gemm)}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("row", choices=ROWS)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--warmup", type=int, default=1)
+    args = parser.parse_args()
+    step, tokens = ROWS[args.row]()
+    seconds = []
+    for number in range(args.warmup + args.steps):
+        start = time.perf_counter()
+        own = step()
+        if number >= args.warmup:
+            seconds.append(own if isinstance(own, float) else time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"row": args.row, "seconds": seconds, "tokens": tokens, "peak_bytes": peak}))
+
+
+if __name__ == "__main__":
+    main()
