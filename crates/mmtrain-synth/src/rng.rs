@@ -48,13 +48,6 @@ impl Stream {
         items[self.below(items.len())]
     }
 
-    /// Brings items into any order, each as likely as the others (Fisher and Yates).
-    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
-        for end in (1..items.len()).rev() {
-            items.swap(end, self.below(end + 1));
-        }
-    }
-
     pub(crate) fn coin(&mut self) -> bool {
         self.below(2) == 1
     }

@@ -117,7 +117,7 @@ pub struct RelationTruth {
 /// All that a caption can be scored against.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SceneTruth {
-    /// In reading order of their cells.
+    /// In reading order of their cells, which is also the order of the caption.
     pub objects: Vec<ObjectTruth>,
     /// One true relation, for scenes of two objects.
     pub relation: Option<RelationTruth>,
