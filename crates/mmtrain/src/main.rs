@@ -31,6 +31,7 @@ mod vocabulary;
 mod weights;
 
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -42,8 +43,12 @@ use terminal::printable;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     start_logging(cli.verbose, cli.quiet);
+    ended(catch_unwind(AssertUnwindSafe(|| run(cli))))
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let context = Context { device: cli.device, quiet: cli.quiet };
-    let result = match cli.command {
+    match cli.command {
         Command::Pretrain(args) => commands::train::run(&context, Stage::Pretrain, &args),
         Command::Sft(args) => commands::train::run(&context, Stage::Sft, &args),
         Command::Dpo(args) => commands::train::run(&context, Stage::Dpo, &args),
@@ -62,10 +67,20 @@ fn main() -> ExitCode {
         Command::Fetch(args) => commands::fetch::run(&context, &args),
         Command::Data(command) => commands::data::run(&command),
         Command::Config(command) => commands::config::run(&command),
-    };
-    match result {
-        Ok(code) => code,
-        Err(error) => report_error(&error),
+    }
+}
+
+/// The exit code of a command; a panic, whose place has been printed by then, is a bug.
+fn ended(command: std::thread::Result<anyhow::Result<ExitCode>>) -> ExitCode {
+    match command {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => report_error(&error),
+        Err(_) => {
+            let mut out = std::io::stderr().lock();
+            let _ = writeln!(out, "error: a bug ended the command; checkpoints that were announced are whole");
+            let _ = writeln!(out, "hint: please report the lines above, with RUST_BACKTRACE=1 set");
+            ExitCode::from(1)
+        }
     }
 }
 
@@ -99,4 +114,16 @@ fn report_error(error: &anyhow::Error) -> ExitCode {
         let _ = writeln!(out, "hint: {}", printable(&hint));
     }
     ExitCode::from(fail::exit_code(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_with_the_code_of_a_bug() {
+        let panicked = catch_unwind(|| -> anyhow::Result<ExitCode> { panic!("of a test") });
+        assert_eq!(ended(panicked), ExitCode::from(1));
+        assert_eq!(ended(Ok(Ok(ExitCode::from(75)))), ExitCode::from(75));
+    }
 }

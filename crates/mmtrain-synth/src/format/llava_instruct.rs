@@ -9,7 +9,7 @@ use super::llava_rows::{Id, Row, messages, with_image};
 use crate::output::{JsonArray, Output};
 use crate::picture::Picture;
 use crate::rng::{Domain, Stream};
-use crate::talk::ask::{Style, Turn, ask};
+use crate::talk::ask::{Style, Turn, ask, ask_weighted};
 use crate::talk::describe::{Frame, REQUESTS, describe};
 use crate::talk::scene_questions::scene_questions;
 use crate::talk::text_tasks::text_turns;
@@ -76,7 +76,7 @@ fn picture_row(
         output.write(&format!("coco/train2017/{image}"), &picture.jpg)?;
     }
     let scene = picture.truth_with_side(size);
-    let turns = turns(rng, &scene);
+    let turns = turns(rng, &scene, split);
     let turns = with_image(rng, turns);
     Ok(Row {
         id: if id.is_multiple_of(2) { Id::Number(id) } else { Id::Text(format!("{id:012}")) },
@@ -89,15 +89,27 @@ fn picture_row(
     })
 }
 
-/// One description, or two to four questions, half of them answered in a word.
-fn turns(rng: &mut Stream, scene: &SceneTruth) -> Vec<Turn> {
+/// One description, or questions. Held-out rows ask two to four, every topic as often as the others and half of them to be
+/// answered in a word, so that all is measured. Rows for training ask more, above all what only shows where things have
+/// to be told apart, and of scenes where there is something to tell apart; three quarters of them want a word.
+fn turns(rng: &mut Stream, scene: &SceneTruth, split: Split) -> Vec<Turn> {
     if rng.below(8) == 0 {
         let frame = Frame { count: Some(scene.objects.len()), also: None };
         return vec![Turn { question: rng.pick(&REQUESTS).to_owned(), answer: describe(rng, &scene.objects, frame) }];
     }
-    let style = if rng.coin() { Style::Short } else { Style::Long };
-    let count = 2 + rng.below(3);
-    ask(rng, &scene_questions(scene), count, style)
+    let questions = scene_questions(scene);
+    if split == Split::Validation {
+        let style = if rng.coin() { Style::Short } else { Style::Long };
+        let count = 2 + rng.below(3);
+        return ask(rng, &questions, count, style);
+    }
+    let style = if rng.below(4) == 0 { Style::Long } else { Style::Short };
+    let count = match style {
+        _ if scene.objects.len() == 1 => 2 + rng.below(3),
+        Style::Short => 5 + rng.below(5),
+        Style::Long => 3 + rng.below(3),
+    };
+    ask_weighted(rng, &questions, count, style)
 }
 
 fn text_row(rng: &mut Stream) -> Row {

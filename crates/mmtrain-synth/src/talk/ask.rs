@@ -41,6 +41,47 @@ pub(crate) fn ask(rng: &mut Stream, all: &[Question], count: usize, style: Style
     turns
 }
 
+/// `count` turns, fewer where there are not as many questions; topics by their [`weight`], no question twice.
+pub(crate) fn ask_weighted(rng: &mut Stream, all: &[Question], count: usize, style: Style) -> Vec<Turn> {
+    let mut left: Vec<&Question> = all.iter().collect();
+    let mut turns = Vec::new();
+    while turns.len() < count && !left.is_empty() {
+        let topic = draw_topic(rng, &left);
+        let fitting: Vec<_> = (0..left.len()).filter(|&index| left[index].topic == topic).collect();
+        let question = left.swap_remove(rng.pick(&fitting));
+        turns.push(turn(rng, question, style, turns.is_empty()));
+    }
+    turns
+}
+
+/// One of the topics that are there.
+fn draw_topic(rng: &mut Stream, questions: &[&Question]) -> Topic {
+    let mut topics: Vec<(Topic, usize)> = Vec::new();
+    for question in questions {
+        if topics.iter().all(|(topic, _)| *topic != question.topic) {
+            topics.push((question.topic, weight(question.topic)));
+        }
+    }
+    let mut place = rng.below(topics.iter().map(|(_, weight)| weight).sum());
+    let drawn = topics.iter().find(|(_, weight)| {
+        let is_here = place < *weight;
+        place = place.saturating_sub(*weight);
+        is_here
+    });
+    drawn.expect("the place lies below the sum").0
+}
+
+/// How often a topic is asked about: what takes a model longest, and so needs most examples, most often.
+fn weight(topic: Topic) -> usize {
+    match topic {
+        Topic::Position => 16,
+        Topic::Present | Topic::Absent => 11,
+        Topic::Box => 10,
+        Topic::CountNone => 5,
+        _ => 9,
+    }
+}
+
 /// What stands behind a question.
 pub(crate) fn appended(style: Style, first: bool) -> &'static str {
     if style == Style::Short && first { SHORT_ANSWER } else { "" }
