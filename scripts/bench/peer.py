@@ -16,7 +16,6 @@ import torch
 torch.manual_seed(0)
 
 VOCAB = 8192
-MIB = 1 << 20
 
 
 def llama(hidden, inner, blocks, heads, kv_heads, vocab, tied):

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bad_weights;
+mod bench;
 mod best;
 mod commands;
 mod configs;

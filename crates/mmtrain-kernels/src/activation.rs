@@ -14,11 +14,8 @@ use burn::tensor::activation::{gelu, gelu_approximate, sigmoid};
 
 use crate::curve::{Curve, Gelu, GeluTanh, Swish};
 use crate::host::{Values, is_host};
-use crate::rows::{Work, each_task};
+use crate::rows::{TASK, Work, each_task};
 use crate::tape::{Operation, Pullback, apply1, apply2};
-
-/// Values of a task.
-const TASK: usize = 1 << 15;
 
 /// The steepness of OpenAI's approximation.
 const QUICK: f32 = 1.702;
@@ -118,7 +115,8 @@ impl<C: Curve> Pullback<1> for Saved<C> {
     fn gradients(&self, of_output: Tensor<4>, _: [bool; 1]) -> [Option<Tensor<4>>; 1] {
         let shape = of_output.dims();
         let work = Backward { x: self.x.get(), curve: self.curve };
-        let of_x = Values::of(of_output).written(|values| each_task([values], [TASK], TASK, &work));
+        let mut of_x = Values::of(of_output);
+        each_task([of_x.get_mut()], [TASK], TASK, &work);
         [Some(of_x.shaped(shape))]
     }
 }
@@ -169,8 +167,8 @@ impl<C: Curve> Pullback<2> for GatedValues<C> {
     fn gradients(&self, of_output: Tensor<4>, _: [bool; 2]) -> [Option<Tensor<4>>; 2] {
         let shape = of_output.dims();
         let mut of_gate = vec![0.0; self.gate.get().len()];
-        let of_up =
-            Values::of(of_output).written(|of_up| each_task([&mut of_gate, of_up], [TASK; 2], TASK, &self.slices()));
+        let mut of_up = Values::of(of_output);
+        each_task([&mut of_gate, of_up.get_mut()], [TASK; 2], TASK, &self.slices());
         [Some(Values::new(of_gate).shaped(shape)), Some(of_up.shaped(shape))]
     }
 }

@@ -8,10 +8,7 @@
 use burn::prelude::*;
 
 use crate::host::{Values, is_host};
-use crate::rows::{Work, each_task};
-
-/// Values of a task.
-const TASK: usize = 1 << 15;
+use crate::rows::{TASK, Work, each_task};
 
 /// Numbers of an update.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,17 +52,11 @@ pub fn adamw(moving: Moving, gradient: Tensor<1>, rates: &Rates) -> Moving {
     }
     let len = gradient.dims();
     let gradient = Values::of(gradient);
-    let work = Update { gradient: gradient.get(), numbers };
-    let [mut first, mut second] = [None, None];
-    let value = Values::of(value).written(|value| {
-        let of_second = |exp_avg: &mut [f32], value: &mut [f32]| {
-            Values::of(exp_avg_sq).written(|exp_avg_sq| each_task([value, exp_avg, exp_avg_sq], [TASK; 3], TASK, &work))
-        };
-        first = Some(Values::of(exp_avg).written(|exp_avg| second = Some(of_second(exp_avg, value))));
-    });
-    let moments = [first, second].map(|moment| moment.expect("both were written").shaped(len));
-    let [exp_avg, exp_avg_sq] = moments;
-    Moving { value: value.shaped(len), exp_avg, exp_avg_sq }
+    let [mut value, mut exp_avg, mut exp_avg_sq] = [value, exp_avg, exp_avg_sq].map(Values::of);
+    let moving = [&mut value, &mut exp_avg, &mut exp_avg_sq].map(Values::get_mut);
+    each_task(moving, [TASK; 3], TASK, &Update { gradient: gradient.get(), numbers });
+    let [value, exp_avg, exp_avg_sq] = [value, exp_avg, exp_avg_sq].map(|values| values.shaped(len));
+    Moving { value, exp_avg, exp_avg_sq }
 }
 
 /// The same in plain operations.

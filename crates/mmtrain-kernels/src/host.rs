@@ -27,16 +27,13 @@ impl Values {
         self.0.as_slice().expect("f32, one after the other")
     }
 
-    /// The same, written over: in place where nobody else has them, in a copy otherwise.
-    pub(crate) fn written(mut self, write: impl FnOnce(&mut [f32])) -> Self {
-        let len = self.get().len();
-        if let Some(values) = self.0.try_storage_mut::<f32>().filter(|values| values.len() == len) {
-            write(values);
-            return self;
+    /// All of them, to be written over: in place where nobody else has them, in a copy otherwise.
+    pub(crate) fn get_mut(&mut self) -> &mut [f32] {
+        // A part of something larger would bring all of it along.
+        if self.0.storage::<f32>().len() != self.get().len() {
+            *self = Self::new(self.get().to_vec());
         }
-        let mut values = self.get().to_vec();
-        write(&mut values);
-        Self::new(values)
+        self.0.storage_mut()
     }
 
     /// New ones, in a row.

@@ -73,7 +73,8 @@ impl Rotate {
         let (position, sign) = (heads * head_dim, if self.back { -1.0 } else { 1.0 });
         let per_task = crate::rows::rows_per_task(position);
         let work = Turn { cos: self.cos.get(), sin: self.sin.get(), seq, rows: self.rows, position, head_dim, sign };
-        let values = Values::of(x).written(|values| each_task([values], [per_task * position], per_task, &work));
+        let mut values = Values::of(x);
+        each_task([values.get_mut()], [per_task * position], per_task, &work);
         values.shaped(shape)
     }
 }

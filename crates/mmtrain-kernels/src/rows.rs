@@ -11,7 +11,7 @@ use rayon::prelude::*;
 /// Values of a task: handing over less costs more than it saves.
 ///
 /// Tasks depend on sizes alone, so that sums over rows come out the same on any number of threads.
-const TASK: usize = 1 << 15;
+pub(crate) const TASK: usize = 1 << 15;
 
 /// What is done with rows that lie behind one another, of each of `N` results.
 pub(crate) trait Work<const N: usize>: Sync {

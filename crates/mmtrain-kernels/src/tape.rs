@@ -59,44 +59,37 @@ trait Operations: Backend {
     ) -> FloatTensor<Self>;
 }
 
-impl Operations for Flex {
-    fn operation1(x: FloatTensor<Self>, operation: Arc<dyn Operation<1>>) -> FloatTensor<Self> {
-        untaped::<Self, 1>(&*operation, [x])
-    }
+/// Operations of a backend that records nothing.
+macro_rules! without_a_tape {
+    ($backend:ty) => {
+        impl Operations for $backend {
+            fn operation1(x: FloatTensor<Self>, operation: Arc<dyn Operation<1>>) -> FloatTensor<Self> {
+                untaped::<Self, 1>(&*operation, [x])
+            }
 
-    fn operation2(a: FloatTensor<Self>, b: FloatTensor<Self>, operation: Arc<dyn Operation<2>>) -> FloatTensor<Self> {
-        untaped::<Self, 2>(&*operation, [a, b])
-    }
+            fn operation2(
+                a: FloatTensor<Self>,
+                b: FloatTensor<Self>,
+                operation: Arc<dyn Operation<2>>,
+            ) -> FloatTensor<Self> {
+                untaped::<Self, 2>(&*operation, [a, b])
+            }
 
-    fn operation3(
-        a: FloatTensor<Self>,
-        b: FloatTensor<Self>,
-        c: FloatTensor<Self>,
-        operation: Arc<dyn Operation<3>>,
-    ) -> FloatTensor<Self> {
-        untaped::<Self, 3>(&*operation, [a, b, c])
-    }
+            fn operation3(
+                a: FloatTensor<Self>,
+                b: FloatTensor<Self>,
+                c: FloatTensor<Self>,
+                operation: Arc<dyn Operation<3>>,
+            ) -> FloatTensor<Self> {
+                untaped::<Self, 3>(&*operation, [a, b, c])
+            }
+        }
+    };
 }
 
+without_a_tape!(Flex);
 #[cfg(feature = "cuda")]
-impl Operations for Cube {
-    fn operation1(x: FloatTensor<Self>, operation: Arc<dyn Operation<1>>) -> FloatTensor<Self> {
-        untaped::<Self, 1>(&*operation, [x])
-    }
-
-    fn operation2(a: FloatTensor<Self>, b: FloatTensor<Self>, operation: Arc<dyn Operation<2>>) -> FloatTensor<Self> {
-        untaped::<Self, 2>(&*operation, [a, b])
-    }
-
-    fn operation3(
-        a: FloatTensor<Self>,
-        b: FloatTensor<Self>,
-        c: FloatTensor<Self>,
-        operation: Arc<dyn Operation<3>>,
-    ) -> FloatTensor<Self> {
-        untaped::<Self, 3>(&*operation, [a, b, c])
-    }
-}
+without_a_tape!(Cube);
 
 impl<B: Backend, C: CheckpointStrategy> Operations for Autodiff<B, C>
 where

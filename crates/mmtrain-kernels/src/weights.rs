@@ -73,11 +73,10 @@ impl Operation<1> for Weights {
         let shape = scores.dims();
         let [_, heads, queries, keys] = shape;
         let per_task = rows_per_task(keys);
-        let values = Values::of(scores).written(|scores| {
-            let bias = self.bias.as_ref().map(|bias| (bias, bias.values.get()));
-            let work = Softmax { bias, scale: self.scale, in_batch: heads * queries, keys };
-            each_task([scores], [per_task * keys], per_task, &work);
-        });
+        let bias = self.bias.as_ref().map(|bias| (bias, bias.values.get()));
+        let work = Softmax { bias, scale: self.scale, in_batch: heads * queries, keys };
+        let mut values = Values::of(scores);
+        each_task([values.get_mut()], [per_task * keys], per_task, &work);
         let saved = || Arc::new(Saved { weights: values.clone(), scale: self.scale }) as Arc<dyn Pullback<1>>;
         let saved = taped.then(saved);
         (values.shaped(shape), saved)
@@ -132,7 +131,8 @@ impl Saved {
         let shape = of_weights.dims();
         let (keys, per_task) = (shape[3], rows_per_task(shape[3]));
         let work = Backward { weights: self.weights.get(), scale: self.scale, keys };
-        let values = Values::of(of_weights).written(|rows| each_task([rows], [per_task * keys], per_task, &work));
+        let mut values = Values::of(of_weights);
+        each_task([values.get_mut()], [per_task * keys], per_task, &work);
         values.shaped(shape)
     }
 }

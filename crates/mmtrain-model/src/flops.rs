@@ -71,3 +71,43 @@ pub fn vit(config: &VisionConfig, pictures: usize, pass: Pass) -> f64 {
     let attention = 4.0 * layers * hidden as f64 * (tokens * tokens) as f64;
     pictures as f64 * (products * pass.products() + attention * pass.attention())
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::prelude::Device;
+
+    use super::*;
+    use crate::config::TextFamily;
+    use crate::decoder::Decoder;
+    use crate::params::{Part, infos};
+
+    fn config() -> TextConfig {
+        TextConfig {
+            vocab_size: 40,
+            hidden_size: 12,
+            intermediate_size: 20,
+            num_hidden_layers: 3,
+            num_attention_heads: 4,
+            num_key_value_heads: 2,
+            head_dim: 6,
+            ..TextConfig::class_defaults(TextFamily::Llama)
+        }
+    }
+
+    #[test]
+    fn every_weight_of_a_block_is_multiplied_once_forward_and_thrice_in_training() {
+        let config = config();
+        let all = infos(&Decoder::new(&config, &Device::flex()), Part::Decoder);
+        let matrices = all.iter().filter(|info| info.decays() && info.name.contains("layers"));
+        let weights = matrices.map(|info| info.elements() as f64).sum::<f64>();
+        assert!((decoder_weights(&config) - weights).abs() < 0.5);
+        // Of a row of one token attention is one score and one sum a head.
+        let attention = 4.0 * 3.0 * 24.0;
+        for (pass, products, scores) in
+            [(Pass::Forward, 1.0, 1.0), (Pass::Through, 2.0, 3.0), (Pass::Trained, 3.0, 3.0)]
+        {
+            let counted = decoder(&config, 5, 1, pass);
+            assert!((counted - 5.0 * (2.0 * weights * products + attention * scores)).abs() < 0.5, "{pass:?}");
+        }
+    }
+}

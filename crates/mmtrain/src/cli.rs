@@ -1,5 +1,6 @@
 //! The command line, as data.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -324,14 +325,14 @@ pub(crate) struct BenchArgs {
     #[arg(value_name = "ROW")]
     pub(crate) rows: Vec<String>,
     /// How often each is measured; the median counts.
-    #[arg(long, default_value_t = 5, value_name = "N")]
-    pub(crate) steps: usize,
+    #[arg(long, default_value = "5", value_name = "N")]
+    pub(crate) steps: NonZeroUsize,
     /// How often before that.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) warmup: usize,
     /// Micro-batches that are computed at the same time; on a CPU as many as it has cores otherwise.
     #[arg(long, value_name = "N")]
-    pub(crate) ranks: Option<usize>,
+    pub(crate) ranks: Option<NonZeroUsize>,
     /// JSON on stdout.
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,5 +1,6 @@
 //! `mmtrain bench`: how fast this machine trains and answers.
 
+use std::num::NonZeroUsize;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, bail};
@@ -47,8 +48,8 @@ fn rows(names: &[String]) -> anyhow::Result<Vec<Row>> {
 fn one(context: &Context, args: &BenchArgs, row: Row) -> anyhow::Result<Value> {
     let device = context.device.open()?;
     let is_cpu = device.device == burn::tensor::Device::flex();
-    let ranks = args.ranks.unwrap_or(if is_cpu { setup::cores() } else { 1 }).max(1);
-    let measured = measure(row, &device.device, ranks, args.warmup, args.steps)?;
+    let ranks = args.ranks.map_or(if is_cpu { setup::cores() } else { 1 }, NonZeroUsize::get);
+    let measured = measure(row, &device.device, ranks, args.warmup, args.steps.get())?;
     Ok(json!({
         "row": row.name(),
         "device": device.name,

@@ -1,0 +1,42 @@
+//! `mmtrain bench` measures fixed workloads.
+
+use serde_json::Value;
+
+use crate::support::Place;
+
+#[test]
+fn a_row_is_measured_as_often_as_asked_for() {
+    let done = Place::new().ok("bench gemm --steps 3 --json");
+    let row: Value = serde_json::from_str(&done.stdout).expect("one JSON object");
+    assert_eq!((row["row"].as_str(), row["device"].as_str()), (Some("gemm"), Some("cpu")));
+    assert_eq!(row["seconds"].as_array().map(Vec::len), Some(3));
+    assert!(
+        ["gflops", "median_seconds", "peak_bytes"].iter().all(|key| row[*key].as_f64().is_some_and(|x| x > 0.0)),
+        "{row}"
+    );
+}
+
+/// Each in a process of its own; all rows, which take a minute, with `MMTRAIN_SLOW=1`.
+#[test]
+fn rows_make_a_table_beside_the_matrix_product() {
+    let all = ["gemm", "decoder", "vit", "vlm", "lora", "dpo", "prefill", "decode"];
+    let rows = if std::env::var_os("MMTRAIN_SLOW").is_some() { &all[..] } else { &all[..2] };
+    let done = Place::new().ok(&format!("bench {} --steps 1 --warmup 0 -q", rows.join(" ")));
+    let lines = done.stdout.lines().skip(1).collect::<Vec<_>>();
+    assert_eq!(lines.len(), rows.len(), "{}", done.stdout);
+    for (row, line) in rows.iter().zip(lines) {
+        assert!(line.starts_with(row) && line.contains('%') && !line.contains("NaN"), "{line}");
+    }
+}
+
+#[test]
+fn an_unknown_row_is_refused_with_those_there_are() {
+    let done = Place::new().run("bench gemm transformer");
+    assert_eq!(done.code, 2);
+    assert!(
+        done.stderr.contains("no row `transformer`") && done.stderr.contains("decoder, vit, vlm"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(Place::new().run("bench gemm --steps 0").code, 2);
+}
