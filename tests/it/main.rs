@@ -20,6 +20,7 @@ mod lora;
 #[cfg(all(feature = "fetch", feature = "serve", not(feature = "remote")))]
 mod messages;
 mod mixed_parts;
+mod plan;
 mod pretrain;
 mod qlora;
 mod quantize;

@@ -120,6 +120,7 @@ impl Bench {
             match source.name.as_str() {
                 "coco-captions" => self.coco(&dir),
                 "mmpr" => self.mmpr(&dir),
+                "vlfeedback" => self.vlfeedback(&dir),
                 name => {
                     let like = like.unwrap_or(name);
                     self.place.ok(&format!("data synth --like {like} --out {dir} --samples 8 --size 32"));
@@ -155,6 +156,18 @@ impl Bench {
         self.place.write(&format!("{dir}/meta.json"), meta.to_string().as_bytes());
         self.place.write(&format!("{dir}/annotations/one.jsonl"), row.to_string().as_bytes());
         self.place.write(&format!("{dir}/images/1.jpg"), &self.picture());
+    }
+
+    fn vlfeedback(&self, dir: &str) {
+        let answer = |text: &str, rating: &str| {
+            let ratings = ["Helpfulness", "Ethical Considerations", "Visual Faithfulness"];
+            let ratings = ratings.map(|aspect| (aspect.to_owned(), json!({ "Rating": rating })));
+            json!({ "response": text, "annotations": serde_json::Value::Object(ratings.into_iter().collect()) })
+        };
+        let row = json!({ "prompt": "what is there?", "img_path": "1.jpg",
+                          "completions": [answer("a red circle", "5"), answer("blue", "2")] });
+        self.place.write(&format!("{dir}/rows.jsonl"), row.to_string().as_bytes());
+        self.place.write(&format!("{dir}/1.jpg"), &self.picture());
     }
 
     fn provide_weights(&self, dir: &str) {
@@ -226,6 +239,14 @@ impl Bench {
         assert!(plan.contains("decoder") && !plan.contains(", 0 trained"), "{}: {plan}", recipe.name);
         let few = few_samples(recipe);
         self.place.ok(&format!("{start} {smaller} {ONE_STEP} {few} --run-dir {}", Self::run_dir(recipe)));
+        // Its data are there by now.
+        let (stage, rest) = start.split_once(' ').unwrap_or((&start, ""));
+        let skips = "--set data.max_skip_ratio=0.5 --set train.micro_batch_size=1 --set train.global_batch_size=2";
+        let plan =
+            self.place.ok(&format!("plan --stage {stage} {rest} {smaller} {few} {skips} --look-at 1 --json")).stdout;
+        let plan = serde_json::from_str::<serde_json::Value>(&plan).expect("JSON");
+        assert_eq!(plan["plan"]["data_looked_at"], true, "{}", recipe.name);
+        assert!(plan["plan"]["seconds_per_step"].as_f64().is_some_and(f64::is_finite), "{}: {plan}", recipe.name);
     }
 
     fn run_dir(recipe: &Preset) -> String {

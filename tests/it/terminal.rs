@@ -37,6 +37,28 @@ fn hostile() -> Place {
     place
 }
 
+/// The program sets how the C library keeps memory, in the process that was started.
+#[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
+#[test]
+fn freed_memory_is_kept_unless_somebody_chose_otherwise() {
+    let environment = |more: &[(&str, &str)]| {
+        let place = Place::new();
+        let mut command = place.command("pretrain --config tiny.toml -q --run-dir run --set train.steps=100000");
+        command
+            .env_remove("LD_PRELOAD")
+            .env_remove("GLIBC_TUNABLES")
+            .env_remove("MALLOC_ARENA_MAX")
+            .envs(more.to_vec());
+        let mut child = place.start_long(command);
+        let environment = fs_err::read(format!("/proc/{}/environ", child.id())).expect("read");
+        child.kill().and_then(|()| child.wait()).expect("killed");
+        String::from_utf8_lossy(&environment).into_owned()
+    };
+    assert!(environment(&[]).contains("MALLOC_ARENA_MAX=1\0"));
+    let chosen = environment(&[("MALLOC_ARENA_MAX", "4")]);
+    assert!(chosen.contains("MALLOC_ARENA_MAX=4\0") && !chosen.contains("MALLOC_TRIM_THRESHOLD_"), "{chosen}");
+}
+
 #[test]
 fn control_characters_of_data_are_spelled_out_wherever_they_are_printed() {
     let place = hostile();

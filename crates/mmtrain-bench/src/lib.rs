@@ -6,6 +6,7 @@
 mod answering;
 mod pairs;
 mod product;
+pub mod rates;
 mod shapes;
 mod tower;
 mod training;

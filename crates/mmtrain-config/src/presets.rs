@@ -65,6 +65,7 @@ pub fn presets() -> &'static [Preset] {
             "rlaif-v",
             "llava-next-dpo",
             "mpo",
+            "mdpo",
             "qwen2-vl-dpo-lora",
             "forkme",
         ];

@@ -39,6 +39,13 @@ pub struct OpenDevice {
     pub name: String,
 }
 
+impl OpenDevice {
+    /// Whether it is the CPU.
+    pub fn is_cpu(&self) -> bool {
+        self.device == Device::flex()
+    }
+}
+
 impl std::fmt::Display for DeviceChoice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

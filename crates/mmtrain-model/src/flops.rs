@@ -1,7 +1,9 @@
 //! Floating-point operations that shapes need, as papers count them: two for each multiplication and addition of a matrix
 //! product; norms, activations and softmax are left out (Kaplan et al., arXiv:2001.08361, section 2.1).
 //!
-//! Attention is counted over all keys, also where half of them are hidden.
+//! Attention is counted over all keys, also where half of them are hidden. [`model`] has those of a whole model.
+
+pub mod model;
 
 use crate::config::{TextConfig, VisionConfig};
 

@@ -55,6 +55,8 @@ pub mod survey;
 
 pub mod memory;
 
+pub mod forecast;
+
 pub mod machine;
 
 pub mod stop;

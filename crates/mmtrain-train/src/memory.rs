@@ -187,10 +187,14 @@ fn keys(config: &VlmConfig, cross: &CrossAttentionConfig) -> usize {
     cross.resampler.as_ref().map_or_else(|| config.encoder.typical_tokens(), |resampler| resampler.num_latents)
 }
 
-/// What the tape of one decoder block holds: about 14 tensors of the stream's width, 5 of the MLP's, and scores.
+/// Values of a token that the tape of one decoder block holds: about 14 tensors of the stream's width, 5 of the MLP's.
+pub(crate) fn decoder_widths(config: &TextConfig) -> usize {
+    14 * config.hidden_size + 5 * config.intermediate_size
+}
+
+/// What the tape of one decoder block holds, scores included.
 fn decoder_block_bytes(config: &TextConfig, shape: MicroShape) -> u64 {
-    let widths = 14 * config.hidden_size + 5 * config.intermediate_size;
-    let widths = product([shape.batch, shape.seq, widths]).saturating_mul(F32);
+    let widths = product([shape.batch, shape.seq, decoder_widths(config)]).saturating_mul(F32);
     widths.saturating_add(decoder_scores(config, shape).in_each)
 }
 
@@ -200,10 +204,15 @@ fn encoder_input_elements(config: &EncoderConfig, shape: MicroShape) -> u64 {
     product([shape.images, config.typical_tokens(), hidden, config.num_layers()])
 }
 
-/// As above for the encoder: about 10 of the width, 2 of the MLP's.
-fn encoder_block_bytes(config: &EncoderConfig, shape: MicroShape) -> u64 {
+/// As [`decoder_widths`] for a position of the encoder: about 10 of the width, 2 of the MLP's.
+pub(crate) fn encoder_widths(config: &EncoderConfig) -> usize {
     let [hidden, inner, _] = config.block_sizes();
-    let widths = product([shape.images, config.typical_tokens(), 10 * hidden + 2 * inner]).saturating_mul(F32);
+    10 * hidden + 2 * inner
+}
+
+/// As [`decoder_block_bytes`].
+fn encoder_block_bytes(config: &EncoderConfig, shape: MicroShape) -> u64 {
+    let widths = product([shape.images, config.typical_tokens(), encoder_widths(config)]).saturating_mul(F32);
     widths.saturating_add(encoder_scores(config, shape).in_each)
 }
 

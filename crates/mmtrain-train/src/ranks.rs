@@ -76,15 +76,19 @@ impl Ranks {
         micro_batches: &'a [HostBatch],
         work: impl Fn(&mut dyn Iterator<Item = (usize, &'a HostBatch)>) -> Result<T, E> + Sync,
     ) -> Result<Vec<T>, E> {
+        let share = |rank| micro_batches.iter().enumerate().skip(rank).step_by(self.count());
+        self.all(|rank| work(&mut share(rank))).into_iter().collect()
+    }
+
+    /// Runs something on every rank at the same time. The results are in rank order.
+    pub fn all<T: Send>(&self, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
         if self.pools.is_empty() {
-            return work(&mut micro_batches.iter().enumerate()).map(|result| vec![result]);
+            return vec![work(0)];
         }
-        let (count, work) = (self.pools.len(), &work);
+        let work = &work;
         thread::scope(|scope| {
-            let handles = self.pools.iter().enumerate().map(|(rank, pool)| {
-                let mut share = micro_batches.iter().enumerate().skip(rank).step_by(count);
-                scope.spawn(move || pool.install(|| work(&mut share)))
-            });
+            let handles = self.pools.iter().enumerate();
+            let handles = handles.map(|(rank, pool)| scope.spawn(move || pool.install(|| work(rank))));
             let handles = handles.collect::<Vec<_>>().into_iter();
             handles.map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
         })

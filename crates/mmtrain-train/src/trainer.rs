@@ -177,7 +177,7 @@ impl Logs {
     fn open(run: &Run, progress: &Progress) -> Result<Self, TrainError> {
         let (mixture, preparer) = (run.mixture.clone(), run.preparer.clone());
         Ok(Self {
-            loader: StepLoader::new(mixture, preparer, loader_config(run), progress.state.cursor)?,
+            loader: StepLoader::new(mixture, preparer, loader_config(&run.config, run.workers), progress.state.cursor)?,
             metrics: MetricsLog::open(&run.run_dir, progress.state.step)?,
             quarantine: Quarantine::open(&run.run_dir)?,
         })
@@ -267,16 +267,16 @@ fn due(step: u64, every: u64) -> bool {
     every > 0 && step.is_multiple_of(every)
 }
 
-/// Data order is keyed apart from the weights' seed so that both can be the same number.
-fn loader_config(run: &Run) -> LoaderConfig {
-    let (data, train) = (&run.config.data, &run.config.train);
+/// How a run's data come. Data order is keyed apart from the weights' seed so that both can be the same number.
+pub(crate) fn loader_config(config: &RunConfig, workers: usize) -> LoaderConfig {
+    let (data, train) = (&config.data, &config.train);
     LoaderConfig {
         seed: train.seed,
         global_batch_size: train.global_batch_size.get(),
         micro_batch_size: train.micro_batch_size.get(),
         packing: data.packing.then_some(Packing { max_seq: data.max_seq, window: data.packing_window }),
         bucketing: data.bucketing.then_some(Bucketing { steps: data.bucketing_window }),
-        workers: run.workers,
+        workers,
         prefetch_steps: data.prefetch_steps,
         max_skip_ratio: data.max_skip_ratio,
         shuffle: data.shuffle,

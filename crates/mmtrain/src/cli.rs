@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Whether this machine is fit for runs, whether a run is whole, and what to do next; changes nothing.
     Doctor(DoctorArgs),
+    /// What a run will cost on this machine: tokens, memory, operations and time; trains nothing.
+    Plan(PlanArgs),
     /// How fast this machine trains and answers: fixed shapes, random weights and inputs.
     Bench(BenchArgs),
     /// Write a trained model as transformers loads it.
@@ -68,9 +70,9 @@ pub(crate) enum Command {
     Config(ConfigCommand),
 }
 
-/// Arguments of the training stages.
+/// What a run is made of.
 #[derive(Debug, Args)]
-pub(crate) struct TrainArgs {
+pub(crate) struct RecipeArgs {
     /// Configuration: a file, or the name of one in configs/ or of a preset.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<String>,
@@ -83,6 +85,16 @@ pub(crate) struct TrainArgs {
     /// Start from the weights of a run, a checkpoint or a Hugging Face directory; hf:ORG/NAME is looked up in the cache.
     #[arg(long, value_name = "RUN|CKPT|HF_DIR")]
     pub(crate) init: Option<PathBuf>,
+    /// Set one value, as in train.steps=100.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) sets: Vec<String>,
+}
+
+/// Arguments of the training stages.
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub(crate) recipe: RecipeArgs,
     /// Directory of this run.
     #[arg(long, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
@@ -91,9 +103,6 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "DIR", num_args = 0..=1)]
     #[expect(clippy::option_option, reason = "clap's form of an option whose value may be left out")]
     pub(crate) resume: Option<Option<PathBuf>>,
-    /// Set one value, as in train.steps=100.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) sets: Vec<String>,
     /// Resolve everything, open data and weights, print sizes and memory; train nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -316,6 +325,33 @@ pub(crate) struct DoctorArgs {
     /// One JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) recipe: RecipeArgs,
+    /// Which stage it is for; otherwise what objective and template say.
+    #[arg(long, value_enum, value_name = "STAGE")]
+    pub(crate) stage: Option<StageChoice>,
+    /// Steps whose data are looked at.
+    #[arg(long, default_value = "16", value_name = "N")]
+    pub(crate) look_at: NonZeroUsize,
+    /// One JSON object on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A stage of training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StageChoice {
+    /// Caption alignment.
+    Pretrain,
+    /// Instruction tuning.
+    Sft,
+    /// Preference alignment.
+    Dpo,
 }
 
 /// Arguments of `bench`.

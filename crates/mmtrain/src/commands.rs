@@ -15,6 +15,7 @@ pub(crate) mod inspect;
 mod judged;
 pub(crate) mod parent;
 pub(crate) mod parity;
+pub(crate) mod plan;
 pub(crate) mod quantize;
 pub(crate) mod reference;
 mod resume;

@@ -3,6 +3,7 @@
 //! The only crate that reads arguments and environment, prints, and exits.
 
 mod adapters;
+mod allocator;
 mod blocks;
 mod boxes;
 mod cli;
@@ -41,6 +42,7 @@ use stage::Stage;
 use terminal::printable;
 
 fn main() -> ExitCode {
+    allocator::keep_freed_memory();
     let cli = Cli::parse();
     start_logging(cli.verbose, cli.quiet);
     ended(catch_unwind(AssertUnwindSafe(|| run(cli))))
@@ -59,6 +61,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Eval(args) => commands::eval::run(&context, &args),
         Command::Parity(args) => commands::parity::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Plan(args) => commands::plan::run(&context, &args),
         Command::Bench(args) => commands::bench::run(&context, &args),
         Command::Doctor(args) => commands::doctor::run(&context, &args),
         Command::Export(args) => commands::export::run(&args),

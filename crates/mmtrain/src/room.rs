@@ -8,11 +8,11 @@ use mmtrain_config::{Quantization, RunConfig};
 use mmtrain_model::Vlm;
 use mmtrain_model::params::Part;
 use mmtrain_model::quantized::model::PackedSize;
-use mmtrain_train::memory::{MemoryEstimate, available_bytes, estimate};
+use mmtrain_train::memory::{MemoryEstimate, MicroShape, available_bytes, estimate};
 use mmtrain_train::trainer::{part_config, trained};
 
 use crate::commands::note;
-use crate::commands::train::{keep, micro_shape};
+use crate::commands::train::{keep_for, micro_shape};
 use crate::fail::Refusal;
 
 /// Refuses a run whose weights, gradients and moments do not fit. What else it needs is an estimate, and only warned about.
@@ -33,10 +33,15 @@ pub(crate) fn for_training(config: &RunConfig, model: &Vlm, device: &Device) -> 
     Ok(())
 }
 
-/// What a run is estimated to need.
+/// What a run is estimated to need at most.
 pub(crate) fn of_run(config: &RunConfig, model: &Vlm) -> MemoryEstimate {
+    of_micro_batches(config, model, micro_shape(config))
+}
+
+/// What a run is estimated to need whose largest micro-batch has this shape.
+pub(crate) fn of_micro_batches(config: &RunConfig, model: &Vlm, shape: MicroShape) -> MemoryEstimate {
     let chunk_rows = config.objective.chunk_rows();
-    let needed = estimate(model, trained(config), micro_shape(config), keep(config, &model.config), chunk_rows);
+    let needed = estimate(model, trained(config), shape, keep_for(config, &model.config, shape), chunk_rows);
     let packed = Part::ALL.into_iter().filter_map(|part| Some((part, packed_size(config, model, part)?.1)));
     packed.fold(needed, |needed, (part, size)| MemoryEstimate {
         weights: needed.weights.saturating_sub(4 * size.elements).saturating_add(size.bytes),

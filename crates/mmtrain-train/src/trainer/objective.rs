@@ -179,7 +179,12 @@ fn fill<E: From<TrainError>>(
     }
     let (model, mut pairs) = (model()?, 0);
     let ranks = Ranks::new(run.config.train.ranks).map_err(TrainError::from)?;
-    let loader = StepLoader::new(run.mixture.clone(), run.preparer.clone(), loader_config(run), Cursor::default());
+    let loader = StepLoader::new(
+        run.mixture.clone(),
+        run.preparer.clone(),
+        loader_config(&run.config, run.workers),
+        Cursor::default(),
+    );
     let mut loader = loader.map_err(TrainError::from)?;
     for step in 1..=run.total_steps {
         if stop.requested() {

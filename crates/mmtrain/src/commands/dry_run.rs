@@ -14,7 +14,7 @@ use mmtrain_text::TextTokenizer;
 use mmtrain_train::memory::{KeepPlan, MemoryEstimate, available_bytes};
 use serde_json::{Map, Value, json};
 
-use super::train::{keep, ledger, memory_rows, plan_json, total_steps};
+use super::train::{keep, ledger, memory_rows, plan_json, resolve_ranks, total_steps};
 use super::{note, print, print_json};
 use crate::adapters;
 use crate::blocks;
@@ -31,6 +31,7 @@ struct SourceLine {
     name: String,
     place: String,
     state: String,
+    is_there: bool,
     samples: Option<usize>,
 }
 
@@ -41,38 +42,13 @@ pub(crate) fn run(
     as_json: bool,
     device: &OpenDevice,
 ) -> anyhow::Result<ExitCode> {
-    let config = &resolved.config;
-    let sources = sources(config)?;
-    let Described { model, vocabulary, weights } = describe(config, origin, &device.device)?;
-    blocks::check(config, &model)?;
-    let sizes = model.config.clone();
-    let preprocessor = origin.preprocessor(config, &sizes)?;
-    setup::instruction_tokenizer(origin.dir(), &sizes)?;
-    let keep = keep(config, &sizes);
-    let memory = room::of_run(config, &model);
-    if let Err(refusal) = room::check_run(&memory, available_bytes()) {
-        note(&format!("warning: {refusal}; here the run would be refused"));
-    }
-    let samples = sources.iter().try_fold(0, |sum, source| Some(sum + source.samples?));
-    let steps = config.train.steps.or_else(|| samples.map(|samples| total_steps(config, samples as u64)));
-    let plan = DryRun {
-        sources,
-        ledger: ledger(config, &model),
-        vocabulary,
-        weights,
-        sizes,
-        keep,
-        memory,
-        packed: packed_lines(config, &model),
-        steps,
-        preprocessor: preprocessor.name(),
-        side: preprocessor.fixed_layout().map(|layout| layout.shape()[2]),
-        device: device.name.clone(),
-    };
+    let mut config = resolved.config.clone();
+    resolve_ranks(&mut config, device.is_cpu());
+    let (plan, _) = DryRun::of(&config, origin, device)?;
     if as_json {
-        print_json(&plan.json(resolved))?;
+        print_json(&plan.json(&config))?;
     } else {
-        print(&plan.text(resolved))?;
+        print(&plan.lines(&config).join("\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -172,35 +148,37 @@ fn sources(config: &RunConfig) -> anyhow::Result<Vec<SourceLine>> {
     let mut lines = Vec::new();
     for source in &config.data.sources {
         let place = source.location();
-        let line = |state: String, samples| SourceLine {
+        let line = |state: String, is_there, samples| SourceLine {
             name: source.name.clone(),
             place: mmtrain_data::remote::shown(&place),
             state,
+            is_there,
             samples,
         };
         lines.push(match &source.synth {
-            Some(synth) if !place.exists() => line("will be made on first use".into(), Some(synth.samples)),
+            Some(synth) if !place.exists() => line("will be made on first use".into(), false, Some(synth.samples)),
             _ => {
                 let opened =
                     Mixture::new(vec![(setup::open_training(source, config.data.placeholder)?, source.weight)])?;
                 let state = opened.problems().first().map_or("open".into(), |problem| format!("open; {problem}"));
-                line(state, Some(opened.num_samples()))
+                line(state, true, Some(opened.num_samples()))
             }
         });
     }
     Ok(lines)
 }
 
-struct DryRun {
+/// What a run would be.
+pub(crate) struct DryRun {
     sources: Vec<SourceLine>,
     ledger: Vec<LedgerRow>,
     vocabulary: Vocabulary,
     weights: usize,
     sizes: VlmConfig,
-    keep: KeepPlan,
+    pub(crate) keep: KeepPlan,
     memory: MemoryEstimate,
     packed: Vec<PackedLine>,
-    steps: Option<u64>,
+    pub(crate) steps: Option<u64>,
     preprocessor: &'static str,
     /// Side of the pictures, where all have the same.
     side: Option<usize>,
@@ -208,7 +186,44 @@ struct DryRun {
 }
 
 impl DryRun {
-    fn json(&self, resolved: &Resolved) -> Value {
+    /// Opens what a run would open. With it comes the model of zeros that it would fill.
+    pub(crate) fn of(config: &RunConfig, origin: &Origin<'_>, device: &OpenDevice) -> anyhow::Result<(Self, Vlm)> {
+        let sources = sources(config)?;
+        let Described { model, vocabulary, weights } = describe(config, origin, &device.device)?;
+        blocks::check(config, &model)?;
+        let sizes = model.config.clone();
+        let preprocessor = origin.preprocessor(config, &sizes)?;
+        setup::instruction_tokenizer(origin.dir(), &sizes)?;
+        let keep = keep(config, &sizes);
+        let memory = room::of_run(config, &model);
+        if let Err(refusal) = room::check_run(&memory, available_bytes()) {
+            note(&format!("warning: {refusal}; here the run would be refused"));
+        }
+        let samples = sources.iter().try_fold(0, |sum, source| Some(sum + source.samples?));
+        let steps = config.train.steps.or_else(|| samples.map(|samples| total_steps(config, samples as u64)));
+        let plan = Self {
+            sources,
+            ledger: ledger(config, &model),
+            vocabulary,
+            weights,
+            sizes,
+            keep,
+            memory,
+            packed: packed_lines(config, &model),
+            steps,
+            preprocessor: preprocessor.name(),
+            side: preprocessor.fixed_layout().map(|layout| layout.shape()[2]),
+            device: device.name.clone(),
+        };
+        Ok((plan, model))
+    }
+
+    /// Whether the data of all sources are there, so that they can be looked at.
+    pub(crate) fn has_data(&self) -> bool {
+        self.sources.iter().all(|source| source.is_there)
+    }
+
+    pub(crate) fn json(&self, config: &RunConfig) -> Value {
         let sources = self.sources.iter().map(|source| {
             json!({ "name": source.name, "path": source.place, "state": source.state, "samples": source.samples })
         });
@@ -229,16 +244,18 @@ impl DryRun {
             "memory_bytes": memory.collect::<Map<_, _>>(),
             "packed": self.packed.iter().map(PackedLine::json).collect::<Vec<_>>(),
             "recompute": plan_json(self.keep, &self.sizes),
-            "global_batch_size": resolved.config.train.global_batch_size,
-            "micro_batch_size": resolved.config.train.micro_batch_size,
+            "ranks": config.train.ranks,
+            "global_batch_size": config.train.global_batch_size,
+            "micro_batch_size": config.train.micro_batch_size,
         })
     }
 
-    fn text(&self, resolved: &Resolved) -> String {
-        let train = &resolved.config.train;
+    /// For people.
+    pub(crate) fn lines(&self, config: &RunConfig) -> Vec<String> {
+        let train = &config.train;
         let steps = self.steps.map_or("unknown".to_owned(), |steps| steps.to_string());
         let mut lines = vec![
-            format!("device       {}", self.device),
+            format!("device       {}, {} micro-batches at a time", self.device, config.train.ranks.max(1)),
             format!(
                 "steps        {steps}, {} samples each in micro-batches of {}",
                 train.global_batch_size, train.micro_batch_size
@@ -268,7 +285,7 @@ impl DryRun {
         lines.push(format!(
             "memory       {} (estimate, rows of {} tokens)",
             shown.collect::<Vec<_>>().join(", "),
-            resolved.config.data.max_seq
+            config.data.max_seq
         ));
         lines.push(format!(
             "graphs kept  {} of {} encoder blocks, {} of {} decoder blocks; the others run again in the backward pass",
@@ -277,7 +294,7 @@ impl DryRun {
             self.keep.decoder,
             self.sizes.text.num_hidden_layers
         ));
-        lines.join("\n")
+        lines
     }
 }
 
@@ -295,6 +312,6 @@ pub(crate) fn tokens_per_image(sizes: &VlmConfig) -> String {
     sizes.tokens_per_image().map_or("as many tokens as their size asks for".into(), |tokens| format!("{tokens} tokens"))
 }
 
-fn mebibytes(bytes: u64) -> String {
+pub(crate) fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

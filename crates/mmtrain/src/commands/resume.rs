@@ -12,7 +12,7 @@ use mmtrain_train::checkpoint::Found;
 
 use super::parent::Parent;
 use super::{config_dirs, note};
-use crate::cli::TrainArgs;
+use crate::cli::{RecipeArgs, TrainArgs};
 use crate::fail::Refusal;
 use crate::fetch::localize::{in_cache, localize};
 use crate::run_dir::{RunInfo, newest};
@@ -28,7 +28,7 @@ pub(crate) fn resume_dir(stage: Stage, args: &TrainArgs) -> anyhow::Result<Optio
             );
         }
         (Some(Some(dir)), _) | (Some(None), Some(dir)) => dir.clone(),
-        (Some(None), None) => newest(stage.name(), args.config.as_deref())?,
+        (Some(None), None) => newest(stage.name(), args.recipe.config.as_deref())?,
     };
     Ok(Some(dir))
 }
@@ -38,7 +38,7 @@ pub(crate) fn resume_dir(stage: Stage, args: &TrainArgs) -> anyhow::Result<Optio
 /// Both may be given on a resume if they agree in everything that would change the run.
 pub(crate) fn resolve(
     stage: Stage,
-    args: &TrainArgs,
+    args: &RecipeArgs,
     (resume, parent): (Option<&Path>, Option<&Parent>),
     found: Option<&Found>,
 ) -> anyhow::Result<Resolved> {
@@ -71,7 +71,7 @@ fn own_template(parent: Option<&Parent>) -> Vec<String> {
     parent.filter(|parent| parent.chats).map(|_| "data.template=chat".to_owned()).into_iter().collect()
 }
 
-fn ask(args: &TrainArgs, config: Option<&str>, parent: Option<&Parent>, own: &[String]) -> anyhow::Result<Resolved> {
+fn ask(args: &RecipeArgs, config: Option<&str>, parent: Option<&Parent>, own: &[String]) -> anyhow::Result<Resolved> {
     let dirs = config_dirs();
     let (parent, sets) = (parent.map(Parent::layer), [own, &args.sets].concat());
     let mut resolved =
@@ -139,7 +139,7 @@ fn with_ranks(mut resolved: Resolved, ranks: usize) -> Resolved {
 /// run and goes on with it.
 pub(crate) fn init(
     stage: Stage,
-    args: &TrainArgs,
+    args: &RecipeArgs,
     resume: Option<&Path>,
     found: Option<&Found>,
 ) -> anyhow::Result<Option<PathBuf>> {

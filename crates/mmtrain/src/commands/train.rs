@@ -15,6 +15,7 @@ use mmtrain_model::config::VlmConfig;
 use mmtrain_model::lora::LoraConfig;
 use mmtrain_model::params::{ParamInfo, Part};
 use mmtrain_preference::RunningDelta;
+use mmtrain_text::TextTokenizer;
 use mmtrain_train::checkpoint::{
     DataIdentity, Found, FrozenPart, TrainState, dir_name, find_newest, load as load_checkpoint, write_atomically,
 };
@@ -51,12 +52,12 @@ pub(crate) fn run(context: &Context, stage: Stage, args: &TrainArgs) -> anyhow::
     let device = context.device.open()?;
     let resume = resume_dir(stage, args)?;
     let path = resume.clone().or_else(|| args.run_dir.clone());
-    let path = path.unwrap_or_else(|| fresh(stage.name(), args.config.as_deref()));
+    let path = path.unwrap_or_else(|| fresh(stage.name(), args.recipe.config.as_deref()));
     let held = hold(&path, resume.is_some(), args.dry_run)?;
     let found = if resume.is_some() { find_newest(&path)? } else { None };
-    let init = init(stage, args, resume.as_deref(), found.as_ref())?;
+    let init = init(stage, &args.recipe, resume.as_deref(), found.as_ref())?;
     let parent = Parent::of(init.as_deref())?;
-    let resolved = resolve(stage, args, (resume.as_deref(), parent.as_ref()), found.as_ref())?;
+    let resolved = resolve(stage, &args.recipe, (resume.as_deref(), parent.as_ref()), found.as_ref())?;
     resolved.notes().iter().for_each(|text| note(&format!("note: {text}")));
     stage.check(&resolved.config)?;
     require_inputs(&resolved.config, init.is_none() && found.is_none())?;
@@ -72,7 +73,7 @@ pub(crate) fn run(context: &Context, stage: Stage, args: &TrainArgs) -> anyhow::
     let stop = stop_on_signals()?;
     let known = RunInfo::read(&path);
     let info = known.clone().unwrap_or_else(|| {
-        let info = RunInfo::new(stage.name(), args.config.as_deref(), init.as_deref());
+        let info = RunInfo::new(stage.name(), args.recipe.config.as_deref(), init.as_deref());
         // A run whose `run.json` is gone is still the run that its checkpoints are of.
         found.as_ref().map_or(info.clone(), |found| RunInfo { id: found.manifest.run.clone(), ..info })
     });
@@ -147,12 +148,7 @@ impl Prepared {
         setup::check_placeholder(&tokenizer, &sizes)?;
         setup::check_vocab(&tokenizer, &sizes)?;
         let preprocessor = origin.preprocessor(&config, &sizes)?;
-        let template = setup::template(&config.data, &tokenizer)?;
-        let instruction = setup::instruction_tokenizer(origin.dir(), &sizes)?;
-        let tokenizers = setup::Tokenizers { text: tokenizer.clone(), instruction };
-        let preparer = setup::preparer(tokenizers, preprocessor.clone(), &sizes, template, &config.data)?;
-        let (wanted, shown) = (wanted(&config.objective), shown_media(&config));
-        let preparer = Arc::new(Preparer { wanted, shown, ..preparer });
+        let preparer = Arc::new(preparer(&config, origin, &sizes, (tokenizer.clone(), preprocessor.clone()))?);
         let progress = start(&config, base, origin, &data.mixture, &sizes)?;
         let frozen = progress.state.frozen.clone();
         let total_steps = total_steps(&config, data.mixture.epoch_len());
@@ -173,6 +169,20 @@ impl Prepared {
     }
 }
 
+/// How samples are made ready for what a run learns.
+pub(crate) fn preparer(
+    config: &RunConfig,
+    origin: &Origin<'_>,
+    sizes: &VlmConfig,
+    (tokenizer, preprocessor): (Arc<TextTokenizer>, Preprocessor),
+) -> anyhow::Result<Preparer> {
+    let template = setup::template(&config.data, &tokenizer)?;
+    let instruction = setup::instruction_tokenizer(origin.dir(), sizes)?;
+    let tokenizers = setup::Tokenizers { text: tokenizer, instruction };
+    let preparer = setup::preparer(tokenizers, preprocessor, sizes, template, &config.data)?;
+    Ok(Preparer { wanted: wanted(&config.objective), shown: shown_media(config), ..preparer })
+}
+
 /// What the objective learns from.
 fn wanted(objective: &ObjectiveConfig) -> Wanted {
     match (objective.is_preference(), objective.is_unpaired()) {
@@ -188,7 +198,7 @@ fn shown_media(config: &RunConfig) -> Shown {
 }
 
 /// Ranks are resolved once: their number fixes the order of sums, so it is recorded in the run.
-fn resolve_ranks(config: &mut RunConfig, is_cpu: bool) {
+pub(crate) fn resolve_ranks(config: &mut RunConfig, is_cpu: bool) {
     if config.train.ranks == 0 {
         config.train.ranks = if is_cpu { setup::cores().min(config.train.grad_accum_steps()) } else { 1 };
     }
@@ -302,9 +312,13 @@ fn feature_cache(config: &RunConfig, frozen: &[FrozenPart]) -> anyhow::Result<Op
 
 /// Which blocks keep their graph: as many as half of the free memory holds, unless told otherwise.
 pub(crate) fn keep(config: &RunConfig, sizes: &VlmConfig) -> KeepPlan {
+    keep_for(config, sizes, micro_shape(config))
+}
+
+/// As [`keep`], for the largest micro-batch.
+pub(crate) fn keep_for(config: &RunConfig, sizes: &VlmConfig, shape: MicroShape) -> KeepPlan {
     let budget = memory::available_bytes() / 2;
-    let KeepPlan { encoder, decoder } =
-        keep_plan(sizes, micro_shape(config), trained(config), config.train.recompute, budget);
+    let KeepPlan { encoder, decoder } = keep_plan(sizes, shape, trained(config), config.train.recompute, budget);
     // The graph of a block holds its dense weights.
     let kept = |part, blocks| if part_config(config, part).tuning.quantization().is_some() { 0 } else { blocks };
     KeepPlan { encoder: kept(Part::Encoder, encoder), decoder: kept(Part::Decoder, decoder) }

@@ -1,0 +1,77 @@
+//! `mmtrain plan`: what a run will cost.
+
+use serde_json::Value;
+
+use crate::support::Place;
+
+fn plan(place: &Place, more: &str) -> Value {
+    serde_json::from_str(&place.ok(&format!("plan --json {more}")).stdout).expect("JSON")
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().expect("a number")
+}
+
+#[test]
+fn before_there_are_data_the_most_is_said_and_nothing_is_written() {
+    let place = Place::new();
+    let found = plan(&place, "--config tiny.toml");
+    let cost = &found["plan"];
+    assert_eq!(cost["data_looked_at"], false);
+    assert_eq!((&cost["largest_micro_batch_seen"]["seq"], &found["tokens_per_image"]), (&128.into(), &4.into()));
+    assert!(number(&cost["flops_per_step"]["total"]) > 0.0 && number(&cost["seconds_per_step"]) > 0.0);
+    assert!(place.ok("plan --config tiny.toml").stdout.contains("yet to be made"));
+    assert!(!place.path("data").exists() && !place.path("checkpoints").exists());
+}
+
+#[test]
+fn with_data_their_samples_are_counted() {
+    let place = Place::new();
+    place.ok("pretrain --config tiny.toml --run-dir run -q --set train.steps=2 --set train.log_every=1");
+    let found = plan(&place, "--config tiny.toml --look-at 2");
+    let cost = &found["plan"];
+    assert_eq!((&cost["data_looked_at"], &cost["steps_looked_at"]), (&true.into(), &2.into()));
+    let global = number(&found["global_batch_size"]);
+    assert!((number(&cost["samples_per_step"]) - global).abs() < 1e-9);
+    let rows = found["global_batch_size"].as_u64().expect("a number");
+    let image = &cost["media"]["image"];
+    assert_eq!(
+        (&image["count"], &image["tokens"], &image["most"]),
+        (&(2 * rows).into(), &(8 * rows).into(), &4.into())
+    );
+    let total = number(&found["steps"]) * number(&cost["seconds_per_step"]);
+    assert!((number(&cost["total_seconds"]) - total).abs() < 1e-6 * total);
+    // The run's own account of the same two steps.
+    let lines = place.metrics("run").into_iter();
+    let fill = lines.filter(|line| line["kind"] == "train").map(|line| number(&line["padding"])).collect::<Vec<_>>();
+    let [first, second] = fill.as_slice() else { panic!("two steps: {fill:?}") };
+    let planned = number(&cost["fill"]);
+    assert!(planned >= first.min(*second) - 1e-9 && planned <= first.max(*second) + 1e-9, "{planned} of {fill:?}");
+}
+
+#[test]
+fn what_is_frozen_costs_less_and_more_rows_cost_more() {
+    let place = Place::new();
+    let flops =
+        |more: &str| number(&plan(&place, &format!("--config tiny.toml {more}"))["plan"]["flops_per_step"]["total"]);
+    let whole = flops("");
+    let frozen = flops("--set train.encoder.tuning=frozen");
+    assert!(frozen < whole, "{frozen} of {whole}");
+    let twice = flops("--set train.global_batch_size=16");
+    assert!((flops("--set train.global_batch_size=8") * 2.0 / twice - 1.0).abs() < 1e-9);
+    let again = plan(&place, "--config tiny.toml --set train.recompute=all");
+    assert!(number(&again["plan"]["flops_per_step"]["again"]) > 0.1 * whole);
+    let rows = |plan: &Value| plan["plan"]["largest_micro_batch"].as_u64().expect("a number");
+    assert!(rows(&again) > 1);
+}
+
+#[test]
+fn a_stage_is_seen_by_its_configuration_and_what_is_missing_is_said() {
+    let place = Place::new();
+    place.ok("pretrain --config tiny.toml --run-dir run -q --set train.steps=1");
+    // A preset without a model takes that of the run.
+    let found = plan(&place, "--stage sft --init run --data data --look-at 1 --set data.max_seq=512");
+    assert_eq!(found["ledger"].as_array().map(Vec::len), Some(3));
+    place.fails("plan --config sft --stage dpo --init run", 2, &["`mmtrain dpo` compares answers", "hint:"]);
+    place.fails("plan --config nowhere", 2, &["hint:"]);
+}
