@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# The rows of `mmtrain bench` against PyTorch, transformers, PEFT and TRL's way of DPO: the same shapes, in turn, so that a busy
+# The rows of `mmtrain bench` against PyTorch, transformers, PEFT, TRL's way of DPO and torchvision: the same shapes, in turn, so that a busy
 # machine is busy for both. Prints ratios of medians, and the table of docs/performance.md.
 #
 #   scripts/bench/compare.sh [ROUNDS=3] [ROW…]
 #
-# PYTHON: an interpreter with torch, transformers and peft; MMTRAIN: the binary, built if it is not there; STEPS: of a round.
+# PYTHON: an interpreter with torch, transformers, peft and torchvision; MMTRAIN: the binary, built if it is not there; STEPS: of a round.
 set -euo pipefail
 # shellcheck source=scripts/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../env.sh"
 
 rounds=${1:-3}
 rows=("${@:2}")
-[ ${#rows[@]} -gt 0 ] || rows=(gemm decoder vit vlm lora dpo prefill decode)
+[ ${#rows[@]} -gt 0 ] || rows=(gemm decoder vit vlm lora dpo prefill decode pictures)
 python=${PYTHON:-python3}
 if [ -z "${MMTRAIN:-}" ]; then
     cargo build --release --workspace --locked --bins

@@ -1,6 +1,6 @@
-"""The peer's side of a benchmark row: the same shapes in PyTorch, transformers, PEFT and TRL's way of DPO.
+"""The peer's side of a benchmark row: the same shapes in PyTorch, transformers, PEFT and TRL's way of DPO; torchvision for pictures.
 
-    python scripts/bench/peer.py ROW [--steps N] [--warmup N]
+    python scripts/bench/peer.py ROW [--steps N] [--warmup N] [--device cpu|cuda]
 
 Rows are those of `mmtrain bench`. Prints one line of JSON: seconds of each step, tokens of a step, peak resident memory.
 Weights and inputs are random; two threads unless OMP_NUM_THREADS says otherwise.
@@ -199,7 +199,35 @@ def gemm():
     return (lambda: a @ b), 2 * 2048**3 / 1e9
 
 
-ROWS = {f.__name__: f for f in (decoder, vit, vlm, lora, dpo, decode, prefill, gemm)}
+def pictures():
+    """32 JPEG files of 640 x 480 decoded, resized, cut and normalised as CLIP sees them, by torchvision in two threads."""
+    import concurrent.futures
+
+    from torchvision.io import decode_jpeg, encode_jpeg
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.v2 import functional as f
+
+    mean, std = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
+    y, x, channel = torch.meshgrid(torch.arange(480), torch.arange(640), torch.arange(3), indexing="ij")
+    noise = (((y * 640 + x) * 3 + channel) * 2654435761 % 2**32 >> 27) - 16
+
+    def scene(number):
+        wave = torch.sin(x / (40 + 9 * channel) + number) + torch.cos(y / (60 - 7 * channel))
+        return (128 + 45 * wave + noise).to(torch.uint8).permute(2, 0, 1).contiguous()
+
+    files = [encode_jpeg(scene(number), quality=90) for number in range(32)]
+    torch.set_num_threads(1)
+    workers = concurrent.futures.ThreadPoolExecutor(2)
+
+    def ready(file):
+        picture = f.resize(decode_jpeg(file), [336], interpolation=InterpolationMode.BICUBIC, antialias=True)
+        picture = f.center_crop(picture, [336, 336])
+        return f.normalize(f.to_dtype(picture, torch.float32, scale=True), mean, std).shape[1]
+
+    return (lambda: sum(workers.map(ready, files))), 32
+
+
+ROWS = {f.__name__: f for f in (decoder, vit, vlm, lora, dpo, decode, prefill, gemm, pictures)}
 
 
 def main():
@@ -207,15 +235,23 @@ def main():
     parser.add_argument("row", choices=ROWS)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--warmup", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
+    torch.set_default_device(args.device)
+    torch.backends.cuda.matmul.allow_tf32 = True
+    wait = torch.cuda.synchronize if args.device.startswith("cuda") else lambda: None
     step, tokens = ROWS[args.row]()
     seconds = []
     for number in range(args.warmup + args.steps):
+        wait()
         start = time.perf_counter()
         own = step()
+        wait()
         if number >= args.warmup:
             seconds.append(own if isinstance(own, float) else time.perf_counter() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if args.device.startswith("cuda"):
+        peak = torch.cuda.max_memory_allocated()
     print(json.dumps({"row": args.row, "seconds": seconds, "tokens": tokens, "peak_bytes": peak}))
 
 

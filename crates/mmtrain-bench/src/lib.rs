@@ -5,6 +5,7 @@
 
 mod answering;
 mod pairs;
+mod pictures;
 mod product;
 pub mod rates;
 mod shapes;
@@ -37,12 +38,23 @@ pub enum Row {
     Prefill,
     /// The device's product of two matrices of 2048 x 2048.
     Gemm,
+    /// JPEG files of 640 x 480 made ready for a tower of 336 x 336, on all cores; no operations are counted.
+    Pictures,
 }
 
 impl Row {
     /// All of them, in the order in which they are best read.
-    pub const ALL: [Self; 8] =
-        [Self::Gemm, Self::Decoder, Self::Vit, Self::Vlm, Self::Lora, Self::Dpo, Self::Prefill, Self::Decode];
+    pub const ALL: [Self; 9] = [
+        Self::Gemm,
+        Self::Decoder,
+        Self::Vit,
+        Self::Vlm,
+        Self::Lora,
+        Self::Dpo,
+        Self::Prefill,
+        Self::Decode,
+        Self::Pictures,
+    ];
 
     /// The word that users type.
     pub fn name(self) -> &'static str {
@@ -55,6 +67,7 @@ impl Row {
             Self::Decode => "decode",
             Self::Prefill => "prefill",
             Self::Gemm => "gemm",
+            Self::Pictures => "pictures",
         }
     }
 
@@ -73,6 +86,7 @@ impl Row {
             Self::Decode => answering::decode(device),
             Self::Prefill => answering::prefill(device),
             Self::Gemm => product::gemm(device),
+            Self::Pictures => pictures::pictures(),
         })
     }
 }
@@ -81,7 +95,7 @@ impl Row {
 struct Workload {
     /// Once; it ends when the device is through with it.
     step: Box<dyn FnMut()>,
-    /// Tokens of a step.
+    /// Tokens of a step; pictures, where there are only those.
     tokens: f64,
     /// Floating-point operations of a step, as the shapes need them.
     flops: f64,

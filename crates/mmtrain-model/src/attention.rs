@@ -28,6 +28,9 @@ const SCORES: usize = 512 * 512;
 /// Queries in a chunk at least, however many keys there are: smaller products waste the device.
 const MIN_ROWS: usize = 64;
 
+/// Queries in a chunk at most where later keys are hidden and no tape records: the fewer, the fewer scores are formed in vain.
+const CAUSAL_ROWS: usize = 128;
+
 /// `softmax(query · keyᵀ / sqrt(head_dim) + mask) · value`, the softmax in f32.
 ///
 /// # Shapes
@@ -38,14 +41,17 @@ const MIN_ROWS: usize = 64;
 pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, mask: Option<&Mask>) -> Tensor<4> {
     let (queries, keys) = (query.dims()[2], key.dims()[2]);
     let rows = rows_per_chunk(queries, keys);
-    if tape_keeps_scores(queries, keys) {
+    if ![&query, &key, &value].into_iter().any(Tensor::is_autodiff) {
+        let rows = if mask.is_some_and(Mask::is_causal) { rows.min(CAUSAL_ROWS) } else { rows };
+        in_chunks(query, key, value, mask, rows)
+    } else if tape_keeps_scores(queries, keys) {
         in_chunks(query, key, value, mask, rows)
     } else {
         recorded(query, key, value, mask, rows)
     }
 }
 
-/// Scores per row and head that exist at the same time.
+/// Scores per row and head that exist at the same time on a tape.
 pub fn scores_at_once(queries: usize, keys: usize) -> usize {
     rows_per_chunk(queries, keys).saturating_mul(keys)
 }

@@ -29,6 +29,7 @@ use crate::few_rows::{Rows, shaped, takes, with_table};
 use crate::norm::RmsNorm;
 use crate::precision::{computing, computing_but_packed, matmul_by_columns};
 use crate::projection::Projection;
+use crate::shares::in_shares;
 
 pub use cache::{KvCache, LayerCache};
 pub use context::DecoderContext;
@@ -38,6 +39,9 @@ use heads::Heads;
 
 /// Values of a table from which on a few rows are multiplied with it in place.
 const MIN_TABLE: usize = 1 << 20;
+
+/// Tokens from which on it pays to take them in shares.
+const MIN_SHARE: usize = 64;
 
 /// A causal language model.
 #[derive(Module, Debug)]
@@ -256,7 +260,9 @@ impl DecoderBlock {
     /// `attend` makes the output of each head. `[batch, heads, seq, head_dim]`
     fn run(&self, x: Tensor<3>, attend: impl FnOnce(Heads) -> Tensor<4>) -> Tensor<3> {
         let x = x.clone() + self.self_attn.forward(self.input_layernorm.forward(x), attend);
-        x.clone() + self.mlp.forward(self.post_attention_layernorm.forward(x))
+        let [batch, seq, _] = x.dims();
+        let (axis, least) = if batch > 1 { (0, MIN_SHARE.div_ceil(seq.max(1))) } else { (1, MIN_SHARE) };
+        in_shares(x, axis, least, |x| x.clone() + self.mlp.forward(self.post_attention_layernorm.forward(x)))
     }
 }
 

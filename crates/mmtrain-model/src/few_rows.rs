@@ -18,7 +18,7 @@ use burn::tensor::{DType, TensorData};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-pub(crate) use self::dense::with_table;
+pub(crate) use self::dense::{with_table, with_weight};
 
 /// More rows are no few rows: from there on a matrix product that works in tiles is faster.
 pub(crate) const MAX_ROWS: usize = 8;

@@ -28,6 +28,7 @@ pub mod norm;
 pub mod projection;
 pub mod quantized;
 pub mod rope;
+mod shares;
 
 pub mod device;
 pub mod error;

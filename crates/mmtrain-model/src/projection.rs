@@ -40,10 +40,19 @@ impl Projection {
         }
     }
 
-    /// The product with a packed weight, made from its codes, where there are few rows and no adapter.
+    /// The product with the weight where it lies, packed or not, where there are few rows and no adapter.
     pub(crate) fn of_few_rows<const D: usize>(&self, x: &Tensor<D>) -> Option<Tensor<D>> {
-        let packed = self.weight.packed().filter(|_| self.weight.lora().is_none() && few_rows::takes(x))?;
-        let product = shaped(packed.product(Rows::of(x)), x.dims(), packed.shape()[1]);
+        if self.weight.lora().is_some() || !few_rows::takes(x) {
+            return None;
+        }
+        let rows = Rows::of(x);
+        let (product, output) = if let Some(packed) = self.weight.packed() {
+            (packed.product(rows), packed.shape()[1])
+        } else {
+            let weight = self.weight.base();
+            (few_rows::with_weight(&rows, &weight)?, weight.dims()[1])
+        };
+        let product = shaped(product, x.dims(), output);
         Some(match &self.bias {
             Some(bias) => product + bias.val().unsqueeze(),
             None => product,

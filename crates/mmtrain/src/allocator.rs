@@ -4,13 +4,11 @@
 //! the kernel map the next one anew, page by page, each zeroed at the first touch. It reads how it is to go about it from the
 //! environment, when a process begins, so the program begins once more with that set.
 
-/// Blocks up to 4 GiB lie in one heap, which is not given back. Threads have no heaps of their own, whose 64 MiB would be too
-/// small for tensors.
-const KEPT: [(&str, &str); 3] =
-    [("MALLOC_MMAP_THRESHOLD_", "4294967296"), ("MALLOC_TRIM_THRESHOLD_", "17179869184"), ("MALLOC_ARENA_MAX", "1")];
+/// Blocks up to 4 GiB lie in the heap, and up to 16 GiB of that are not given back.
+const KEPT: [(&str, &str); 2] = [("MALLOC_MMAP_THRESHOLD_", "4294967296"), ("MALLOC_TRIM_THRESHOLD_", "17179869184")];
 
 /// Whoever sets one of these has chosen.
-const CHOICES: [&str; 2] = ["GLIBC_TUNABLES", "LD_PRELOAD"];
+const CHOICES: [&str; 3] = ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_PRELOAD"];
 
 /// Sets what is to be set, if nothing is, and begins the program again in the same process. Returns where that is not needed, or
 /// cannot be.

@@ -357,7 +357,7 @@ pub(crate) enum StageChoice {
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// gemm, decoder, vit, vlm, lora, dpo, prefill, decode; all of them otherwise.
+    /// gemm, decoder, vit, vlm, lora, dpo, prefill, decode, pictures; all of them otherwise.
     #[arg(value_name = "ROW")]
     pub(crate) rows: Vec<String>,
     /// How often each is measured; the median counts.

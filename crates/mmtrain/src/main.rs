@@ -59,7 +59,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "serve")]
         Command::Serve(args) => commands::serve::run(&context, &args),
         Command::Eval(args) => commands::eval::run(&context, &args),
-        Command::Parity(args) => commands::parity::run(&args),
+        Command::Parity(args) => commands::parity::run(&context, &args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Plan(args) => commands::plan::run(&context, &args),
         Command::Bench(args) => commands::bench::run(&context, &args),

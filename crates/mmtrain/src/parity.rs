@@ -2,7 +2,7 @@
 //!
 //! A directory holds a checkpoint as published, and `io.safetensors` what the reference got (`in.*`)
 //! and made of it (`out.*`, names as in `transformers`' forward). Everything is computed anew in f32
-//! on the CPU by the code that trains and generates, and compared. With `grads/model.safetensors`
+//! by the code that trains and generates, on the CPU unless another device is asked for, and compared. With `grads/model.safetensors`
 //! beside it, gradients are compared too, by the block-wise driver with every graph kept and with
 //! none kept. Adapters of the PEFT library are compared in the same way.
 //!
@@ -55,28 +55,41 @@ pub(crate) enum Computed {
     Ids(Vec<Vec<u32>>),
 }
 
-/// As [`run_as`], with f32.
-#[cfg(test)]
-pub(crate) fn run(dir: &Path, io: Option<&Path>, atol: Option<f32>) -> anyhow::Result<ParityReport> {
-    run_as(dir, None, io, atol, LoadDtype::F32)
+/// What is compared, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked<'a> {
+    /// The checkpoint.
+    pub(crate) dir: &'a Path,
+    /// Adapters for it, in whose directory recorded tensors and gradients lie.
+    pub(crate) adapter: Option<&'a Path>,
+    /// What is recorded; else `io.safetensors`.
+    pub(crate) io: Option<&'a Path>,
+    /// Largest difference allowed.
+    pub(crate) atol: Option<f32>,
+    /// Of the weights. Gradients are compared for f32 alone.
+    pub(crate) dtype: LoadDtype,
+    /// Where it is computed.
+    pub(crate) device: Device,
 }
 
-/// Compares the checkpoint in `dir` with what is recorded in `io`, or in `io.safetensors` beside it. Gradients are compared
-/// for f32 alone. With adapters, what is recorded lies in their directory, and gradients are theirs.
-pub(crate) fn run_as(
-    dir: &Path,
-    adapter: Option<&Path>,
-    io: Option<&Path>,
-    atol: Option<f32>,
-    dtype: LoadDtype,
-) -> anyhow::Result<ParityReport> {
+impl Asked<'_> {
+    /// The checkpoint in f32 on the CPU, by the usual tolerance.
+    #[cfg(test)]
+    pub(crate) fn of(dir: &Path) -> Asked<'_> {
+        Asked { dir, adapter: None, io: None, atol: None, dtype: LoadDtype::F32, device: Device::flex() }
+    }
+}
+
+/// Compares a checkpoint with what is recorded of it.
+pub(crate) fn run(asked: &Asked<'_>) -> anyhow::Result<ParityReport> {
+    let Asked { dir, adapter, io, atol, dtype, ref device } = *asked;
     if !dir.is_dir() {
         let message = format!("no checkpoint at `{}`", dir.display());
         return Err(Refusal::missing(message, "expected a directory with `config.json` and safetensors").into());
     }
-    let subject = Subject::load(dir, adapter, dtype)?;
+    let subject = Subject::load(dir, adapter, dtype, device)?;
     let home = adapter.unwrap_or(dir);
-    let recorded = Recorded::open(&io.map_or_else(|| home.join("io.safetensors"), Path::to_owned))?;
+    let recorded = Recorded::open(&io.map_or_else(|| home.join("io.safetensors"), Path::to_owned), device)?;
     let is_model = matches!(subject, Subject::Model(_));
     // A tower's loss is a weighted sum of outputs, as large as they are together.
     let of_loss = if atol.is_none() && is_model { LOSS_ATOL } else { f32::INFINITY };

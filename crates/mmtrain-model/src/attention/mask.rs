@@ -60,6 +60,11 @@ impl Mask {
         }
     }
 
+    /// Whether later keys are hidden.
+    pub(super) fn is_causal(&self) -> bool {
+        self.causal
+    }
+
     /// A query sees the keys up to its own position.
     pub fn causal(queries: usize, keys: usize, device: &Device) -> Self {
         Self { causal: true, ..Self::open(queries, keys, device) }

@@ -116,6 +116,6 @@ fn a_long_sequence_is_cut_and_stays_the_same() {
     let (q, k, v) = (ramp([1, 2, len, 8]), ramp([1, 1, len, 8]), ramp([1, 1, len, 8]));
     for mask in [Mask::causal(len, len, &Device::flex()), Mask::causal(len, len, &Device::flex()).with_window(40)] {
         let cut = attention(q.clone(), k.clone(), v.clone(), Some(&mask));
-        equal(cut, in_chunks(q.clone(), k.clone(), v.clone(), Some(&mask), len), 1e-6);
+        equal(cut, in_chunks(q.clone(), k.clone(), v.clone(), Some(&mask), len), 2e-6);
     }
 }

@@ -17,6 +17,7 @@ use super::whisper::{AudioBlock, AudioEncoder};
 use super::{Encoder, PatchMask, Vit, VitBlock};
 use crate::attention::Mask;
 use crate::precision::computing;
+use crate::shares::in_shares;
 
 /// One stretch: a module, and its path from the encoder.
 #[derive(Debug, Clone)]
@@ -105,6 +106,11 @@ impl StretchNet {
 }
 
 impl ChainContext {
+    /// Whether it says the same of every tile.
+    fn is_of_each(&self) -> bool {
+        self.patches.is_none() && self.attention.is_none() && self.packed.is_none() && self.mllama.is_none()
+    }
+
     /// # Panics
     ///
     /// Panics where the input was not made by this encoder.
@@ -139,9 +145,11 @@ impl Encoder {
     /// - returns: `[tiles, features, width]`
     pub fn forward(&self, inputs: &[ChainInput]) -> Tensor<3> {
         let run = |(stretches, input): (Vec<Stretch>, &ChainInput)| {
-            let stretches = stretches.iter();
-            let run = |x: Tensor<3>, stretch: &Stretch| computing(&stretch.net, x.dtype()).forward(x, &input.context);
-            stretches.fold(input.values.clone(), run)
+            let context = &input.context;
+            let run = |x: Tensor<3>, stretch: &Stretch| computing(&stretch.net, x.dtype()).forward(x, context);
+            let run = |values: Tensor<3>| stretches.iter().fold(values, run);
+            // Tiles see nothing of each other, unless the context is of all of them.
+            if context.is_of_each() { in_shares(input.values.clone(), 0, 1, run) } else { run(input.values.clone()) }
         };
         side_by_side(self.chains().into_iter().zip(inputs).map(run).collect())
     }

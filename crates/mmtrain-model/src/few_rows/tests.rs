@@ -30,3 +30,28 @@ fn what_a_tape_records_and_what_has_many_rows_goes_the_usual_way() {
     assert!(!takes(&Tensor::<2>::zeros([9, 4], &Device::flex())));
     assert!(!takes(&x.clone().autodiff()) && !takes(&x.cast(DType::BF16)));
 }
+
+#[test]
+fn products_with_the_weight_of_a_layer_are_those_of_burn_and_of_each_row_alone() {
+    // Behind vectors, behind four inputs and behind tasks there are rests.
+    for (rows, input, output) in
+        [(1, 515, 389), (3, 256, 300), (8, 2999, 130), (2, 7, 40), (1, 1001, 67), (1, 3, 70_000)]
+    {
+        let x = Rows { values: values(rows * input, 1), count: rows, input };
+        let weight = TensorData::new(values(input * output, 2), [input, output]);
+        let weight = Tensor::<2>::from_data(weight, &Device::flex());
+        let found = with_weight(&x, &weight).expect("in host memory");
+        let tensor = Tensor::<2>::from_data(TensorData::new(x.values.clone(), [rows, input]), &Device::flex());
+        let expected: Vec<f32> = tensor.matmul(weight.clone()).into_data().try_to_vec().expect("f32");
+        let far = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(found.len() == expected.len() && far < 1e-3, "{far}");
+        for row in 0..rows {
+            let alone = Rows { values: x.row(row).to_vec(), count: 1, input };
+            assert_eq!(with_weight(&alone, &weight).expect("in host memory"), found[row * output..][..output]);
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+        assert_eq!(pool.install(|| with_weight(&x, &weight)), Some(found));
+        // What lies in another order is left to Burn.
+        assert_eq!(with_weight(&x, &weight.transpose()), None);
+    }
+}

@@ -132,8 +132,8 @@ fn a_fresh_adapter_adds_nothing_and_depends_on_seed_and_name_alone() {
         let begun =
             |seed| model().with_adapters(Part::Decoder, &kind).expect("it").with_fresh_adapters(Part::Decoder, seed);
         let moved = distance(&logits(&begun(1)), &plain);
-        // DoRA divides by the norm that it multiplies with.
-        assert!(moved <= if kind.use_dora { 2e-6 } else { 0.0 }, "{kind}: {moved}");
+        // DoRA divides by the norm that it multiplies with; a few rows are added up in another order where there is no adapter.
+        assert!(moved <= 2e-6, "{kind}: {moved}");
         let first = |seed| {
             let params = begun(seed).params(Part::Decoder);
             let a = params.into_iter().find(|param| param.info.name.ends_with("lora_A.weight")).expect("there");

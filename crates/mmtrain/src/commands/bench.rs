@@ -84,15 +84,16 @@ fn table(measured: &[Value]) -> String {
     let mut lines =
         vec![format!("{:<8} {:>10} {:>12} {:>9} {:>8} {:>9}", "row", "step", "tokens/s", "GFLOP/s", "of gemm", "peak")];
     for row in measured {
-        let share =
-            product.map_or_else(String::new, |product| format!("{:.0} %", 100.0 * number(row, "gflops") / product));
+        let gflops = number(row, "gflops");
+        let share = product.filter(|_| gflops > 0.0);
+        let share = share.map_or_else(String::new, |product| format!("{:.0} %", 100.0 * gflops / product));
         let is_product = row["row"] == Row::Gemm.name();
         let tokens = if is_product { "–".to_owned() } else { format!("{:.1}", number(row, "tokens_per_second")) };
         lines.push(format!(
             "{:<8} {:>8.1} ms {tokens:>12} {:>9.1} {share:>8} {:>5.0} MiB",
             row["row"].as_str().unwrap_or_default(),
             1e3 * number(row, "median_seconds"),
-            number(row, "gflops"),
+            gflops,
             number(row, "peak_bytes") / f64::from(1 << 20),
         ));
     }

@@ -24,6 +24,7 @@ pub(super) struct Inputs {
     pub(super) batch: HostBatch,
     /// `[batch, seq]`, where it is not one everywhere.
     attention_mask: Option<Vec<i64>>,
+    device: Device,
 }
 
 /// One output of the model, if it is one that it has.
@@ -62,13 +63,13 @@ impl Inputs {
             media,
             ids: (0..ids.rows).map(row_id).collect(),
         };
-        Ok(Self { batch, attention_mask })
+        Ok(Self { batch, attention_mask, device: recorded.device().clone() })
     }
 
     /// None where the causal mask is all there is.
     pub(super) fn mask(&self) -> Option<Mask> {
         let mask = self.attention_mask.as_ref()?;
-        Some(Mask::causal_with_padding(mask, self.batch.batch, self.batch.seq, &Device::flex()))
+        Some(Mask::causal_with_padding(mask, self.batch.batch, self.batch.seq, &self.device))
     }
 }
 
@@ -142,7 +143,8 @@ fn features(model: &Model, recorded: &Recorded, name: &str, of_videos: bool) -> 
         columns.map(|column| (medium.row * seq + column) as i32)
     });
     let places = places.collect::<Vec<_>>();
-    let placed = embeds.reshape([rows * seq, hidden]).select(0, Tensor::from_data(places.as_slice(), &Device::flex()));
+    let placed =
+        embeds.reshape([rows * seq, hidden]).select(0, Tensor::from_data(places.as_slice(), recorded.device()));
     let expected = recorded.output(name)?.shape;
     Ok(match values(placed) {
         Computed::Values { shape, values } if shape.iter().product::<usize>() == expected.iter().product::<usize>() => {

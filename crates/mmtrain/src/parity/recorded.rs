@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::prelude::Device;
 use mmtrain_model::ModelError;
 use mmtrain_model::weights::{StoredTensor, TensorFile};
 
@@ -13,6 +14,7 @@ const HINT: &str = "record it with `transformers` as in scripts/parity/README.md
 pub(super) struct Recorded {
     path: PathBuf,
     file: TensorFile,
+    device: Device,
 }
 
 /// A table of integers. `[rows, cols]`
@@ -24,11 +26,16 @@ pub(super) struct IdTable {
 }
 
 impl Recorded {
-    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path, device: &Device) -> anyhow::Result<Self> {
         if !path.is_file() {
             return Err(Refusal::missing(format!("no recorded tensors at `{}`", path.display()), HINT).into());
         }
-        Ok(Self { path: path.to_owned(), file: TensorFile::open(path)? })
+        Ok(Self { path: path.to_owned(), file: TensorFile::open(path)?, device: device.clone() })
+    }
+
+    /// Where its tensors are wanted.
+    pub(super) fn device(&self) -> &Device {
+        &self.device
     }
 
     /// A fault of the file.

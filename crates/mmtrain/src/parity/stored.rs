@@ -39,11 +39,11 @@ fn rounded(name: &str, dtype: Dtype) -> tempfile::TempDir {
 }
 
 fn outputs(dir: &Path, dtype: LoadDtype) -> Vec<(String, Computed)> {
-    let Ok(Subject::Model(model)) = Subject::load(dir, None, dtype) else { return Vec::new() };
+    let Ok(Subject::Model(model)) = Subject::load(dir, None, dtype, &Device::flex()) else { return Vec::new() };
     let held = model.vlm.params(mmtrain_model::params::Part::Decoder);
     let halves = held.iter().filter(|param| param.value.dtype().size() == 2).count();
     assert_eq!(halves > 0, dtype == LoadDtype::AsStored, "{}", dir.display());
-    let recorded = Recorded::open(&dir.join("io.safetensors")).expect("recorded");
+    let recorded = Recorded::open(&dir.join("io.safetensors"), &Device::flex()).expect("recorded");
     let names = recorded.outputs().into_iter();
     names.filter_map(|name| Some((name.clone(), compute(&model, &recorded, &name).expect("computed")?))).collect()
 }
@@ -81,7 +81,7 @@ fn every_kind_of_model_computes_the_same_bits_from_halves_and_from_f32() {
 fn published_halves_pass_both_ways() {
     for name in ["llama_bf16", "llama_f16"] {
         let reports = [LoadDtype::F32, LoadDtype::AsStored].map(|dtype| {
-            let report = run_as(&cases().join(name), None, None, None, dtype).expect("a report");
+            let report = run(&Asked { dtype, ..Asked::of(&cases().join(name)) }).expect("a report");
             assert!(report.passed(), "{dtype:?}: {report}");
             serde_json::to_value(&report).expect("JSON")
         });

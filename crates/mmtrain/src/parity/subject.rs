@@ -37,9 +37,8 @@ pub(super) struct Model {
 
 impl Subject {
     /// Reads `config.json` and the weights, and adapters of whole models. Towers alone are f32 always.
-    pub(super) fn load(dir: &Path, adapter: Option<&Path>, dtype: LoadDtype) -> anyhow::Result<Self> {
+    pub(super) fn load(dir: &Path, adapter: Option<&Path>, dtype: LoadDtype, device: &Device) -> anyhow::Result<Self> {
         let (name, kind) = read_kind(dir)?;
-        let device = Device::flex();
         let part = match kind {
             ModelKind::Whole => None,
             ModelKind::Decoder => Some(Part::Decoder),
@@ -53,12 +52,12 @@ impl Subject {
             );
         }
         let vlm = match kind {
-            ModelKind::Encoder => return Ok(Self::Tower(Box::new(Tower::load(dir, &name, &device)?))),
+            ModelKind::Encoder => return Ok(Self::Tower(Box::new(Tower::load(dir, &name, device)?))),
             ModelKind::Decoder => {
-                let vlm = Vlm::zeros(&with_stand_in_tower(read_text(dir)?), &device);
+                let vlm = Vlm::zeros(&with_stand_in_tower(read_text(dir)?), device);
                 vlm.loaded_as(Part::Decoder, &Checkpoint::open(dir)?, dtype)?
             }
-            ModelKind::Whole => Vlm::from_pretrained_as(dir, dtype, &device)?,
+            ModelKind::Whole => Vlm::from_pretrained_as(dir, dtype, device)?,
         };
         let (vlm, adapter) = match adapter {
             Some(adapter) => PeftAdapter::read(vlm, adapter).map(|(vlm, adapter)| (vlm, Some(adapter)))?,

@@ -45,13 +45,17 @@ fn names(report: &ParityReport) -> Vec<&str> {
     report.comparisons.iter().map(|comparison| comparison.name.as_str()).collect()
 }
 
+fn run(dir: &Path, io: Option<&Path>, atol: Option<f32>) -> anyhow::Result<ParityReport> {
+    super::run(&Asked { io, atol, ..Asked::of(dir) })
+}
+
 /// Adapters that PEFT has written, beside the `llava` case.
 fn adapters(name: &str) -> PathBuf {
     cases().join("../parity_lora").join(name)
 }
 
 fn with_adapters(dir: &Path) -> anyhow::Result<ParityReport> {
-    run_as(&cases().join("llava"), Some(dir), None, None, LoadDtype::F32)
+    super::run(&Asked { adapter: Some(dir), ..Asked::of(&cases().join("llava")) })
 }
 
 #[test]

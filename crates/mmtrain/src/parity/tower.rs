@@ -111,7 +111,7 @@ fn loss_weights(recorded: &Recorded, shape: [usize; 3]) -> anyhow::Result<Tensor
         let message = format!("holds `in.loss_weights` of shape {:?}, the tower's output has {shape:?}", weights.shape);
         return Err(recorded.bad(&message).into());
     }
-    Ok(Tensor::from_data(TensorData::new(weights.values, shape), &Device::flex()))
+    Ok(Tensor::from_data(TensorData::new(weights.values, shape), recorded.device()))
 }
 
 /// A recorded tensor of `D` axes.
@@ -120,5 +120,5 @@ fn tensor<const D: usize>(recorded: &Recorded, name: &str, stored: StoredTensor)
         let message = format!("holds `in.{name}` of shape {:?}, expected {D} axes", stored.shape);
         return Err(recorded.bad(&message).into());
     };
-    Ok(Tensor::from_data(TensorData::new(stored.values, shape), &Device::flex()))
+    Ok(Tensor::from_data(TensorData::new(stored.values, shape), recorded.device()))
 }

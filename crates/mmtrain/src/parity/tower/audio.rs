@@ -75,7 +75,7 @@ impl AudioTower {
             return Err(recorded.bad(&message).into());
         }
         let keep = table.values.iter().map(|&keep| keep == 1).collect::<Vec<_>>();
-        Ok(Some(Mask::keys_kept(&keep, clips, &Device::flex())))
+        Ok(Some(Mask::keys_kept(&keep, clips, recorded.device())))
     }
 }
 

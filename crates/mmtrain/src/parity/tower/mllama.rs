@@ -68,7 +68,7 @@ impl MllamaTower {
             return Err(recorded.bad(&message).into());
         }
         let pixels = TensorData::new(pixels.values, [images * tiles, 3, side, side]);
-        let patches = patches_from_pixels(Tensor::from_data(pixels, &Device::flex()), config.patch_size);
+        let patches = patches_from_pixels(Tensor::from_data(pixels, recorded.device()), config.patch_size);
         Ok((MllamaRun { tower: self, context }, patches))
     }
 
@@ -78,7 +78,7 @@ impl MllamaTower {
         let ids = recorded.ids("aspect_ratio_ids", |id| (0..known).contains(&id))?;
         let ids = recorded.need(ids, "aspect_ratio_ids", "this tower")?;
         let ids = ids.values.iter().map(|&id| id as usize).collect::<Vec<_>>();
-        let context = MllamaContext::new(&ids, &self.config, &Device::flex())?;
+        let context = MllamaContext::new(&ids, &self.config, recorded.device())?;
         let mask = recorded.ids("aspect_ratio_mask", |keep| keep == 0 || keep == 1)?;
         let mask = recorded.need(mask, "aspect_ratio_mask", "this tower")?;
         if real_tiles(&mask) == context.real_tiles() && mask.cols == self.config.max_num_tiles {

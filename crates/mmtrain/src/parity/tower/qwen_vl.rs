@@ -78,7 +78,7 @@ impl QwenVlTower {
             );
             return Err(recorded.bad(&message).into());
         }
-        let packed = Packed::new(&grids, config, &Device::flex())?;
+        let packed = Packed::new(&grids, config, recorded.device())?;
         Ok((QwenVlRun { tower: self, packed }, patches.unsqueeze()))
     }
 }

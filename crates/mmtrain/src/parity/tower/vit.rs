@@ -71,7 +71,7 @@ impl VitTower {
     fn inputs(&self, recorded: &Recorded) -> anyhow::Result<(VitRun<'_>, Tensor<4>)> {
         let pixels = self.pixels(recorded)?;
         let patches = self.patches(recorded, &pixels)?;
-        let attention = patches.as_ref().and_then(|patches| patches.attention_mask(&Device::flex()));
+        let attention = patches.as_ref().and_then(|patches| patches.attention_mask(recorded.device()));
         Ok((VitRun { vit: &self.vit, patches, attention }, pixels))
     }
 

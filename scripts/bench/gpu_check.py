@@ -1,0 +1,109 @@
+"""What scripts/gpu_check.sh does once the binary is there and the device answers."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+DEVICE, OUT, STEPS = os.environ["DEVICE"], Path(os.environ["OUT"]), int(os.environ["STEPS"])
+BINARY = os.environ["MMTRAIN"]
+ROWS = os.environ.get("ROWS", "gemm decoder vit vlm lora dpo prefill decode").split()
+CASES = Path("tests/fixtures/parity")
+
+# Products of TF32 keep ten bits of the factors, which is 5e-4 of each; the recorded values are about one.
+OUTPUTS = 5e-3
+# Losses of the first steps beside the CPU's, as a share of them.
+LOSSES = {"f32": 2e-3, "bf16": 5e-2}
+TRAINED = 40
+
+
+def mmtrain(*args, device=DEVICE):
+    return subprocess.run([BINARY, "--device", device, "--quiet", *args], capture_output=True, text=True)
+
+
+def parity():
+    """Every case on the device; yields rows of a table and whether the bound holds."""
+    for case in sorted(path.parent for path in CASES.glob("*/io.safetensors")):
+        done = mmtrain("parity", str(case), "--atol", str(OUTPUTS), "--json")
+        try:
+            report = json.loads(done.stdout)
+        except json.JSONDecodeError:
+            yield f"| {case.name} | {done.stderr.strip().splitlines()[:1]} | | broken |", False
+            continue
+        worst = max((output["max_abs"] for output in report["comparisons"] if output["max_abs"] is not None), default=0.0)
+        holds = all(output["passed"] for output in report["comparisons"])
+        gradients = report.get("gradients")
+        ratio = f"{gradients['worst_ratio']:.1f}" if gradients else "–"
+        yield f"| {case.name} | {worst:.1e} | {ratio} | {'holds' if holds else 'broken'} |", holds
+
+
+def losses(name, device, precision):
+    run = OUT / f"train-{name}"
+    done = mmtrain(
+        *("pretrain", "--config", "quickstart", "--run-dir", str(run)),
+        *(word for key, value in {
+            "train.steps": TRAINED, "train.log_every": 1, "train.eval_every": 0, "checkpoint.every": 0, "train.ranks": 1,
+            "train.precision": precision, "eval.samples": 8, "eval.generate": 0, "data.sources.0.synth.samples": 2000,
+        }.items() for word in ("--set", f"{key}={value}")),
+        device=device,
+    )
+    if done.returncode:
+        sys.exit(f"training on {device} in {precision}: {done.stderr}")
+    lines = [json.loads(line) for line in open(run / "metrics.jsonl")]
+    return [line["loss"] for line in lines if line["kind"] == "train"]
+
+
+def training():
+    expected = losses("cpu", "cpu", "f32")
+    for precision, bound in LOSSES.items():
+        if DEVICE == "cpu" and precision == "bf16":
+            continue
+        found = losses(precision, DEVICE, precision)
+        far = max(abs(a - b) / a for a, b in zip(expected, found))
+        yield f"| {precision} | {far:.1e} | {bound:.0e} | {'holds' if far <= bound else 'broken'} |", far <= bound
+
+
+def bench():
+    python = [sys.executable, "scripts/bench/peer.py"]
+    for row in ROWS:
+        done = mmtrain("bench", row, "--steps", str(STEPS), "--warmup", "10", "--json")
+        if done.returncode:
+            yield f"| {row} | {done.stderr.strip().splitlines()[:1]} | | | |"
+            continue
+        ours = json.loads(done.stdout)
+        theirs = subprocess.run([*python, row, "--steps", str(STEPS), "--warmup", "10", "--device", DEVICE], capture_output=True, text=True)
+        median = 1e3 * ours["median_seconds"]
+        line = f"| {row} | {median:.2f} ms | {ours['gflops'] / 1e3:.1f}"
+        if theirs.returncode:
+            yield f"{line} | {theirs.stderr.strip().splitlines()[-1:]} | |"
+            continue
+        peer = 1e3 * statistics.median(json.loads(theirs.stdout)["seconds"])
+        yield f"{line} | {peer:.2f} ms | {peer / median:.2f}x |"
+
+
+def main():
+    sound = True
+    with open(OUT / "gpu.md", "w") as file:
+
+        def say(line):
+            print(line, flush=True)
+            file.write(line + "\n")
+
+        for title, head, rows in [
+            ("recorded outputs", "| case | largest difference | gradients, in units of the CPU's tolerance | at most %.0e |" % OUTPUTS, parity()),
+            ("losses of %d steps beside the CPU's" % TRAINED, "| precision | largest share | bound | |", training()),
+        ]:
+            say(f"\n## {DEVICE}: {title}\n\n{head}\n|---|---|---|---|")
+            for line, holds in rows:
+                say(line)
+                sound &= holds
+        say(f"\n## {DEVICE}: beside PyTorch\n\n| row | step | TFLOP/s | PyTorch | faster |\n|---|---|---|---|---|")
+        for line in bench():
+            say(line)
+    sys.exit(0 if sound else 1)
+
+
+if __name__ == "__main__":
+    main()

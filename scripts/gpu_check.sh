@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# On a machine with a GPU: whether all computes there as on the CPU, and how fast beside PyTorch on the same GPU.
+#
+#   scripts/gpu_check.sh
+#
+# Every recorded case of transformers on the device, a training run in f32 and in bf16 beside the CPU's, then the rows of
+# `mmtrain bench`. Ends with 1 where a bound is broken; tables go to $OUT/gpu.md.
+#
+# MMTRAIN: a binary with CUDA, built if it is not there; PYTHON: an interpreter with torch, transformers and peft, without which the
+# peer's rows are left out; OUT: where results go (a new directory); DEVICE: cuda, cuda:N, or cpu to try the script; ROWS: of the
+# benchmark; STEPS: of each.
+set -euo pipefail
+# shellcheck source=scripts/env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+export DEVICE=${DEVICE:-cuda} OUT=${OUT:-checkpoints/gpu-check-$(date +%Y%m%d-%H%M%S)} STEPS=${STEPS:-20}
+if [ -z "${MMTRAIN:-}" ]; then
+    need_cargo
+    need_c_compiler
+    cargo build --release --workspace --locked --bins --features cuda
+fi
+# shellcheck disable=SC2154  # env.sh sets it
+export MMTRAIN=${MMTRAIN:-$mmtrain}
+
+if ! reason=$("$MMTRAIN" --device "$DEVICE" --quiet bench gemm --steps 1 --json 2>&1 > /dev/null); then
+    printf 'SKIPPED: no device %s: %s\n' "$DEVICE" "$reason"
+    exit 0
+fi
+mkdir -p "$OUT"
+exec "${PYTHON:-python3}" scripts/bench/gpu_check.py
