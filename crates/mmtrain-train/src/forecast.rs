@@ -256,3 +256,71 @@ impl Passes {
         decoder * self.decoder + encoder * self.encoder + scores + seen
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::tests::model;
+
+    const ALL: Trained = Trained { encoder: Tuned::Full, connector: Tuned::Full, decoder: Tuned::Full };
+
+    fn load(rows: f64) -> Load {
+        Load {
+            rows,
+            seq: 8.0,
+            learned: 4.0 * rows,
+            tiles: rows,
+            positions: 4.0 * rows,
+            position_pairs: 16.0 * rows,
+            media_tokens: 4.0 * rows,
+        }
+    }
+
+    fn outlook(steps: usize, micro_batches: Vec<Load>) -> Outlook {
+        Outlook { steps, micro_batches, ..Outlook::default() }
+    }
+
+    fn cost(trained: Trained, keep: KeepPlan, outlook: &Outlook) -> StepCost {
+        StepCost::of(&model(), trained, keep, 1, outlook)
+    }
+
+    fn all_kept() -> KeepPlan {
+        let config = model().config;
+        KeepPlan { encoder: config.encoder.num_layers(), decoder: config.text.num_hidden_layers }
+    }
+
+    #[test]
+    fn a_step_is_the_mean_of_those_that_were_seen() {
+        let one = cost(ALL, all_kept(), &outlook(1, vec![load(2.0), load(2.0)]));
+        let two = cost(ALL, all_kept(), &outlook(2, vec![load(1.0), load(3.0), load(1.0), load(3.0)]));
+        assert!((one.flops.total() / two.flops.total() - 1.0).abs() < 1e-12);
+        assert!((one.floats / two.floats - 1.0).abs() < 1e-12 && (one.update - two.update).abs() < 1e-9);
+        assert!(one.again.abs() < 1e-9);
+    }
+
+    #[test]
+    fn blocks_that_keep_no_graph_run_again_and_what_is_frozen_is_passed_once() {
+        let outlook = outlook(1, vec![load(2.0)]);
+        let none = KeepPlan { encoder: 0, decoder: 0 };
+        let again = cost(ALL, none, &outlook);
+        let frozen = cost(Trained::NOTHING, none, &outlook);
+        assert!((again.again - frozen.flops.encoder - frozen.flops.decoder).abs() < 1e-6);
+        assert!(frozen.again.abs() < 1e-9 && frozen.update.abs() < 1e-9);
+        // Forward, backward with twice as much, and once more.
+        assert!((again.floats / frozen.floats - 4.0).abs() < 1e-9, "{} {}", again.floats, frozen.floats);
+        let rates = Rates { encoder: 1e9, decoder: 1e9, head: 1e9, floats: 1e9 };
+        let work = frozen.flops.total() + frozen.floats;
+        assert!((frozen.seconds(&rates) - work / 1e9).abs() < 1e-12);
+    }
+
+    #[test]
+    fn ranks_wait_for_the_one_that_has_a_micro_batch_more() {
+        let of_ranks = |micro_batches: usize, ranks| {
+            let outlook = outlook(1, vec![load(1.0); micro_batches]);
+            StepCost::of(&model(), ALL, all_kept(), ranks, &outlook).imbalance
+        };
+        for (micro_batches, ranks, expected) in [(1, 1, 1.0), (4, 2, 1.0), (3, 2, 4.0 / 3.0), (1, 4, 4.0)] {
+            assert!((of_ranks(micro_batches, ranks) - expected).abs() < 1e-12, "{micro_batches} over {ranks}");
+        }
+    }
+}
