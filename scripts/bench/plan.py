@@ -9,7 +9,6 @@ Each case is a configuration that needs no downloads, run for STEPS steps (12), 
 import json
 import os
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -63,16 +62,10 @@ def planned(args, out):
 
 def made(stage, args, out, run):
     """Peak memory of the run in bytes, and the middle one of its steps in seconds, the first left out."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    command = f"exec \"$@\""
-    process = subprocess.Popen(
-        ["bash", "-c", command, "-", BINARY, "--quiet", stage, *args, "--run-dir", run],
-        cwd=out,
-    )
+    process = subprocess.Popen([BINARY, "--quiet", stage, *args, "--run-dir", run], cwd=out)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"the run ended with {status}")
-    del before
     rows = [json.loads(line) for line in open(Path(out) / run / "metrics.jsonl")]
     seconds = [row["step_secs"] for row in rows if row["kind"] == "train"]
     return usage.ru_maxrss * 1024, statistics.median(seconds[1:])
@@ -90,7 +83,7 @@ def main():
     for name in names:
         stage, config, sets = CASES[name]
         args = ["--config", config]
-        for key, value in ({} | few | sets).items():
+        for key, value in (few | sets).items():
             args += ["--set", f"{key}={value}"]
         run = "plan-" + re.sub(r"\W", "-", name)
         # The run comes first, since it makes the data.

@@ -8,6 +8,7 @@ use mmtrain_config::FormatKind;
 use mmtrain_model::device::DeviceChoice;
 
 use crate::number_type::WeightsChoice;
+use crate::stage::Stage;
 
 /// Train multimodal language models.
 #[derive(Debug, Parser)]
@@ -334,24 +335,13 @@ pub(crate) struct PlanArgs {
     pub(crate) recipe: RecipeArgs,
     /// Which stage it is for; otherwise what objective and template say.
     #[arg(long, value_enum, value_name = "STAGE")]
-    pub(crate) stage: Option<StageChoice>,
+    pub(crate) stage: Option<Stage>,
     /// Steps whose data are looked at.
     #[arg(long, default_value = "16", value_name = "N")]
     pub(crate) look_at: NonZeroUsize,
     /// One JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// A stage of training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StageChoice {
-    /// Caption alignment.
-    Pretrain,
-    /// Instruction tuning.
-    Sft,
-    /// Preference alignment.
-    Dpo,
 }
 
 /// Arguments of `bench`.

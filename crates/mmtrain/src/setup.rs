@@ -44,14 +44,7 @@ pub(crate) struct RunData {
 
 /// Makes what a `synth` table asks for, unless a stop is asked for, and opens all sources.
 pub(crate) fn open_data(config: &RunConfig, stop: &Stop) -> anyhow::Result<RunData> {
-    let mut sources: Vec<(Arc<dyn Source>, f64)> = Vec::new();
-    for source in &config.data.sources {
-        make_synth(source, stop)?;
-        let opened = open_training(source, config.data.placeholder)?;
-        refuse_other_stage(&source.name, opened.as_ref(), config)?;
-        sources.push((opened, source.weight));
-    }
-    let mixture = Arc::new(Mixture::new(sources)?);
+    let mixture = Arc::new(open_mixture(config, stop)?);
     let named = config.data.eval.iter().map(|source| (HELD_OUT, source));
     let named = named.chain(config.data.held_out.iter().map(|source| (source.name.as_str(), source)));
     let open = |(name, source): (&str, &SourceConfig)| -> anyhow::Result<HeldOut> {
@@ -64,6 +57,18 @@ pub(crate) fn open_data(config: &RunConfig, stop: &Stop) -> anyhow::Result<RunDa
         note(&format!("warning: {problem}"));
     }
     Ok(RunData { mixture, held_out })
+}
+
+/// As [`open_data`], the training data alone.
+pub(crate) fn open_mixture(config: &RunConfig, stop: &Stop) -> anyhow::Result<Mixture> {
+    let mut sources: Vec<(Arc<dyn Source>, f64)> = Vec::new();
+    for source in &config.data.sources {
+        make_synth(source, stop)?;
+        let opened = open_training(source, config.data.placeholder)?;
+        refuse_other_stage(&source.name, opened.as_ref(), config)?;
+        sources.push((opened, source.weight));
+    }
+    Ok(Mixture::new(sources)?)
 }
 
 /// Makes what the `synth` table of a source describes, if it has one and nothing is there yet.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use mmtrain_config::{Request, RunConfig, mentions};
 use mmtrain_data::{Feedback, Source};
 
@@ -10,7 +11,7 @@ use crate::fail::Refusal;
 use crate::run_dir::newest_finished;
 
 /// A stage of training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Stage {
     /// Caption alignment.
     Pretrain,

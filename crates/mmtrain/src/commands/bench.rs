@@ -47,8 +47,7 @@ fn rows(names: &[String]) -> anyhow::Result<Vec<Row>> {
 
 fn one(context: &Context, args: &BenchArgs, row: Row) -> anyhow::Result<Value> {
     let device = context.device.open()?;
-    let is_cpu = device.device == burn::tensor::Device::flex();
-    let ranks = args.ranks.map_or(if is_cpu { setup::cores() } else { 1 }, NonZeroUsize::get);
+    let ranks = args.ranks.map_or(if device.is_cpu() { setup::cores() } else { 1 }, NonZeroUsize::get);
     let measured = measure(row, &device.device, ranks, args.warmup, args.steps.get())?;
     Ok(json!({
         "row": row.name(),

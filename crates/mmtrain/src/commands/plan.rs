@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use mmtrain_bench::rates::{Product, rates};
 use mmtrain_config::{Request, RunConfig, TemplateKind, load};
-use mmtrain_data::Mixture;
 use mmtrain_model::Vlm;
 use mmtrain_model::device::OpenDevice;
 use mmtrain_train::Stop;
@@ -20,7 +19,7 @@ use super::parent::Parent;
 use super::resume::{init, resolve};
 use super::train::{memory_rows, micro_shape, preparer, resolve_ranks};
 use super::{Context, config_dirs, note, print, print_json};
-use crate::cli::{PlanArgs, RecipeArgs, StageChoice};
+use crate::cli::{PlanArgs, RecipeArgs};
 use crate::inputs::require_inputs;
 use crate::origin::Origin;
 use crate::room::{self, gibibytes};
@@ -34,7 +33,7 @@ const LARGEST: usize = 1 << 16;
 /// Runs the command.
 pub(crate) fn run(context: &Context, args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let device = context.device.open()?;
-    let stage = args.stage.map_or_else(|| stage_of(&args.recipe), Stage::from);
+    let stage = args.stage.unwrap_or_else(|| stage_of(&args.recipe));
     let init = init(stage, &args.recipe, None, None)?;
     let parent = Parent::of(init.as_deref())?;
     let mut config = resolve(stage, &args.recipe, (None, parent.as_ref()), None)?.config;
@@ -52,16 +51,6 @@ pub(crate) fn run(context: &Context, args: &PlanArgs) -> anyhow::Result<ExitCode
         print(&plan.lines(&config).join("\n"))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-impl From<StageChoice> for Stage {
-    fn from(choice: StageChoice) -> Self {
-        match choice {
-            StageChoice::Pretrain => Self::Pretrain,
-            StageChoice::Sft => Self::Sft,
-            StageChoice::Dpo => Self::Dpo,
-        }
-    }
 }
 
 /// The stage that a configuration is for: pairs are compared, a template without turns writes captions. One that is not whole by
@@ -94,9 +83,7 @@ fn look_ahead(config: &RunConfig, origin: &Origin<'_>, model: &Vlm, steps: usize
         note("learning the tokenizer, to see how long the texts are");
     }
     let stop = Stop::default();
-    let sources = config.data.sources.iter();
-    let sources = sources.map(|source| Ok((setup::open_training(source, config.data.placeholder)?, source.weight)));
-    let mixture = Arc::new(Mixture::new(sources.collect::<anyhow::Result<_>>()?)?);
+    let mixture = Arc::new(setup::open_mixture(config, &stop)?);
     let tokenizer = Arc::new(origin.tokenizer(config, &mixture, &stop)?);
     let preprocessor = origin.preprocessor(config, &model.config)?;
     let preparer = Arc::new(preparer(config, origin, &model.config, (tokenizer, preprocessor))?);
