@@ -1,4 +1,5 @@
-//! Every stage with every connector, with and without accumulation and packing: a run that is resumed ends as one that was not.
+//! Every stage with every connector, with and without accumulation and packing, and every way of tuning: a run that is resumed ends
+//! as one that was not.
 
 use crate::resume::copy_until;
 use crate::stages::{PREFERENCE, later};
@@ -16,12 +17,23 @@ const CONNECTORS: [(&str, &str); 3] = [
     ("cross_attention", "kind = 'cross_attention'\ninterval = 1\n"),
 ];
 
-/// What is set beside the configuration: accumulation, packing and what is tuned how.
+/// What is set beside the configuration: accumulation and packing.
 const WAYS: [&str; 4] = [
     "--set train.micro_batch_size=4 --set train.ranks=1",
     "--set train.micro_batch_size=1 --set train.ranks=2",
     "--set train.micro_batch_size=4 --set train.ranks=1 --set data.packing=true",
     "--set train.micro_batch_size=1 --set train.ranks=2 --set data.packing=true",
+];
+
+/// The same: what is tuned how.
+const TUNINGS: [&str; 7] = [
+    "--set train.encoder.tuning=frozen --set train.decoder.tuning=frozen",
+    "--set train.encoder.tuning=frozen --set train.decoder.tuning={full={lr=1e-3,from_block=1}}",
+    "--set train.decoder.tuning={lora={lr=1e-2,rank=4,dropout=0.1}}",
+    "--set train.encoder.tuning={lora={lr=1e-2,rank=2,use_rslora=true}} --set train.decoder.tuning={full={lr=1e-3}}",
+    "--set train.decoder.tuning={lora={lr=1e-2,use_dora=true,dropout=0.1}}",
+    "--set train.decoder.tuning={lora={lr=1e-2,rank=4,quantization='int8'}}",
+    "--set train.encoder.tuning=frozen --set train.decoder.tuning={lora={lr=1e-2,rank=4,quantization='nf4'}}",
 ];
 
 /// Where each run is interrupted: everywhere, or at one step that differs from run to run.
@@ -39,10 +51,10 @@ struct Stage<'a> {
     packs: bool,
 }
 
-/// All ways of one stage.
-fn stage_goes_on(place: &Place, stage: &Stage<'_>, number: &mut usize) {
+/// Some ways of one stage.
+fn stage_goes_on(place: &Place, stage: &Stage<'_>, ways: &[&str], number: &mut usize) {
     let Stage { name: stage, config, init, packs } = *stage;
-    for (way, set) in WAYS.iter().enumerate().filter(|(_, set)| packs || !set.contains("packing")) {
+    for (way, set) in ways.iter().enumerate().filter(|(_, set)| packs || !set.contains("packing")) {
         let whole = format!("{stage}-{way}");
         let init = init.map_or_else(String::new, |init| format!(" --init {init}"));
         place.ok(&format!(
@@ -63,11 +75,17 @@ fn stage_goes_on(place: &Place, stage: &Stage<'_>, number: &mut usize) {
     }
 }
 
-fn every_stage_goes_on((name, connector): (&str, &str), first: usize) {
+/// The configurations of three stages; `more` is of the model's.
+fn place_with(connector: &str, more: &str) -> Place {
     let place = Place::new();
-    place.write("first.toml", format!("extends = \"tiny.toml\"\n\n[model.connector]\n{connector}").as_bytes());
+    place.write("first.toml", format!("extends = \"tiny.toml\"\n\n[model.connector]\n{connector}{more}").as_bytes());
     place.write("second.toml", later("llava-instruct", "template = 'vicuna_v1'", "").as_bytes());
     place.write("third.toml", later("rlaif-v", "", PREFERENCE).as_bytes());
+    place
+}
+
+fn every_stage_goes_on((name, connector): (&str, &str), first: usize) {
+    let place = place_with(connector, "");
     let packs = name != "cross_attention";
     let stages = [
         Stage { name: "pretrain", config: "first.toml", init: None, packs },
@@ -76,7 +94,7 @@ fn every_stage_goes_on((name, connector): (&str, &str), first: usize) {
     ];
     let mut number = first;
     for stage in &stages {
-        stage_goes_on(&place, stage, &mut number);
+        stage_goes_on(&place, stage, &WAYS, &mut number);
     }
 }
 
@@ -93,6 +111,21 @@ fn every_stage_goes_on_with_a_q_former() {
 #[test]
 fn every_stage_goes_on_with_cross_attention() {
     every_stage_goes_on(CONNECTORS[2], 2);
+}
+
+#[test]
+fn every_stage_goes_on_however_it_is_tuned() {
+    let place = place_with(CONNECTORS[0].1, "\n[model.decoder.arch]\nnum_hidden_layers = 2\n");
+    place.ok("pretrain --config first.toml -q --run-dir before --set train.steps=2");
+    place.ok("sft --config second.toml --init before -q --run-dir between --set train.steps=2");
+    let stages = [
+        Stage { name: "pretrain", config: "first.toml", init: None, packs: true },
+        Stage { name: "sft", config: "second.toml", init: Some("before"), packs: true },
+        Stage { name: "dpo", config: "third.toml", init: Some("between"), packs: false },
+    ];
+    for (number, stage) in stages.iter().enumerate() {
+        stage_goes_on(&place, stage, &TUNINGS, &mut { number });
+    }
 }
 
 #[test]

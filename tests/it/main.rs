@@ -33,6 +33,7 @@ mod serve;
 mod sounds;
 mod sources;
 mod stages;
+mod stops;
 mod support;
 mod talk;
 mod terminal;

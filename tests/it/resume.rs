@@ -70,57 +70,6 @@ fn killed_at_random_moments_it_still_ends_bit_identical() {
 }
 
 #[test]
-fn sigterm_saves_and_exits_75() {
-    let place = Place::new();
-    let run = format!("{RUN} --set train.steps=100000 --set checkpoint.every=0 --run-dir run");
-    let mut child = place.start(&run);
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while !place.path("run/metrics.jsonl").exists() || place.losses("run").len() < 3 {
-        assert!(Instant::now() < deadline, "no progress");
-        sleep(Duration::from_millis(20));
-    }
-    Place::signal(&child, "TERM");
-    assert_eq!(child.wait().expect("waits").code(), Some(75));
-    assert_eq!(checkpoints(&place.path("run")).len(), 1);
-}
-
-#[test]
-fn a_second_signal_ends_at_once_with_a_code_of_its_own() {
-    let place = Place::new();
-    // A step of thousands of micro-batches: the second signal comes long before its end.
-    let mut child = place.start(&format!("{RUN} --set train.global_batch_size=20000 --run-dir run"));
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while !place.path("run/metrics.jsonl").exists() {
-        assert!(Instant::now() < deadline, "no start");
-        sleep(Duration::from_millis(20));
-    }
-    // Two that come before the first is handled count as one, so they are sent until it ends.
-    while child.try_wait().expect("waits").is_none() {
-        assert!(Instant::now() < deadline, "no end");
-        Place::signal(&child, "TERM");
-        sleep(Duration::from_millis(700)); // signals closer together count as one
-    }
-    assert_eq!(child.wait().expect("waits").code(), Some(128 + 15), "not 75: nothing was saved");
-    assert_eq!(checkpoints(&place.path("run")), [""; 0]);
-}
-
-#[test]
-fn two_signals_in_one_moment_are_one() {
-    let place = Place::new();
-    let mut child = place.start(&format!("{RUN} --set train.steps=100000 --set checkpoint.every=0 --run-dir run"));
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while !place.path("run/metrics.jsonl").exists() {
-        assert!(Instant::now() < deadline, "no start");
-        sleep(Duration::from_millis(20));
-    }
-    // As coreutils' `timeout` does: one to the process, one to its group.
-    Place::signal(&child, "TERM");
-    Place::signal(&child, "TERM");
-    assert_eq!(child.wait().expect("waits").code(), Some(75));
-    assert_eq!(checkpoints(&place.path("run")).len(), 1);
-}
-
-#[test]
 fn threads_and_prefetch_change_nothing() {
     let place = Place::new();
     place.ok(&format!("{RUN} --run-dir a --set data.workers=1 --set data.prefetch_steps=1"));

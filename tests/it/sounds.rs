@@ -14,7 +14,7 @@ const HEARING: &str = "[model.encoder.audio_arch]\nfamily = 'whisper'\nnum_mel_b
 const CONSTANT: &str = "--set schedule.kind=constant --set schedule.warmup_steps=2 -q";
 
 /// The tiny run on data like another set's; `rest` is the rest of its configuration.
-fn place_like(like: &str, rest: &str) -> Place {
+pub(crate) fn place_like(like: &str, rest: &str) -> Place {
     let place = Place::new();
     let source = format!("name = '{like}'\npath = 'other'\n");
     let synth = format!("synth = {{ like = '{like}', samples = 24, seed = 3, size = 32 }}\n");

@@ -89,7 +89,7 @@ pub(crate) fn dpo(device: &Device, ranks: usize) -> std::io::Result<Workload> {
         let Training { model, ranks, plan, .. } = &training;
         let each = ranks.each(&batches, |share| {
             let found = share.map(|(number, batch)| gradients(model, batch, plan, &known[number]));
-            found.collect::<Result<Vec<_>, _>>()
+            Ok(found.collect::<Result<Vec<_>, _>>()?)
         });
         let mut total = FlatTensors::new();
         for (name, gradient) in each.expect("text only").into_iter().flatten().flatten() {

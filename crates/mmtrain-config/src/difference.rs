@@ -48,7 +48,8 @@ fn difference(key: &str, old: &Value, new: &Value) -> Difference {
 }
 
 fn changes_run(key: &str, old: &Value, new: &Value) -> bool {
-    const HARMLESS: [&str; 4] = ["train.log_every", "train.eval_every", "data.workers", "data.prefetch_steps"];
+    const HARMLESS: [&str; 5] =
+        ["train.log_every", "train.eval_every", "train.hang_secs", "data.workers", "data.prefetch_steps"];
     match key {
         "train.steps" | "train.epochs" => !new.as_f64().zip(old.as_f64()).is_some_and(|(new, old)| new >= old),
         key => !HARMLESS.contains(&key) && !key.starts_with("checkpoint.") && !key.starts_with("eval."),
@@ -97,6 +98,7 @@ mod tests {
         let harmless = [
             "train.log_every=1",
             "train.eval_every=7",
+            "train.hang_secs=60",
             "checkpoint.keep=9",
             "checkpoint.async=false",
             "data.workers=3",

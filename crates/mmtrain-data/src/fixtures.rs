@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use burn_dataset::Dataset;
@@ -139,6 +140,42 @@ impl Source for Made {
 
     fn id(&self, index: usize) -> SampleId {
         SampleId { source: self.name.clone(), shard: "made".into(), key: index.to_string(), index }
+    }
+}
+
+/// As many samples as are wanted: those of another source, over and over. Counts how many are read.
+pub(crate) struct Vast {
+    pub(crate) inner: Arc<dyn Source>,
+    pub(crate) len: usize,
+    pub(crate) read: AtomicUsize,
+}
+
+impl Dataset<RawSample, SourceError> for Vast {
+    fn get(&self, index: usize) -> Result<RawSample, SourceError> {
+        self.read.fetch_add(1, Ordering::SeqCst);
+        self.inner.get(index % self.inner.len())
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Source for Vast {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn fingerprint(&self) -> &str {
+        self.inner.fingerprint()
+    }
+
+    fn problems(&self) -> &[ShardProblem] {
+        self.inner.problems()
+    }
+
+    fn id(&self, index: usize) -> SampleId {
+        SampleId { index, ..self.inner.id(index % self.inner.len()) }
     }
 }
 

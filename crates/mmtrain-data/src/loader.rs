@@ -151,10 +151,12 @@ mod resumed;
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use super::*;
     use crate::SampleId;
-    use crate::fixtures::{Counting, Shards, preparer};
+    use crate::fixtures::{Counting, Shards, Vast, preparer};
 
     fn config() -> LoaderConfig {
         LoaderConfig {
@@ -284,6 +286,24 @@ mod tests {
         let asked = source.asked.lock().expect("no panic before");
         assert_eq!(asked[4], 1);
         assert!((0..20).filter(|&i| i != 4).all(|i| (4..=5).contains(&asked[i])), "{asked:?}");
+    }
+
+    /// Nothing is replayed and nothing is laid out in memory, however far on a run is.
+    #[test]
+    fn deep_in_a_billion_samples_the_next_step_reads_no_more_than_it_needs() {
+        let shards = Shards::numbered(10, |_| false);
+        let cursor = Cursor::at(0, 700_000_000);
+        let started = Instant::now();
+        let source = Arc::new(Vast { inner: shards.open(), len: 1_000_000_000, read: AtomicUsize::new(0) });
+        let mixture = Arc::new(Mixture::new(vec![(source.clone(), 1.0)]).expect("a mixture"));
+        let mut loader = StepLoader::new(mixture, Arc::new(preparer()), config(), cursor).expect("a loader");
+        let step = loader.next_step().expect("a step");
+        // Milliseconds; the bound only tells a replay, which would take minutes.
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert_eq!((step.samples, step.cursor_after), (6, Cursor::at(0, 700_000_006)));
+        drop(loader);
+        let ahead = config().prefetch_steps * 6 + config().workers;
+        assert!(source.read.load(Ordering::SeqCst) <= 6 + ahead, "{:?}", source.read);
     }
 
     #[test]

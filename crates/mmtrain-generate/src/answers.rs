@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::GenerateError;
-use crate::generate::{GenerateOptions, generate_from, unheard};
+use crate::generate::{GenerateOptions, generate_while};
 use crate::prompt::Prompt;
 
 /// How well questions were answered.
@@ -74,7 +74,7 @@ pub fn answer_eval(
     model: &Vlm,
     tokenizer: &TextTokenizer,
     samples: &[Prepared],
-    options: &GenerateOptions,
+    (options, goes_on): (&GenerateOptions, &dyn Fn() -> bool),
     batch_size: usize,
 ) -> Result<AnswerReport, GenerateError> {
     let asked = samples
@@ -86,7 +86,7 @@ pub fn answer_eval(
     for batch in asked.chunks(batch_size.max(1)) {
         let prompts =
             batch.iter().map(|(_, sample, (_, answer))| Prompt::before(sample, answer.start)).collect::<Vec<_>>();
-        let results = generate_from(examples.len(), model, &prompts, options, &mut unheard)?;
+        let results = generate_while(goes_on, examples.len(), (model, &prompts, options))?;
         for ((number, sample, (turn, answer)), result) in batch.iter().zip(results) {
             let target = tokenizer.decode(&sample.encoded.input_ids[answer.clone()])?;
             examples.push(judged((*number, sample), *turn, &target, &tokenizer.decode(&result.tokens)?));

@@ -16,6 +16,9 @@ pub enum GenerateError {
         /// What it may be.
         expected: &'static str,
     },
+    /// Who asked for it wants it no more.
+    #[error("interrupted")]
+    Interrupted,
     /// A prompt without a token.
     #[error("prompt {prompt} is empty")]
     EmptyPrompt {
@@ -122,7 +125,7 @@ impl GenerateError {
             }
             Self::Scene { .. } => Some("write the data anew with `mmtrain data synth`".into()),
             Self::Text(error) => error.hint(),
-            Self::Sampling { .. } => None,
+            Self::Sampling { .. } | Self::Interrupted => None,
         }
     }
 }

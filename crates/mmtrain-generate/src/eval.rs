@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::GenerateError;
-use crate::generate::{GenerateOptions, generate_from, unheard};
+use crate::generate::{GenerateOptions, generate_while};
 use crate::prompt::{Prompt, prompt_len};
 
 /// The sample's JSON holds its scene under this key.
@@ -80,7 +80,7 @@ pub fn caption_eval(
     model: &Vlm,
     tokenizer: &TextTokenizer,
     samples: impl IntoIterator<Item = Prepared>,
-    options: &GenerateOptions,
+    (options, goes_on): (&GenerateOptions, &dyn Fn() -> bool),
     batch_size: usize,
 ) -> Result<CaptionReport, GenerateError> {
     let mut samples = samples.into_iter();
@@ -91,7 +91,7 @@ pub fn caption_eval(
             return Ok(summarize(examples));
         }
         let prompts = batch.iter().map(Prompt::of_sample).collect::<Vec<_>>();
-        let results = generate_from(examples.len(), model, &prompts, options, &mut unheard)?;
+        let results = generate_while(goes_on, examples.len(), (model, &prompts, options))?;
         for (sample, result) in batch.iter().zip(results) {
             let target = tokenizer.decode(&target_ids(sample))?;
             examples.push(example(sample, &target, &tokenizer.decode(&result.tokens)?)?);
@@ -297,15 +297,16 @@ mod tests {
         for temperature in [0.0, 1.5] {
             let sampling = SamplingConfig { temperature, seed: 2, ..SamplingConfig::GREEDY };
             let options = GenerateOptions { max_new_tokens: 6, sampling, stop_ids: stop_ids.clone() };
-            let run =
-                |batch_size| caption_eval(&model, tokenizer, samples.clone(), &options, batch_size).expect("a report");
+            let run = |batch_size| {
+                caption_eval(&model, tokenizer, samples.clone(), (&options, &|| true), batch_size).expect("a report")
+            };
             let report = run(2);
             assert!(report.examples.iter().map(|example| &example.id).eq(samples.iter().map(|sample| &sample.id)));
             assert_eq!(report.examples.iter().filter(|example| example.score.is_some()).count(), 4);
             for other in [1, 3, 100] {
                 assert_eq!(run(other), report, "batches of {other}");
             }
-            let alone = generate_from(4, &model, &[Prompt::of_sample(&samples[4])], &options, &mut unheard);
+            let alone = generate_while(&|| true, 4, (&model, &[Prompt::of_sample(&samples[4])], &options));
             let caption = tokenizer.decode(&alone.expect("generates")[0].tokens).expect("text");
             assert_eq!(report.examples[4].generated, caption.trim());
         }

@@ -39,6 +39,21 @@ pub fn unheard(_: usize, _: u32) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
+/// As [`generate_from`], for as long as `goes_on` says so.
+///
+/// # Errors
+///
+/// [`GenerateError::Interrupted`] once it does not.
+pub(crate) fn generate_while(
+    goes_on: &dyn Fn() -> bool,
+    first_row: usize,
+    (model, prompts, options): (&Vlm, &[Prompt], &GenerateOptions),
+) -> Result<Vec<Generated>, GenerateError> {
+    let mut hear = |_, _| if goes_on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+    let results = generate_from(first_row, model, prompts, options, &mut hear)?;
+    if goes_on() { Ok(results) } else { Err(GenerateError::Interrupted) }
+}
+
 /// Goes on from every prompt; results stand in the order of the prompts.
 ///
 /// `on_token` hears each new token with the number of its prompt, as it is chosen, and may end that answer with it.

@@ -117,7 +117,10 @@ pub fn refusal(error: &GenerateError) -> Refusal {
         GenerateError::Messages { at, message, hint } => Refusal::invalid(at, format!("{message}; {hint}")),
         GenerateError::EmptyPrompt { .. } => Refusal::invalid("messages", "there is nothing to go on from"),
         GenerateError::Sampling { key, .. } => Refusal::invalid(*key, message),
-        GenerateError::NonFinite { .. } | GenerateError::TokenOutOfRange { .. } | GenerateError::Scene { .. } => {
+        GenerateError::NonFinite { .. }
+        | GenerateError::TokenOutOfRange { .. }
+        | GenerateError::Scene { .. }
+        | GenerateError::Interrupted => {
             tracing::error!("{error}");
             Refusal::internal("the model failed")
         }

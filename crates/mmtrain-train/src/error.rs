@@ -100,6 +100,9 @@ pub enum TrainError {
         /// Why.
         message: String,
     },
+    /// A stop was asked for in the midst of something that was therefore dropped.
+    #[error("interrupted")]
+    Interrupted,
     /// Reading or writing failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -137,7 +140,7 @@ impl TrainError {
                 "this is a fault of mmtrain, unless `train.*.tuning` has a learning rate too small for f32; nothing was saved"
                     .into(),
             ),
-            Self::Corrupt { .. } | Self::Io(_) => None,
+            Self::Corrupt { .. } | Self::Interrupted | Self::Io(_) => None,
         }
     }
 }

@@ -27,7 +27,8 @@ pub fn evaluate_tokens(run: &Run, model: &Vlm, held_out: &Arc<Mixture>) -> Resul
     Ok(BTreeMap::from([("loss".to_owned(), mean(loss)), (TOKEN_ACCURACY.to_owned(), mean(hits))]))
 }
 
-/// The first `eval.samples` samples (0 = all), in micro-batches; those that cannot be used are passed over.
+/// The first `eval.samples` samples (0 = all), in micro-batches; those that cannot be used are passed over. A stop that is asked
+/// for ends it with [`TrainError::Interrupted`].
 pub(crate) fn each_held_out(
     run: &Run,
     held_out: &Arc<Mixture>,
@@ -46,6 +47,9 @@ pub(crate) fn each_prepared(
     let limit = (run.config.eval.samples > 0).then_some(run.config.eval.samples);
     let mut pass = Pass::new(held_out.clone(), preparer.clone(), limit, run.workers)?;
     loop {
+        if run.stop.requested() {
+            return Err(TrainError::Interrupted);
+        }
         let mut samples: Vec<Prepared> = Vec::new();
         while samples.len() < run.config.train.micro_batch_size.get() {
             let Some(sample) = pass.next() else { break };

@@ -15,7 +15,7 @@
 //! - [`metrics`], [`quarantine`]: what a run leaves to read
 //! - [`survey`]: what state a run is in, and what to do next
 //! - [`memory`], [`machine`]: what a run needs, and what there is
-//! - [`stop`], [`error`]
+//! - [`stop`], [`watchdog`], [`error`]
 
 pub mod trainer;
 
@@ -60,6 +60,8 @@ pub mod forecast;
 pub mod machine;
 
 pub mod stop;
+
+pub mod watchdog;
 
 pub mod error;
 

@@ -1,9 +1,9 @@
 //! What a machine gives a run: cores, memory, limits; and what a file system can do that a run relies on.
 
+mod file_system;
 mod judge;
 mod limits;
-mod storage;
 
+pub use file_system::{Ability, FileSystem};
 pub use judge::judge;
 pub use limits::Limits;
-pub use storage::{Ability, Storage};

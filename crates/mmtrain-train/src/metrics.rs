@@ -60,6 +60,11 @@ pub struct EvalReport {
     pub values: BTreeMap<String, f64>,
 }
 
+/// [`FaultReport::remedy`] of a step that counts without an update.
+pub const SKIPPED: &str = "skip";
+/// [`FaultReport::remedy`] of a step from which the run goes back.
+pub const REWOUND: &str = "rewind";
+
 /// A step that was no update, since its numbers went wrong.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FaultReport {
@@ -69,7 +74,7 @@ pub struct FaultReport {
     pub what: String,
     /// Its value, which may be none that JSON has.
     pub value: String,
-    /// `skip` or `rewind`.
+    /// [`SKIPPED`] or [`REWOUND`].
     pub remedy: String,
     /// Steps without an update so far.
     pub passed_over: u64,
@@ -104,6 +109,8 @@ impl Metric {
 #[derive(Debug)]
 pub struct MetricsLog {
     file: fs::File,
+    /// Whether there is an evaluation of the very step from which the run goes on.
+    pub(crate) is_evaluated: bool,
 }
 
 impl MetricsLog {
@@ -111,14 +118,19 @@ impl MetricsLog {
     /// dropped, since those steps are made again.
     pub fn open(run_dir: &Path, step: u64) -> std::io::Result<Self> {
         let path = path(run_dir);
+        let mut is_evaluated = false;
         if path.exists() {
             // Lines are kept as they stand: a number that is read and written again may change its last digit.
             let text = fs::read_to_string(&path)?;
-            let is_kept = |line: &&str| serde_json::from_str::<Metric>(line).is_ok_and(|metric| metric.step() <= step);
+            let is_kept = |line: &&str| {
+                let metric = serde_json::from_str::<Metric>(line).ok().filter(|metric| metric.step() <= step);
+                is_evaluated |= matches!(&metric, Some(Metric::Eval(report)) if report.step == step);
+                metric.is_some()
+            };
             let kept = text.lines().filter(is_kept).flat_map(|line| [line, "\n"]).collect::<String>();
             write_atomically(&path, kept.as_bytes())?;
         }
-        Ok(Self { file: fs::OpenOptions::new().create(true).append(true).open(path)? })
+        Ok(Self { file: fs::OpenOptions::new().create(true).append(true).open(path)?, is_evaluated })
     }
 
     /// Appends one line.
@@ -161,7 +173,9 @@ mod tests {
         }
         log.file.write_all(b"{\"kind\":\"ev").expect("writes");
         drop(log);
+        assert!(!MetricsLog::open(dir.path(), 25).expect("opens").is_evaluated);
         let mut log = MetricsLog::open(dir.path(), 20).expect("opens");
+        assert!(log.is_evaluated);
         log.write(&eval(30)).expect("writes");
         let steps = read(dir.path()).expect("reads").iter().map(Metric::step).collect::<Vec<_>>();
         assert_eq!(steps, [10, 20, 30]);

@@ -5,20 +5,24 @@
 //! micro-batches with a one-thread pool of its own, and the gradients are summed in rank order. The
 //! number of ranks fixes the order of the sums: it is resolved once and recorded in the run.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use mmtrain_data::HostBatch;
+use mmtrain_model::Vlm;
 use mmtrain_model::params::{FlatTensors, accumulate};
-use mmtrain_model::{ModelError, Vlm};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::driver::{MicroResult, Plan, forward_backward};
+use crate::error::TrainError;
 use crate::objective::{Averaged, Sums};
+use crate::stop::Stop;
 
 /// Worker pools, one per rank; a single rank uses the process's pool.
 #[derive(Debug)]
 pub struct Ranks {
     pools: Vec<ThreadPool>,
+    stop: Stop,
 }
 
 /// What the micro-batches of a step yield together.
@@ -41,7 +45,13 @@ impl Ranks {
                 .map_err(std::io::Error::other)
         };
         let pools = if count > 1 { (0..count).map(build).collect::<Result<_, _>>()? } else { Vec::new() };
-        Ok(Self { pools })
+        Ok(Self { pools, stop: Stop::default() })
+    }
+
+    /// The same, which begin no further micro-batch once a stop is asked for.
+    #[must_use]
+    pub fn until(self, stop: &Stop) -> Self {
+        Self { stop: stop.clone(), ..self }
     }
 
     /// Number of ranks.
@@ -53,14 +63,14 @@ impl Ranks {
     ///
     /// # Errors
     ///
-    /// [`ModelError`] for media that the model does not take.
+    /// As of [`Ranks::each`], and [`TrainError::Model`] for media that the model does not take.
     pub fn step(
         &self,
         model: &Vlm,
         micro_batches: &[HostBatch],
         plan: &Plan,
         mean: Averaged,
-    ) -> Result<StepGradients, ModelError> {
+    ) -> Result<StepGradients, TrainError> {
         let ranks = self.each(micro_batches, |share| run_rank(model, share, plan, mean))?;
         let mut total = StepGradients::default();
         for rank in ranks {
@@ -71,13 +81,23 @@ impl Ranks {
     }
 
     /// Gives each rank its share of the micro-batches, with their numbers in the step. The results are in rank order.
-    pub fn each<'a, T: Send, E: Send>(
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Interrupted`] if a stop was asked for before all of them had begun; and what `work` fails with.
+    pub fn each<'a, T: Send>(
         &self,
         micro_batches: &'a [HostBatch],
-        work: impl Fn(&mut dyn Iterator<Item = (usize, &'a HostBatch)>) -> Result<T, E> + Sync,
-    ) -> Result<Vec<T>, E> {
-        let share = |rank| micro_batches.iter().enumerate().skip(rank).step_by(self.count());
-        self.all(|rank| work(&mut share(rank))).into_iter().collect()
+        work: impl Fn(&mut dyn Iterator<Item = (usize, &'a HostBatch)>) -> Result<T, TrainError> + Sync,
+    ) -> Result<Vec<T>, TrainError> {
+        let begun = AtomicUsize::new(0);
+        let share = |rank| {
+            let of_rank = micro_batches.iter().enumerate().skip(rank).step_by(self.count());
+            let wanted = of_rank.take_while(|_| !self.stop.requested());
+            wanted.inspect(|_| _ = begun.fetch_add(1, Ordering::Relaxed))
+        };
+        let results = self.all(|rank| work(&mut share(rank))).into_iter().collect::<Result<_, _>>()?;
+        if begun.into_inner() < micro_batches.len() { Err(TrainError::Interrupted) } else { Ok(results) }
     }
 
     /// Runs something on every rank at the same time. The results are in rank order.
@@ -100,7 +120,7 @@ fn run_rank(
     micro_batches: &mut dyn Iterator<Item = (usize, &HostBatch)>,
     plan: &Plan,
     mean: Averaged,
-) -> Result<StepGradients, ModelError> {
+) -> Result<StepGradients, TrainError> {
     let mut total = StepGradients::default();
     for (number, batch) in micro_batches {
         let MicroResult { sums, gradients } = forward_backward(&plan.model_for(model, number), batch, plan, mean)?;

@@ -12,6 +12,7 @@ use fs_err as fs;
 use serde::Serialize;
 
 use crate::checkpoint::{Inspected, Leftover, LockState, Pointer, bytes_below, inspect, leftovers};
+use crate::trainer::FINISHED_FILE;
 
 /// Everything in a run's directory that says how it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -55,7 +56,7 @@ impl Survey {
             metrics: MetricsState::read(run_dir)?,
             quarantine: QuarantineState::read(run_dir)?,
             bad_batch: BadBatch::read(run_dir),
-            finished: fs::read_to_string(run_dir.join("finished")).ok().and_then(|text| text.trim().parse().ok()),
+            finished: fs::read_to_string(run_dir.join(FINISHED_FILE)).ok().and_then(|text| text.trim().parse().ok()),
             writable: rustix::fs::access(run_dir, rustix::fs::Access::WRITE_OK).is_ok(),
             bytes: bytes_below(run_dir),
         })

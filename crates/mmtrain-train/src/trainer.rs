@@ -21,7 +21,7 @@ use crate::clip::{clip_factor, global_norm};
 use crate::driver::{Plan, Trained};
 use crate::error::TrainError;
 use crate::guard::{Fault, Guarded};
-use crate::metrics::{EvalReport, FaultReport, Metric, MetricsLog, StepReport};
+use crate::metrics::{EvalReport, FaultReport, Metric, MetricsLog, REWOUND, SKIPPED, StepReport};
 use crate::optimizer::{AdamW, PartRates};
 use crate::quarantine::Quarantine;
 use crate::ranks::Ranks;
@@ -57,6 +57,8 @@ pub struct Run {
     pub texts: Vec<(String, String)>,
     /// Adapters as PEFT reads them, which each checkpoint has too.
     pub adapter: Option<PeftAdapter>,
+    /// Ends the run early, with everything saved.
+    pub stop: Stop,
 }
 
 /// Data that are not trained on.
@@ -101,68 +103,119 @@ pub enum Ending {
 }
 
 /// Trains until all steps are made or a stop is asked for. The last state is always saved.
+///
+/// A stop drops the step or the evaluation that is under way. The step is made again by who goes on, and so is the evaluation.
 pub fn train(
     (run, objective): (&Run, &Objective),
     progress: &mut Progress,
     watch: &mut dyn Watch,
-    stop: &Stop,
 ) -> Result<Ending, TrainError> {
-    let config = &run.config;
-    let mut logs = Logs::open(run, progress)?;
-    let ranks = Ranks::new(config.train.ranks)?;
-    let mut saves = Saves::new(run, progress)?;
-    let mut meter = Meter::new();
-    let mut verification = Verification::new(&progress.model, run.plan.trained);
+    let mut around = Around::open(run, progress)?;
+    let outcome = make_steps((run, objective), progress, &mut around, watch);
+    let is_cut_short = matches!(outcome, Err(TrainError::Interrupted));
+    if !is_cut_short {
+        outcome?;
+    }
+    around.saves.finish(run, progress, &around.logs.metrics)?;
+    let is_over = progress.state.step >= run.total_steps || is_given_up(&run.config, &progress.state);
+    Ok(if is_over && !is_cut_short { Ending::Finished } else { Ending::Stopped })
+}
 
-    while progress.state.step < run.total_steps && !is_given_up(config, &progress.state) && !stop.requested() {
-        let batch = logs.next_batch()?;
-        meter.add(&batch);
-        let made = train_step((run, objective), progress, &batch, &ranks, &mut verification)?;
+fn make_steps(
+    (run, objective): (&Run, &Objective),
+    progress: &mut Progress,
+    around: &mut Around,
+    watch: &mut dyn Watch,
+) -> Result<(), TrainError> {
+    let config = &run.config;
+    if owes_evaluation(run, progress, &around.logs) && evaluate_now((run, objective), progress, around, watch)? {
+        around.saves.save(run, progress, &around.logs.metrics)?;
+    }
+    while progress.state.step < run.total_steps && !is_given_up(config, &progress.state) && !run.stop.requested() {
+        let batch = around.logs.next_batch()?;
+        around.meter.add(&batch);
+        let made = train_step((run, objective), progress, &batch, &around.ranks, &mut around.verification)?;
         if let Made::Nothing(fault) = made {
             let failed = progress.state.step + 1;
-            turn_back(run, progress, &batch, fault, &mut saves)?;
-            logs = Logs::open(run, progress)?;
-            logs.fault((run, failed), &progress.state.guard, &batch, (fault, Remedy::Rewind), watch)?;
-            meter.restart();
+            turn_back(run, progress, &batch, fault, &mut around.saves)?;
+            around.logs = Logs::open(run, progress)?;
+            around.logs.fault((run, failed), &progress.state.guard, &batch, (fault, Remedy::Rewind), watch)?;
+            around.meter.restart();
             continue;
         }
         let step = progress.state.step;
         let last = step == run.total_steps;
         match made {
             Made::Updated(outcome) if due(step, config.train.log_every) || last => {
-                let mut report = meter.report(run, &progress.state, &batch, outcome);
-                report.values.extend(saves.failures());
-                logs.metrics.write(&Metric::Train(report.clone()))?;
+                let mut report = around.meter.report(run, &progress.state, &batch, outcome);
+                report.values.extend(around.saves.failures());
+                around.logs.metrics.write(&Metric::Train(report.clone()))?;
                 watch.step(&report);
             }
             Made::PassedOver(fault) => {
-                logs.fault((run, step), &progress.state.guard, &batch, (fault, Remedy::Skip), watch)?;
+                around.logs.fault((run, step), &progress.state.guard, &batch, (fault, Remedy::Skip), watch)?;
             }
             Made::Updated(_) | Made::Nothing(_) => {}
         }
-        let mut is_best = false;
-        if due(step, config.train.eval_every) || (last && config.train.eval_every > 0) {
-            let reports = evaluate((run, objective), progress, watch)?;
-            for report in &reports {
-                logs.metrics.write(&Metric::Eval(report.clone()))?;
-                watch.eval(report);
-            }
-            match observe(config, &mut progress.state, reports.first()) {
-                Ok(best) => is_best = best,
-                Err(error) => {
-                    saves.finish(run, progress, &logs.metrics)?;
-                    return Err(error);
-                }
-            }
-            meter.restart();
-        }
+        let is_best = is_evaluated(run, step) && evaluate_now((run, objective), progress, around, watch)?;
         if (due(step, config.checkpoint.every) || is_best) && !last {
-            saves.save(run, progress, &logs.metrics)?;
+            around.saves.save(run, progress, &around.logs.metrics)?;
         }
     }
-    saves.finish(run, progress, &logs.metrics)?;
-    let is_over = progress.state.step >= run.total_steps || is_given_up(config, &progress.state);
-    Ok(if is_over { Ending::Finished } else { Ending::Stopped })
+    Ok(())
+}
+
+/// What the loop has beside the model.
+struct Around {
+    logs: Logs,
+    ranks: Ranks,
+    saves: Saves,
+    meter: Meter,
+    verification: Verification,
+}
+
+impl Around {
+    fn open(run: &Run, progress: &Progress) -> Result<Self, TrainError> {
+        Ok(Self {
+            logs: Logs::open(run, progress)?,
+            ranks: Ranks::new(run.config.train.ranks)?.until(&run.stop),
+            saves: Saves::new(run, progress)?,
+            meter: Meter::new(),
+            verification: Verification::new(&progress.model, run.plan.trained),
+        })
+    }
+}
+
+/// Whether there is an evaluation after this step.
+fn is_evaluated(run: &Run, step: u64) -> bool {
+    let every = run.config.train.eval_every;
+    every > 0 && (due(step, every) || step == run.total_steps)
+}
+
+/// Whether the evaluation of the step from which the run goes on is missing: a stop came while it was made.
+fn owes_evaluation(run: &Run, progress: &Progress, logs: &Logs) -> bool {
+    let step = progress.state.step;
+    step > 0 && is_evaluated(run, step) && !logs.metrics.is_evaluated
+}
+
+/// Evaluates the model. Whether it is the best so far.
+fn evaluate_now(
+    (run, objective): (&Run, &Objective),
+    progress: &mut Progress,
+    around: &mut Around,
+    watch: &mut dyn Watch,
+) -> Result<bool, TrainError> {
+    let reports = evaluate((run, objective), progress, watch)?;
+    for report in &reports {
+        around.logs.metrics.write(&Metric::Eval(report.clone()))?;
+        watch.eval(report);
+    }
+    around.meter.restart();
+    let observed = observe(&run.config, &mut progress.state, reports.first());
+    if observed.is_err() {
+        around.saves.finish(run, progress, &around.logs.metrics)?;
+    }
+    observed
 }
 
 /// Data of the steps to come, and what is written down of those that were made.
@@ -199,7 +252,7 @@ impl Logs {
         (fault, remedy): (Fault, Remedy),
         watch: &mut dyn Watch,
     ) -> Result<(), TrainError> {
-        let remedy = if remedy == Remedy::Skip { "skip" } else { "rewind" };
+        let remedy = if remedy == Remedy::Skip { SKIPPED } else { REWOUND };
         let report = FaultReport {
             step,
             what: fault.what.to_owned(),
@@ -484,6 +537,9 @@ impl Meter {
 }
 
 /// Finished runs carry this file: the last step.
+pub const FINISHED_FILE: &str = "finished";
+
+/// Writes down that all steps were made.
 pub fn mark_finished(run_dir: &Path, step: u64) -> std::io::Result<()> {
-    crate::checkpoint::write_atomically(&run_dir.join("finished"), step.to_string().as_bytes())
+    crate::checkpoint::write_atomically(&run_dir.join(FINISHED_FILE), step.to_string().as_bytes())
 }

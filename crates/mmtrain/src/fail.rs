@@ -113,6 +113,7 @@ fn train_code(error: &TrainError) -> u8 {
         | TrainError::Preference(_) => 5,
         TrainError::NoSuchMetric { .. } => 2,
         TrainError::Unverified { .. } => 1,
+        TrainError::Interrupted => EXIT_STOPPED,
         TrainError::InUse { .. }
         | TrainError::NoGoodCheckpoint { .. }
         | TrainError::Corrupt { .. }

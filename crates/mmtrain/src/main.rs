@@ -29,6 +29,7 @@ mod stage;
 mod terminal;
 mod unused;
 mod vocabulary;
+mod watchdog;
 mod weights;
 
 use std::io::Write;

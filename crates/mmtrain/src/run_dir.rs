@@ -9,8 +9,11 @@ use fs_err as fs;
 use mmtrain_data::file_fingerprint;
 use mmtrain_train::TrainError;
 use mmtrain_train::checkpoint::{LOCK_FILE, RunLock, step_of, steps, write_atomically};
+use mmtrain_train::machine::FileSystem;
+use mmtrain_train::trainer::FINISHED_FILE;
 use serde::{Deserialize, Serialize};
 
+use crate::commands::note;
 use crate::fail::Refusal;
 use crate::model_dir::locate;
 
@@ -200,7 +203,7 @@ pub(crate) fn newest_finished(stage: &str) -> anyhow::Result<Option<PathBuf>> {
     if Path::new(RUNS).is_dir() {
         for entry in fs::read_dir(RUNS)? {
             let path = entry?.path();
-            let info = RunInfo::read(&path).filter(|info| info.stage == stage && path.join("finished").is_file());
+            let info = RunInfo::read(&path).filter(|info| info.stage == stage && path.join(FINISHED_FILE).is_file());
             runs.extend(info.map(|info| (info.started, path)));
         }
     }
@@ -241,12 +244,16 @@ pub(crate) struct RunDir {
 }
 
 impl RunDir {
-    /// Makes the directory if it is not there, and takes its lock.
+    /// Makes the directory if it is not there, takes its lock, and tries out what its file system can do.
     pub(crate) fn enter(path: &Path) -> anyhow::Result<Self> {
         let made = absent(path);
         let lock = fs::create_dir_all(path).map_err(TrainError::from).and_then(|()| RunLock::acquire(path));
         match lock {
-            Ok(lock) => Ok(Self { path: path.to_owned(), made, _lock: lock }),
+            Ok(lock) => {
+                let entered = Self { path: path.to_owned(), made, _lock: lock };
+                refuse_unreliable(path)?;
+                Ok(entered)
+            }
             Err(error) => {
                 remove_empty(&made);
                 Err(match error {
@@ -271,6 +278,22 @@ impl Drop for RunDir {
             remove_empty(&self.made);
         }
     }
+}
+
+/// Refuses file systems on which no checkpoint can be trusted, and warns of one that does not keep others out.
+fn refuse_unreliable(path: &Path) -> anyhow::Result<()> {
+    let file_system = FileSystem::try_out(path)?;
+    let kind = file_system.kind.as_deref().unwrap_or("unknown");
+    for (what, reason) in file_system.lacking() {
+        let message = format!("the file system of `{}` ({kind}) has no {what} that holds: {reason}", path.display());
+        if what == FileSystem::LOCK {
+            note(&format!("warning: {message}; nothing keeps a second process out of this run"));
+        } else {
+            let hint = "checkpoints need it: choose a `--run-dir` elsewhere, such as on a local disk";
+            return Err(Refusal::storage(message, hint).into());
+        }
+    }
+    Ok(())
 }
 
 /// The directories on the way to `path` that are not there yet, outermost first.

@@ -58,6 +58,10 @@ pub struct TrainConfig {
     #[serde(default)]
     #[schemars(extend("x-also" = ["eval_steps", "eval_interval"]))]
     pub eval_every: u64,
+    /// Seconds in which nothing moves before the run ends with code 6, for storage or a device that hangs; 0 waits for ever.
+    #[serde(default = "default_hang_secs")]
+    #[schemars(range(max = 31_536_000), extend("x-also" = ["watchdog", "ddp_timeout", "timeout"]))]
+    pub hang_secs: u64,
     /// `AdamW`: decay of the running mean of gradients.
     #[serde(default = "default_beta1")]
     #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0, "x-also" = ["adam_beta1", "betas"]))]
@@ -98,6 +102,11 @@ fn default_max_grad_norm() -> f64 {
 
 fn default_log_every() -> u64 {
     10
+}
+
+/// As long as collectives of `PyTorch` wait.
+fn default_hang_secs() -> u64 {
+    1800
 }
 
 fn default_beta1() -> f64 {

@@ -16,7 +16,8 @@ pub struct RunLock {
 }
 
 impl RunLock {
-    /// Takes the lock, or says who has it.
+    /// Takes the lock, or says who has it. Where the file system has no locks there is none to be taken; that it has none is
+    /// what [`FileSystem::try_out`](crate::machine::FileSystem::try_out) finds.
     pub fn acquire(run_dir: &Path) -> Result<Self, TrainError> {
         let path = run_dir.join(LOCK_FILE);
         let file = fs_err::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
@@ -28,7 +29,7 @@ impl RunLock {
                 let _ = file.read_to_string(&mut holder);
                 return Err(TrainError::InUse { path: run_dir.to_owned(), holder: holder.trim().to_owned() });
             }
-            Err(TryLockError::Error(error)) => return Err(error.into()),
+            Err(TryLockError::Error(error)) => tracing::debug!("`{}` cannot be locked: {error}", path.display()),
         }
         file.set_len(0)?;
         file.rewind()?;

@@ -23,6 +23,9 @@ use super::{TrainState, dir_name, retain, steps};
 use crate::error::TrainError;
 use crate::optimizer::AdamW;
 
+/// What is being removed is called so, and then the name of the checkpoint.
+const TRASH: &str = ".trash-";
+
 /// A tensor on the host: name, shape in the file, values.
 type HostTensor = (String, Vec<usize>, TensorData);
 
@@ -159,14 +162,23 @@ fn commit(storage: &dyn Storage, run_dir: &Path, snapshot: Snapshot, keep: usize
     tidy(storage, run_dir, (step, best), keep).map_err(failed)
 }
 
-/// What follows once a checkpoint is in its place: names of the newest and the best one, and the old ones go.
+/// What follows once a checkpoint is in its place: names of the newest and the best one, and the old ones go. That one of them
+/// stays longer is no failure of the save.
 fn tidy(storage: &dyn Storage, run_dir: &Path, (step, best): (u64, Option<u64>), keep: usize) -> std::io::Result<()> {
     replace(storage, &run_dir.join("latest"), dir_name(step).as_bytes())?;
     let steps = steps(run_dir)?;
     if let Some(best) = best.filter(|best| steps.contains(best)) {
         replace(storage, &run_dir.join("best"), dir_name(best).as_bytes())?;
     }
-    retain(&steps, keep, best).into_iter().try_for_each(|old| remove(storage, run_dir, old))
+    let kept_on = |error: std::io::Error| {
+        tracing::warn!("an old checkpoint is still there, at least in part ({error}); the next save tries again");
+    };
+    let removed = remove_trash(storage, run_dir);
+    removed.unwrap_or_else(kept_on);
+    for old in retain(&steps, keep, best) {
+        remove(storage, run_dir, old).unwrap_or_else(kept_on);
+    }
+    Ok(())
 }
 
 fn write_all(storage: &dyn Storage, dir: &Path, snapshot: Snapshot, run: Option<String>) -> std::io::Result<()> {
@@ -303,22 +315,37 @@ fn replace(storage: &dyn Storage, path: &Path, contents: &[u8]) -> std::io::Resu
 }
 
 fn remove(storage: &dyn Storage, run_dir: &Path, step: u64) -> std::io::Result<()> {
-    let trash = run_dir.join(format!(".trash-{}", dir_name(step)));
+    let trash = run_dir.join(format!("{TRASH}{}", dir_name(step)));
     remove_if_there(storage, &trash)?;
     storage.rename(&run_dir.join(dir_name(step)), &trash)?;
     remove_tree(storage, &trash)
+}
+
+/// Removes what is left of old checkpoints whose removal failed.
+fn remove_trash(storage: &dyn Storage, run_dir: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(run_dir)? {
+        let path = entry?.path();
+        if file_name(&path).starts_with(TRASH) {
+            remove_tree(storage, &path)?;
+        }
+    }
+    Ok(())
 }
 
 fn remove_if_there(storage: &dyn Storage, dir: &Path) -> std::io::Result<()> {
     if dir.is_dir() { remove_tree(storage, dir) } else { Ok(()) }
 }
 
-/// Removes what writers that died left behind.
-fn sweep(run_dir: &Path) -> std::io::Result<()> {
+/// Removes what writers that died left behind. Who calls it holds the lock of the run.
+///
+/// # Errors
+///
+/// If something of it cannot be removed.
+pub fn sweep(run_dir: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(run_dir)? {
         let path = entry?.path();
         let name = file_name(&path);
-        if name.starts_with(".tmp-") || name.starts_with(".trash-") {
+        if name.starts_with(".tmp-") || name.starts_with(TRASH) {
             if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
         }
     }

@@ -1,6 +1,6 @@
 //! What of a machine gets in the way of runs.
 
-use super::{Limits, Storage};
+use super::{FileSystem, Limits};
 use crate::survey::Finding;
 
 /// Fewer open files than this are few for data in many shards.
@@ -10,11 +10,11 @@ const FEW_FILES: u64 = 256;
 const LITTLE_ROOM: u64 = 1 << 30;
 
 /// Judges limits and storage; `checkpoint_bytes` is the size of the newest checkpoint, where there is a run.
-pub fn judge(limits: &Limits, storage: &Storage, checkpoint_bytes: Option<u64>) -> Vec<Finding> {
+pub fn judge(limits: &Limits, storage: &FileSystem, checkpoint_bytes: Option<u64>) -> Vec<Finding> {
     [of_storage(storage), of_room(limits, storage, checkpoint_bytes), of_limits(limits)].concat()
 }
 
-fn of_storage(storage: &Storage) -> Vec<Finding> {
+fn of_storage(storage: &FileSystem) -> Vec<Finding> {
     let dir = storage.dir.display();
     if let Err(reason) = &storage.write.0 {
         return vec![Finding::warning(format!("nothing can be written in `{dir}`: {reason}"))];
@@ -26,7 +26,7 @@ fn of_storage(storage: &Storage) -> Vec<Finding> {
     lacking.chain(memory).collect()
 }
 
-fn of_room(limits: &Limits, storage: &Storage, checkpoint_bytes: Option<u64>) -> Vec<Finding> {
+fn of_room(limits: &Limits, storage: &FileSystem, checkpoint_bytes: Option<u64>) -> Vec<Finding> {
     let needed = checkpoint_bytes.unwrap_or(LITTLE_ROOM);
     let what =
         if checkpoint_bytes.is_some() { "a checkpoint of this run takes" } else { "a small model's run takes about" };
@@ -76,9 +76,9 @@ mod tests {
         }
     }
 
-    fn storage() -> Storage {
+    fn storage() -> FileSystem {
         let can = Ability(Ok(()));
-        Storage {
+        FileSystem {
             dir: "runs".into(),
             kind: Some("ext4".into()),
             free_bytes: 2 << 30,
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(limits: &Limits, storage: &Storage, bytes: Option<u64>, expected: &[Finding]) {
+    fn check(limits: &Limits, storage: &FileSystem, bytes: Option<u64>, expected: &[Finding]) {
         let found = judge(limits, storage, bytes);
         assert_eq!(found.len(), expected.len(), "{found:?}");
         for (found, expected) in found.iter().zip(expected) {
@@ -108,15 +108,21 @@ mod tests {
 
     #[test]
     fn what_a_run_needs_and_does_not_have_is_a_problem() {
-        let lacking = Storage { lock: Ability(Err("not supported".into())), kind: Some("tmpfs".into()), ..storage() };
+        let lacking =
+            FileSystem { lock: Ability(Err("not supported".into())), kind: Some("tmpfs".into()), ..storage() };
         let expected =
             [Finding::problem("no lock in `runs`, which runs need: not supported"), Finding::warning("in memory")];
         check(&limits(), &lacking, None, &expected);
         let denied = Ability(Err("permission denied".into()));
-        let closed =
-            Storage { write: denied.clone(), lock: denied.clone(), rename: denied.clone(), sync: denied, ..storage() };
+        let closed = FileSystem {
+            write: denied.clone(),
+            lock: denied.clone(),
+            rename: denied.clone(),
+            sync: denied,
+            ..storage()
+        };
         check(&limits(), &closed, None, &[Finding::warning("nothing can be written in `runs`: permission denied")]);
-        let slow = Storage { preallocate: Ability(Err("not supported".into())), ..storage() };
+        let slow = FileSystem { preallocate: Ability(Err("not supported".into())), ..storage() };
         check(&limits(), &slow, None, &[]);
     }
 
@@ -125,7 +131,7 @@ mod tests {
         let tight = Limits { file_size_bytes: Some(512), ..limits() };
         let expected = [Finding::warning("a checkpoint of this run takes 3221225472"), Finding::warning("`ulimit -f`")];
         check(&tight, &storage(), Some(3 << 30), &expected);
-        check(&limits(), &Storage { free_bytes: 7, ..storage() }, None, &[Finding::warning("7 bytes are free")]);
+        check(&limits(), &FileSystem { free_bytes: 7, ..storage() }, None, &[Finding::warning("7 bytes are free")]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::Metric;
+use crate::metrics::{Metric, SKIPPED};
 
 /// How the lines of `metrics.jsonl` stand.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -20,7 +20,7 @@ pub struct MetricsState {
     pub torn: bool,
     /// Lines of a step before that of the line above.
     pub out_of_order: u64,
-    /// The last step of training.
+    /// The last step of training, one that was passed over included.
     pub last_step: Option<u64>,
     /// Steps that were no update, since their numbers went wrong.
     pub faults: u64,
@@ -34,9 +34,12 @@ impl MetricsState {
             let metric = serde_json::from_slice::<Metric>(line).ok();
             match &metric {
                 // After one the run may go back to a checkpoint.
-                Some(Metric::Fault(_)) => {
+                Some(Metric::Fault(report)) => {
                     state.lines += 1;
                     state.faults += 1;
+                    if report.remedy == SKIPPED {
+                        state.last_step = Some(report.step);
+                    }
                 }
                 Some(metric) => {
                     state.lines += 1;
@@ -131,6 +134,7 @@ fn each_line(path: &Path, mut take: impl FnMut(&[u8], bool)) -> std::io::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::{FaultReport, REWOUND};
 
     fn eval(step: u64) -> String {
         format!("{{\"kind\":\"eval\",\"step\":{step},\"name\":\"x\",\"values\":{{}}}}\n")
@@ -149,6 +153,19 @@ mod tests {
         let expected =
             MetricsState { lines: 4, unreadable: 1, torn: true, out_of_order: 1, last_step: None, faults: 1 };
         assert_eq!(state, expected);
+    }
+
+    #[test]
+    fn a_step_that_was_passed_over_was_made_and_one_that_was_gone_back_from_was_not() {
+        let run = tempfile::tempdir().expect("temp dir");
+        for (remedy, last_step) in [(SKIPPED, Some(8)), (REWOUND, None)] {
+            let (what, value) = ("loss".into(), "NaN".into());
+            let fault = FaultReport { step: 8, what, value, remedy: remedy.into(), passed_over: 1, rewinds: 0 };
+            let line = serde_json::to_string(&Metric::Fault(fault)).expect("JSON");
+            fs::write(run.path().join("metrics.jsonl"), format!("{line}\n")).expect("written");
+            let state = MetricsState::read(run.path()).expect("readable").expect("there");
+            assert_eq!((state.last_step, state.faults), (last_step, 1));
+        }
     }
 
     #[test]

@@ -16,7 +16,6 @@ use crate::evaluate::{TOKEN_ACCURACY, each_held_out, each_prepared, evaluate_tok
 use crate::objective::{Averaged, Sums};
 use crate::preference::{Asked, Comparison, PairScores, ReferenceTable, evaluate_pairs, fill_reference, step_pairs};
 use crate::ranks::Ranks;
-use crate::stop::Stop;
 
 /// What a run minimizes.
 #[derive(Debug)]
@@ -144,23 +143,20 @@ fn named(scores: &PairScores) -> BTreeMap<String, f64> {
 
 /// Asks the reference model, which `model` gives, for every pair that a run will see and that is not known yet.
 ///
-/// Returns how many were asked for, none where nothing is compared with a reference; stops between two steps if that is asked
-/// for, with what was found kept.
+/// Returns how many were asked for, none where nothing is compared with a reference. If a stop is asked for, what was found is
+/// kept.
 ///
 /// # Errors
 ///
-/// [`TrainError`] for data or media that cannot be used, or a table that cannot be written.
+/// [`TrainError`] for data or media that cannot be used, a table that cannot be written, or a stop that was asked for.
 pub fn complete_reference<E: From<TrainError>>(
     run: &Run,
     objective: &mut Objective,
-    stop: &Stop,
     model: impl FnOnce() -> Result<Vlm, E>,
     mut tell: impl FnMut(u64, usize),
 ) -> Result<Option<usize>, E> {
     match objective {
-        Objective::Pairs(pairs) if pairs.comparison.needs_reference() => {
-            fill(run, pairs, stop, model, &mut tell).map(Some)
-        }
+        Objective::Pairs(pairs) if pairs.comparison.needs_reference() => fill(run, pairs, model, &mut tell).map(Some),
         _ => Ok(None),
     }
 }
@@ -169,7 +165,6 @@ pub fn complete_reference<E: From<TrainError>>(
 fn fill<E: From<TrainError>>(
     run: &Run,
     Pairs { comparison, reference: table }: &mut Pairs,
-    stop: &Stop,
     model: impl FnOnce() -> Result<Vlm, E>,
     tell: &mut impl FnMut(u64, usize),
 ) -> Result<usize, E> {
@@ -177,22 +172,32 @@ fn fill<E: From<TrainError>>(
     if table.covers(run.total_steps, asked) {
         return Ok(0);
     }
-    let (model, mut pairs) = (model()?, 0);
-    let ranks = Ranks::new(run.config.train.ranks).map_err(TrainError::from)?;
+    let model = model()?;
+    let asked_for = ask_all(run, (table, asked), &model, tell);
+    // Also of what was interrupted: the next start asks for the rest.
+    table.sync()?;
+    Ok(asked_for?)
+}
+
+/// Asks for the pairs of the training data, then for those that are held out.
+fn ask_all(
+    run: &Run,
+    (table, asked): (&mut ReferenceTable, Asked),
+    model: &Vlm,
+    tell: &mut impl FnMut(u64, usize),
+) -> Result<usize, TrainError> {
+    let mut pairs = 0;
+    let ranks = Ranks::new(run.config.train.ranks)?.until(&run.stop);
     let loader = StepLoader::new(
         run.mixture.clone(),
         run.preparer.clone(),
         loader_config(&run.config, run.workers),
         Cursor::default(),
     );
-    let mut loader = loader.map_err(TrainError::from)?;
+    let mut loader = loader?;
     for step in 1..=run.total_steps {
-        if stop.requested() {
-            table.sync()?;
-            return Ok(pairs);
-        }
-        let batch = loader.next_step().map_err(TrainError::from)?;
-        pairs += fill_reference((table, asked), &model, &batch.micro_batches, &run.plan, &ranks)?;
+        let batch = loader.next_step()?;
+        pairs += fill_reference((table, asked), model, &batch.micro_batches, &run.plan, &ranks)?;
         tell(step, pairs);
         if batch.cursor_after.epoch > 0 {
             break;
@@ -201,7 +206,7 @@ fn fill<E: From<TrainError>>(
     let blank = blank(run);
     for held_out in &run.held_out {
         let mut ask = |batch, asked| {
-            pairs += fill_reference((table, asked), &model, &[batch], &run.plan, &ranks)?;
+            pairs += fill_reference((table, asked), model, &[batch], &run.plan, &ranks)?;
             Ok(())
         };
         each_held_out(run, &held_out.data, |batch| ask(batch, asked))?;
@@ -209,6 +214,5 @@ fn fill<E: From<TrainError>>(
         each_prepared(run, &blank, &held_out.data, |batch| ask(batch, asked))?;
     }
     table.cover(run.total_steps, asked)?;
-    table.sync()?;
     Ok(pairs)
 }

@@ -42,12 +42,12 @@ pub(crate) struct SaidOf {
 }
 
 impl Judged {
-    /// Generates for all samples, `batch` rows at a time.
+    /// Generates for all samples, `batch` rows at a time, for as long as `goes_on` says so.
     pub(crate) fn of(
         model: &Vlm,
         tokenizer: &TextTokenizer,
         samples: Vec<Prepared>,
-        options: &GenerateOptions,
+        options: (&GenerateOptions, &dyn Fn() -> bool),
         batch: usize,
     ) -> anyhow::Result<Self> {
         if samples.iter().any(asks) {

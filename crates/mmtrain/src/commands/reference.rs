@@ -7,7 +7,7 @@ use mmtrain_config::{Quantization, RunConfig};
 use mmtrain_model::Vlm;
 use mmtrain_model::params::Part;
 use mmtrain_preference::PreferenceError;
-use mmtrain_train::Stop;
+use mmtrain_train::TrainError;
 use mmtrain_train::preference::{ReferenceTable, objective_of};
 use mmtrain_train::trainer::{Objective, Pairs, Progress, Run, complete_reference, part_config};
 
@@ -61,12 +61,12 @@ impl Beginning<'_> {
     }
 }
 
-/// Asks the model that the run began with for all pairs that are compared with it.
+/// Asks the model that the run began with for all pairs that are compared with it. A stop leaves what is missing to the next
+/// start.
 pub(crate) fn ask(
     context: &Context,
     (run, objective, progress): (&Run, &mut Objective, &Progress),
     began: &Beginning<'_>,
-    stop: &Stop,
 ) -> anyhow::Result<()> {
     let model = || if progress.state.step == 0 { Ok(progress.model.clone()) } else { began.model(run) };
     let mut told = 0;
@@ -76,8 +76,11 @@ pub(crate) fn ask(
             note(&format!("reference model: {asked} pairs"));
         }
     };
-    let asked = complete_reference(run, objective, stop, model, tell)?;
-    if let Some(asked) = asked.filter(|_| !context.quiet) {
+    let asked = complete_reference(run, objective, model, tell);
+    if asked.as_ref().is_err_and(|error| matches!(error.downcast_ref(), Some(TrainError::Interrupted))) {
+        return Ok(());
+    }
+    if let Some(asked) = asked?.filter(|_| !context.quiet) {
         note(&format!("reference model: {asked} pairs asked for, the others known"));
     }
     Ok(())

@@ -17,14 +17,17 @@ use mmtrain_model::params::{ParamInfo, Part};
 use mmtrain_preference::RunningDelta;
 use mmtrain_text::TextTokenizer;
 use mmtrain_train::checkpoint::{
-    DataIdentity, Found, FrozenPart, TrainState, dir_name, find_newest, load as load_checkpoint, write_atomically,
+    DataIdentity, Found, FrozenPart, TrainState, dir_name, find_newest, load as load_checkpoint, sweep,
+    write_atomically,
 };
 use mmtrain_train::driver::Plan;
 use mmtrain_train::features::FeatureCache;
 use mmtrain_train::guard::Guarded;
 use mmtrain_train::memory::{self, KeepPlan, MicroShape, keep_plan};
 use mmtrain_train::optimizer::AdamW;
-use mmtrain_train::trainer::{Ending, Objective, Progress, Run, mark_finished, part_config, train, trained};
+use mmtrain_train::trainer::{
+    Ending, FINISHED_FILE, Objective, Progress, Run, mark_finished, part_config, train, trained,
+};
 use mmtrain_train::{Stop, TrainError};
 use serde_json::json;
 
@@ -39,7 +42,7 @@ use crate::report::text::grouped;
 use crate::run_dir::{RunDir, RunInfo, fresh, refuse_overwrite};
 use crate::signals::stop_on_signals;
 use crate::stage::Stage;
-use crate::{adapters, blocks, setup};
+use crate::{adapters, blocks, setup, watchdog};
 
 /// Exit code after a signal, with what was done saved: "try again later" (`sysexits.h`).
 pub(crate) const EXIT_STOPPED: u8 = 75;
@@ -81,11 +84,12 @@ pub(crate) fn run(context: &Context, stage: Stage, args: &TrainArgs) -> anyhow::
     if known.is_none() {
         info.write(&path)?;
     }
+    let _watchdog = watchdog::watch(&prepared.run.config, &stop)?;
     write_texts(&prepared.run, found.as_ref())?;
     let Prepared { run, objective, progress, .. } = &mut prepared;
     let began = reference::Beginning { init: init.as_deref(), info: &info, device: &device.device };
-    reference::ask(context, (run, objective, progress), &began, &stop)?;
-    finish(context, stage.name(), prepared, &device.name, &stop)
+    reference::ask(context, (run, objective, progress), &began)?;
+    finish(context, stage.name(), prepared, &device.name)
 }
 
 /// Keeps others out of a directory that is there already, before anything in it is looked at.
@@ -140,9 +144,13 @@ impl Prepared {
     ) -> anyhow::Result<Self> {
         let is_cpu = *device == Device::flex();
         resolve_ranks(&mut config, is_cpu);
+        let goes_on = || if stop.requested() { Err(TrainError::Interrupted) } else { Ok(()) };
         let data = setup::open_data(&config, stop)?;
+        goes_on()?;
         let tokenizer = Arc::new(origin.tokenizer(&config, &data.mixture, stop)?);
+        goes_on()?;
         let base = origin.model(&config, &tokenizer, device)?;
+        goes_on()?;
         blocks::check(&config, &base)?;
         let sizes = base.config.clone();
         setup::check_placeholder(&tokenizer, &sizes)?;
@@ -162,9 +170,21 @@ impl Prepared {
         let workers = setup::workers(config.data.workers);
         let (mixture, held_out) = (data.mixture, data.held_out);
         let objective = reference::objective(&config, run_dir, info, plan.dtype)?;
-        let run_dir = run_dir.to_owned();
-        let run =
-            Run { config, total_steps, run_dir, mixture, held_out, preparer, plan, workers, frozen, texts, adapter };
+        let (run_dir, stop) = (run_dir.to_owned(), stop.clone());
+        let run = Run {
+            config,
+            total_steps,
+            run_dir,
+            mixture,
+            held_out,
+            preparer,
+            plan,
+            workers,
+            frozen,
+            texts,
+            adapter,
+            stop,
+        };
         Ok(Self { run, objective, progress, model_config: sizes })
     }
 }
@@ -360,21 +380,16 @@ fn resumed_texts(config: &RunConfig, found: &Found) -> anyhow::Result<Vec<(Strin
 }
 
 /// The loop, and what remains to be done after it.
-fn finish(
-    context: &Context,
-    stage: &str,
-    mut prepared: Prepared,
-    device: &str,
-    stop: &Stop,
-) -> anyhow::Result<ExitCode> {
+fn finish(context: &Context, stage: &str, mut prepared: Prepared, device: &str) -> anyhow::Result<ExitCode> {
     let Prepared { run, objective, progress, model_config } = &mut prepared;
-    if progress.state.step >= run.total_steps {
+    if progress.state.step >= run.total_steps && run.run_dir.join(FINISHED_FILE).is_file() {
+        sweep(&run.run_dir)?;
         note(&format!("`{}` is finished: {} steps were made", run.run_dir.display(), progress.state.step));
         return Ok(ExitCode::SUCCESS);
     }
     let mut watcher = Watcher::new(run, context, progress.state.step)?;
     watcher.header(run, &progress.model, model_config, device);
-    let ending = train((run, objective), progress, &mut watcher, stop)?;
+    let ending = train((run, objective), progress, &mut watcher)?;
     watcher.write_report(run, &progress.model, stage, device)?;
     match ending {
         Ending::Finished => {

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use fs_err as fs;
 use mmtrain_data::Prepared;
+use mmtrain_generate::GenerateError;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::VlmConfig;
-use mmtrain_train::TrainError;
 use mmtrain_train::memory::peak_bytes;
 use mmtrain_train::metrics::{self, EvalReport, FaultReport, StepReport};
 use mmtrain_train::trainer::{Run, Watch};
+use mmtrain_train::{Stop, TrainError};
 
 use super::dry_run::{ledger_lines, tokens_per_image};
 use super::eval::greedy;
@@ -35,6 +36,7 @@ pub(crate) struct Watcher {
     preparer: std::sync::Arc<mmtrain_data::Preparer>,
     max_new_tokens: usize,
     latest: Option<Judged>,
+    stop: Stop,
 }
 
 impl Watcher {
@@ -53,6 +55,7 @@ impl Watcher {
             preparer: run.preparer.clone(),
             max_new_tokens: run.config.eval.max_new_tokens,
             latest: None,
+            stop: run.stop.clone(),
         })
     }
 
@@ -84,7 +87,7 @@ impl Watcher {
         let metrics = metrics::read(&run.run_dir)?;
         fs::create_dir_all(run.run_dir.join("plots"))?;
         write_plot(&run.run_dir.join("plots/loss.png"), &metrics)?;
-        if self.latest.is_none() {
+        if self.latest.is_none() && !self.stop.requested() {
             self.generate(model)?;
         }
         let name = run.run_dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -109,8 +112,12 @@ impl Watcher {
         }
         let samples = self.samples.iter().map(|(sample, _)| sample.clone()).collect();
         let options = greedy(&self.preparer, self.max_new_tokens);
-        let judged = Judged::of(model, &self.preparer.tokenizer, samples, &options, BATCH);
-        self.latest = Some(judged.map_err(|error| TrainError::Io(std::io::Error::other(error)))?);
+        let goes_on = || !self.stop.requested();
+        let judged = Judged::of(model, &self.preparer.tokenizer, samples, (&options, &goes_on), BATCH);
+        self.latest = Some(judged.map_err(|error| match error.downcast_ref() {
+            Some(GenerateError::Interrupted) => TrainError::Interrupted,
+            _ => TrainError::Io(std::io::Error::other(error)),
+        })?);
         Ok(self.latest.as_ref())
     }
 
@@ -159,7 +166,7 @@ impl Watch for Watcher {
     fn fault(&mut self, report: &FaultReport) {
         let FaultReport { step, what, value, .. } = report;
         let done = match report.remedy.as_str() {
-            "rewind" => "went back to the newest checkpoint, past these data",
+            metrics::REWOUND => "went back to the newest checkpoint, past these data",
             _ => "nothing was updated",
         };
         self.progress.note(&format!("warning: step {step}: {what} is {value}; {done} (`bad_steps.jsonl`)"));

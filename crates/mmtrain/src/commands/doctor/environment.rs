@@ -5,7 +5,7 @@ use std::path::Path;
 use fs_err as fs;
 use mmtrain_media::VideoTools;
 use mmtrain_model::device::DeviceChoice;
-use mmtrain_train::machine::{Limits, Storage, judge};
+use mmtrain_train::machine::{FileSystem, Limits, judge};
 use mmtrain_train::survey::Finding;
 use serde::Serialize;
 
@@ -21,7 +21,7 @@ pub(super) struct Environment {
     pub(super) videos: VideoTools,
     pub(super) limits: Limits,
     /// Where runs are kept.
-    pub(super) storage: Storage,
+    pub(super) storage: FileSystem,
 }
 
 /// The device that `--device` means.
@@ -45,7 +45,7 @@ impl Environment {
             device: DeviceState::of(device),
             videos: VideoTools::find(),
             limits: Limits::read(),
-            storage: Storage::try_out(place)?,
+            storage: FileSystem::try_out(place)?,
         })
     }
 

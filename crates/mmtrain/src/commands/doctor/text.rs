@@ -3,7 +3,7 @@
 use std::fmt;
 
 use mmtrain_train::checkpoint::{Inspected, LockState, Pointer, dir_name};
-use mmtrain_train::machine::{Limits, Storage};
+use mmtrain_train::machine::{FileSystem, Limits};
 use mmtrain_train::survey::{Finding, MetricsState, Severity};
 
 use super::Report;
@@ -69,7 +69,7 @@ fn machine(limits: &Limits) -> String {
     parts.join(", ")
 }
 
-fn storage(storage: &Storage) -> String {
+fn storage(storage: &FileSystem) -> String {
     let abilities = [
         ("writes", &storage.write),
         ("locks", &storage.lock),

@@ -41,7 +41,7 @@ impl From<io::Result<()>> for Ability {
 
 /// A place where runs are kept. Of what cannot be done, the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Storage {
+pub struct FileSystem {
     /// The directory that was tried.
     pub dir: PathBuf,
     /// The kind of file system, such as `ext4` or `nfs4`.
@@ -60,7 +60,10 @@ pub struct Storage {
     pub preallocate: Ability,
 }
 
-impl Storage {
+impl FileSystem {
+    /// What [`FileSystem::lacking`] calls [`FileSystem::lock`].
+    pub const LOCK: &str = "lock";
+
     /// Tries out the directory, or the nearest one above it that is there. A hidden directory is made for that, and removed.
     pub fn try_out(wanted: &Path) -> io::Result<Self> {
         let dir = nearest(wanted)?;
@@ -88,7 +91,8 @@ impl Storage {
 
     /// What a run needs and does not have there, by name with the reason.
     pub fn lacking(&self) -> Vec<(&'static str, &str)> {
-        let needed = [("write", &self.write), ("lock", &self.lock), ("rename", &self.rename), ("flush", &self.sync)];
+        let needed =
+            [("write", &self.write), (Self::LOCK, &self.lock), ("rename", &self.rename), ("flush", &self.sync)];
         needed.into_iter().filter_map(|(name, ability)| Some((name, ability.0.as_ref().err()?.as_str()))).collect()
     }
 
@@ -157,7 +161,7 @@ mod tests {
     #[test]
     fn an_ordinary_directory_can_do_everything_and_stays_as_it_was() {
         let dir = tempfile::tempdir().expect("temp dir");
-        let storage = Storage::try_out(&dir.path().join("not/yet")).expect("tried");
+        let storage = FileSystem::try_out(&dir.path().join("not/yet")).expect("tried");
         assert_eq!(storage.dir, dir.path());
         assert_eq!(storage.lacking(), []);
         assert!(storage.free_bytes > 0, "{storage:?}");
@@ -166,7 +170,7 @@ mod tests {
 
     #[test]
     fn where_nothing_can_be_made_everything_is_lacking() {
-        let storage = Storage::try_out(Path::new("/proc/self")).expect("tried");
+        let storage = FileSystem::try_out(Path::new("/proc/self")).expect("tried");
         let lacking = storage.lacking().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(lacking, ["write", "lock", "rename", "flush"]);
         assert_eq!(storage.kind.as_deref(), Some("proc"));
