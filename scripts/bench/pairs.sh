@@ -14,5 +14,6 @@ example="$CARGO_TARGET_DIR/release/examples/pairs"
 "$example" check
 for ((round = 0; round < rounds; round++)); do
     "$example" shared "$steps"
+    "$example" shared "$steps" 6
     "$example" plain "$steps"
 done

@@ -2,13 +2,14 @@
 //! reference model in each step.
 //!
 //! ```text
-//! cargo run --release --workspace --example pairs -- shared|plain|check [STEPS]
+//! cargo run --release --workspace --example pairs -- shared|plain|check [STEPS] [KEPT]
 //! ```
 //!
 //! A Llama-shaped decoder of 8 blocks (hidden 512, 34 M parameters), 4 pairs of a prompt of 192 tokens and answers of 64: three
 //! quarters of a sequence are prompt. Prints seconds per forward and backward (median), pairs a second and the peak resident
-//! memory of the process, so each way runs in a process of its own; `scripts/bench/pairs.sh` interleaves them. `check` prints
-//! the largest difference of the gradients, in parts of the largest gradient.
+//! memory of the process, so each way runs in a process of its own; `scripts/bench/pairs.sh` interleaves them. Of KEPT blocks (all)
+//! the graph is kept, the others run again in the backward pass. `check` prints the largest difference of the gradients, in parts
+//! of the largest gradient.
 
 mod llama;
 
@@ -124,12 +125,13 @@ fn main() {
     let mut args = std::env::args().skip(1);
     let way = args.next().unwrap_or_else(|| "shared".to_owned());
     let steps: usize = args.next().and_then(|steps| steps.parse().ok()).unwrap_or(5);
+    let kept = args.next().and_then(|kept| kept.parse().ok()).unwrap_or(BLOCKS);
     let device = Device::flex();
     let trained = Trained { decoder: Tuned::Full, ..Trained::NOTHING };
     let plan = Plan {
         trained,
         keep_encoder: 0,
-        keep_decoder: BLOCKS,
+        keep_decoder: kept,
         chunk_rows: 256,
         dtype: DType::F32,
         features: None,

@@ -32,7 +32,7 @@ mod vocabulary;
 mod watchdog;
 mod weights;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
@@ -99,7 +99,7 @@ fn start_logging(verbose: u8, quiet: bool) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     // A reader of the log that went away must not end a run: what cannot be written would be reported by a print that panics.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time();
-    log.log_internal_errors(false).init();
+    log.with_ansi(std::io::stderr().is_terminal()).log_internal_errors(false).init();
 }
 
 /// One line what and where, one line what to do.

@@ -184,6 +184,27 @@ mod tests {
         }
     }
 
+    /// Who learns that a combination is wrong whenever it is said, and never sees it, learns to deny it.
+    #[test]
+    fn no_wrong_answer_makes_a_thing_of_training_one_that_is_held_out() {
+        let mut asked = 0;
+        for (truth, pair) in pairs().filter(|(truth, _)| truth.objects.len() == 1) {
+            let object = truth.objects[0];
+            for (changed, word) in Shape::ALL
+                .iter()
+                .map(|&shape| (ObjectTruth { shape, ..object }, shape.name()))
+                .chain(Color::ALL.iter().map(|&color| (ObjectTruth { color, ..object }, color.name())))
+                .chain(Size::ALL.iter().map(|&size| (ObjectTruth { size, ..object }, size.name())))
+                .filter(|(changed, _)| changed.is_held_out())
+            {
+                asked += 1;
+                let is_about = [format!("is a {word}."), format!("is {word}.")];
+                assert!(!is_about.iter().any(|text| pair.rejected.ends_with(text)), "{pair:?} {changed:?}");
+            }
+        }
+        assert!(asked > 100, "{asked}");
+    }
+
     #[test]
     fn both_answers_are_of_like_length() {
         for (_, pair) in pairs() {

@@ -23,14 +23,33 @@ fn about_one(truth: &SceneTruth, index: usize) -> impl Iterator<Item = Question>
     let objects = &truth.objects;
     let name = |hidden| refer(objects, index, Some(hidden));
     let object = &objects[index];
+    let colors = others(Color::ALL, object.color).map(|color| ObjectTruth { color, ..*object });
+    let shapes = others(Shape::ALL, object.shape).map(|shape| ObjectTruth { shape, ..*object });
+    let sizes = others(Size::ALL, object.size).map(|size| ObjectTruth { size, ..*object });
     let found = [
-        name(Attribute::Color).map(|name| color(&name, object.color)),
-        name(Attribute::Shape).map(|name| shape(&name, object.shape)),
-        name(Attribute::Size).map(|name| size(&name, object.size)),
+        name(Attribute::Color).map(|name| wrong_as_seen(color(&name, object.color), object, colors)),
+        name(Attribute::Shape).map(|name| wrong_as_seen(shape(&name, object.shape), object, shapes)),
+        name(Attribute::Size).map(|name| wrong_as_seen(size(&name, object.size), object, sizes)),
         name(Attribute::Position).map(|name| position(&name, object.position)),
         name(Attribute::Position).and_then(|name| bounds(&name, object, truth.side?)),
     ];
     found.into_iter().flatten()
+}
+
+fn others<T: Copy + PartialEq>(all: &'static [T], right: T) -> impl Iterator<Item = T> {
+    all.iter().copied().filter(move |other| *other != right)
+}
+
+/// Without the wrong answers that make `object` one of those that training never shows: learned as wrong only, they would be taken
+/// for wrong wherever they are asked for. `changed` is what each wrong answer makes of the object.
+fn wrong_as_seen(
+    mut question: Question,
+    object: &ObjectTruth,
+    mut changed: impl Iterator<Item = ObjectTruth>,
+) -> Question {
+    let is_fair = |other: ObjectTruth| object.is_held_out() || !other.is_held_out();
+    question.wrong.retain(|_| changed.next().is_none_or(is_fair));
+    question
 }
 
 pub(super) fn color(name: &str, color: Color) -> Question {
