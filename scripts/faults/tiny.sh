@@ -30,14 +30,22 @@ split = "validation"
 TOML
 }
 
-mlp='kind = "mlp"'
+# connector NAME: the table of a small one.
+connector() {
+    case $1 in
+        mlp) printf 'kind = "mlp"' ;;
+        q_former) printf 'kind = "q_former"\nnum_queries = 4\nhidden_size = 32\nnum_hidden_layers = 2\nnum_attention_heads = 2' ;;
+        cross_attention) printf 'kind = "cross_attention"\ninterval = 1' ;;
+        *) echo "no connector $1" >&2 && exit 2 ;;
+    esac
+}
 
-# model HIDDEN BLOCKS [CONNECTOR TABLE]: encoder and decoder of one size.
+# model HIDDEN BLOCKS [CONNECTOR]: encoder and decoder of one size.
 model() {
     cat <<TOML
 
 [model.connector]
-${3:-$mlp}
+$(connector "${3:-mlp}")
 
 [model.tokenizer.train_bpe]
 vocab_size = 300
@@ -62,6 +70,18 @@ TOML
 }
 
 full='{ full = { lr = 1e-3 } }'
+
+# tuning NAME: how a part is tuned.
+tuning() {
+    local lora='lr = 1e-3, rank = 4'
+    case $1 in
+        full) printf '%s' "$full" ;;
+        lora) printf '{ lora = { %s, dropout = 0.1 } }' "$lora" ;;
+        dora) printf '{ lora = { %s, use_dora = true } }' "$lora" ;;
+        int8 | nf4) printf '{ lora = { %s, quantization = "%s" } }' "$lora" "$1" ;;
+        *) echo "no tuning $1" >&2 && exit 2 ;;
+    esac
+}
 
 # train STEPS BATCH EVAL_EVERY SAVE_EVERY [ENCODER TUNING] [DECODER TUNING]: how long, in batches of what size, and what is tuned.
 train() {
@@ -93,3 +113,41 @@ max_new_tokens = 8
 every = $4
 TOML
 }
+
+# recipe STAGE HIDDEN BLOCKS SAMPLES CONNECTOR TRAIN…: a configuration of one of the three stages; TRAIN as of `train`. Only the first
+# stage makes a model.
+recipe() {
+    case $1 in
+        pretrain) printf '[data]\nmax_seq = 128\n' && source_of captions cc3m "$4" && model "$2" "$3" "$5" ;;
+        sft) printf '[data]\ntemplate = "vicuna_v1"\nmax_seq = 512\n' && source_of talks llava-instruct "$4" ;;
+        dpo) printf '[data]\nmax_seq = 512\n' && source_of pairs rlaif-v "$4" && printf '\n[objective]\nkind = "preference"\n' ;;
+        *) echo "no stage $1" >&2 && exit 2 ;;
+    esac
+    train "${@:6}"
+}
+
+# start_from HIDDEN BLOCKS SAMPLES CONNECTOR: the run that later stages start from, as `before`; `init` says so to them.
+start_from() {
+    recipe pretrain "$@" 40 8 0 0 >before.toml
+    "$binary" pretrain --config before.toml --run-dir before -q
+    # shellcheck disable=SC2034  # for the scripts that source this
+    init=(--init before)
+}
+
+# The metrics of a run without times.
+steps_of() { sed -E 's/"(tokens_per_sec|samples_per_sec|data_wait|step_secs|mem_bytes|padding|skipped)":[^,}]*,?//g' "$1/metrics.jsonl"; }
+
+# The last step that the metrics of a run have, and the newest that is saved; 0 if there is none.
+made() { sed -nE 's/.*"kind":"train","step":([0-9]+).*/\1/p' "$1/metrics.jsonl" 2>/dev/null | tail -n 1 | grep . || echo 0; }
+saved() { find "$1" -maxdepth 1 -name 'step-*' 2>/dev/null | sort | tail -n 1 | sed -nE 's/.*step-0*([0-9]+)$/\1/p' | grep . || echo 0; }
+
+# same_end RUN OTHER STEP: whether the last checkpoints have the same bits, and the metrics neither gaps nor repeats. Only the manifest,
+# which names the run, and the configuration, which may ask for other times to save, may differ.
+same_end() {
+    local last
+    last=$(printf 'step-%08d' "$3")
+    diff -rq -x manifest.json -x config.toml "$1/$last" "$2/$last" && diff <(steps_of "$1") <(steps_of "$2") | head -n 5
+}
+
+# What no run may leave behind.
+leftovers() { find "$1" -maxdepth 1 \( -name '.tmp-*' -o -name '.trash-*' -o -name '.bad-*' \); }
