@@ -4,9 +4,12 @@
 #
 #   scripts/faults/crash_points.sh [KEEP=1]
 #
-# KEEP: checkpoints that are kept, so that a save also removes old ones. The calls are those of the last save of a run, from the
-# first that names its temporary directory to the last that names anything of it; they are made by one thread (checkpoint.async is
-# off), so that the n-th call of a name is the same in each run.
+# KEEP: checkpoints that are kept, so that a save also removes old ones. STAGE: pretrain (default), sft or dpo; TUNING of the decoder:
+# full (default), lora, dora, int8 or nf4; ASYNC: false (default) or true, with which another thread saves; AT: middle (default), a
+# save after which the run goes on, or end, the last one with all that follows it.
+#
+# The process is stopped right before the save, and from there on the calls of the thread that saves are counted: the n-th call of a
+# name is the same in each run. A fault that strace did not deliver is a failure.
 #
 # Exit status 1 if anything differs; 0 with SKIPPED where strace or ptrace is not there.
 set -euo pipefail
@@ -14,65 +17,88 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/tiny.sh"
 
 keep=${1:-1}
+stage=${STAGE:-pretrain}
+tuning=${TUNING:-full}
+async=${ASYNC:-false}
+at=${AT:-middle}
+steps=5
+[ "$at" = middle ] || steps=4
 calls=openat,write,pwrite64,ftruncate,fallocate,fsync,fdatasync,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,rmdir
-if ! command -v strace >/dev/null || ! strace -o /dev/null true 2>/dev/null; then
-    echo 'SKIPPED: strace cannot trace here'
-    exit 0
-fi
-{
-    printf '[data]\nmax_seq = 128\n' && source_of captions cc3m 48 && model 16 1 && train 4 4 0 1
-    printf 'keep = 0\nasync = false\n'
-} >tiny.toml
+need_strace
 
-"$binary" pretrain --config tiny.toml --run-dir whole -q
+recipe "$stage" 16 1 48 mlp "$steps" 4 0 1 '"frozen"' "$(tuning "$tuning")" >run.toml
+init=()
+[ "$stage" = pretrain ] || start_from 16 1 48 mlp
+"$binary" "$stage" --config run.toml "${init[@]}" --run-dir whole -q --set checkpoint.keep=0 2>/dev/null
 # A run that stands at step 3: its next save, which removes older ones, is the one that goes wrong.
 cp -r whole base
-rm -r base/step-00000004 base/finished
-resume() { "$binary" pretrain --resume run -q --set "checkpoint.keep=$keep"; }
+rm -rf base/step-00000004 base/step-00000005 base/finished base/report.html
 again() { rm -rf run && cp -r base run; }
+resume=("$binary" "$stage" --resume run -q --set "checkpoint.keep=$keep" --set "checkpoint.async=$async")
 
-again
-strace -f -qq -o calls.txt -e "trace=$calls" "$binary" pretrain --resume run -q --set "checkpoint.keep=$keep"
-# NAME N for each call of the save: the N-th of that name in the main thread.
-awk '
-    NR == 1 { main = $1 }
-    $1 == main && match($2, /^[a-z0-9_]+\(/) {
+# traced OPTIONS…: a resume that strace follows from the save on, with its output in calls.txt; the exit status in `status`.
+traced() {
+    local pid tracer
+    again
+    rm -f gate.txt attached.txt
+    "${resume[@]}" >/dev/null 2>stderr.txt &
+    pid=$!
+    # The metrics are flushed before a save, and nothing else is by that thread.
+    strace -qq -o gate.txt -e trace=fdatasync -e inject=fdatasync:signal=SIGSTOP:when=1 -p "$pid" 2>/dev/null &
+    tracer=$!
+    until grep -qs 'stopped by SIGSTOP' gate.txt; do sleep 0.005; done
+    kill "$tracer"
+    wait "$tracer" 2>/dev/null || true
+    strace -f -y -o calls.txt "$@" -p "$pid" 2>attached.txt &
+    tracer=$!
+    until grep -qs attached attached.txt; do sleep 0.005; done
+    kill -CONT "$pid"
+    status=0
+    wait "$pid" 2>/dev/null || status=$?
+    wait "$tracer" 2>/dev/null || true
+}
+
+traced -e "trace=$calls"
+[ "$status" = 0 ] || { cat stderr.txt && exit 1; }
+# NAME N for each call of the save: the N-th of that name in its thread.
+thread=$(awk '/tmp-step-00000004/ { print $1; exit }' calls.txt)
+awk -v thread="$thread" '
+    $1 != thread { next }
+    /tmp-step-00000005/ { exit }
+    match($2, /^[a-z0-9_]+\(/) {
         name = substr($2, 1, RLENGTH - 1)
-        seen[name]++
-        line[++total] = name " " seen[name]
+        line[++total] = name " " ++seen[name]
         if (/tmp-step-00000004/ && !first) first = total
-        if (/tmp-step-00000004|step-00000004|tmp-latest|trash-/) last = total
+        if (/run\//) last = total
     }
     END { for (i = first; i <= last; i++) print line[i] }
 ' calls.txt >points.txt
 points=$(wc -l <points.txt)
 [ "$points" -gt 30 ] || { echo "only $points calls: the save was not found" && exit 1; }
 
-tried=0 failed=0
+failed=0
+complain() { printf '%s %s %s: %s\n' "$name" "$number" "$fault" "$1" && cat stderr.txt && failed=$((failed + 1)); }
+
+# One fault, the resume after it, and what is there in the end.
+try() {
+    traced -e "trace=$name" -e "inject=$name:$fault:when=$number"
+    case $status in
+        0 | 4) grep -q INJECTED calls.txt || complain 'was not delivered' ;;
+        137) [ "$fault" = signal=SIGKILL ] || complain 'was killed' ;;
+        *) complain "ended with status $status" ;;
+    esac
+    "${resume[@]}" >/dev/null 2>stderr.txt || complain 'no resume'
+    same_end whole run "$steps" || complain 'another end'
+    [ -e run/finished ] || complain 'not marked as finished'
+    leftovers run | grep . && complain 'something is left over'
+    return 0
+}
+
 while read -r name number; do
     for fault in signal=SIGKILL error=ENOSPC error=EIO; do
-        again
-        status=0
-        strace -f -qq -o /dev/null -e trace=none -e "inject=$name:$fault:when=$number" \
-            "$binary" pretrain --resume run -q --set "checkpoint.keep=$keep" >/dev/null 2>stderr.txt || status=$?
-        case $status in
-            0 | 4 | 137) ;;
-            *) printf '%s %s %s: ended with status %d\n' "$name" "$number" "$fault" "$status" && cat stderr.txt && failed=$((failed + 1)) ;;
-        esac
-        if ! resume >/dev/null 2>stderr.txt; then
-            printf '%s %s %s: no resume\n' "$name" "$number" "$fault" && cat stderr.txt
-            failed=$((failed + 1))
-        else
-            for file in model.safetensors optim.safetensors state.json; do
-                cmp "whole/step-00000004/$file" "run/step-00000004/$file" || failed=$((failed + 1))
-            done
-        fi
-        if find run -maxdepth 1 \( -name '.tmp-*' -o -name '.trash-*' \) | grep -q .; then
-            printf '%s %s %s: something is left over\n' "$name" "$number" "$fault"
-            failed=$((failed + 1))
-        fi
-        tried=$((tried + 1))
+        try
     done
 done <points.txt
-printf '%d system calls of a save, each with SIGKILL, ENOSPC and EIO: %d faults, %d failures\n' "$points" "$tried" "$failed"
+printf '%s, %s, async %s, keep %d, %s: %d system calls of a save, each with SIGKILL, ENOSPC and EIO: %d faults, %d failures\n' \
+    "$stage" "$tuning" "$async" "$keep" "$at" "$points" $((3 * points)) "$failed"
 [ "$failed" = 0 ]

@@ -119,7 +119,7 @@ TOML
 recipe() {
     case $1 in
         pretrain) printf '[data]\nmax_seq = 128\n' && source_of captions cc3m "$4" && model "$2" "$3" "$5" ;;
-        sft) printf '[data]\ntemplate = "vicuna_v1"\nmax_seq = 512\n' && source_of talks llava-instruct "$4" ;;
+        sft) printf '[data]\ntemplate = "vicuna_v1"\nmax_seq = 768\n' && source_of talks llava-instruct "$4" ;;
         dpo) printf '[data]\nmax_seq = 512\n' && source_of pairs rlaif-v "$4" && printf '\n[objective]\nkind = "preference"\n' ;;
         *) echo "no stage $1" >&2 && exit 2 ;;
     esac
@@ -134,8 +134,8 @@ start_from() {
     init=(--init before)
 }
 
-# The metrics of a run without times.
-steps_of() { sed -E 's/"(tokens_per_sec|samples_per_sec|data_wait|step_secs|mem_bytes|padding|skipped)":[^,}]*,?//g' "$1/metrics.jsonl"; }
+# The metrics of a run without times and failed saves.
+steps_of() { sed -E 's/"(tokens_per_sec|samples_per_sec|data_wait|step_secs|mem_bytes|padding|skipped|checkpoint_failures)":[^,}]*,?//g' "$1/metrics.jsonl"; }
 
 # The last step that the metrics of a run have, and the newest that is saved; 0 if there is none.
 made() { sed -nE 's/.*"kind":"train","step":([0-9]+).*/\1/p' "$1/metrics.jsonl" 2>/dev/null | tail -n 1 | grep . || echo 0; }
@@ -151,3 +151,11 @@ same_end() {
 
 # What no run may leave behind.
 leftovers() { find "$1" -maxdepth 1 \( -name '.tmp-*' -o -name '.trash-*' -o -name '.bad-*' \); }
+
+# Ends a script with SKIPPED where strace cannot trace.
+need_strace() {
+    if ! command -v strace >/dev/null || ! strace -o /dev/null true 2>/dev/null; then
+        echo 'SKIPPED: strace cannot trace here'
+        exit 0
+    fi
+}
