@@ -62,17 +62,13 @@ traced -e "trace=$calls"
 [ "$status" = 0 ] || { cat stderr.txt && exit 1; }
 # NAME N for each call of the save: the N-th of that name in its thread.
 thread=$(awk '/tmp-step-00000004/ { print $1; exit }' calls.txt)
-awk -v thread="$thread" '
-    $1 != thread { next }
+numbered "$thread" calls.txt | awk '
     /tmp-step-00000005/ { exit }
-    match($2, /^[a-z0-9_]+\(/) {
-        name = substr($2, 1, RLENGTH - 1)
-        line[++total] = name " " ++seen[name]
-        if (/tmp-step-00000004/ && !first) first = total
-        if (/run\//) last = total
-    }
+    { line[++total] = $1 " " $2 }
+    /tmp-step-00000004/ && !first { first = total }
+    /run\// { last = total }
     END { for (i = first; i <= last; i++) print line[i] }
-' calls.txt >points.txt
+' >points.txt
 points=$(wc -l <points.txt)
 [ "$points" -gt 30 ] || { echo "only $points calls: the save was not found" && exit 1; }
 

@@ -159,3 +159,8 @@ need_strace() {
         exit 0
     fi
 }
+
+# numbered THREAD TRACE: of each call of a thread that strace wrote down, its name, how many of that name there were, and the line.
+numbered() {
+    awk -v thread="$1" '$1 == thread && match($0, /[a-z0-9_]+\(/) { name = substr($0, RSTART, RLENGTH - 1); print name, ++seen[name], $0 }' "$2"
+}
