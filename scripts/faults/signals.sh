@@ -19,9 +19,10 @@ need_strace
 
 sizes=(32 2 400 mlp)
 start_from "${sizes[@]}"
-for stage in pretrain sft dpo; do recipe "$stage" "${sizes[@]}" 60 16 10 10 >"$stage.toml"; done
-recipe pretrain "${sizes[@]}" 4 256 0 1 >slow.toml
-recipe pretrain "${sizes[@]}" 4 2048 0 1 >slower.toml
+recipe pretrain "${sizes[@]}" 60 8 10 10 >pretrain.toml
+for stage in sft dpo; do recipe "$stage" "${sizes[@]}" 20 4 10 10 >"$stage.toml"; done
+recipe pretrain "${sizes[@]}" 3 256 0 1 >slow.toml
+recipe pretrain "${sizes[@]}" 3 2048 0 1 >slower.toml
 
 # The run of CONFIG STEPS STAGE [OPTIONS…] as `command`, which begins it and goes on with it, and what it comes to as `whole`.
 run_of() {
@@ -108,7 +109,7 @@ done
 end_phase
 
 phase 'loading a model'
-run_of sft 60 sft
+run_of sft 20 sft
 for ((i = 0; i < per_phase; i++)); do
     at_call openat $((1 + i % 5)) -P before/step-00000040/model.safetensors "${command[@]}" killed
     go_on
@@ -116,7 +117,7 @@ done
 end_phase
 
 phase 'first step'
-run_of slow 4 pretrain
+run_of slow 3 pretrain
 for ((i = 0; i < per_phase; i++)); do
     start && wait_for opened && pause 400 && send TERM
     if [ "$(saved killed)" -le 1 ]; then counted; else missed=$((missed + 1)); fi
@@ -153,7 +154,7 @@ for async in false true; do
 done
 
 phase 'reference of preferences'
-run_of dpo 60 dpo
+run_of dpo 20 dpo
 for ((i = 0; i < per_phase; i++)); do
     at_call write $((1 + RANDOM % 20)) -P "$work/killed/reference.bin" "${command[@]}" killed
     go_on
@@ -191,7 +192,7 @@ reads eval judged.json "$binary" eval --model before --data data-captions --limi
 printf '%d signals in all\n' "$total"
 
 # Signals within half a second are one; a second one ends at once, and the steps since the last checkpoint are made again.
-run_of slower 4 pretrain --set train.log_every=1
+run_of slower 3 pretrain --set train.log_every=1
 for wanted in '75 INT' '75 INT INT' '75 INT 0.01 INT' '130 INT 0.7 INT' '130 INT INT 0.7 INT' '130 INT 0.7 INT 0.05 INT' '143 INT 0.7 TERM'; do
     read -r code signals <<<"$wanted"
     phase "Ctrl-C, $signals"
