@@ -33,7 +33,7 @@ ended() {
 
 # at CLOCK STEP: goes on with `moved` at that clock up to about a step.
 at() {
-    local from
+    local from days=0
     from=$(saved moved)
     "${wrong[@]}" FAKETIME="$1" "${run[@]}" moved >/dev/null 2>stderr.txt &
     pid=$!
@@ -41,7 +41,10 @@ at() {
     [ "$from" = 0 ] || grep -q "from step $from\$" stderr.txt || wrong_end "it does not go on from step $from"
     printf 'clock %s: from step %d to step %d\n' "$1" "$from" "$(saved moved)"
     # The newest one is the oldest by its time.
-    find moved -maxdepth 1 -name 'step-*' | sort -r | while read -r dir; do touch -d "$((++days)) days" "$dir" "$dir"/*; done
+    find moved -maxdepth 1 -name 'step-*' | sort -r | while read -r dir; do
+        days=$((days + 1))
+        touch -d "$days days" "$dir" "$dir"/*
+    done
 }
 
 # Rates and times are positive numbers that a run of minutes can have.
