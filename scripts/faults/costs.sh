@@ -4,8 +4,8 @@
 #   scripts/faults/costs.sh [ROUNDS=3]
 #
 # 1. A run that saves every 20, 100 and 500 steps, with checkpoint.async on and off: for what share of its time the loop stands still, by
-#    strace's clock, and how much longer than without saves it takes as a whole (medians of rounds in turn, so that what else the
-#    machine does hits all alike). Goals at 100 steps: async 2 %, not async 5 %.
+#    strace's clock, and how much more time and work of the processors than without saves it takes as a whole (medians of rounds in
+#    turn, so that what else the machine does hits all alike). Goals at 100 steps: async 2 %, not async 5 %.
 # 2. From the start of a process to the first new step of a run that goes on. Goal: 3 s.
 # 3. The same in data of 20,000 samples, at step 10 and near the end of the first epoch: nothing is read again. Goal: the same time.
 #
@@ -20,7 +20,8 @@ rounds=${1:-3}
 steps=${STEPS:-600}
 missed=0
 
-median() { sort -n | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'; }
+# median [COLUMN] of lines.
+median() { cut -d' ' -f"${1:-1}" | sort -n | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'; }
 now() { date +%s.%N; }
 # judge WHAT VALUE GOAL UNIT
 judge() {
@@ -31,17 +32,15 @@ judge() {
 recipe pretrain 64 2 400 mlp "$steps" 16 0 0 >run.toml
 run=("$binary" pretrain --config run.toml -q --run-dir run)
 
-# wall EVERY ASYNC: seconds of a run.
-wall() {
-    local start
+# whole EVERY ASYNC: seconds of a run, and of the processors.
+TIMEFORMAT='%R %U %S'
+whole() {
     rm -rf run
-    start=$(now)
-    "${run[@]}" --set "checkpoint.every=$1" --set "checkpoint.async=$2" 2>/dev/null
-    awk -v start="$start" -v end="$(now)" 'BEGIN { printf "%.3f\n", end - start }'
+    { time "${run[@]}" --set "checkpoint.every=$1" --set "checkpoint.async=$2" 2>/dev/null; } 2>&1 | awk '{ print $1, $2 + $3 }'
 }
 
 # still EVERY ASYNC: percent of a run's time between the flush of the metrics, with which a save begins, and the start of the thread that
-# writes, or the last call for a checkpoint where there is none.
+# writes, or the last call for a checkpoint where there is none. The last save, which every run has, is not counted.
 still() {
     rm -rf run
     strace -f -ttt -o trace.txt -e trace=fdatasync,clone3,rename,rmdir "${run[@]}" --set "checkpoint.every=$1" --set "checkpoint.async=$2" 2>/dev/null
@@ -52,24 +51,26 @@ still() {
         /fdatasync/ { note(); from = to = $2; thread = $1; next }
         $1 != thread { next }
         async == "true" ? /clone3/ && to == from : /run\/(\.trash|\.tmp-step|\.tmp-latest)/ { to = $2 }
-        END { note(); printf "%.2f %% of the time, %.1f ms a save, %d saves\n", 100 * sum / (end - start), 1000 * sum / saves, saves }
+        END { printf "%.2f %% of the time, %.1f ms a save, %d saves\n", 100 * sum / (end - start), saves ? 1000 * sum / saves : 0, saves }
     ' trace.txt
 }
+
+# more FILE COLUMN: percent, than without saves.
+more() { awk -v with="$(median "$2" <"$1")" -v without="$(median "$2" <none.txt)" 'BEGIN { printf "%.1f", 100 * (with / without - 1) }'; }
 
 "${run[@]}" --set train.steps=1 2>/dev/null
 printf 'a checkpoint: %d KiB\n' "$(du -sk run/step-00000001 | cut -f1)"
 for ((i = 0; i < rounds; i++)); do
-    wall 0 true >>none.txt
+    whole 0 true >>none.txt
     for every in 20 100 500; do
-        for async in true false; do wall "$every" "$async" >>"$every-$async.txt"; done
+        for async in true false; do whole "$every" "$async" >>"$every-$async.txt"; done
     done
 done
-none=$(median <none.txt)
-printf 'a step: %s ms\n' "$(awk -v secs="$none" -v steps="$steps" 'BEGIN { printf "%.1f", 1000 * secs / steps }')"
+printf 'a step: %s ms\n' "$(awk -v secs="$(median <none.txt)" -v steps="$steps" 'BEGIN { printf "%.1f", 1000 * secs / steps }')"
 for every in 20 100 500; do
     for async in true false; do
-        more=$(awk -v with="$(median <"$every-$async.txt")" -v without="$none" 'BEGIN { printf "%.1f", 100 * (with / without - 1) }')
-        printf 'every %d steps, async %s: %s %% more time as a whole, median of %d; the loop stands still: ' "$every" "$async" "$more" "$rounds"
+        printf 'every %d steps, async %s: %s %% more time and %s %% more work, medians of %d; the loop stands still: ' \
+            "$every" "$async" "$(more "$every-$async.txt" 1)" "$(more "$every-$async.txt" 2)" "$rounds"
         if strace -o /dev/null true 2>/dev/null; then still "$every" "$async" | tee "still-$every-$async.txt"; else echo 'SKIPPED: no strace'; fi
     done
 done

@@ -27,18 +27,23 @@ init=()
 [ "$stage" = pretrain ] || start_from 32 2 400 "$connector"
 # One command line begins a run and goes on with it.
 command=("$binary" "$stage" --config run.toml "${init[@]}" -q --resume)
+began=$(date +%s%N)
 "${command[@]}" whole
+# A quarter of what the whole run takes, so that a slow machine is given the time to begin.
+span=$((($(date +%s%N) - began) / 4000000))
+[ "$span" -ge 1200 ] || span=1200
 
 hit=0 starts=0 longest=0 again=0
 fail_with() { printf 'start %d ended with status %d: %s\n' "$starts" "$1" "$2" && cat stderr.txt && exit 1; }
 
-# One start of `killed`, and a signal 0.02 to 1.2 s later: before, during and after loading, in steps, evaluations and saves.
+# One start of `killed`, and a signal 20 ms or more later: before, during and after loading, in steps, evaluations and saves.
 attempt() {
-    local pid sent took lost
+    local pid moment sent took lost
     starts=$((starts + 1))
     "${command[@]}" killed 2>stderr.txt &
     pid=$!
-    sleep "$(printf '%d.%03d' $((RANDOM % 118 / 100)) $((20 + RANDOM % 980)))"
+    moment=$((20 + RANDOM % span))
+    sleep "$(printf '%d.%03d' $((moment / 1000)) $((moment % 1000)))"
     sent=$(date +%s%N)
     kill -"$signal" "$pid" 2>/dev/null || true
     status=0
@@ -63,8 +68,10 @@ while [ "$hit" -lt "$signals" ]; do
     status=1
     while [ "$hit" -lt "$signals" ] && [ "$status" != 0 ]; do attempt; done
     [ "$status" = 0 ] || "${command[@]}" killed
-    same_end whole killed "$steps" || { echo "$stage, $connector, $tuning: DIFFERENT" && exit 1; }
-    leftovers killed | grep . && exit 1
+    if [ ! -e killed/finished ] || ! same_end whole killed "$steps" || leftovers killed | grep .; then
+        echo "$stage, $connector, $tuning: DIFFERENT, unfinished, or something is left over"
+        exit 1
+    fi
 done
 printf '%s, %s, %s: %d SIG%s in %d starts, at most %d ms to the end and %d steps made again: bit-identical, metrics without gaps or repeats\n' \
     "$stage" "$connector" "$tuning" "$hit" "$signal" "$starts" "$longest" "$again"
