@@ -37,7 +37,7 @@ expect() {
     "${@:4}" >/dev/null 2>stderr.txt || status=$?
     [[ " $2 " == *" $status "* ]] || wrong "ended with $status, not $2"
     grep -qE "$3" stderr.txt || wrong "says nothing of: $3"
-    printf '%s: code %d, %s\n' "$case" "$status" "$(grep -E "$3" stderr.txt | head -n 1)"
+    printf '%s: code %d, %s\n' "$case" "$status" "$(grep -E "$3" stderr.txt | head -n 1 | sed 's/\x1b\[[0-9;]*m//g')"
 }
 
 # goes_on RUN: with nothing lacking, to the end.
@@ -61,7 +61,7 @@ if mount -t tmpfs -o size=3m tmpfs small 2>/dev/null; then
     for size in 3 1; do
         mount -o "remount,size=${size}m" small
         expect "a disk of $size MiB" 4 'no room for a checkpoint of [0-9]+ bytes' "${run[@]}" --run-dir small/run
-        printf 'a disk of %d MiB: step %d is saved; ' "$size" "$(saved small/run)"
+        printf 'a disk of %d MiB: saved up to step %d; ' "$size" "$(saved small/run)"
         [ "$size" = 1 ] || intact small/run
         mount -o remount,size=64m small
         goes_on small/run
