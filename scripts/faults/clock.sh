@@ -23,7 +23,7 @@ run=("$binary" pretrain --config run.toml --resume)
 wrong=(env "$preload" DONT_FAKE_MONOTONIC=1)
 
 wrong_end() { printf '%s\n' "$1" && cat stderr.txt && exit 1; }
-reached() { until [ "$(made "$1")" -ge "$2" ]; do kill -0 "$pid" && sleep 0.01; done; }
+has_made() { [ "$(made "$1")" -ge "$2" ]; }
 # ended STATUS: waits for the process.
 ended() {
     local status=0
@@ -37,7 +37,7 @@ at() {
     from=$(saved moved)
     "${wrong[@]}" FAKETIME="$1" "${run[@]}" moved >/dev/null 2>stderr.txt &
     pid=$!
-    reached moved "$2" && kill -TERM "$pid" && ended 75
+    wait_for "$pid" has_made moved "$2" && kill -TERM "$pid" && ended 75
     [ "$from" = 0 ] || grep -q "from step $from\$" stderr.txt || wrong_end "it does not go on from step $from"
     printf 'clock %s: from step %d to step %d\n' "$1" "$from" "$(saved moved)"
     # The newest one is the oldest by its time.
@@ -66,7 +66,7 @@ echo +0 >clock
 pid=$!
 for jump in '50 -10y' '150 +10y' '250 -10y' '350 +0'; do
     read -r step clock <<<"$jump"
-    reached jumped "$step"
+    wait_for "$pid" has_made jumped "$step"
     echo "$clock" >clock.new && mv clock.new clock
 done
 ended 0

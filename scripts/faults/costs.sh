@@ -86,7 +86,7 @@ first_step() {
     start=$(now)
     "$binary" pretrain --resume again -q --set train.log_every=1 --set "train.steps=$(($2 + 1))" 2>/dev/null &
     pid=$!
-    until grep -q "\"step\":$(($2 + 1))," again/metrics.jsonl; do sleep 0.01; done
+    wait_for "$pid" grep -q "\"step\":$(($2 + 1))," again/metrics.jsonl
     awk -v start="$start" -v end="$(now)" 'BEGIN { printf "%.2f\n", end - start }'
     wait "$pid"
 }

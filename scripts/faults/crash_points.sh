@@ -46,12 +46,12 @@ traced() {
     # The metrics are flushed before a save, and nothing else is by that thread.
     strace -qq -o gate.txt -e trace=fdatasync -e inject=fdatasync:signal=SIGSTOP:when=1 -p "$pid" 2>/dev/null &
     tracer=$!
-    until grep -qs 'stopped by SIGSTOP' gate.txt; do sleep 0.005; done
+    wait_for "$pid" grep -qs 'stopped by SIGSTOP' gate.txt
     kill "$tracer"
     wait "$tracer" 2>/dev/null || true
     strace -f -y -o calls.txt "$@" -p "$pid" 2>attached.txt &
     tracer=$!
-    until grep -qs attached attached.txt; do sleep 0.005; done
+    wait_for "$pid" grep -qs attached attached.txt
     kill -CONT "$pid"
     status=0
     wait "$pid" 2>/dev/null || status=$?

@@ -81,7 +81,6 @@ start() {
     "${command[@]}" killed 2>stderr.txt &
     pid=$!
 }
-wait_for() { until "$@"; do kill -0 "$pid" && sleep 0.005; done; }
 opened() { [ -e killed/metrics.jsonl ]; }
 has_made() { [ "$(made killed)" -ge "$1" ]; }
 
@@ -119,7 +118,7 @@ end_phase
 phase 'first step'
 run_of slow 3 pretrain
 for ((i = 0; i < per_phase; i++)); do
-    start && wait_for opened && pause 400 && send TERM
+    start && wait_for "$pid" opened && pause 400 && send TERM
     if [ "$(saved killed)" -le 1 ]; then counted; else missed=$((missed + 1)); fi
     go_on
 done
@@ -128,7 +127,7 @@ end_phase
 phase training
 run_of pretrain 60 pretrain --set eval.samples=0
 for ((i = 0; i < per_phase; i++)); do
-    start && wait_for has_made 5 && pause 300 && send TERM
+    start && wait_for "$pid" has_made 5 && pause 300 && send TERM
     if [ "$status" = 75 ]; then counted; else missed=$((missed + 1)); fi
     go_on
 done
@@ -200,7 +199,7 @@ for wanted in '75 INT' '75 INT INT' '75 INT 0.01 INT' '130 INT 0.7 INT' '130 INT
     while [ "$late" = 1 ]; do
         rm -rf killed
         # shellcheck disable=SC2086  # several signals and pauses
-        start && wait_for has_made 1 && sleep 0.1 && send $signals
+        start && wait_for "$pid" has_made 1 && sleep 0.1 && send $signals
     done
     printf '%s: %d after %d ms\n' "$phase" "$status" "$ms"
     [ "$status" = "$code" ] || say "not $code"

@@ -71,7 +71,8 @@ if mount -t tmpfs -o size=3m tmpfs small 2>/dev/null; then
 
     "${run[@]}" --run-dir small/run >/dev/null 2>stderr.txt &
     pid=$!
-    until [ "$(made small/run)" -ge 20 ]; do sleep 0.01; done
+    has_made() { [ "$(made small/run)" -ge 20 ]; }
+    wait_for "$pid" has_made
     kill -STOP "$pid"
     head -c 100M /dev/zero >small/filler 2>/dev/null || true
     kill -CONT "$pid"
@@ -116,7 +117,7 @@ fi
 cp -r base shared
 "${run[@]}" --resume shared >/dev/null 2>&1 &
 pid=$!
-until grep -qs "pid $pid" shared/run.lock; do sleep 0.005; done
+wait_for "$pid" grep -qs "pid $pid" shared/run.lock
 began=$(date +%s%N)
 expect 'a second process' 4 "in use by another process \(pid $pid\)" "${run[@]}" --resume shared
 took=$((($(date +%s%N) - began) / 1000000))

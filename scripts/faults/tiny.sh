@@ -149,6 +149,9 @@ same_end() {
     diff -rq -x manifest.json -x config.toml "$1/$last" "$2/$last" && diff <(steps_of "$1") <(steps_of "$2") | head -n 5
 }
 
+# wait_for PID CONDITION…: until it holds, or the process has ended.
+wait_for() { until "${@:2}"; do kill -0 "$1" 2>/dev/null && sleep 0.005 || return 0; done; }
+
 # What no run may leave behind.
 leftovers() { find "$1" -maxdepth 1 \( -name '.tmp-*' -o -name '.trash-*' -o -name '.bad-*' \); }
 
