@@ -29,7 +29,7 @@ need_strace
 recipe "$stage" 16 1 48 mlp "$steps" 4 0 1 '"frozen"' "$(tuning "$tuning")" >run.toml
 init=()
 [ "$stage" = pretrain ] || start_from 16 1 48 mlp
-"$binary" "$stage" --config run.toml "${init[@]}" --run-dir whole -q --set checkpoint.keep=0 2>/dev/null
+"$binary" "$stage" --config run.toml "${init[@]}" --run-dir whole -q --set checkpoint.keep=0
 # A run that stands at step 3: its next save, which removes older ones, is the one that goes wrong.
 cp -r whole base
 rm -rf base/step-00000004 base/step-00000005 base/finished base/report.html
@@ -59,7 +59,7 @@ traced() {
 }
 
 traced -e "trace=$calls"
-[ "$status" = 0 ] || { cat stderr.txt && exit 1; }
+[ "$status" = 0 ] || { printf 'without a fault it ended with %d\n' "$status" && cat stderr.txt && exit 1; }
 # NAME N for each call of the save: the N-th of that name in its thread.
 thread=$(awk '/tmp-step-00000004/ { print $1; exit }' calls.txt)
 numbered "$thread" calls.txt | awk '

@@ -12,6 +12,9 @@ binary=$(readlink -f "${MMTRAIN:-$mmtrain}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
+# A script that ends because a command failed says which.
+set -E
+trap 'printf "%s: line %d ended with %d\n" "${BASH_SOURCE[0]##*/}" "$LINENO" "$?" >&2' ERR
 
 # source_of NAME LIKE SAMPLES: data for training and evaluation, made on first use.
 source_of() {
