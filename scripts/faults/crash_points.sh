@@ -36,17 +36,26 @@ rm -rf base/step-00000004 base/step-00000005 base/finished base/report.html
 again() { rm -rf run && cp -r base run; }
 resume=("$binary" "$stage" --resume run -q --set "checkpoint.keep=$keep" --set "checkpoint.async=$async")
 
+# A resume that strace has stopped right before the save, as `pid`; once more if strace came too late. The metrics are flushed before a
+# save, and nothing else is by that thread.
+stopped() {
+    while again && rm -f gate.txt attached.txt; do
+        "${resume[@]}" >/dev/null 2>stderr.txt &
+        pid=$!
+        wait_for "$pid" runs
+        strace -qq -o gate.txt -e trace=fdatasync -e inject=fdatasync:signal=SIGSTOP:when=1 -p "$pid" 2>/dev/null &
+        tracer=$!
+        wait_for "$pid" grep -qs 'stopped by SIGSTOP' gate.txt
+        if grep -qs 'stopped by SIGSTOP' gate.txt; then break; fi
+        wait "$pid" "$tracer" || true
+    done
+}
+runs() { [ "$(readlink "/proc/$pid/exe")" = "$binary" ]; }
+
 # traced OPTIONS…: a resume that strace follows from the save on, with its output in calls.txt; the exit status in `status`.
 traced() {
     local pid tracer
-    again
-    rm -f gate.txt attached.txt
-    "${resume[@]}" >/dev/null 2>stderr.txt &
-    pid=$!
-    # The metrics are flushed before a save, and nothing else is by that thread.
-    strace -qq -o gate.txt -e trace=fdatasync -e inject=fdatasync:signal=SIGSTOP:when=1 -p "$pid" 2>/dev/null &
-    tracer=$!
-    wait_for "$pid" grep -qs 'stopped by SIGSTOP' gate.txt
+    stopped
     kill "$tracer"
     wait "$tracer" 2>/dev/null || true
     strace -f -y -o calls.txt "$@" -p "$pid" 2>attached.txt &
