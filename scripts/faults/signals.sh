@@ -46,6 +46,7 @@ counted() {
 }
 
 end_phase() {
+    [ "${#codes[@]}" -ge "$per_phase" ] || say "only ${#codes[@]} of $per_phase signals came in time"
     printf '%s: %d signals, at most %d ms to the end, exit codes (count code): %s; %d too late and not counted\n' "$phase" "${#codes[@]}" \
         "$longest" "$(printf '%s\n' "${codes[@]}" | sort | uniq -c | awk '{ printf "%s%s %s", s, $1, $2; s = ", " }')" "$missed"
 }

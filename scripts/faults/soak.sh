@@ -5,7 +5,7 @@
 #
 # A line of figures every five seconds is left in OUT (default soak.tsv). The first quarter is warm-up; over the rest a straight line is
 # fitted to the resident memory. Exit status 1 if it rises by more than 1 MiB an hour and by more than its own noise, or if threads,
-# files or the directory grow.
+# files or the directory grow; 3 if the noise is above 1 MiB an hour, so that nothing can be said of memory.
 set -euo pipefail
 minutes=${1:-10}
 out=$(realpath -m "${OUT:-soak.tsv}")
@@ -55,6 +55,8 @@ awk -F '\t' '
         grows = grows || most(threads, half, n) > most(threads, first, half) + 1
         grows = grows || most(files, half, n) > most(files, first, half) + 4
         grows = grows || most(disk, half, n) > 1.5 * most(disk, first, half)
+        # What a short time cannot tell is not taken for good.
+        if (!grows && noise * 3600 / 1024 > 1) { print "TOO SHORT to tell 1 MiB an hour"; exit 3 }
         exit grows
     }
 ' "$out"

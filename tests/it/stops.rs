@@ -101,6 +101,50 @@ fn a_signal_in_the_midst_of_an_evaluation_leaves_the_evaluation_to_the_next_star
     }
 }
 
+/// What is the best decides what comes later, so such an evaluation is made to its end.
+#[test]
+fn a_signal_in_an_evaluation_that_may_be_the_best_waits_for_it() {
+    let place = Place::new();
+    let run = format!("{RUN} --set train.eval_every=4 --set checkpoint.best.metric=loss --set eval.generate=8");
+    place.ok(&format!("{run} --run-dir whole --set eval.max_new_tokens=8"));
+    let child = place.start(&format!("{run} --run-dir cut --set eval.max_new_tokens=2000"));
+    until("no step", || lines(&place, "cut") == 4);
+    assert_eq!(ended_by(child, "TERM").0, Some(75));
+    assert_eq!(place.metrics("cut").last().expect("lines")["kind"], "eval");
+    place.ok("pretrain --resume cut -q --set eval.max_new_tokens=8");
+    assert!(place.final_state("cut", 12) == place.final_state("whole", 12));
+}
+
+/// Checkpoints that were removed are not taken for a run that has not begun.
+#[test]
+fn a_run_whose_checkpoints_are_gone_does_not_begin_anew() {
+    let place = Place::new();
+    place.ok(&format!("{RUN} --run-dir run"));
+    let metrics = place.read("run/metrics.jsonl");
+    for step in checkpoints(&place.path("run")) {
+        fs_err::remove_dir_all(place.path("run").join(step)).expect("removed");
+    }
+    place.fails("pretrain --resume run -q", 4, &["`step-00000012`, which `latest` names, is gone"]);
+    assert_eq!(place.read("run/metrics.jsonl"), metrics);
+    let done = place.exits("doctor run", 4);
+    assert!(done.stdout.contains("there is no checkpoint any more"), "{}", done.stdout);
+}
+
+/// A start that was killed while it tried the file system out leaves what the next one must not stumble over.
+#[test]
+fn what_a_start_left_that_was_killed_is_no_obstacle() {
+    let place = Place::new();
+    place.write("run/.tmp-trial-1/old", b"old");
+    let script = format!("exec unshare -rpf {} {RUN} --resume run", env!("CARGO_BIN_EXE_mmtrain"));
+    // The first process of a namespace has the number 1; without one another number does.
+    let first = Command::new("sh").args(["-c", &script]).current_dir(place.path("")).output().expect("starts");
+    if !first.status.success() {
+        place.ok(&format!("{RUN} --resume run"));
+    }
+    assert!(place.path("run/finished").exists());
+    assert!(!place.path("run/.tmp-trial-1").exists());
+}
+
 /// Killed after its last save, before it was written down that it is finished.
 #[test]
 fn a_run_that_made_all_its_steps_is_finished_by_the_next_start() {

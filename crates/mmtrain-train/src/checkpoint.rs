@@ -24,7 +24,7 @@ pub use lock::{LOCK_FILE, RunLock};
 pub use manifest::{FORMAT_VERSION, FileEntry, Manifest, run_id};
 pub use read::{Found, LoadedCheckpoint, find_newest, load, verify, verify_of};
 pub use retain::retain;
-pub use write::{Snapshot, Writer, sweep, write_atomically};
+pub use write::{MARGIN, Snapshot, Writer, sweep, write_atomically};
 
 use std::path::{Path, PathBuf};
 

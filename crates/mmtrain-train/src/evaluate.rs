@@ -28,7 +28,7 @@ pub fn evaluate_tokens(run: &Run, model: &Vlm, held_out: &Arc<Mixture>) -> Resul
 }
 
 /// The first `eval.samples` samples (0 = all), in micro-batches; those that cannot be used are passed over. A stop that is asked
-/// for ends it with [`TrainError::Interrupted`].
+/// for ends it with [`TrainError::Interrupted`], unless the best evaluation is looked for.
 pub(crate) fn each_held_out(
     run: &Run,
     held_out: &Arc<Mixture>,
@@ -47,7 +47,7 @@ pub(crate) fn each_prepared(
     let limit = (run.config.eval.samples > 0).then_some(run.config.eval.samples);
     let mut pass = Pass::new(held_out.clone(), preparer.clone(), limit, run.workers)?;
     loop {
-        if run.stop.requested() {
+        if run.drops_evaluation() {
             return Err(TrainError::Interrupted);
         }
         let mut samples: Vec<Prepared> = Vec::new();

@@ -4,6 +4,6 @@ mod file_system;
 mod judge;
 mod limits;
 
-pub use file_system::{Ability, FileSystem};
+pub use file_system::{Ability, FileSystem, free_bytes};
 pub use judge::judge;
 pub use limits::Limits;

@@ -121,14 +121,14 @@ impl MetricsLog {
         let mut is_evaluated = false;
         if path.exists() {
             // Lines are kept as they stand: a number that is read and written again may change its last digit.
-            let text = fs::read_to_string(&path)?;
-            let is_kept = |line: &&str| {
-                let metric = serde_json::from_str::<Metric>(line).ok().filter(|metric| metric.step() <= step);
+            let bytes = fs::read(&path)?;
+            let is_kept = |line: &&[u8]| {
+                let metric = serde_json::from_slice::<Metric>(line).ok().filter(|metric| metric.step() <= step);
                 is_evaluated |= matches!(&metric, Some(Metric::Eval(report)) if report.step == step);
                 metric.is_some()
             };
-            let kept = text.lines().filter(is_kept).flat_map(|line| [line, "\n"]).collect::<String>();
-            write_atomically(&path, kept.as_bytes())?;
+            let kept = bytes.split(|&byte| byte == b'\n').filter(is_kept).flat_map(|line| [line, b"\n"]);
+            write_atomically(&path, &kept.collect::<Vec<_>>().concat())?;
         }
         Ok(Self { file: fs::OpenOptions::new().create(true).append(true).open(path)?, is_evaluated })
     }
@@ -148,8 +148,8 @@ impl MetricsLog {
 
 /// All complete lines of a run's metrics.
 pub fn read(run_dir: &Path) -> std::io::Result<Vec<Metric>> {
-    let text = fs::read_to_string(path(run_dir))?;
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    let bytes = fs::read(path(run_dir))?;
+    Ok(bytes.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
 }
 
 fn path(run_dir: &Path) -> PathBuf {
@@ -165,13 +165,13 @@ mod tests {
     }
 
     #[test]
-    fn reopening_drops_later_and_torn_lines() {
+    fn reopening_drops_later_torn_and_damaged_lines() {
         let dir = tempfile::tempdir().expect("temp dir");
         let mut log = MetricsLog::open(dir.path(), 0).expect("opens");
         for step in [10, 20, 30] {
             log.write(&eval(step)).expect("writes");
         }
-        log.file.write_all(b"{\"kind\":\"ev").expect("writes");
+        log.file.write_all(b"\xff\xfe\n{\"kind\":\"ev").expect("writes");
         drop(log);
         assert!(!MetricsLog::open(dir.path(), 25).expect("opens").is_evaluated);
         let mut log = MetricsLog::open(dir.path(), 20).expect("opens");

@@ -61,6 +61,14 @@ pub struct Run {
     pub stop: Stop,
 }
 
+impl Run {
+    /// Whether an evaluation that is under way is to be dropped. Not where the best one is looked for: who goes on would look at a
+    /// checkpoint that does not know of it.
+    pub fn drops_evaluation(&self) -> bool {
+        self.stop.requested() && self.config.checkpoint.best.is_none()
+    }
+}
+
 /// Data that are not trained on.
 #[derive(Clone)]
 pub struct HeldOut {

@@ -3,11 +3,15 @@
 //! Sizes come from files that anybody may have written, and an allocation that fails ends the process without a word.
 //! Only memory of the host is known, so a model that goes to a GPU is not checked.
 
+use std::path::Path;
+
 use burn::tensor::Device;
 use mmtrain_config::{Quantization, RunConfig};
 use mmtrain_model::Vlm;
 use mmtrain_model::params::Part;
 use mmtrain_model::quantized::model::PackedSize;
+use mmtrain_train::checkpoint::MARGIN;
+use mmtrain_train::machine::free_bytes;
 use mmtrain_train::memory::{MemoryEstimate, MicroShape, available_bytes, estimate};
 use mmtrain_train::trainer::{part_config, trained};
 
@@ -31,6 +35,20 @@ pub(crate) fn for_training(config: &RunConfig, model: &Vlm, device: &Device) -> 
         ));
     }
     Ok(())
+}
+
+/// Warns where a checkpoint of so many trained parameters, their moments beside them, finds no room: not at the first save, but
+/// before the steps that it is to keep.
+pub(crate) fn for_checkpoint(run_dir: &Path, trained: u64) {
+    let (needed, free) = (trained.saturating_mul(12).saturating_add(MARGIN), free_bytes(run_dir));
+    if free < needed {
+        note(&format!(
+            "warning: {} are free in `{}`, and a checkpoint takes about {}: free some space, or saves will fail",
+            gibibytes(free),
+            run_dir.display(),
+            gibibytes(needed)
+        ));
+    }
 }
 
 /// What a run is estimated to need at most.

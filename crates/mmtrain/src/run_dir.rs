@@ -289,7 +289,7 @@ fn refuse_unreliable(path: &Path) -> anyhow::Result<()> {
         if what == FileSystem::LOCK {
             note(&format!("warning: {message}; nothing keeps a second process out of this run"));
         } else {
-            let hint = "checkpoints need it: choose a `--run-dir` elsewhere, such as on a local disk";
+            let hint = "checkpoints need it: free some space if it is full, or choose a `--run-dir` elsewhere, such as on a local disk";
             return Err(Refusal::storage(message, hint).into());
         }
     }

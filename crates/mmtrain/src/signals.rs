@@ -9,7 +9,7 @@ use signal_hook::iterator::Signals;
 /// Signals closer together than this are one: `timeout` and terminals send theirs to the group and to the process.
 const ONE_SIGNAL: Duration = Duration::from_millis(500);
 
-/// The first signal asks to stop after the step. The second one ends at once, with 128 and its number as shells have it:
+/// The first signal asks to stop, which drops the step under way. The second one ends at once, with 128 and its number as shells have it:
 /// nothing is saved then, so it must not look like a saved stop.
 ///
 /// A terminal that closes (`SIGHUP`) is one of them, unless whoever started the process had it pass that over, as `nohup` does.

@@ -52,7 +52,7 @@ impl Found {
     }
 }
 
-/// Looks for the newest checkpoint that verifies. `None` when there are none at all.
+/// Looks for the newest checkpoint that verifies. `None` when there are none at all and never were any.
 pub fn find_newest(run_dir: &Path) -> Result<Option<Found>, TrainError> {
     let (mut rejected, run) = (Vec::new(), run_id(run_dir));
     for step in steps(run_dir)?.into_iter().rev() {
@@ -61,6 +61,10 @@ pub fn find_newest(run_dir: &Path) -> Result<Option<Found>, TrainError> {
             Ok(manifest) => return Ok(Some(Found { dir, step, manifest, rejected })),
             Err(reason) => rejected.push(format!("`{}`: {reason}", dir_name(step))),
         }
+    }
+    let latest = fs::read_to_string(run_dir.join("latest")).ok().filter(|name| super::step_of(name.trim()).is_some());
+    if let Some(latest) = latest.filter(|_| rejected.is_empty()) {
+        rejected.push(format!("`{}`, which `latest` names, is gone", latest.trim()));
     }
     if rejected.is_empty() {
         Ok(None)

@@ -23,6 +23,9 @@ use super::{TrainState, dir_name, retain, steps};
 use crate::error::TrainError;
 use crate::optimizer::AdamW;
 
+/// Bytes that a save sets aside for what it writes beside tensors.
+pub const MARGIN: u64 = 1 << 20;
+
 /// What is being removed is called so, and then the name of the checkpoint.
 const TRASH: &str = ".trash-";
 
@@ -75,7 +78,7 @@ impl Snapshot {
 
     fn bytes(&self) -> u64 {
         let tensors = self.model.iter().chain(&self.optimizer).chain(&self.adapter);
-        tensors.map(|(_, _, data)| data.as_bytes().len() as u64).sum::<u64>() + (1 << 20)
+        tensors.map(|(_, _, data)| data.as_bytes().len() as u64).sum::<u64>() + MARGIN
     }
 }
 

@@ -6,6 +6,7 @@
 use std::fs::TryLockError;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
 use rustix::fs::{FallocateFlags, StatVfs, fallocate, major, minor, stat, statvfs};
@@ -67,7 +68,9 @@ impl FileSystem {
     /// Tries out the directory, or the nearest one above it that is there. A hidden directory is made for that, and removed.
     pub fn try_out(wanted: &Path) -> io::Result<Self> {
         let dir = nearest(wanted)?;
-        let trial = dir.join(format!(".tmp-trial-{}", std::process::id()));
+        // In a container every process has the same number, so what one left that was killed is no obstacle to the next.
+        let moment = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let trial = dir.join(format!(".tmp-trial-{}-{moment}", std::process::id()));
         let made = fs::create_dir(&trial);
         let tried = |attempt: fn(&Path) -> io::Result<()>| match &made {
             Ok(()) => Ability::from(attempt(&trial)),
@@ -75,7 +78,7 @@ impl FileSystem {
         };
         let storage = Self {
             kind: kind(&dir),
-            free_bytes: statvfs(&dir).map_or(0, |StatVfs { f_bavail, f_frsize, .. }| f_bavail.saturating_mul(f_frsize)),
+            free_bytes: free_bytes(&dir),
             write: tried(write),
             lock: tried(lock),
             rename: tried(rename),
@@ -100,6 +103,11 @@ impl FileSystem {
     pub fn is_memory(&self) -> bool {
         self.kind.as_deref().is_some_and(|kind| kind == "tmpfs" || kind == "ramfs")
     }
+}
+
+/// Bytes that this user may still write in a directory; 0 where that cannot be found out.
+pub fn free_bytes(dir: &Path) -> u64 {
+    statvfs(dir).map_or(0, |StatVfs { f_bavail, f_frsize, .. }| f_bavail.saturating_mul(f_frsize))
 }
 
 fn nearest(wanted: &Path) -> io::Result<PathBuf> {

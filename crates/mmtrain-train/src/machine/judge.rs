@@ -1,6 +1,7 @@
 //! What of a machine gets in the way of runs.
 
 use super::{FileSystem, Limits};
+use crate::checkpoint::MARGIN;
 use crate::survey::Finding;
 
 /// Fewer open files than this are few for data in many shards.
@@ -27,7 +28,7 @@ fn of_storage(storage: &FileSystem) -> Vec<Finding> {
 }
 
 fn of_room(limits: &Limits, storage: &FileSystem, checkpoint_bytes: Option<u64>) -> Vec<Finding> {
-    let needed = checkpoint_bytes.unwrap_or(LITTLE_ROOM);
+    let needed = checkpoint_bytes.map_or(LITTLE_ROOM, |bytes| bytes.saturating_add(MARGIN));
     let what =
         if checkpoint_bytes.is_some() { "a checkpoint of this run takes" } else { "a small model's run takes about" };
     let mut findings = Vec::new();

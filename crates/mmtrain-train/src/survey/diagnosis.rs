@@ -131,7 +131,8 @@ fn advice(survey: &Survey, facts: &Facts) -> Advice {
         return Advice::Watch;
     }
     let Some(step) = survey.newest_good().map(|checkpoint| checkpoint.step) else {
-        let can_begin = survey.checkpoints.is_empty() && facts.config == ConfigState::Good && survey.writable;
+        let never_saved = survey.checkpoints.is_empty() && !matches!(survey.latest, Pointer::Astray(_));
+        let can_begin = never_saved && facts.config == ConfigState::Good && survey.writable;
         return if can_begin { Advice::Resume(None) } else { Advice::StartAnew };
     };
     if !facts.missing_weights.is_empty() {
@@ -162,7 +163,12 @@ fn checkpoints(survey: &Survey) -> Vec<Finding> {
         )));
     }
     if survey.checkpoints.is_empty() {
-        findings.push(Finding::warning("there is no checkpoint yet"));
+        findings.push(match &survey.latest {
+            Pointer::Astray(name) => {
+                Finding::problem(format!("`latest` names `{name}`, and there is no checkpoint any more"))
+            }
+            Pointer::Absent | Pointer::To(_) => Finding::warning("there is no checkpoint yet"),
+        });
     }
     findings
 }

@@ -42,7 +42,7 @@ use crate::report::text::grouped;
 use crate::run_dir::{RunDir, RunInfo, fresh, refuse_overwrite};
 use crate::signals::stop_on_signals;
 use crate::stage::Stage;
-use crate::{adapters, blocks, setup, watchdog};
+use crate::{adapters, blocks, room, setup, watchdog};
 
 /// Exit code after a signal, with what was done saved: "try again later" (`sysexits.h`).
 pub(crate) const EXIT_STOPPED: u8 = 75;
@@ -387,6 +387,7 @@ fn finish(context: &Context, stage: &str, mut prepared: Prepared, device: &str) 
         note(&format!("`{}` is finished: {} steps were made", run.run_dir.display(), progress.state.step));
         return Ok(ExitCode::SUCCESS);
     }
+    room::for_checkpoint(&run.run_dir, ledger(&run.config, &progress.model).iter().map(|row| row.trained).sum());
     let mut watcher = Watcher::new(run, context, progress.state.step)?;
     watcher.header(run, &progress.model, model_config, device);
     let ending = train((run, objective), progress, &mut watcher)?;

@@ -37,6 +37,8 @@ pub(crate) struct Watcher {
     max_new_tokens: usize,
     latest: Option<Judged>,
     stop: Stop,
+    /// As [`Run::drops_evaluation`] has it.
+    may_be_dropped: bool,
 }
 
 impl Watcher {
@@ -56,6 +58,7 @@ impl Watcher {
             max_new_tokens: run.config.eval.max_new_tokens,
             latest: None,
             stop: run.stop.clone(),
+            may_be_dropped: run.config.checkpoint.best.is_none(),
         })
     }
 
@@ -112,7 +115,7 @@ impl Watcher {
         }
         let samples = self.samples.iter().map(|(sample, _)| sample.clone()).collect();
         let options = greedy(&self.preparer, self.max_new_tokens);
-        let goes_on = || !self.stop.requested();
+        let goes_on = || !(self.stop.requested() && self.may_be_dropped);
         let judged = Judged::of(model, &self.preparer.tokenizer, samples, (&options, &goes_on), BATCH);
         self.latest = Some(judged.map_err(|error| match error.downcast_ref() {
             Some(GenerateError::Interrupted) => TrainError::Interrupted,
