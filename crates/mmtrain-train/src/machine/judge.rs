@@ -130,9 +130,13 @@ mod tests {
     #[test]
     fn room_is_compared_with_the_run() {
         let tight = Limits { file_size_bytes: Some(512), ..limits() };
-        let expected = [Finding::warning("a checkpoint of this run takes 3221225472"), Finding::warning("`ulimit -f`")];
+        let expected = [Finding::warning("a checkpoint of this run takes 3222274048"), Finding::warning("`ulimit -f`")];
         check(&tight, &storage(), Some(3 << 30), &expected);
         check(&limits(), &FileSystem { free_bytes: 7, ..storage() }, None, &[Finding::warning("7 bytes are free")]);
+        // A save sets aside more than it writes.
+        let just = FileSystem { free_bytes: 3 << 20, ..storage() };
+        check(&limits(), &just, Some(2 << 20), &[]);
+        check(&limits(), &just, Some((2 << 20) + 1), &[Finding::warning("3145728 bytes are free")]);
     }
 
     #[test]
