@@ -9,6 +9,7 @@ use crate::sounds::{has_ffmpeg, place_like};
 use crate::support::{Place, checkpoints};
 
 const RUN: &str = "pretrain --config tiny.toml -q";
+const ENDLESS: &str = "pretrain --config tiny.toml -q --set train.steps=100000 --set checkpoint.every=0";
 
 /// Sends a signal, and says how the process ended and after how long.
 fn ended_by(mut child: Child, signal: &str) -> (Option<i32>, Duration) {
@@ -33,31 +34,19 @@ fn lines(place: &Place, run: &str) -> usize {
 #[test]
 fn sigterm_saves_and_exits_75() {
     let place = Place::new();
-    let run = format!("{RUN} --set train.steps=100000 --set checkpoint.every=0 --run-dir run");
-    let mut child = place.start(&run);
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while !place.path("run/metrics.jsonl").exists() || place.losses("run").len() < 3 {
-        assert!(Instant::now() < deadline, "no progress");
-        sleep(Duration::from_millis(20));
-    }
-    Place::signal(&child, "TERM");
-    assert_eq!(child.wait().expect("waits").code(), Some(75));
+    let child = place.start_long(place.command(&format!("{ENDLESS} --run-dir run")));
+    assert_eq!(ended_by(child, "TERM").0, Some(75));
     assert_eq!(checkpoints(&place.path("run")).len(), 1);
 }
 
 #[test]
 fn two_signals_in_one_moment_are_one() {
     let place = Place::new();
-    let mut child = place.start(&format!("{RUN} --set train.steps=100000 --set checkpoint.every=0 --run-dir run"));
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while !place.path("run/metrics.jsonl").exists() {
-        assert!(Instant::now() < deadline, "no start");
-        sleep(Duration::from_millis(20));
-    }
+    let child = place.start(&format!("{ENDLESS} --run-dir run"));
+    until("no start", || place.path("run/metrics.jsonl").exists());
     // As coreutils' `timeout` does: one to the process, one to its group.
     Place::signal(&child, "TERM");
-    Place::signal(&child, "TERM");
-    assert_eq!(child.wait().expect("waits").code(), Some(75));
+    assert_eq!(ended_by(child, "TERM").0, Some(75));
     assert_eq!(checkpoints(&place.path("run")).len(), 1);
 }
 
@@ -65,7 +54,6 @@ fn two_signals_in_one_moment_are_one() {
 #[test]
 fn a_signal_in_the_midst_of_a_step_drops_the_step() {
     let place = Place::new();
-    place.ok(&format!("{RUN} --run-dir whole --set checkpoint.keep=0 --set checkpoint.every=0"));
     let child = place.start(&format!("{RUN} --set train.global_batch_size=20000 --run-dir run"));
     until("no start", || place.path("run/metrics.jsonl").exists());
     sleep(Duration::from_millis(1500)); // by now its data are there
@@ -128,21 +116,6 @@ fn a_run_whose_checkpoints_are_gone_does_not_begin_anew() {
     assert_eq!(place.read("run/metrics.jsonl"), metrics);
     let done = place.exits("doctor run", 4);
     assert!(done.stdout.contains("there is no checkpoint any more"), "{}", done.stdout);
-}
-
-/// A start that was killed while it tried the file system out leaves what the next one must not stumble over.
-#[test]
-fn what_a_start_left_that_was_killed_is_no_obstacle() {
-    let place = Place::new();
-    place.write("run/.tmp-trial-1/old", b"old");
-    let script = format!("exec unshare -rpf {} {RUN} --resume run", env!("CARGO_BIN_EXE_mmtrain"));
-    // The first process of a namespace has the number 1; without one another number does.
-    let first = Command::new("sh").args(["-c", &script]).current_dir(place.path("")).output().expect("starts");
-    if !first.status.success() {
-        place.ok(&format!("{RUN} --resume run"));
-    }
-    assert!(place.path("run/finished").exists());
-    assert!(!place.path("run/.tmp-trial-1").exists());
 }
 
 /// Killed after its last save, before it was written down that it is finished.

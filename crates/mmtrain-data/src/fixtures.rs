@@ -1,8 +1,8 @@
 //! What the tests of this crate share: tiny shards on disk, tiny pictures, a tiny tokenizer.
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use burn_dataset::Dataset;
@@ -143,56 +143,32 @@ impl Source for Made {
     }
 }
 
-/// As many samples as are wanted: those of another source, over and over. Counts how many are read.
-pub(crate) struct Vast {
-    pub(crate) inner: Arc<dyn Source>,
-    pub(crate) len: usize,
-    pub(crate) read: AtomicUsize,
+/// Counts how often each sample is asked for. It may have more than the source within, whose samples then come over and over.
+pub(crate) struct Counting {
+    inner: Arc<dyn Source>,
+    len: usize,
+    asked: Mutex<BTreeMap<usize, usize>>,
 }
 
-impl Dataset<RawSample, SourceError> for Vast {
+impl Counting {
+    pub(crate) fn new(inner: Arc<dyn Source>, len: usize) -> Self {
+        Self { inner, len, asked: Mutex::default() }
+    }
+
+    /// How often each was asked for, of those that were.
+    pub(crate) fn asked(&self) -> BTreeMap<usize, usize> {
+        self.asked.lock().expect("no panic before").clone()
+    }
+}
+
+impl Dataset<RawSample, SourceError> for Counting {
     fn get(&self, index: usize) -> Result<RawSample, SourceError> {
-        self.read.fetch_add(1, Ordering::SeqCst);
+        *self.asked.lock().expect("no panic before").entry(index).or_default() += 1;
         self.inner.get(index % self.inner.len())
     }
 
     fn len(&self) -> usize {
         self.len
-    }
-}
-
-impl Source for Vast {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn fingerprint(&self) -> &str {
-        self.inner.fingerprint()
-    }
-
-    fn problems(&self) -> &[ShardProblem] {
-        self.inner.problems()
-    }
-
-    fn id(&self, index: usize) -> SampleId {
-        SampleId { index, ..self.inner.id(index % self.inner.len()) }
-    }
-}
-
-/// Counts how often each sample is asked for.
-pub(crate) struct Counting {
-    pub(crate) inner: Arc<dyn Source>,
-    pub(crate) asked: Mutex<Vec<usize>>,
-}
-
-impl Dataset<RawSample, SourceError> for Counting {
-    fn get(&self, index: usize) -> Result<RawSample, SourceError> {
-        self.asked.lock().expect("no panic before")[index] += 1;
-        self.inner.get(index)
-    }
-
-    fn len(&self) -> usize {
-        self.inner.len()
     }
 }
 
@@ -210,6 +186,6 @@ impl Source for Counting {
     }
 
     fn id(&self, index: usize) -> SampleId {
-        self.inner.id(index)
+        SampleId { index, ..self.inner.id(index % self.inner.len()) }
     }
 }

@@ -198,7 +198,6 @@ pub(crate) fn skip(id: &SampleId, reason: &str, detail: impl Into<Box<str>>) -> 
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
 
     use mmtrain_media::{
         AudioLimits, ClipRule, Ffmpeg, Filter, FrameSampling, ImageProcessor, LogMel, MediaLayout, Normalise,
@@ -511,7 +510,7 @@ mod tests {
     #[test]
     fn a_panic_costs_one_sample() {
         // Room for the count of no sample: every one panics.
-        let source = Counting { inner: Shards::numbered(1, |_| false).open(), asked: Mutex::new(Vec::new()) };
+        let source = Counting::new(Shards::numbered(1, |_| false).open(), 2);
         let skip = preparer().fetch(&source, 0).expect_err("skipped");
         assert_eq!(skip.reason, "panic");
     }

@@ -97,8 +97,9 @@ pub trait Watch {
     fn eval(&mut self, report: &EvalReport);
     /// After a step that was no update.
     fn fault(&mut self, report: &FaultReport);
-    /// More to evaluate on the model, such as generated captions. Results join the report.
-    fn measure(&mut self, model: &Vlm, step: u64) -> Result<BTreeMap<String, f64>, TrainError>;
+    /// More to evaluate on the model, such as generated captions, unless it is to be dropped ([`Run::drops_evaluation`]). Results join
+    /// the report.
+    fn measure(&mut self, run: &Run, model: &Vlm) -> Result<BTreeMap<String, f64>, TrainError>;
 }
 
 /// How the loop ended.
@@ -463,7 +464,7 @@ fn evaluate(
     watch: &mut dyn Watch,
 ) -> Result<Vec<EvalReport>, TrainError> {
     let step = progress.state.step;
-    let mut watched = watch.measure(&progress.model, step)?;
+    let mut watched = watch.measure(run, &progress.model)?;
     let reports = run.held_out.iter().map(|HeldOut { name, data }| {
         let mut values = std::mem::take(&mut watched);
         values.extend(objective.evaluate(run, &progress.model, data)?);

@@ -68,9 +68,7 @@ impl FileSystem {
     /// Tries out the directory, or the nearest one above it that is there. A hidden directory is made for that, and removed.
     pub fn try_out(wanted: &Path) -> io::Result<Self> {
         let dir = nearest(wanted)?;
-        // In a container every process has the same number, so what one left that was killed is no obstacle to the next.
-        let moment = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let trial = dir.join(format!(".tmp-trial-{}-{moment}", std::process::id()));
+        let trial = dir.join(trial_name());
         let made = fs::create_dir(&trial);
         let tried = |attempt: fn(&Path) -> io::Result<()>| match &made {
             Ok(()) => Ability::from(attempt(&trial)),
@@ -108,6 +106,12 @@ impl FileSystem {
 /// Bytes that this user may still write in a directory; 0 where that cannot be found out.
 pub fn free_bytes(dir: &Path) -> u64 {
     statvfs(dir).map_or(0, |StatVfs { f_bavail, f_frsize, .. }| f_bavail.saturating_mul(f_frsize))
+}
+
+/// Not of the process alone: in a container each has the same number, and one that was killed leaves its trial behind.
+fn trial_name() -> String {
+    let moment = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    format!(".tmp-trial-{}-{moment}", std::process::id())
 }
 
 fn nearest(wanted: &Path) -> io::Result<PathBuf> {
@@ -174,6 +178,15 @@ mod tests {
         assert_eq!(storage.lacking(), []);
         assert!(storage.free_bytes > 0, "{storage:?}");
         assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0);
+    }
+
+    /// In a container the next process has the number of the one that was killed.
+    #[test]
+    fn what_a_killed_trial_of_the_same_process_number_left_is_no_obstacle() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        fs::create_dir(dir.path().join(trial_name())).expect("made");
+        fs::create_dir(dir.path().join(format!(".tmp-trial-{}", std::process::id()))).expect("made");
+        assert_eq!(FileSystem::try_out(dir.path()).expect("tried").lacking(), []);
     }
 
     #[test]

@@ -9,10 +9,10 @@ use mmtrain_data::Prepared;
 use mmtrain_generate::GenerateError;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::VlmConfig;
+use mmtrain_train::TrainError;
 use mmtrain_train::memory::peak_bytes;
 use mmtrain_train::metrics::{self, EvalReport, FaultReport, StepReport};
 use mmtrain_train::trainer::{Run, Watch};
-use mmtrain_train::{Stop, TrainError};
 
 use super::dry_run::{ledger_lines, tokens_per_image};
 use super::eval::greedy;
@@ -36,9 +36,6 @@ pub(crate) struct Watcher {
     preparer: std::sync::Arc<mmtrain_data::Preparer>,
     max_new_tokens: usize,
     latest: Option<Judged>,
-    stop: Stop,
-    /// As [`Run::drops_evaluation`] has it.
-    may_be_dropped: bool,
 }
 
 impl Watcher {
@@ -57,8 +54,6 @@ impl Watcher {
             preparer: run.preparer.clone(),
             max_new_tokens: run.config.eval.max_new_tokens,
             latest: None,
-            stop: run.stop.clone(),
-            may_be_dropped: run.config.checkpoint.best.is_none(),
         })
     }
 
@@ -90,8 +85,8 @@ impl Watcher {
         let metrics = metrics::read(&run.run_dir)?;
         fs::create_dir_all(run.run_dir.join("plots"))?;
         write_plot(&run.run_dir.join("plots/loss.png"), &metrics)?;
-        if self.latest.is_none() && !self.stop.requested() {
-            self.generate(model)?;
+        if self.latest.is_none() && !run.stop.requested() {
+            self.generate(run, model)?;
         }
         let name = run.run_dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let config = run.config.to_toml();
@@ -109,13 +104,13 @@ impl Watcher {
         Ok(())
     }
 
-    fn generate(&mut self, model: &Vlm) -> Result<Option<&Judged>, TrainError> {
+    fn generate(&mut self, run: &Run, model: &Vlm) -> Result<Option<&Judged>, TrainError> {
         if self.samples.is_empty() {
             return Ok(None);
         }
         let samples = self.samples.iter().map(|(sample, _)| sample.clone()).collect();
         let options = greedy(&self.preparer, self.max_new_tokens);
-        let goes_on = || !(self.stop.requested() && self.may_be_dropped);
+        let goes_on = || !run.drops_evaluation();
         let judged = Judged::of(model, &self.preparer.tokenizer, samples, (&options, &goes_on), BATCH);
         self.latest = Some(judged.map_err(|error| match error.downcast_ref() {
             Some(GenerateError::Interrupted) => TrainError::Interrupted,
@@ -175,8 +170,8 @@ impl Watch for Watcher {
         self.progress.note(&format!("warning: step {step}: {what} is {value}; {done} (`bad_steps.jsonl`)"));
     }
 
-    fn measure(&mut self, model: &Vlm, _step: u64) -> Result<BTreeMap<String, f64>, TrainError> {
-        Ok(self.generate(model)?.map(Judged::values).unwrap_or_default())
+    fn measure(&mut self, run: &Run, model: &Vlm) -> Result<BTreeMap<String, f64>, TrainError> {
+        Ok(self.generate(run, model)?.map(Judged::values).unwrap_or_default())
     }
 }
 
