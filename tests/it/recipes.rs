@@ -258,12 +258,15 @@ impl Bench {
 /// Fewer made-up samples. Clips take their time, so none are made for the tokenizer alone.
 fn few_samples(recipe: &Preset) -> String {
     let config = config(recipe);
-    let own = config.data.sources.iter().filter(|source| source.synth.is_some());
-    let mut sets = own.map(|_| "--set data.sources.0.synth.samples=12").collect::<Vec<_>>();
+    let own = config.data.sources.iter().enumerate().filter(|(_, source)| source.synth.is_some());
+    let mut sets = own.map(|(at, _)| format!("--set data.sources.{at}.synth.samples=12")).collect::<Vec<_>>();
     if !recipe.follows() {
-        sets.extend(config.learned_from().map(|_| match config.data.video {
-            Some(_) => "--set model.tokenizer.train_bpe.sources=[]",
-            None => "--set model.tokenizer.train_bpe.sources.0.synth.samples=12",
+        sets.extend(config.learned_from().map(|_| {
+            match config.data.video {
+                Some(_) => "--set model.tokenizer.train_bpe.sources=[]",
+                None => "--set model.tokenizer.train_bpe.sources.0.synth.samples=12",
+            }
+            .to_owned()
         }));
     }
     sets.join(" ")

@@ -297,7 +297,7 @@ mod tests {
         let open = Bounds { above: Some(0.0), ..Bounds::default() };
         assert!(matches!(&field("train.decoder.tuning.full.lr").shape, Shape::Number(bounds) if *bounds == open));
         assert!(
-            matches!(&field("data.sources.N.format").shape, Shape::Choice(words) if words.len() == 21 && words[0] == "webdataset")
+            matches!(&field("data.sources.N.format").shape, Shape::Choice(words) if words.len() == 22 && words[0] == "webdataset")
         );
         assert!(matches!(&field("model.connector").shape, Shape::Kinds(kinds) if kinds[0].0 == "mlp"));
         assert!(matches!(field("checkpoint.async").shape, Shape::Flag));

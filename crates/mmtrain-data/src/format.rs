@@ -40,6 +40,8 @@ pub mod wavcaps;
 
 pub mod clotho;
 
+pub mod clotho_aqa;
+
 pub mod messages;
 
 pub mod preference;

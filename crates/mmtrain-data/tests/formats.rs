@@ -144,6 +144,19 @@ fn captions_of_pictures_clips_and_sounds() {
             "U: [audio 0] | A: Rain.",
         ],
     );
+    let of = |split: &str| OpenOptions { split: Some(split.to_owned()), ..OpenOptions::default() };
+    check(
+        "clotho_aqa",
+        "clotho-aqa",
+        &of("train"),
+        &[
+            "U: [audio 0]\nAre there birds? | A: yes",
+            "U: [audio 0]\nAre there birds? | A: no",
+            "U: [audio 0]\nWhat flows, and where? | A: water",
+            "(empty_answer)",
+        ],
+    );
+    check("clotho_aqa", "clotho-aqa", &of("validation"), &["U: [audio 0]\nDoes it rain? | A: yes"]);
     check_all(
         "wavcaps",
         &[

@@ -2,6 +2,7 @@
 
 mod cc3m;
 mod clotho;
+mod clotho_aqa;
 mod ids;
 mod llava_instruct;
 mod llava_rows;
@@ -27,6 +28,7 @@ pub(crate) fn write(like: Like, output: &Output<'_>) -> Result<(), SynthError> {
         Like::VideoChatGpt => video_chatgpt::write(output),
         Like::WavCaps => wavcaps::write(output),
         Like::Clotho => clotho::write(output),
+        Like::ClothoAqa => clotho_aqa::write(output),
         Like::RlhfV => preference::write(output, preference::Set::RlhfV),
         Like::RlaifV => preference::write(output, preference::Set::RlaifV),
     }

@@ -27,6 +27,8 @@ attribute! {
         WavCaps = "wavcaps",
         /// Clotho: sounds with five captions each, WAV of 44.1 kHz.
         Clotho = "clotho",
+        /// Clotho-AQA: questions about sounds, WAV of 44.1 kHz.
+        ClothoAqa = "clotho-aqa",
         /// RLHF-V: preference pairs in one Parquet file.
         RlhfV = "rlhf-v",
         /// RLAIF-V: preference pairs in several Parquet files.
@@ -186,7 +188,7 @@ mod tests {
         let error = "coco".parse::<Like>().expect_err("not made here");
         assert_eq!(
             error.to_string(),
-            "unknown format `coco`, can make: cc3m, sharegpt4v, llava-instruct, reading, msr-vtt, video-chatgpt, wavcaps, clotho, rlhf-v, rlaif-v"
+            "unknown format `coco`, can make: cc3m, sharegpt4v, llava-instruct, reading, msr-vtt, video-chatgpt, wavcaps, clotho, clotho-aqa, rlhf-v, rlaif-v"
         );
     }
 

@@ -4,7 +4,7 @@ use super::DatasetPreset;
 use crate::FormatKind;
 
 /// By stage: captions, instructions, clips and sounds, preferences.
-pub(super) static PRESETS: [DatasetPreset; 20] = [
+pub(super) static PRESETS: [DatasetPreset; 21] = [
     DatasetPreset {
         name: "cc3m",
         format: FormatKind::WebDataset,
@@ -171,6 +171,16 @@ pub(super) static PRESETS: [DatasetPreset; 20] = [
         how_to_get: "download https://zenodo.org/records/4783391 and unpack its `.7z` files (11 GB; captions not for \
                      commercial use), or make a small \
                      stand-in: `mmtrain data synth --like clotho --out datasets/clotho --samples 2000 --seed 7`",
+        synth: true,
+    },
+    DatasetPreset {
+        name: "clotho-aqa",
+        format: FormatKind::ClothoAqa,
+        path: "datasets/clotho-aqa",
+        description: "Clotho-AQA: 1,991 sounds with six questions each, answered by three people",
+        layout: "`clotho_aqa_train.csv`, `clotho_aqa_val.csv`, `clotho_aqa_test.csv` and the sounds in `audio_files/`",
+        how_to_get: "download https://zenodo.org/records/6473207 (3.7 GB), `audio_files.zip` as it is or unpacked, or make \
+                     a small stand-in: `mmtrain data synth --like clotho-aqa --out datasets/clotho-aqa --samples 2000 --seed 7`",
         synth: true,
     },
     DatasetPreset {

@@ -306,6 +306,8 @@ pub enum FormatKind {
     Wavcaps,
     /// Clotho: `clotho_captions_*.csv`.
     Clotho,
+    /// Clotho-AQA: `clotho_aqa_*.csv`.
+    ClothoAqa,
     /// RLHF-V: pairs as JSON in a column `text`.
     RlhfV,
     /// RLAIF-V: `question`, `chosen` and `rejected`.
@@ -385,6 +387,7 @@ impl FormatKind {
             Self::LlavaVideo => "llava_video",
             Self::Wavcaps => "wavcaps",
             Self::Clotho => "clotho",
+            Self::ClothoAqa => "clotho_aqa",
             Self::RlhfV => "rlhf_v",
             Self::RlaifV => "rlaif_v",
             Self::Vlfeedback => "vlfeedback",

@@ -75,6 +75,7 @@ fn shapes() -> Vec<Box<dyn Shape>> {
             r#""ranking": true, "columns": {"prompt": "question", "chosen": "chosen", "rejected": "rejected"}"#,
         )),
         Box::new(qwen_vl::QwenVl),
+        Box::new(clotho_aqa::ClothoAqa),
         Box::new(msr_vtt::msr_vtt()),
         Box::new(cc3m::cc3m_tsv(None)),
         Box::new(cc3m::cc3m_tsv(Some(cc3m::Naming::InShards))),

@@ -63,6 +63,7 @@ fn by_name(name: &str) -> Option<Format> {
         _ if ends("videodatainfo.json") || file == "MSRVTT_data.json" => Format::MsrVtt,
         _ if begins("VideoInstruct") && ends(".json") => Format::VideoChatgpt,
         _ if begins("clotho_captions_") && ends(".csv") => Format::Clotho,
+        _ if begins("clotho_aqa_") && ends(".csv") => Format::ClothoAqa,
         _ if begins("captions_") && ends(".json") || begins("coco_karpathy_") && ends(".json") => Format::Coco,
         _ if file.contains("GCC") && ends(".tsv") => Format::Cc3mTsv,
         _ if begins("RLHF-V") && ends(".parquet") => Format::RlhfV,
@@ -161,6 +162,7 @@ fn by_row(row: &Cell) -> Option<Format> {
         () if has(&["chosen", "rejected"]) || has(&["completion", "label"]) => Format::Preference,
         () if has(&["messages"]) || has(&["prompt", "completion"]) => Format::Messages,
         () if has(&["file_name", "caption_1"]) => Format::Clotho,
+        () if has(&["file_name", "QuestionText", "answer"]) => Format::ClothoAqa,
         () if any(&["file_name", "image_file_name", "video_file_name", "audio_file_name"]) => Format::ImageFolder,
         () if has(&["video_id", "caption"]) => Format::MsrVtt,
         () if holds_medium(row) && any(&["caption", "captions", "text", "sentence", "sentences"]) => {
@@ -200,6 +202,7 @@ mod tests {
         let expected = [
             ("cc3m_tsv", Format::Cc3mTsv),
             ("clotho", Format::Clotho),
+            ("clotho_aqa", Format::ClothoAqa),
             ("coco", Format::Coco),
             ("coco_karpathy", Format::Coco),
             ("image_folder", Format::ImageFolder),

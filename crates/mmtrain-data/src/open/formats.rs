@@ -13,8 +13,8 @@ use crate::format::llama_factory::LlamaFactory;
 use crate::format::meta_file::{self, MetaEntry};
 use crate::format::selected::Selected;
 use crate::format::{
-    Shape, cc3m, clotho, coco, dataset_info, llava, llava_pairs, messages, ms_swift, msr_vtt, preference, qwen_vl,
-    scored, video_chatgpt, wavcaps,
+    Shape, cc3m, clotho, clotho_aqa, coco, dataset_info, llava, llava_pairs, messages, ms_swift, msr_vtt, preference,
+    qwen_vl, scored, video_chatgpt, wavcaps,
 };
 use crate::rows::{Chained, Delimited, Dialect, Json, Rows};
 use crate::source::{Source, WebDataset};
@@ -44,6 +44,10 @@ impl Opening<'_> {
             Format::Clotho => {
                 let files = self.some(&self.split(&self.files.named(|name| name.starts_with("clotho_captions"))))?;
                 self.table(self.with_truth(files.rows(&[])?, "file_name")?, clotho::clotho(captions), &files)
+            }
+            Format::ClothoAqa => {
+                let files = self.some(&self.rows_files().named(|name| name != "clotho_aqa_metadata.csv"))?;
+                self.table(self.with_truth(files.rows(&[])?, "file_name")?, clotho_aqa::ClothoAqa, &files)
             }
             Format::RlhfV | Format::RlaifV | Format::Preference => {
                 let files = self.some(&self.rows_files().named(|name| !name.contains("withlogp")))?;

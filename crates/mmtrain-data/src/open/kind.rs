@@ -26,6 +26,8 @@ pub enum Format {
     Wavcaps,
     /// Clotho.
     Clotho,
+    /// Questions and answers of Clotho-AQA.
+    ClothoAqa,
     /// RLHF-V.
     RlhfV,
     /// RLAIF-V.
@@ -51,7 +53,7 @@ pub enum Format {
 }
 
 /// All of them, with their names in configurations.
-const NAMES: [(Format, &str); 21] = [
+const NAMES: [(Format, &str); 22] = [
     (Format::WebDataset, "webdataset"),
     (Format::Cc3mTsv, "cc3m_tsv"),
     (Format::Llava, "llava"),
@@ -62,6 +64,7 @@ const NAMES: [(Format, &str); 21] = [
     (Format::LlavaVideo, "llava_video"),
     (Format::Wavcaps, "wavcaps"),
     (Format::Clotho, "clotho"),
+    (Format::ClothoAqa, "clotho_aqa"),
     (Format::RlhfV, "rlhf_v"),
     (Format::RlaifV, "rlaif_v"),
     (Format::Vlfeedback, "vlfeedback"),

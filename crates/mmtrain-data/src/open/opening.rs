@@ -14,7 +14,7 @@ use crate::store::{MediaRoots, MediaStore};
 use crate::{DataError, Place, Table};
 
 /// Directories in which media lie beside the rows of a set, where they are there.
-const MEDIA: [&str; 13] = [
+const MEDIA: [&str; 14] = [
     "images",
     "train2017",
     "val2017",
@@ -25,6 +25,7 @@ const MEDIA: [&str; 13] = [
     "TrainValVideo",
     "TestVideo",
     "audio",
+    "audio_files",
     "development",
     "validation",
     "evaluation",

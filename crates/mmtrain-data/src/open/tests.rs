@@ -182,6 +182,7 @@ fn made_up_sets_are_read_with_what_is_known_of_them() {
         Like::RlaifV,
         Like::WavCaps,
         Like::Clotho,
+        Like::ClothoAqa,
     ];
     for like in likes {
         let dir = tempfile::tempdir().expect("a directory");

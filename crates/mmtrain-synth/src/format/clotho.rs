@@ -22,12 +22,11 @@ use crate::{Split, SynthError};
 const RATE: u32 = 44_100;
 const CAPTIONS: usize = 5;
 
-/// One sound before it is written to the tables.
-struct Row {
-    file_name: String,
-    captions: [String; CAPTIONS],
+/// A sound that was written.
+pub(super) struct Sound {
+    pub(super) file_name: String,
     samples: usize,
-    truth: SoundTruth,
+    pub(super) truth: SoundTruth,
 }
 
 /// A line of `truth.jsonl`.
@@ -49,12 +48,16 @@ pub(crate) fn write(output: &Output<'_>) -> Result<(), SynthError> {
         let count = output.options.samples_of(split);
         output.in_order(
             0..count,
-            |row| make_row(output, split, row),
             |row| {
-                write_captions(&mut captions, &row)?;
-                write_metadata(&mut metadata, &row)?;
-                serde_json::to_writer(&mut truths, &TruthLine { id: &row.file_name, sound: &row.truth })?;
-                Ok(truths.write_all(b"\n")?)
+                let sound = write_sound(output, name, split, row)?;
+                let mut rng = Stream::new(&output.key(split, row), Domain::Talk);
+                let said: [_; CAPTIONS] = std::array::from_fn(|_| sound_caption(&mut rng, &sound.truth));
+                Ok((sound, said))
+            },
+            |(sound, said)| {
+                write_captions(&mut captions, &sound, &said)?;
+                write_metadata(&mut metadata, &sound)?;
+                push_truth(&mut truths, &sound)
             },
         )?;
         output.finish(captions)?;
@@ -70,15 +73,25 @@ fn directory(split: Split) -> &'static str {
     }
 }
 
-fn make_row(output: &Output<'_>, split: Split, row: usize) -> Result<Row, SynthError> {
-    let key = output.key(split, row);
+/// Writes sound number `index` of a split into `directory`.
+pub(super) fn write_sound(
+    output: &Output<'_>,
+    directory: &str,
+    split: Split,
+    index: usize,
+) -> Result<Sound, SynthError> {
+    let key = output.key(split, index);
     let truth = SoundTruth::sample(&key, output.options.seconds);
     let samples = samples(&key, &truth, RATE);
-    let file_name = file_name(number_in_all(output, split, row));
-    output.write(&format!("{}/{file_name}", directory(split)), &wav(&samples, RATE))?;
-    let mut rng = Stream::new(&key, Domain::Talk);
-    let captions = std::array::from_fn(|_| sound_caption(&mut rng, &truth));
-    Ok(Row { file_name, captions, samples: samples.len(), truth })
+    let file_name = file_name(number_in_all(output, split, index));
+    output.write(&format!("{directory}/{file_name}"), &wav(&samples, RATE))?;
+    Ok(Sound { file_name, samples: samples.len(), truth })
+}
+
+/// Adds what is true of a sound to `truth.jsonl`.
+pub(super) fn push_truth(file: &mut OutputFile, sound: &Sound) -> Result<(), SynthError> {
+    serde_json::to_writer(&mut *file, &TruthLine { id: &sound.file_name, sound: &sound.truth })?;
+    Ok(file.write_all(b"\n")?)
 }
 
 /// Every sixteenth name has one of the traps of the real ones.
@@ -92,21 +105,21 @@ fn file_name(number: usize) -> String {
     }
 }
 
-fn write_captions(file: &mut OutputFile, row: &Row) -> Result<(), SynthError> {
-    let captions = row.captions.iter().map(|caption| quoted(caption));
-    let fields: Vec<_> = std::iter::once(quoted(&row.file_name)).chain(captions).collect();
+fn write_captions(file: &mut OutputFile, sound: &Sound, captions: &[String]) -> Result<(), SynthError> {
+    let captions = captions.iter().map(|caption| quoted(caption));
+    let fields: Vec<_> = std::iter::once(quoted(&sound.file_name)).chain(captions).collect();
     Ok(writeln!(file, "{}", fields.join(","))?)
 }
 
 /// The manufacturer has a byte that is no UTF-8, as some in the real file.
-fn write_metadata(file: &mut OutputFile, row: &Row) -> Result<(), SynthError> {
-    let keywords: Vec<_> = row.truth.events.iter().map(|event| event.sound.noun()).collect();
-    write!(file, "{},{},Not found,NA,\"[0, {}]\",", quoted(&row.file_name), keywords.join(";"), row.samples)?;
+fn write_metadata(file: &mut OutputFile, sound: &Sound) -> Result<(), SynthError> {
+    let keywords: Vec<_> = sound.truth.events.iter().map(|event| event.sound.noun()).collect();
+    write!(file, "{},{},Not found,NA,\"[0, {}]\",", quoted(&sound.file_name), keywords.join(";"), sound.samples)?;
     file.write_all(b"synth\xE9,CC0\n")?;
     Ok(())
 }
 
 /// With quotes where the field needs them.
-fn quoted(field: &str) -> String {
+pub(super) fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
 }

@@ -106,7 +106,7 @@ fn turns(rng: &mut Stream, scene: &SceneTruth, split: Split) -> Vec<Turn> {
     let style = if rng.below(4) == 0 { Style::Long } else { Style::Short };
     let count = match style {
         _ if scene.objects.len() == 1 => 2 + rng.below(3),
-        Style::Short => 5 + rng.below(5),
+        Style::Short | Style::Word => 5 + rng.below(5),
         Style::Long => 3 + rng.below(3),
     };
     ask_weighted(rng, &questions, count, style)

@@ -18,6 +18,8 @@ pub(crate) struct Turn {
 pub(crate) enum Style {
     /// A word or a short phrase, as the question asks for.
     Short,
+    /// The same, and the question does not ask for it.
+    Word,
     /// A sentence.
     Long,
 }
@@ -95,10 +97,9 @@ pub(crate) fn draw<'a>(rng: &mut Stream, all: &'a [Question], topic: Topic) -> &
 
 fn turn(rng: &mut Stream, question: &Question, style: Style, first: bool) -> Turn {
     let wording = &question.wordings[rng.below(question.wordings.len())];
-    match style {
-        Style::Short => {
-            Turn { question: format!("{wording}{}", appended(style, first)), answer: question.short.clone() }
-        }
-        Style::Long => Turn { question: wording.clone(), answer: question.long.clone() },
-    }
+    let answer = match style {
+        Style::Short | Style::Word => &question.short,
+        Style::Long => &question.long,
+    };
+    Turn { question: format!("{wording}{}", appended(style, first)), answer: answer.clone() }
 }

@@ -89,6 +89,17 @@ impl Truth {
         }
     }
 
+    /// Whether it is a sample as training never shows them, with a combination that is held out; of a sample without a medium,
+    /// and of what is written, it is not said.
+    pub fn is_held_out(&self) -> bool {
+        match self {
+            Self::Scene(scene) => scene.is_held_out(),
+            Self::Clip(clip) => clip.is_held_out(),
+            Self::Sound(sound) => sound.is_held_out(),
+            Self::Text(_) | Self::Reading(_) => false,
+        }
+    }
+
     fn known_questions(&self) -> Vec<Question> {
         match self {
             Self::Scene(scene) => scene_questions(scene),

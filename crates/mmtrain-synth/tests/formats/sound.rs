@@ -1,5 +1,6 @@
 //! `WavCaps` and Clotho: tables, names, sounds, captions.
 
+use std::collections::BTreeSet;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -146,6 +147,34 @@ fn clotho_has_five_captions_a_sound_and_names_with_traps() -> Outcome<()> {
     let has = |trap: fn(&String) -> bool| names.iter().any(trap);
     assert!(has(|name| name.starts_with(' ')) && has(|name| name.ends_with(" .wav")));
     assert!(has(|name| name.contains("&amp;")) && has(|name| name.contains(',')));
+    Ok(())
+}
+
+#[test]
+fn clotho_aqa_asks_four_things_about_each_sound_and_answers_in_a_word() -> Outcome<()> {
+    let root = make(Like::ClothoAqa, &options())?;
+    let mut yes_and_no = [0, 0];
+    for (split, count) in [("train", 64), ("val", 40)] {
+        let mut reader = csv::Reader::from_path(root.path().join(format!("clotho_aqa_{split}.csv")))?;
+        assert_eq!(reader.headers()?.iter().collect::<Vec<_>>(), ["file_name", "QuestionText", "answer", "confidence"]);
+        let records = reader.records().collect::<Result<Vec<_>, _>>()?;
+        assert_eq!(records.len(), count);
+        for rows in records.chunks(4) {
+            let line = truth_of(root.path(), &rows[0][0])?;
+            let (rate, samples) = read_wav(&fs::read(root.path().join("audio_files").join(&rows[0][0]))?);
+            lasts(samples.len(), rate, &sound_of(&line));
+            let truth = Truth::of_row(&line).expect("a sound");
+            for row in rows {
+                assert_eq!((&row[0], truth.judge(&row[1], &row[2])), (&rows[0][0], Some(true)), "{row:?}");
+                assert!(!row[2].contains(' '), "{row:?}");
+                yes_and_no[0] += usize::from(&row[2] == "Yes");
+                yes_and_no[1] += usize::from(&row[2] == "No");
+            }
+            let questions: BTreeSet<_> = rows.iter().map(|row| &row[1]).collect();
+            assert_eq!(questions.len(), 4);
+        }
+    }
+    assert!(yes_and_no.iter().all(|&count| count > 10), "{yes_and_no:?}");
     Ok(())
 }
 
