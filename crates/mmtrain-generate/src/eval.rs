@@ -1,11 +1,11 @@
-//! Captions against their targets and, where the truth is known, against the scene.
+//! Captions against their targets and, where the truth is known, against the scene, the clip or the sound.
 //!
 //! A sample's prompt is what stands before its first learned token, so every template works without
 //! being asked; the target is the learned part after it.
 
 use mmtrain_data::{Prepared, SampleId};
 use mmtrain_model::Vlm;
-use mmtrain_synth::{AttributeScore, SceneTruth, score};
+use mmtrain_synth::{AttributeScore, SceneTruth, Truth, score};
 use mmtrain_text::{IGNORE_INDEX, TextTokenizer};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,35 +24,36 @@ pub struct CaptionReport {
     pub samples: usize,
     /// Share of captions that equal their target but for white space; 0 without samples.
     pub exact_match: f64,
-    /// Share of the scenes' attributes that the captions state rightly; none where no scene is known.
+    /// Share of what is true of scenes, clips and sounds that the captions state rightly; none where nothing is known.
     pub attribute_accuracy: Option<f64>,
-    /// (right, total) by kind of attribute; none where no scene is known.
+    /// (right, total) by kind of attribute, of scenes; none where no scene is known.
     pub attributes: Option<AttributeScore>,
-    /// The scenes with a combination of size, colour and shape that training never shows; none where no scene is known.
-    pub unseen_combinations: Option<SceneGroup>,
-    /// The other scenes; none where no scene is known.
-    pub seen_combinations: Option<SceneGroup>,
+    /// The samples with a combination of attributes that training never shows; none where no truth is known.
+    pub unseen_combinations: Option<TruthGroup>,
+    /// The other samples; none where no truth is known.
+    pub seen_combinations: Option<TruthGroup>,
     /// Every sample, in the order given.
     pub examples: Vec<Example>,
 }
 
-/// How well the captions of some of the scenes are.
+/// How well the captions of some of the samples are whose truth is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct SceneGroup {
-    /// Scenes of this kind.
+pub struct TruthGroup {
+    /// Samples of this kind.
     pub samples: usize,
-    /// Share of their attributes that the captions state rightly; none without a scene.
+    /// Share of their attributes that the captions state rightly; none without a sample.
     pub attribute_accuracy: Option<f64>,
-    /// (right, total) by kind of attribute; none without a scene.
+    /// (right, total) by kind of attribute, of scenes; none without a scene.
     pub attributes: Option<AttributeScore>,
 }
 
-impl SceneGroup {
-    fn of(scores: impl Iterator<Item = AttributeScore>) -> Self {
-        let scores = scores.collect::<Vec<_>>();
-        let attributes = scores.iter().copied().reduce(|sum, score| sum + score);
-        let attribute_accuracy = attributes.map(|attributes| attributes.accuracy());
-        Self { samples: scores.len(), attribute_accuracy, attributes }
+impl TruthGroup {
+    fn of<'a>(examples: impl Iterator<Item = &'a Example> + Clone) -> Self {
+        let stated = examples.clone().filter_map(|example| example.stated);
+        let (right, total) = stated.clone().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let attributes = examples.filter_map(|example| example.score).reduce(|sum, score| sum + score);
+        let attribute_accuracy = (total > 0).then(|| f64::from(right) / f64::from(total));
+        Self { samples: stated.count(), attribute_accuracy, attributes }
     }
 }
 
@@ -65,11 +66,13 @@ pub struct Example {
     pub target: String,
     /// The caption it was given.
     pub generated: String,
-    /// Whether all attributes of the scene are stated rightly; without a scene, whether the words are the same.
+    /// Whether all attributes are stated rightly; where nothing is known, whether the words are the same.
     pub correct: bool,
-    /// Attributes stated rightly, where the scene is known.
+    /// (right, total) of what is true of the scene, the clip or the sound, where it is known.
+    pub stated: Option<(u32, u32)>,
+    /// The same by kind, of a scene.
     pub score: Option<AttributeScore>,
-    /// Whether training never shows a combination that the scene has, where the scene is known.
+    /// Whether training never shows a combination that it has, where the truth is known.
     pub unseen: Option<bool>,
 }
 
@@ -108,33 +111,37 @@ fn target_ids(sample: &Prepared) -> Vec<u32> {
 }
 
 fn example(sample: &Prepared, target: &str, generated: &str) -> Result<Example, GenerateError> {
-    let scene = scene(sample)?;
-    let score = scene.as_ref().map(|scene| score(generated, scene));
+    let truth = truth(sample)?;
+    let stated = truth.as_ref().and_then(|truth| truth.score_caption(generated));
     let exact = same_words(target, generated);
     Ok(Example {
         id: sample.id.clone(),
         target: target.trim().to_owned(),
         generated: generated.trim().to_owned(),
-        correct: score.map_or(exact, |score| score.is_perfect()),
-        score,
-        unseen: scene.map(|scene| scene.is_held_out()),
+        correct: stated.map_or(exact, |(right, total)| right == total),
+        stated,
+        score: match &truth {
+            Some(Truth::Scene(scene)) => Some(score(generated, scene)),
+            _ => None,
+        },
+        unseen: stated.and(truth).map(|truth| truth.is_held_out()),
     })
 }
 
-/// The scene of a synthetic sample. A `scene` that lists no `objects` is another data set's own.
-fn scene(sample: &Prepared) -> Result<Option<SceneTruth>, GenerateError> {
-    let scene = sample.truth.as_ref().and_then(|truth| truth.get(SCENE_KEY));
-    let Some(scene) = scene.filter(|scene| scene.get("objects").is_some_and(Value::is_array)) else {
-        return Ok(None);
+/// What is true of a synthetic sample. A `scene` that lists no `objects` is another data set's own.
+fn truth(sample: &Prepared) -> Result<Option<Truth>, GenerateError> {
+    let Some(row) = &sample.truth else { return Ok(None) };
+    let Some(scene) = row.get(SCENE_KEY).filter(|scene| scene.get("objects").is_some_and(Value::is_array)) else {
+        return Ok(Truth::of_row(row));
     };
-    let scene = SceneTruth::deserialize(scene);
-    scene.map(Some).map_err(|error| GenerateError::Scene { id: sample.id.to_string(), message: error.to_string() })
+    let scene = SceneTruth::deserialize(scene).map(|scene| Some(Truth::Scene(scene)));
+    scene.map_err(|error| GenerateError::Scene { id: sample.id.to_string(), message: error.to_string() })
 }
 
 fn summarize(examples: Vec<Example>) -> CaptionReport {
     let samples = examples.len();
     let exact = examples.iter().filter(|example| same_words(&example.target, &example.generated)).count();
-    let all = SceneGroup::of(examples.iter().filter_map(|example| example.score));
+    let all = TruthGroup::of(examples.iter());
     CaptionReport {
         samples,
         exact_match: exact as f64 / samples.max(1) as f64,
@@ -146,9 +153,9 @@ fn summarize(examples: Vec<Example>) -> CaptionReport {
     }
 }
 
-/// The scenes with, or those without, a combination that training never shows.
-fn group(examples: &[Example], unseen: bool) -> SceneGroup {
-    SceneGroup::of(examples.iter().filter(|example| example.unseen == Some(unseen)).filter_map(|example| example.score))
+/// The samples with, or those without, a combination that training never shows.
+fn group(examples: &[Example], unseen: bool) -> TruthGroup {
+    TruthGroup::of(examples.iter().filter(|example| example.unseen == Some(unseen)))
 }
 
 /// Whether two texts are the same but for white space.
@@ -264,6 +271,33 @@ mod tests {
         assert_eq!(json["unseen_combinations"]["samples"], 0, "training shows none");
         assert!(json["unseen_combinations"]["attribute_accuracy"].is_null());
         assert_eq!(json["seen_combinations"]["attribute_accuracy"], 1.0);
+    }
+
+    #[test]
+    fn clips_and_sounds_are_judged_by_their_truth() {
+        let sound = serde_json::json!({ "sound": {
+            "events": [{ "kind": "beats", "count": 4, "pitch": "low", "start_ms": 80, "end_ms": 900 }], "duration_ms": 1000,
+        } });
+        let clip = serde_json::json!({ "clip": {
+            "objects": [{ "shape": "star", "color": "red", "size": "small", "position": "left", "action": "moves",
+                          "direction": "right" }],
+            "frames": 8, "fps": 4,
+        } });
+        let said = |truth: &Value, generated: &str| {
+            let sample = sample(&preparer(Format::Plain), 0, false);
+            example(&Prepared { truth: Some(truth.clone()), ..sample }, "x", generated).expect("judged")
+        };
+        let right = said(&sound, "Four low beats.");
+        let (known, total) = right.stated.expect("a truth");
+        assert!(right.correct && known == total && total > 1 && right.unseen == Some(true), "{right:?}");
+        let wrong = said(&sound, "A high tone.");
+        assert!(!wrong.correct && wrong.stated.is_some_and(|(known, all)| known < all && all == total), "{wrong:?}");
+        let clip = said(&clip, "Nothing.");
+        assert!(clip.stated.is_some_and(|(known, all)| known == 0 && all > 1) && clip.score.is_none(), "{clip:?}");
+        let report = summarize(vec![right, wrong.clone()]);
+        let share = f64::from(known + wrong.stated.expect("a truth").0) / f64::from(2 * total);
+        assert_eq!((report.attribute_accuracy, report.attributes), (Some(share), None));
+        assert_eq!(report.unseen_combinations.map(|group| group.samples), Some(2));
     }
 
     #[test]

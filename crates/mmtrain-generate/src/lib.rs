@@ -45,7 +45,7 @@ mod fixtures;
 pub use answers::{AnswerReport, Answered, answer_eval, asks};
 pub use engine::Engine;
 pub use error::GenerateError;
-pub use eval::{CaptionReport, Example, SceneGroup, caption_eval};
+pub use eval::{CaptionReport, Example, TruthGroup, caption_eval};
 pub use generate::{GenerateOptions, Generated, generate, unheard};
 pub use messages::{Asked, AskedMedium, Location, Wishes, read_messages};
 pub use prompt::Prompt;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use mmtrain_data::Prepared;
 use mmtrain_generate::{
-    AnswerReport, Answered, CaptionReport, GenerateOptions, SceneGroup, answer_eval, asks, caption_eval,
+    AnswerReport, Answered, CaptionReport, GenerateOptions, TruthGroup, answer_eval, asks, caption_eval,
 };
 use mmtrain_model::Vlm;
 use mmtrain_text::TextTokenizer;
@@ -102,7 +102,7 @@ impl Judged {
                     id: example.id.to_string(),
                     target: example.target.clone(),
                     generated: example.generated.clone(),
-                    correct: example.score.map(|score| score.total()),
+                    correct: example.stated,
                 });
                 shown.collect()
             }
@@ -150,8 +150,8 @@ fn of_answers(report: &AnswerReport, skipped: usize) -> Vec<String> {
 
 fn of_captions(report: &CaptionReport, skipped: usize) -> Vec<String> {
     let mut lines = vec![format!("samples              {} ({skipped} left out)", report.samples)];
+    lines.extend(report.attribute_accuracy.map(|accuracy| format!("attribute accuracy   {:.2} %", accuracy * 100.0)));
     if let Some(attributes) = &report.attributes {
-        lines.push(format!("attribute accuracy   {:.2} %", attributes.accuracy() * 100.0));
         let kinds = [
             ("shape", attributes.shape),
             ("color", attributes.color),
@@ -170,8 +170,8 @@ fn of_captions(report: &CaptionReport, skipped: usize) -> Vec<String> {
     lines
 }
 
-/// Scenes with, or without, a combination of attributes that training never shows.
-fn group_line(name: &str, group: &SceneGroup) -> Option<String> {
+/// Samples with, or without, a combination of attributes that training never shows.
+fn group_line(name: &str, group: &TruthGroup) -> Option<String> {
     let accuracy = group.attribute_accuracy? * 100.0;
     Some(format!("{name:<20} {accuracy:.2} % of the attributes of {} samples", group.samples))
 }
