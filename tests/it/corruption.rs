@@ -146,3 +146,50 @@ fn a_run_of_format_1_goes_on() {
     let manifest = verify(&place.path("run/step-00000004")).expect("sound");
     assert_eq!(manifest.format_version, 2);
 }
+
+/// Puts a pipe where a file is, and gives the file back.
+fn with_pipe(path: &Path, look: impl FnOnce()) {
+    let kept = path.with_extension("kept");
+    fs_err::rename(path, &kept).expect("moved");
+    let made = std::process::Command::new("mkfifo").arg(path).status().expect("mkfifo");
+    assert!(made.success());
+    look();
+    fs_err::rename(&kept, path).expect("moved back");
+}
+
+#[test]
+fn a_pipe_where_a_file_belongs_is_named_and_not_waited_for() {
+    let place = run();
+    fs_err::remove_file(place.path("run/finished")).expect("removed");
+    let files = ["run.json", "latest", "metrics.jsonl", "quarantine.jsonl", "run.lock", "config.toml"];
+    let of_checkpoint = ["manifest.json", "state.json", "model.safetensors", "config.json"];
+    let of_checkpoint = of_checkpoint.map(|name| format!("run/step-00000012/{name}"));
+    for file in files.map(|name| format!("run/{name}")).iter().chain(&of_checkpoint) {
+        with_pipe(&place.path(file), || {
+            for command in ["pretrain --resume run -q", "doctor run", "eval --model run --data tiny --limit 1"] {
+                let done = place.run(command);
+                let named = done.stderr.contains(&format!("{file}` is no file but a pipe"));
+                assert!(done.code == 4 && named, "{command} with {file}: {} {}", done.code, done.stderr);
+            }
+        });
+    }
+    let checkpoint = place.path("run/step-00000012/config.json");
+    with_pipe(&checkpoint, || {
+        let done = place.run("inspect run/step-00000012");
+        assert!(done.code != 0 && done.stderr.contains("config.json"), "{}", done.stderr);
+    });
+    place.ok("pretrain --resume run -q");
+}
+
+#[test]
+fn a_directory_where_a_file_belongs_is_named() {
+    for file in ["run.lock", "metrics.jsonl", "quarantine.jsonl"] {
+        let place = run();
+        fs_err::remove_file(place.path("run/finished")).expect("removed");
+        let path = place.path(&format!("run/{file}"));
+        fs_err::remove_file(&path).expect("removed");
+        fs_err::create_dir(&path).expect("made");
+        let done = place.run("pretrain --resume run -q");
+        assert!(done.code == 4 && done.stderr.contains(file), "{file}: {} {}", done.code, done.stderr);
+    }
+}

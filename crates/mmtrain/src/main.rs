@@ -16,6 +16,7 @@ mod model_dir;
 mod number_type;
 mod origin;
 mod parity;
+mod pipes;
 mod preprocess;
 mod progress;
 mod report;

@@ -23,6 +23,7 @@ use crate::holdings::{
     run_config,
 };
 use crate::number_type::{Sizes, WeightsChoice, held, in_training};
+use crate::pipes::refuse_pipes;
 use crate::run_dir::RunInfo;
 use crate::unused::warn_unused;
 use crate::weights::{PartWeights, Share};
@@ -49,6 +50,7 @@ pub(crate) fn locate(path: &Path) -> anyhow::Result<PathBuf> {
         )
         .into());
     }
+    refuse_pipes(path)?;
     if path.join("manifest.json").is_file() {
         verify(path).map_err(|reason| {
             Refusal::storage(format!("`{}`: {reason}", path.display()), "use another checkpoint of the run")

@@ -40,15 +40,21 @@ pub(crate) fn for_training(config: &RunConfig, model: &Vlm, device: &Device) -> 
 /// Warns where a checkpoint of so many trained parameters, their moments beside them, finds no room: not at the first save, but
 /// before the steps that it is to keep.
 pub(crate) fn for_checkpoint(run_dir: &Path, trained: u64) {
-    let (needed, free) = (trained.saturating_mul(12).saturating_add(MARGIN), free_bytes(run_dir));
-    if free < needed {
-        note(&format!(
+    if let Some(warning) = too_little(run_dir, free_bytes(run_dir), trained) {
+        note(&warning);
+    }
+}
+
+fn too_little(run_dir: &Path, free: u64, trained: u64) -> Option<String> {
+    let needed = trained.saturating_mul(12).saturating_add(MARGIN);
+    (free < needed).then(|| {
+        format!(
             "warning: {} are free in `{}`, and a checkpoint takes about {}: free some space, or saves will fail",
             gibibytes(free),
             run_dir.display(),
             gibibytes(needed)
-        ));
-    }
+        )
+    })
 }
 
 /// What a run is estimated to need at most.
@@ -113,6 +119,16 @@ pub(crate) fn gibibytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn room_that_a_checkpoint_lacks_is_said_with_both_numbers() {
+        let dir = Path::new("runs/a");
+        let needed = 12 * (1 << 20) + MARGIN;
+        assert_eq!(too_little(dir, needed, 1 << 20), None);
+        let warning = too_little(dir, needed - 1, 1 << 20).expect("one byte too few");
+        assert!(warning.contains("are free in `runs/a`") && warning.contains(&gibibytes(needed)), "{warning}");
+        assert!(too_little(dir, u64::MAX - 1, u64::MAX).is_some());
+    }
 
     #[test]
     fn both_numbers_are_said_and_sums_do_not_wrap() {

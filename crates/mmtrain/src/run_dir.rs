@@ -121,7 +121,10 @@ impl RunInfo {
 
     /// Reads a run's file.
     pub(crate) fn read(dir: &Path) -> Option<Self> {
-        serde_json::from_str(&fs::read_to_string(dir.join("run.json")).ok()?).ok()
+        let path = dir.join("run.json");
+        // A pipe would be waited for.
+        let text = path.is_file().then(|| fs::read_to_string(&path))?.ok()?;
+        serde_json::from_str(&text).ok()
     }
 
     /// Writes it.

@@ -3,6 +3,7 @@
 use std::fs::TryLockError;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::error::TrainError;
 
@@ -25,9 +26,7 @@ impl RunLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
-                return Err(TrainError::InUse { path: run_dir.to_owned(), holder: holder.trim().to_owned() });
+                return Err(TrainError::InUse { path: run_dir.to_owned(), holder: holder(&mut file) });
             }
             Err(TryLockError::Error(error)) => tracing::debug!("`{}` cannot be locked: {error}", path.display()),
         }
@@ -36,6 +35,19 @@ impl RunLock {
         writeln!(file, "pid {}", std::process::id())?;
         Ok(Self { _file: file })
     }
+}
+
+/// Who has the lock. Between taking it and saying so the holder needs a moment.
+fn holder(file: &mut std::fs::File) -> String {
+    const TRIES: usize = 20;
+    for _ in 0..TRIES {
+        let mut said = String::new();
+        if file.rewind().and_then(|()| file.read_to_string(&mut said)).is_ok() && !said.trim().is_empty() {
+            return said.trim().to_owned();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    "it does not say which".to_owned()
 }
 
 #[cfg(test)]
@@ -48,6 +60,18 @@ mod tests {
         let held = RunLock::acquire(dir.path()).expect("free");
         let error = RunLock::acquire(dir.path()).expect_err("taken").to_string();
         assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
+        // One that has taken the lock and not yet said who it is.
+        fs_err::write(dir.path().join(LOCK_FILE), "").expect("emptied");
+        let late = std::thread::spawn({
+            let path = dir.path().join(LOCK_FILE);
+            move || {
+                std::thread::sleep(Duration::from_millis(30));
+                fs_err::write(path, "pid 17\n").expect("written");
+            }
+        });
+        let error = RunLock::acquire(dir.path()).expect_err("taken").to_string();
+        assert!(error.contains("(pid 17)"), "{error}");
+        late.join().expect("no panic");
         drop(held);
         RunLock::acquire(dir.path()).expect("free again");
     }
