@@ -1,12 +1,17 @@
 //! Every stage with every connector, with and without accumulation and packing, and every way of tuning: a run that is resumed ends
 //! as one that was not.
 
+use serde_json::Value;
+
 use crate::resume::copy_until;
 use crate::stages::{PREFERENCE, later};
 use crate::support::Place;
 
-/// Steps of each run.
-const LAST: u64 = 6;
+/// Steps of each run: `MMTRAIN_GRID_STEPS`, or few.
+fn last() -> u64 {
+    std::env::var("MMTRAIN_GRID_STEPS")
+        .map_or(6, |steps| steps.parse().expect("MMTRAIN_GRID_STEPS is a number of steps"))
+}
 
 const CONNECTORS: [(&str, &str); 3] = [
     ("mlp", "kind = 'mlp'\npixel_shuffle = 2\n"),
@@ -38,7 +43,8 @@ const TUNINGS: [&str; 7] = [
 
 /// Where each run is interrupted: everywhere, or at one step that differs from run to run.
 fn breaks(number: usize) -> Vec<u64> {
-    if std::env::var_os("MMTRAIN_SLOW").is_some() { (1..LAST).collect() } else { vec![1 + number as u64 % (LAST - 1)] }
+    let last = last();
+    if std::env::var_os("MMTRAIN_SLOW").is_some() { (1..last).collect() } else { vec![1 + number as u64 % (last - 1)] }
 }
 
 /// One stage of one model.
@@ -54,19 +60,20 @@ struct Stage<'a> {
 /// Some ways of one stage.
 fn stage_goes_on(place: &Place, stage: &Stage<'_>, ways: &[&str], number: &mut usize) {
     let Stage { name: stage, config, init, packs } = *stage;
+    let last = last();
     for (way, set) in ways.iter().enumerate().filter(|(_, set)| packs || !set.contains("packing")) {
         let whole = format!("{stage}-{way}");
         let init = init.map_or_else(String::new, |init| format!(" --init {init}"));
         place.ok(&format!(
-            "{stage} --config {config}{init} -q --run-dir whole {set} --set train.steps={LAST} --set checkpoint.keep=0 \
+            "{stage} --config {config}{init} -q --run-dir whole {set} --set train.steps={last} --set checkpoint.keep=0 \
              --set checkpoint.every=1"
         ));
-        let expected = place.final_state("whole", LAST);
+        let expected = place.final_state("whole", last);
         for step in breaks(*number) {
             let part = format!("part-{step}");
             copy_until(place, &part, step);
             place.ok(&format!("{stage} --resume {part} -q"));
-            assert!(place.final_state(&part, LAST) == expected, "{config}, {set}: resumed at step {step}");
+            assert!(place.final_state(&part, last) == expected, "{config}, {set}: resumed at step {step}");
             assert_eq!(place.losses(&part), place.losses("whole"), "{config}, {set}: resumed at step {step}");
             fs_err::remove_dir_all(place.path(&part)).expect("removed");
         }
@@ -125,6 +132,28 @@ fn every_stage_goes_on_however_it_is_tuned() {
     ];
     for (number, stage) in stages.iter().enumerate() {
         stage_goes_on(&place, stage, &TUNINGS, &mut { number });
+    }
+}
+
+/// The share of each rank follows from the whole batch; sums of gradients are rounded in another order.
+#[test]
+fn ranks_change_no_batch() {
+    let place = Place::new();
+    let of_ranks = |ranks: usize| {
+        let run = format!("ranks-{ranks}");
+        place.ok(&format!(
+            "pretrain --config tiny.toml -q --run-dir {run} --set train.ranks={ranks} --set train.micro_batch_size=1"
+        ));
+        let state: Value = serde_json::from_slice(&place.final_state(&run, 12)[2]).expect("JSON");
+        (place.losses(&run), state)
+    };
+    let (losses, state) = of_ranks(1);
+    for ranks in [2, 4] {
+        let (of_these, theirs) = of_ranks(ranks);
+        assert_eq!((&theirs["cursor"], &theirs["step"]), (&state["cursor"], &state["step"]), "{ranks} ranks");
+        assert_eq!(of_these.len(), losses.len());
+        let apart = of_these.iter().zip(&losses).map(|((_, a), (_, b))| (a - b).abs() / b.abs()).fold(0.0, f64::max);
+        assert!(apart < 1e-5, "{ranks} ranks: losses {apart} apart");
     }
 }
 

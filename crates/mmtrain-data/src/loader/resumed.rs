@@ -154,6 +154,35 @@ fn mixed() -> Case {
     Case { lengths, weights: vec![1.0], config }
 }
 
+/// Fifty loaders, each killed somewhere ahead of what was used of it, and then one to the end.
+#[test]
+fn each_sample_comes_once_an_epoch_whatever_interrupts_it() {
+    const EPOCHS: usize = 3;
+    let case = mixed();
+    let steps = EPOCHS * case.lengths[0].len() / case.config.global_batch_size;
+    let bucketed = LoaderConfig { bucketing: Some(Bucketing { steps: 5 }), ..case.config.clone() };
+    for config in [case.config.clone(), bucketed] {
+        let whole = case.steps(config.clone(), Cursor::default(), steps);
+        let (mut done, mut cursor) = (Vec::new(), Cursor::default());
+        for kill in 0..50 {
+            let config = LoaderConfig { workers: 1 + kill % 3, prefetch_steps: 1 + kill % 5, ..config.clone() };
+            let mut part = case.steps(config, cursor, 1 + kill * 7 % 8);
+            // Steps that were made since the last save are lost with the process.
+            part.truncate(1 + kill % part.len());
+            cursor = part[part.len() - 1].1;
+            done.append(&mut part);
+        }
+        done.append(&mut case.steps(config, cursor, steps - done.len()));
+        assert_eq!(done, whole);
+        let mut times = std::collections::BTreeMap::new();
+        for id in ids(&done) {
+            *times.entry(id).or_insert(0) += 1;
+        }
+        assert_eq!(times.len(), case.lengths[0].len());
+        assert!(times.values().all(|&times| times == EPOCHS), "{times:?}");
+    }
+}
+
 /// Share of positions that hold no token.
 fn padding(case: &Case, config: LoaderConfig) -> f64 {
     let steps = case.steps(config, Cursor::default(), 12);
