@@ -29,7 +29,7 @@ judge() {
     if awk -v value="$2" -v goal="$3" 'BEGIN { exit value <= goal }'; then echo 'MISSED' && missed=1; fi
 }
 
-recipe pretrain 64 2 400 mlp "$steps" 16 0 0 >run.toml
+log_every=5 recipe pretrain 64 2 400 mlp "$steps" 16 0 0 >run.toml
 run=("$binary" pretrain --config run.toml -q --run-dir run)
 
 # whole EVERY ASYNC: seconds of a run, and of the processors.

@@ -4,7 +4,7 @@
 #   scripts/faults/kills.sh [SIGNALS_PER_STAGE=200]
 #
 # STAGES (default: pretrain sft dpo), CONNECTORS (default: mlp q_former cross_attention) and TUNINGS (default: full lora dora int8 nf4)
-# leave some out; SIGNAL and STEPS are those of random_kills.sh. One line for each combination, and one for each stage.
+# leave some out; SIGNAL, ASYNC and STEPS are those of random_kills.sh. One line for each combination, and one for each stage.
 #
 # Exit status 1 if any of them fails; the others are tried all the same.
 set -euo pipefail

@@ -192,7 +192,7 @@ reads eval judged.json "$binary" eval --model before --data data-captions --limi
 printf '%d signals in all\n' "$total"
 
 # Signals within half a second are one; a second one ends at once, and the steps since the last checkpoint are made again.
-run_of slower 3 pretrain --set train.log_every=1
+run_of slower 3 pretrain
 for wanted in '75 INT' '75 INT INT' '75 INT 0.01 INT' '130 INT 0.7 INT' '130 INT INT 0.7 INT' '130 INT 0.7 INT 0.05 INT' '143 INT 0.7 TERM'; do
     read -r code signals <<<"$wanted"
     phase "Ctrl-C, $signals"

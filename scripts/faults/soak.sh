@@ -12,6 +12,8 @@ out=$(realpath -m "${OUT:-soak.tsv}")
 # shellcheck source=scripts/faults/tiny.sh
 source "$(dirname "${BASH_SOURCE[0]}")/tiny.sh"
 trap 'kill "${pid:-}" 2>/dev/null || true; rm -rf "$work"' EXIT
+# shellcheck disable=SC2034  # for `train`
+log_every=5
 { printf '[data]\nmax_seq = 128\n' && source_of captions cc3m 2000 && model 32 2 && train 100000000 16 500 100; } >soak.toml
 "$binary" pretrain --config soak.toml --run-dir run -q &
 pid=$!

@@ -96,7 +96,7 @@ global_batch_size = $2
 micro_batch_size = $(($2 / 2))
 ranks = 2
 eval_every = $3
-log_every = 5
+log_every = ${log_every:-1}
 
 [train.encoder]
 tuning = ${5:-$full}

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# What takes too long for every change and is to be tried every night: the tests in full, and the fault scripts in small. About two
+# hours on two cores. Each step is tried whatever became of those before.
+#
+#   scripts/nightly.sh
+#
+# Before a release, in full: scripts/faults/kills.sh 200, scripts/faults/soak.sh 120, MMTRAIN_GRID_STEPS=60 for the tests of resumed
+# runs, fuzz/run.sh 3600. What a step needs and does not find (strace, ffmpeg, a nightly toolchain) is said and left out.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+need_c_compiler
+need_toolchain
+need_ffmpeg
+
+cargo build --release --workspace --locked --bins
+# shellcheck disable=SC2154  # env.sh sets it
+export MMTRAIN=$mmtrain
+failed=()
+step() {
+    local start=$SECONDS
+    printf '\n== %s\n' "$*"
+    if "$@"; then printf '%d s\n' $((SECONDS - start)); else failed+=("$*"); fi
+}
+
+step env MMTRAIN_SLOW=1 scripts/test.sh
+step scripts/faults/kills.sh 20
+step scripts/faults/signals.sh
+for stage in pretrain sft dpo; do
+    step env STAGE=$stage scripts/faults/crash_points.sh
+done
+step env ASYNC=true scripts/faults/crash_points.sh
+step scripts/faults/bad_data.sh
+step scripts/faults/clock.sh
+step scripts/faults/storage.sh
+step scripts/faults/costs.sh
+step scripts/faults/soak.sh 10
+if cargo +nightly fuzz --version >/dev/null 2>&1; then
+    step fuzz/run.sh 60
+else
+    echo 'fuzzers: no nightly toolchain or no cargo-fuzz, left out'
+fi
+
+[ ${#failed[@]} -eq 0 ] || { printf '\nFAILED: %s\n' "${failed[@]}" && exit 1; }
