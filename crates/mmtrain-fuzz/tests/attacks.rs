@@ -4,17 +4,18 @@
 
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
-use mmtrain_fuzz::{Trial, corpus, target};
+use mmtrain_fuzz::{Outcome, Trial, corpus, target};
 use serde_json::{Value, json};
 
 /// One attack at a time has the process, so that time and memory are its own.
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Reads inputs with a target: within its time and memory, and without a panic.
-fn withstands<B: AsRef<[u8]>>(name: &str, attacks: impl IntoIterator<Item = (String, B)>) {
+fn withstands<B: AsRef<[u8]>>(name: &str, attacks: impl IntoIterator<Item = (String, B)>) -> Outcome {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let target = target::named(name).expect("a target");
     // What is made once is no attack's.
@@ -26,6 +27,7 @@ fn withstands<B: AsRef<[u8]>>(name: &str, attacks: impl IntoIterator<Item = (Str
     let outcome = trial.end();
     println!("{name}: {outcome}");
     assert!(outcome.findings.is_empty(), "{name}: {outcome}");
+    outcome
 }
 
 fn named<const N: usize, B>(attacks: [(&str, B); N]) -> impl Iterator<Item = (String, B)> {
@@ -297,7 +299,7 @@ fn a_picture_that_says_it_is_huge_costs_nothing() {
         }
         bytes
     };
-    withstands(
+    let outcome = withstands(
         "image_decode",
         named([
             ("PNG", patched("rgb.png", &[(16, &big), (20, &big)])),
@@ -307,4 +309,5 @@ fn a_picture_that_says_it_is_huge_costs_nothing() {
             ("lossless WebP", patched("lossless.webp", &[(21, &[0xFF, 0xFF, 0xFF, 0x0F])])),
         ]),
     );
+    assert!(outcome.growth_kib < 16 << 10 && outcome.slowest < Duration::from_millis(50), "{outcome}");
 }
