@@ -13,6 +13,10 @@ quickstart *ARGS:
 test *ARGS:
     scripts/test.sh "$@"
 
+# what is to be tried every night: slow tests, fault scripts, fuzzers (two hours)
+nightly:
+    scripts/nightly.sh
+
 # only the crates below the burn line, which build without Burn
 test-data *ARGS:
     cargo test --release --locked -p mmtrain-config -p mmtrain-text -p mmtrain-media -p mmtrain-data -p mmtrain-preference -p mmtrain-synth \
