@@ -7,7 +7,7 @@ use super::ids::number_in_all;
 use super::llava_rows::{Id, Row, messages, with_image};
 use crate::output::{JsonArray, Output};
 use crate::rng::{Domain, Stream};
-use crate::talk::reading_questions::reading_turns;
+use crate::talk::reading_questions::{reading_turns, training_turns};
 use crate::{ReadingTruth, Split, SynthError, print};
 
 /// Writes both splits.
@@ -30,7 +30,10 @@ fn make_row(output: &Output<'_>, split: Split, row: usize) -> Result<Row, SynthE
     let image = format!("textvqa/train_images/{id}.jpg");
     output.write(&image, &print::jpg(&key, &truth.boards(), output.options.size)?)?;
     let mut rng = Stream::new(&key, Domain::Talk);
-    let turns = reading_turns(&mut rng, &truth);
+    let turns = match split {
+        Split::Train => training_turns(&mut rng, &truth),
+        Split::Validation => reading_turns(&mut rng, &truth),
+    };
     Ok(Row {
         id: Id::Text(id),
         image: Some(image),

@@ -33,7 +33,7 @@ fn rows_are_those_of_llavas_mix_and_every_answer_is_right() -> Outcome<()> {
             assert!(images.insert(image.to_owned()), "every row has a picture of its own");
             let truth = Truth::of_row(row).expect("a truth");
             let turns = turns(row);
-            assert!((1..=4).contains(&turns.len()));
+            assert!((1..=5).contains(&turns.len()));
             for (place, (question, answer)) in turns.iter().enumerate() {
                 assert_eq!(truth.judge(question, answer), Some(true), "{question} {answer}");
                 assert_eq!(question.matches("<image>").count(), usize::from(place == 0));
