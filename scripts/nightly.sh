@@ -33,7 +33,8 @@ step scripts/faults/bad_data.sh
 step scripts/faults/clock.sh
 step scripts/faults/storage.sh
 step scripts/faults/costs.sh
-step scripts/faults/soak.sh 10
+# Ten minutes may be too short for a verdict on memory (3), which is no failure.
+step sh -c 'scripts/faults/soak.sh 10 || [ $? = 3 ]'
 if cargo +nightly fuzz --version >/dev/null 2>&1; then
     step fuzz/run.sh 60
 else

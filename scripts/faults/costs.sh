@@ -11,7 +11,8 @@
 #
 # STEPS: of the runs of the first part (default 600).
 #
-# Exit status 1 where a goal is missed; what needs strace is SKIPPED where it cannot trace.
+# Exit status 1 where a goal for what the loop stands still, or for going on, is missed; whole runs differ by more than what a save costs,
+# so their times are printed and not judged. What needs strace is SKIPPED where it cannot trace.
 set -euo pipefail
 # shellcheck source=scripts/faults/tiny.sh
 source "$(dirname "${BASH_SOURCE[0]}")/tiny.sh"

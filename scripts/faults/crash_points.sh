@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Every system call of a save turned into SIGKILL, ENOSPC and EIO in turn, by strace. After each: a resume finds the newest sound
-# checkpoint, says what it passed over, and ends with the bits of an uninterrupted run.
+# Every system call of a save turned into SIGKILL, ENOSPC and EIO in turn, by strace. After each a resume succeeds, ends with the bits of
+# an uninterrupted run, and nothing is left over. That it goes on from the newest sound checkpoint, and says what it passed over, is
+# for the tests of `corruption` to see.
 #
 #   scripts/faults/crash_points.sh [KEEP=1]
 #

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Trains for a while and watches the process: memory, threads, open files and the size of the run directory must not grow.
+# Trains for a while and watches the process: memory, threads, open files and the size of the run directory (without its lists of
+# metrics and of samples left out, which have a line for each) must not grow.
 #
 #   scripts/faults/soak.sh [MINUTES=10]
 #

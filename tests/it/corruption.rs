@@ -147,49 +147,87 @@ fn a_run_of_format_1_goes_on() {
     assert_eq!(manifest.format_version, 2);
 }
 
-/// Puts a pipe where a file is, and gives the file back.
-fn with_pipe(path: &Path, look: impl FnOnce()) {
+/// Puts something else where a file is, and gives the file back.
+fn instead_of(path: &Path, put: impl FnOnce(&Path), look: impl FnOnce()) {
     let kept = path.with_extension("kept");
     fs_err::rename(path, &kept).expect("moved");
-    let made = std::process::Command::new("mkfifo").arg(path).status().expect("mkfifo");
-    assert!(made.success());
+    put(path);
     look();
     fs_err::rename(&kept, path).expect("moved back");
 }
 
+fn pipe(path: &Path) {
+    let made = std::process::Command::new("mkfifo").arg(path).status().expect("mkfifo");
+    assert!(made.success());
+}
+
+/// It says that it has 200 GiB and takes no room.
+fn endless(path: &Path) {
+    let file = fs_err::File::create(path).expect("made");
+    file.set_len(200 << 30).expect("sparse");
+}
+
+const OF_RUN: [&str; 6] = ["run.json", "latest", "metrics.jsonl", "quarantine.jsonl", "run.lock", "config.toml"];
+
 #[test]
-fn a_pipe_where_a_file_belongs_is_named_and_not_waited_for() {
+fn a_pipe_or_a_list_without_end_in_a_run_is_named_and_neither_waited_for_nor_read() {
     let place = run();
     fs_err::remove_file(place.path("run/finished")).expect("removed");
-    let files = ["run.json", "latest", "metrics.jsonl", "quarantine.jsonl", "run.lock", "config.toml"];
-    let of_checkpoint = ["manifest.json", "state.json", "model.safetensors", "config.json"];
-    let of_checkpoint = of_checkpoint.map(|name| format!("run/step-00000012/{name}"));
-    for file in files.map(|name| format!("run/{name}")).iter().chain(&of_checkpoint) {
-        with_pipe(&place.path(file), || {
-            for command in ["pretrain --resume run -q", "doctor run", "eval --model run --data tiny --limit 1"] {
-                let done = place.run(command);
-                let named = done.stderr.contains(&format!("{file}` is no file but a pipe"));
-                assert!(done.code == 4 && named, "{command} with {file}: {} {}", done.code, done.stderr);
-            }
-        });
+    for (put, said) in [(pipe as fn(&Path), "is no file but a pipe"), (endless, "has 214748364800 bytes")] {
+        for name in OF_RUN {
+            instead_of(&place.path(&format!("run/{name}")), put, || {
+                for command in ["pretrain --resume run -q", "doctor run", "eval --model run --data tiny --limit 1"] {
+                    let done = place.run(command);
+                    let named = done.stderr.contains(&format!("`{name}` {said}"));
+                    assert!(done.code == 4 && named, "{command} with {name}: {} {}", done.code, done.stderr);
+                }
+            });
+        }
     }
-    let checkpoint = place.path("run/step-00000012/config.json");
-    with_pipe(&checkpoint, || {
-        let done = place.run("inspect run/step-00000012");
-        assert!(done.code != 0 && done.stderr.contains("config.json"), "{}", done.stderr);
-    });
     place.ok("pretrain --resume run -q");
 }
 
 #[test]
+fn of_a_checkpoint_with_a_pipe_or_a_list_without_end_the_one_before_is_used() {
+    let place = run();
+    for (put, said) in [(pipe as fn(&Path), "is no file but a pipe"), (endless, "has 214748364800 bytes")] {
+        for name in ["manifest.json", "state.json", "config.json"] {
+            instead_of(&place.path(&format!("run/step-00000012/{name}")), put, || {
+                the_one_before_is_used(&place.path("run"), &format!("`{name}` {said}"), name);
+                let done = place.run("doctor run");
+                assert!(done.code == 4 && done.stdout.contains(&format!("`{name}` {said}")), "{}", done.stdout);
+                let done = place.run("inspect run/step-00000012");
+                assert!(done.code == 4 && done.stderr.contains(name), "{} {}", done.code, done.stderr);
+            });
+        }
+    }
+    assert_eq!(find_newest(&place.path("run")).expect("readable").expect("one").step, 12);
+}
+
+#[test]
 fn a_directory_where_a_file_belongs_is_named() {
-    for file in ["run.lock", "metrics.jsonl", "quarantine.jsonl"] {
+    for file in ["run.lock", "metrics.jsonl", "quarantine.jsonl", "latest"] {
         let place = run();
         fs_err::remove_file(place.path("run/finished")).expect("removed");
         let path = place.path(&format!("run/{file}"));
         fs_err::remove_file(&path).expect("removed");
         fs_err::create_dir(&path).expect("made");
-        let done = place.run("pretrain --resume run -q");
-        assert!(done.code == 4 && done.stderr.contains(file), "{file}: {} {}", done.code, done.stderr);
+        for command in ["pretrain --resume run -q", "doctor run"] {
+            let done = place.run(command);
+            let named = done.stderr.contains(&format!("`{file}` is a directory"));
+            assert!(done.code == 4 && named, "{command}, {file}: {} {}", done.code, done.stderr);
+        }
     }
+}
+
+#[test]
+fn a_pipe_among_data_or_shown_to_a_model_is_named_and_not_waited_for() {
+    let place = run();
+    fs_err::create_dir(place.path("pipes")).expect("made");
+    pipe(&place.path("pipes/train-0000.tar"));
+    let done = place.run("data check pipes");
+    assert!(done.code == 3 && done.stderr.contains("train-0000.tar"), "{} {}", done.code, done.stderr);
+    pipe(&place.path("pipe.jpg"));
+    let done = place.run("generate --model run --image pipe.jpg");
+    assert!(done.code == 3 && done.stderr.contains("`pipe.jpg` is no file"), "{} {}", done.code, done.stderr);
 }

@@ -143,10 +143,16 @@ impl Place {
 
     /// Opens the file for reading by offset.
     pub(crate) fn open(&self) -> io::Result<Arc<dyn ReadAt>> {
-        match &self.remote {
-            Some((remote, address)) => remote.open(address),
-            None => Ok(Arc::new(fs_err::File::open(&self.path)?.into_file())),
+        if let Some((remote, address)) = &self.remote {
+            return remote.open(address);
         }
+        // To open a pipe is to wait for who writes to it.
+        let found = fs_err::metadata(&self.path)?;
+        if !found.is_file() && !found.is_dir() {
+            let what = format!("`{}` is no file but a pipe, a socket or a device", self.path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        Ok(Arc::new(fs_err::File::open(&self.path)?.into_file()))
     }
 
     /// The same where it is an error of its own that there is no file.

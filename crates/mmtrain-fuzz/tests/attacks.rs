@@ -299,9 +299,16 @@ fn a_picture_that_says_it_is_huge_costs_nothing() {
         }
         bytes
     };
+    let jpeg = {
+        let mut bytes = seed("gray.jpg");
+        let frame = bytes.windows(2).position(|marker| marker == [0xFF, 0xC0]).expect("a frame of a baseline JPEG");
+        bytes[frame + 5..frame + 9].copy_from_slice(&[0x9C, 0x40, 0x9C, 0x40]);
+        bytes
+    };
     let outcome = withstands(
         "image_decode",
         named([
+            ("JPEG", jpeg),
             ("PNG", patched("rgb.png", &[(16, &big), (20, &big)])),
             ("BMP", patched("rgb.bmp", &[(18, &little), (22, &little)])),
             ("GIF", patched("palette.gif", &[(6, &[0xFF; 4])])),

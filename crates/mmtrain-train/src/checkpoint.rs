@@ -13,6 +13,7 @@
 //! verifies and name those they reject. See `docs/decisions/0005-checkpoint-format.md`.
 
 mod inspect;
+mod irregular;
 mod lock;
 mod manifest;
 mod read;
@@ -20,6 +21,7 @@ mod retain;
 mod write;
 
 pub use inspect::{Inspected, Leftover, LeftoverKind, LockState, Pointer, bytes_below, inspect, leftovers};
+pub use irregular::irregular;
 pub use lock::{LOCK_FILE, RunLock};
 pub use manifest::{FORMAT_VERSION, FileEntry, Manifest, run_id};
 pub use read::{Found, LoadedCheckpoint, find_newest, load, verify, verify_of};

@@ -22,8 +22,8 @@ use crate::holdings::{
     MAX_CHAIN, all_holdings, check_headers, endless, frozen_part, frozen_parts, holdings, in_all_parts, open, place,
     run_config,
 };
+use crate::irregular::refuse_irregular;
 use crate::number_type::{Sizes, WeightsChoice, held, in_training};
-use crate::pipes::refuse_pipes;
 use crate::run_dir::RunInfo;
 use crate::unused::warn_unused;
 use crate::weights::{PartWeights, Share};
@@ -50,7 +50,7 @@ pub(crate) fn locate(path: &Path) -> anyhow::Result<PathBuf> {
         )
         .into());
     }
-    refuse_pipes(path)?;
+    refuse_irregular(path)?;
     if path.join("manifest.json").is_file() {
         verify(path).map_err(|reason| {
             Refusal::storage(format!("`{}`: {reason}", path.display()), "use another checkpoint of the run")

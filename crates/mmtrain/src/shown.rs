@@ -101,7 +101,10 @@ fn existing(kind: MediaKind, file: &Path) -> anyhow::Result<std::path::PathBuf> 
         MediaKind::Video => "a clip is a file that ffmpeg reads",
         MediaKind::Audio => "a sound is a WAV, FLAC, MP3 or Ogg file",
     };
-    fs::metadata(file).map_err(|error| Refusal::missing(error.to_string(), takes))?;
+    let found = fs::metadata(file).map_err(|error| Refusal::missing(error.to_string(), takes))?;
+    if !found.is_file() {
+        return Err(Refusal::missing(format!("`{}` is no file", file.display()), takes).into());
+    }
     Ok(file.to_owned())
 }
 

@@ -11,6 +11,7 @@ use mmtrain_model::lora::peft;
 use mmtrain_model::params::{FlatTensors, ParamInfo, Part, Tuned};
 use mmtrain_model::weights::{Checkpoint, TensorFile};
 
+use super::irregular::irregular;
 use super::manifest::{Manifest, run_id};
 use super::{STATE_FILES, TrainState, dir_name, steps};
 use crate::driver::Trained;
@@ -84,6 +85,9 @@ pub fn verify_of(dir: &Path, run: Option<&str>) -> Result<Manifest, String> {
 
 /// Checks manifest, sizes and hashes; the error says what is wrong.
 pub fn verify(dir: &Path) -> Result<Manifest, String> {
+    if let Some(fault) = irregular(dir).map_err(|error| error.to_string())? {
+        return Err(fault);
+    }
     let text = fs::read_to_string(dir.join("manifest.json")).map_err(|_| "no manifest".to_owned())?;
     let manifest = Manifest::parse(&text)?;
     if super::step_of(&dir.file_name().unwrap_or_default().to_string_lossy()).is_some_and(|step| step != manifest.step)

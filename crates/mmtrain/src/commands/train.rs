@@ -36,8 +36,8 @@ use super::resume::{announce, init, resolve, resume_dir};
 use super::{Context, dry_run, note, reference, watch::Watcher};
 use crate::cli::TrainArgs;
 use crate::inputs::require_inputs;
+use crate::irregular::refuse_irregular;
 use crate::origin::Origin;
-use crate::pipes::refuse_pipes;
 use crate::report::medium::small_file;
 use crate::report::text::grouped;
 use crate::run_dir::{RunDir, RunInfo, fresh, refuse_overwrite};
@@ -96,7 +96,7 @@ pub(crate) fn run(context: &Context, stage: Stage, args: &TrainArgs) -> anyhow::
 /// Keeps others out of a directory that is there already, before anything in it is looked at.
 fn hold(path: &Path, resumed: bool, dry_run: bool) -> anyhow::Result<Option<RunDir>> {
     if path.is_dir() {
-        refuse_pipes(path)?;
+        refuse_irregular(path)?;
     }
     if dry_run || !path.is_dir() {
         return Ok(None);

@@ -1,0 +1,81 @@
+//! What stands in a directory and cannot be what it is called: a pipe that would be waited for, a directory in place of a file, a list
+//! of gigabytes. Directories may come from others, so this is looked for before anything in them is opened.
+
+use std::io;
+use std::path::Path;
+
+use fs_err as fs;
+
+const MIB: u64 = 1 << 20;
+
+/// The largest file of a name that is read as a whole; `None` for what is read in parts, or not at all.
+fn most_bytes(name: &str) -> Option<u64> {
+    match name {
+        "latest" | "best" | "finished" | "run.lock" => return Some(MIB),
+        "reference.bin" => return Some(8192 * MIB),
+        _ => {}
+    }
+    match name.rsplit_once('.')?.1 {
+        "json" | "toml" | "jinja" => Some(256 * MIB),
+        "jsonl" => Some(2048 * MIB),
+        _ => None,
+    }
+}
+
+/// What the first such entry of a run's, a checkpoint's or a model's directory is; what is below it is not looked at.
+pub fn irregular(dir: &Path) -> io::Result<Option<String>> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        // A link that leads nowhere is told where it is missed.
+        let Ok(found) = fs::metadata(entry.path()) else { continue };
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let most = most_bytes(&name);
+        let fault = match found.len() {
+            _ if found.is_dir() => most.map(|_| format!("`{name}` is a directory, and a file belongs there")),
+            _ if !found.is_file() => Some(format!("`{name}` is no file but a pipe, a socket or a device")),
+            _ if name == "plots" || name == "samples" => {
+                Some(format!("`{name}` is a file, and a directory belongs there"))
+            }
+            bytes => most
+                .filter(|&most| bytes > most)
+                .map(|most| format!("`{name}` has {bytes} bytes, and at most {most} are read of such a file")),
+        };
+        if fault.is_some() {
+            return Ok(fault);
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_what_it_is_called_is_named() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| dir.path().join(name);
+        let found = || irregular(dir.path()).expect("readable");
+        for name in ["state.json", "metrics.jsonl", "latest", "README", "model.safetensors", "report.html"] {
+            fs::write(path(name), "x").expect("written");
+        }
+        fs::create_dir(path("step-00000001")).expect("made");
+        assert_eq!(found(), None);
+        // A file may say that it is large and take no room.
+        for (name, bytes) in [("state.json", 257 * MIB), ("metrics.jsonl", 2049 * MIB), ("latest", 2 * MIB)] {
+            let file = std::fs::OpenOptions::new().write(true).open(path(name)).expect("there");
+            file.set_len(bytes).expect("sparse");
+            let said = found().expect("too large");
+            assert!(said.starts_with(&format!("`{name}` has {bytes} bytes")), "{said}");
+            file.set_len(1).expect("cut");
+        }
+        let whole = std::fs::OpenOptions::new().write(true).open(path("model.safetensors")).expect("there");
+        whole.set_len(1 << 40).expect("sparse");
+        assert_eq!(found(), None, "tensors are read in parts");
+        fs::create_dir(path("run.lock")).expect("made");
+        assert_eq!(found().as_deref(), Some("`run.lock` is a directory, and a file belongs there"));
+        fs::remove_dir(path("run.lock")).expect("removed");
+        fs::write(path("samples"), "x").expect("written");
+        assert_eq!(found().as_deref(), Some("`samples` is a file, and a directory belongs there"));
+    }
+}
