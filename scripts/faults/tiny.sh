@@ -156,7 +156,7 @@ same_end() {
 wait_for() { until "${@:2}"; do kill -0 "$1" 2>/dev/null && sleep 0.005 || return 0; done; }
 
 # What no run may leave behind.
-leftovers() { find "$1" -maxdepth 1 \( -name '.tmp-*' -o -name '.trash-*' -o -name '.bad-*' \); }
+leftovers() { find "$1" -maxdepth 1 \( -name '.tmp-*' -o -name '.trash-*' -o -name '.bad-*' \) "${@:2}"; }
 
 # Ends a script with SKIPPED where strace cannot trace.
 need_strace() {
