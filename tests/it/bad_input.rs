@@ -260,8 +260,13 @@ fn a_run_without_a_checkpoint_is_no_model_yet() {
 
 /// A place with a trained model in `hf`, as a checkpoint from elsewhere would lie there, and a configuration that uses it.
 pub(crate) fn place_with_weights() -> (Place, String) {
+    place_with_weights_of("")
+}
+
+/// The same with weights of a run with other settings.
+pub(crate) fn place_with_weights_of(settings: &str) -> (Place, String) {
     let place = Place::new();
-    place.ok(RUN);
+    place.ok(&format!("{RUN} {settings}"));
     fs_err::create_dir(place.path("hf")).expect("made");
     for file in ["config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json"] {
         fs_err::copy(place.path("run/step-00000012").join(file), place.path("hf").join(file)).expect("copied");

@@ -1,5 +1,7 @@
 //! Numbers that went wrong: they never reach the weights, and the run does what it was told to.
 
+use std::io::Read;
+
 use serde_json::Value;
 
 use crate::bad_input::place_with_weights;
@@ -10,23 +12,66 @@ use crate::support::{Place, checkpoints};
 fn place_with_a_poisoned_token() -> (Place, String) {
     let (place, run) = place_with_weights();
     let mut weights = place.read("hf/model.safetensors");
-    poison(&mut weights, "embed_tokens.weight", 100);
+    poison(&mut weights, "embed_tokens.weight", 100, 3e38);
     place.write("hf/model.safetensors", &weights);
     let frozen = "--set train.encoder.tuning=frozen --set train.decoder.tuning=frozen";
     (place, format!("{} {frozen}", run.replace(" --run-dir second", "")))
 }
 
-/// Makes a row of the first tensor whose name ends so larger than what can be multiplied.
-fn poison(file: &mut [u8], name: &str, row: usize) {
+/// A run of which one sample of 48 gives numbers that nothing can be reckoned with: its picture is white, and a channel of the first layer
+/// adds pixels up with weights with which only those of a white patch are more than a number holds.
+fn place_with_a_poisoned_sample() -> (Place, String) {
+    let (place, run) = place_with_weights();
+    let shards = fs_err::read_dir(place.path("data")).expect("data").map(|entry| entry.expect("an entry").file_name());
+    let mut shards = shards.map(|name| format!("data/{}", name.to_string_lossy()));
+    let shard = shards.find(|name| name.contains("-train-")).expect("a shard");
+    let bytes = place.read(&shard);
+    let mut archive = tar::Archive::new(bytes.as_slice());
+    let mut builder = tar::Builder::new(Vec::new());
+    for entry in archive.entries().expect("an archive") {
+        let mut entry = entry.expect("an entry");
+        let mut header = entry.header().clone();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).expect("readable");
+        if entry.path_bytes().ends_with(b"17.jpg") {
+            content = white_picture(32);
+            header.set_size(content.len() as u64);
+            header.set_cksum();
+        }
+        builder.append(&header, content.as_slice()).expect("appended");
+    }
+    place.write("own/own-train-0000.tar", &builder.into_inner().expect("finished"));
+    let text = String::from_utf8(place.read("weights.toml")).expect("UTF-8");
+    let mut config = text.parse::<toml::Table>().expect("TOML");
+    let source = config["data"]["sources"][0].as_table_mut().expect("a table");
+    source.remove("synth");
+    source.insert("path".to_owned(), "own".into());
+    place.write("weights.toml", config.to_string().as_bytes());
+    let mut weights = place.read("hf/model.safetensors");
+    poison(&mut weights, "patch_embedding.weight", 0, 4.8e35);
+    place.write("hf/model.safetensors", &weights);
+    let frozen = "--set train.encoder.tuning=frozen --set train.decoder.tuning=frozen --set train.steps=24";
+    (place, format!("{} {frozen}", run.replace(" --run-dir second", "")))
+}
+
+/// A bitmap of 24 bits a pixel.
+fn white_picture(side: u32) -> Vec<u8> {
+    let pixels = vec![255; (3 * side * side) as usize];
+    let numbers = [54 + pixels.len() as u32, 0, 54, 40, side, side, 1 | 24 << 16, 0, pixels.len() as u32, 0, 0, 0, 0];
+    [b"BM".to_vec(), numbers.iter().flat_map(|number| number.to_le_bytes()).collect(), pixels].concat()
+}
+
+/// Sets a row of the first tensor whose name ends so to a value that cannot be reckoned with.
+fn poison(file: &mut [u8], name: &str, row: usize, value: f32) {
     let header_len = u64::from_le_bytes(file[..8].try_into().expect("eight")) as usize;
     let header: Value = serde_json::from_slice(&file[8..8 + header_len]).expect("JSON");
     let tensors = header.as_object().expect("an object");
     let (_, tensor) = tensors.iter().find(|(tensor, _)| tensor.ends_with(name)).expect("the tensor");
     assert_eq!(tensor["dtype"], "F32");
     let number = |value: &Value| value.as_u64().expect("a number") as usize;
-    let bytes = number(&tensor["shape"][1]) * 4;
+    let bytes = tensor["shape"].as_array().expect("a shape")[1..].iter().map(number).product::<usize>() * 4;
     let at = 8 + header_len + number(&tensor["data_offsets"][0]) + row * bytes;
-    file[at..at + bytes].chunks_exact_mut(4).for_each(|value| value.copy_from_slice(&3e38_f32.to_le_bytes()));
+    file[at..at + bytes].chunks_exact_mut(4).for_each(|stored| stored.copy_from_slice(&value.to_le_bytes()));
 }
 
 fn faults(place: &Place, run: &str) -> Vec<Value> {
@@ -46,6 +91,31 @@ fn a_run_stops_before_the_update_and_names_the_samples() {
     let report: Value = serde_json::from_slice(&place.read("stopped/bad_batch.json")).expect("JSON");
     assert_eq!(report["samples"].as_array().map(Vec::len), Some(4));
     assert!(checkpoints(&place.path("stopped")).is_empty());
+}
+
+#[test]
+fn one_sample_costs_the_steps_that_it_is_in_and_no_other() {
+    let (place, run) = place_with_a_poisoned_sample();
+    place.ok(&format!("{run} --run-dir skipped --set train.guard.non_finite=skip"));
+    let steps = faults(&place, "skipped").iter().map(|fault| fault["step"].as_u64()).collect::<Vec<_>>();
+    let bad = bad_steps(&place, "skipped");
+    assert_eq!(steps.len(), 2, "once an epoch: {steps:?}");
+    let samples = |step: &Value| step["samples"].as_array().expect("a list").clone();
+    let (first, second) = (samples(&bad[0]), samples(&bad[1]));
+    let both = first.iter().filter(|sample| second.contains(sample)).collect::<Vec<_>>();
+    assert!(!both.is_empty(), "{first:?} and {second:?} share what was poisoned");
+    let losses = place.losses("skipped");
+    assert_eq!(losses.len(), 22);
+    assert!(losses.iter().all(|(_, loss)| loss.is_finite()), "{losses:?}");
+    // The default stops there, and what was done so far is kept; going back leaves out the data, and gets to the end.
+    let first = steps[0].expect("a step");
+    let words = [&*format!("step {first}: "), "nothing was updated", "bad_batch.json"];
+    place.fails(&format!("{run} --run-dir stopped --set checkpoint.every=1"), 5, &words);
+    assert_eq!(checkpoints(&place.path("stopped")).len() as u64, (first - 1).min(3));
+    assert!(place.losses("stopped").iter().eq(losses.iter().take_while(|(step, _)| *step < first)));
+    place.ok(&format!("{run} --run-dir back --set checkpoint.every=1 --set train.guard.non_finite=rewind"));
+    assert_eq!(place.losses("back").len(), 24);
+    assert!(!faults(&place, "back").is_empty());
 }
 
 #[test]

@@ -152,9 +152,10 @@ fn ledger_inspection_and_log_say_what_is_trained() {
     let of = format!("lora r=4, alpha=8, 1,024 of {}", decoder["parameters"].as_u64().map(grouped).expect("a number"));
     assert!(decoder["tuning"].as_str().is_some_and(|tuning| tuning.starts_with(&of)), "{decoder} {of}");
     let connector = ledger["ledger"].as_array().expect("rows").iter().find(|row| row["part"] == "connector");
-    let trained = numbers + connector.expect("there")["trained"].as_u64().expect("a number");
-    assert_eq!(ledger["memory_bytes"]["optimizer"], 8 * trained);
-    assert_eq!(ledger["memory_bytes"]["gradients"], 2 * 4 * trained, "for each of two ranks");
+    let of_connector = connector.expect("there")["trained"].as_u64().expect("a number");
+    assert_eq!(ledger["memory_bytes"]["optimizer"], 8 * (numbers + of_connector));
+    let gradients = 4 * (numbers + 2 * of_connector);
+    assert_eq!(ledger["memory_bytes"]["gradients"], gradients, "two ranks hand on what is of the decoder's blocks");
 
     let log = place.ok(&format!("-v {run}")).stderr;
     assert!(log.contains("step 1: ") && log.contains("trained tensors of the decoder changed"), "{log}");

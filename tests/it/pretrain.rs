@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::bad_input::place_with_weights_of;
 use crate::support::{Place, checkpoints};
 
 #[test]
@@ -38,6 +39,17 @@ fn pretrain_eval_and_generate_work_from_nothing() {
     let sampled =
         "generate --model run/step-00000008 --image run/samples/0.jpg --temperature 1 --seed 5 --max-new-tokens 6";
     assert_eq!(place.ok(sampled).stdout, place.ok(sampled).stdout, "a seed fixes what is sampled");
+}
+
+#[test]
+fn a_stage_that_trains_the_connector_alone_saves_little_else() {
+    let (place, run) = place_with_weights_of("--set model.decoder.arch.hidden_size=512");
+    place.ok(&format!("{run} --set train.encoder.tuning=frozen --set train.decoder.tuning=frozen"));
+    let files = fs_err::read_dir(place.path("second/step-00000012")).expect("a checkpoint");
+    let bytes: u64 = files.map(|file| file.expect("an entry").metadata().expect("a file").len()).sum();
+    // Two layers with biases, from 16 channels to 512, and two moments of each.
+    let trained = 4 * 3 * (16 * 512 + 512 + 512 * 512 + 512);
+    assert!(bytes > trained && bytes as f64 <= 1.05 * trained as f64, "{bytes} bytes, {trained} of them needed");
 }
 
 #[test]

@@ -77,6 +77,24 @@ fn threads_and_prefetch_change_nothing() {
     assert!(place.final_state("a", 12) == place.final_state("b", 12));
 }
 
+/// Large enough for products and rows to be shared out among threads.
+const WIDE: &str = "--set model.encoder.arch.hidden_size=128 --set model.encoder.arch.intermediate_size=384 \
+                    --set model.encoder.arch.patch_size=8 --set model.encoder.arch.num_hidden_layers=2 \
+                    --set model.decoder.arch.hidden_size=96 --set model.decoder.arch.intermediate_size=256 \
+                    --set train.global_batch_size=8 --set train.micro_batch_size=8 --set train.ranks=1";
+
+#[test]
+fn a_hundred_steps_are_the_same_bits_twice_and_on_one_thread() {
+    let place = Place::new();
+    for (run, threads) in [("once", "2"), ("twice", "2"), ("one", "1"), ("four", "4")] {
+        let mut command = place.command(&format!("{RUN} --run-dir {run} {WIDE} --set train.steps=100"));
+        let status = command.env("RAYON_NUM_THREADS", threads).status().expect("starts");
+        assert!(status.success(), "{status}");
+        assert!(place.final_state(run, 100) == place.final_state("once", 100), "{threads} threads");
+        assert_eq!(place.losses(run), place.losses("once"), "{threads} threads");
+    }
+}
+
 #[test]
 fn a_damaged_checkpoint_is_named_and_the_one_before_is_used() {
     let place = Place::new();

@@ -120,7 +120,7 @@ impl PackedWeight {
             Codes::Nf4(codes) => by_outputs(&x, self.output, &nf4::Reader::new(codes, self.input)),
             Codes::Affine(codes) => {
                 x.values = codes.ordered(x.values);
-                by_outputs(&x, self.output, &affine::Reader::new(codes, self.input))
+                by_outputs(&x, self.output, &affine::Reader::new(codes, &x))
             }
         }
     }

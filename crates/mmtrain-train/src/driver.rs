@@ -30,6 +30,7 @@ use mmtrain_model::{ModelError, Vlm};
 use self::media::Media;
 use self::text::Text;
 use crate::features::FeatureCache;
+use crate::gather::Gathering;
 use crate::objective::{Averaged, Sums, Supervised, Weights, head_logps, head_loss, supervised};
 use crate::tape::Place;
 
@@ -119,11 +120,29 @@ pub fn forward_backward_masked(
     plan: &Plan,
     mean: impl Into<Averaged>,
 ) -> Result<MicroResult, ModelError> {
-    let pass = Pass::forward(model, batch, mask, plan)?;
-    let mean = mean.into();
+    let mut gathering = Gathering::default();
+    let sums = learn(Pass::forward(model, batch, mask, plan)?, mean.into(), &mut gathering);
+    Ok(MicroResult { sums, gradients: gathering.finish() })
+}
+
+/// As [`forward_backward`], with the gradients added to those that are there.
+///
+/// # Errors
+///
+/// [`ModelError`] for media that the model does not take.
+pub fn forward_backward_into(
+    model: &Vlm,
+    batch: &HostBatch,
+    plan: &Plan,
+    mean: Averaged,
+    gathering: &mut Gathering<'_>,
+) -> Result<Sums, ModelError> {
+    Ok(learn(Pass::forward(model, batch, None, plan)?, mean, gathering))
+}
+
+fn learn(pass: Pass<'_>, mean: Averaged, gathering: &mut Gathering<'_>) -> Sums {
     let own = mean.own_weights(&pass.rows);
-    let (sums, gradients) = pass.backward(mean.weights(own.as_deref()));
-    Ok(MicroResult { sums, gradients })
+    pass.backward(mean.weights(own.as_deref()), gathering)
 }
 
 /// Gradients of a micro-batch whose log-probabilities decide with which weights they are learned.
@@ -139,10 +158,28 @@ pub fn forward_weigh_backward<E: From<ModelError>>(
     plan: &Plan,
     weigh: impl FnOnce(&Supervised, &[f64]) -> Result<Vec<f64>, E>,
 ) -> Result<FlatTensors, E> {
+    let mut gathering = Gathering::default();
+    forward_weigh_backward_into(model, batch, plan, weigh, &mut gathering)?;
+    Ok(gathering.finish())
+}
+
+/// As [`forward_weigh_backward`], with the gradients added to those that are there.
+///
+/// # Errors
+///
+/// As of it.
+pub fn forward_weigh_backward_into<E: From<ModelError>>(
+    model: &Vlm,
+    batch: &HostBatch,
+    plan: &Plan,
+    weigh: impl FnOnce(&Supervised, &[f64]) -> Result<Vec<f64>, E>,
+    gathering: &mut Gathering<'_>,
+) -> Result<(), E> {
     let pass = Pass::forward(model, batch, None, plan)?;
     let slopes = weigh(&pass.rows, &pass.logps())?;
     let weights = slopes.iter().map(|slope| -*slope as f32).collect::<Vec<_>>();
-    Ok(pass.backward(Weights::Own(&weights)).1)
+    pass.backward(Weights::Own(&weights), gathering);
+    Ok(())
 }
 
 /// The supervised tokens of a batch and the log-probability of each, without any tape.
@@ -207,18 +244,17 @@ impl<'a> Pass<'a> {
         head_logps(&head_of(&self.model.decoder), &self.states, &self.rows, self.plan)
     }
 
-    /// Sums over the supervised tokens, and the gradients of the weighted loss.
-    fn backward(self, weights: Weights<'_>) -> (Sums, FlatTensors) {
+    /// Sums over the supervised tokens; gathers the gradients of the weighted loss.
+    fn backward(self, weights: Weights<'_>, gathering: &mut Gathering<'_>) -> Sums {
         let Self { model, plan, media, text, rows, states } = self;
-        let (top, mut gradients) = (head_of(&model.decoder), FlatTensors::new());
-        let head = head_loss(&top, &states, &rows, plan, Some(weights), &mut gradients);
+        let head = head_loss(&head_of(&model.decoder), &states, &rows, plan, Some(weights), gathering.gradients());
         let sums = head.sums.clone();
-        if let Some(feature_gradient) = text.backward(model, plan, head, &rows, &mut gradients)
+        if let Some(feature_gradient) = text.backward(model, plan, head, &rows, gathering)
             && let Some(media) = media
         {
-            media.backward(model, plan, feature_gradient, &mut gradients);
+            media.backward(model, plan, feature_gradient, gathering.gradients());
         }
-        (sums, gradients)
+        sums
     }
 }
 

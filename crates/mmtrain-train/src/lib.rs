@@ -6,7 +6,7 @@
 //! - [`tape`], [`driver`], [`objective`]: forward and backward of one micro-batch, block by block
 //! - [`preference`]: answers that are compared, and the reference model
 //! - [`features`]: what a frozen encoder made, kept on disk
-//! - [`ranks`]: micro-batches over cores
+//! - [`ranks`], [`gather`]: micro-batches over cores, and the sum of their gradients
 //! - [`clip`], [`optimizer`], [`schedule`]: from gradients to an update
 //! - [`guard`]: steps whose numbers went wrong
 //! - [`verify`]: what changed in the first step, and what did not
@@ -28,6 +28,8 @@ pub mod objective;
 pub mod preference;
 
 pub mod features;
+
+pub mod gather;
 
 pub mod ranks;
 

@@ -5,7 +5,7 @@ use mmtrain_config::Recompute;
 use mmtrain_model::Vlm;
 use mmtrain_model::attention::{scores_at_once, tape_keeps_scores};
 use mmtrain_model::config::{CrossAttentionConfig, EncoderConfig, TextConfig, VlmConfig};
-use mmtrain_model::params::Part;
+use mmtrain_model::params::{ParamInfo, Part};
 use serde::{Deserialize, Serialize};
 
 use crate::driver::Trained;
@@ -58,6 +58,8 @@ pub struct MicroShape {
     pub images: usize,
     /// Micro-batches computed at the same time.
     pub ranks: usize,
+    /// Micro-batches that a rank computes one after the other in a step.
+    pub passes: usize,
 }
 
 /// What a run is going to need, in bytes.
@@ -65,7 +67,7 @@ pub struct MicroShape {
 pub struct MemoryEstimate {
     /// All parameters.
     pub weights: u64,
-    /// Gradients of the trained ones, per rank.
+    /// Gradients of the trained ones, for each rank until it hands them on.
     pub gradients: u64,
     /// Moments of the trained ones.
     pub optimizer: u64,
@@ -121,7 +123,10 @@ pub fn estimate(model: &Vlm, trained: Trained, shape: MicroShape, keep: KeepPlan
     let infos = Part::ALL.iter().flat_map(|&part| model.infos(part)).collect::<Vec<_>>();
     let all = sum(infos.iter().map(|info| info.elements() as u64));
     let tuned = infos.iter().filter(|info| trained.part(info.part).trains(info));
-    let tuned = sum(tuned.map(|info| info.elements() as u64));
+    // Of its last micro-batch a rank hands on each block of the decoder as it leaves it.
+    let (handed_on, gathered) = tuned.partition::<Vec<_>, _>(|info| shape.passes <= 1 && is_decoder_block(info));
+    let [handed_on, gathered] = [handed_on, gathered].map(|infos| sum(infos.iter().map(|info| info.elements() as u64)));
+    let tuned = handed_on.saturating_add(gathered);
     let (config, ranks) = (&model.config, shape.ranks as u64);
     let inputs = decoder_input_elements(config, shape).saturating_add(encoder_input_elements(&config.encoder, shape));
     let decoder_graphs = decoder_graph_bytes(config, shape, keep.decoder).max(largest_stretch_bytes(config, shape));
@@ -131,11 +136,15 @@ pub fn estimate(model: &Vlm, trained: Trained, shape: MicroShape, keep: KeepPlan
     let rows = chunk_rows.min(shape.batch * shape.seq);
     MemoryEstimate {
         weights: all.saturating_mul(F32),
-        gradients: tuned.saturating_mul(F32).saturating_mul(ranks),
+        gradients: gathered.saturating_mul(ranks).saturating_add(handed_on).saturating_mul(F32),
         optimizer: tuned.saturating_mul(2 * F32),
         activations: activations.saturating_mul(ranks),
         head: product([shape.ranks, 4, rows, config.text.vocab_size]).saturating_mul(F32),
     }
+}
+
+fn is_decoder_block(info: &ParamInfo) -> bool {
+    info.name.strip_prefix(Part::Decoder.prefix()).is_some_and(|path| path.starts_with("model.layers."))
 }
 
 /// Sizes come from files that nobody vouches for: what is too much stays too much.
@@ -262,7 +271,7 @@ mod tests {
     use super::*;
 
     fn shape(seq: usize) -> MicroShape {
-        MicroShape { batch: 2, seq, images: 0, ranks: 1 }
+        MicroShape { batch: 2, seq, images: 0, ranks: 1, passes: 1 }
     }
 
     #[test]

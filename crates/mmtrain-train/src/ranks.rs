@@ -10,11 +10,12 @@ use std::thread;
 
 use mmtrain_data::HostBatch;
 use mmtrain_model::Vlm;
-use mmtrain_model::params::{FlatTensors, accumulate};
+use mmtrain_model::params::FlatTensors;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::driver::{MicroResult, Plan, forward_backward};
+use crate::driver::{Plan, forward_backward_into};
 use crate::error::TrainError;
+use crate::gather::{Gathering, InTurn};
 use crate::objective::{Averaged, Sums};
 use crate::stop::Stop;
 
@@ -71,13 +72,37 @@ impl Ranks {
         plan: &Plan,
         mean: Averaged,
     ) -> Result<StepGradients, TrainError> {
-        let ranks = self.each(micro_batches, |share| run_rank(model, share, plan, mean))?;
-        let mut total = StepGradients::default();
-        for rank in ranks {
-            total.sums.extend(rank.sums);
-            add_all(&mut total.gradients, rank.gradients);
-        }
-        Ok(total)
+        let run = |number, batch: &HostBatch, gathering: &mut Gathering<'_>| {
+            Ok(forward_backward_into(&plan.model_for(model, number), batch, plan, mean, gathering)?)
+        };
+        let (sums, gradients) = self.gather(micro_batches, run)?;
+        Ok(StepGradients { sums: sums.concat(), gradients })
+    }
+
+    /// Runs the micro-batches of a step, each with its number in it, and adds up what they gather. The results are in rank order.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Ranks::each`].
+    pub fn gather<T: Send>(
+        &self,
+        micro_batches: &[HostBatch],
+        run: impl Fn(usize, &HostBatch, &mut Gathering<'_>) -> Result<T, TrainError> + Sync,
+    ) -> Result<(Vec<Vec<T>>, FlatTensors), TrainError> {
+        let (all, count) = (InTurn::default(), self.count());
+        let results = self.each(micro_batches, |share| {
+            let (mut gathering, mut results) = (None, Vec::new());
+            for (number, batch) in share {
+                let gathering = gathering.get_or_insert_with(|| Gathering::of_rank(number % count, &all));
+                if number + count >= micro_batches.len() {
+                    gathering.begin_last();
+                }
+                results.push(run(number, batch, gathering)?);
+            }
+            gathering.map(Gathering::finish);
+            Ok(results)
+        })?;
+        Ok((results, all.end()))
     }
 
     /// Gives each rank its share of the micro-batches, with their numbers in the step. The results are in rank order.
@@ -112,27 +137,5 @@ impl Ranks {
             let handles = handles.collect::<Vec<_>>().into_iter();
             handles.map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
         })
-    }
-}
-
-fn run_rank(
-    model: &Vlm,
-    micro_batches: &mut dyn Iterator<Item = (usize, &HostBatch)>,
-    plan: &Plan,
-    mean: Averaged,
-) -> Result<StepGradients, TrainError> {
-    let mut total = StepGradients::default();
-    for (number, batch) in micro_batches {
-        let MicroResult { sums, gradients } = forward_backward(&plan.model_for(model, number), batch, plan, mean)?;
-        total.sums.push(sums);
-        add_all(&mut total.gradients, gradients);
-    }
-    Ok(total)
-}
-
-/// Adds gradients to those of the same names.
-pub(crate) fn add_all(into: &mut FlatTensors, gradients: FlatTensors) {
-    for (name, gradient) in gradients {
-        accumulate(into, name, gradient);
     }
 }

@@ -4,7 +4,7 @@ mod diagnosis;
 mod ledgers;
 
 pub use diagnosis::{Advice, ConfigState, Diagnosis, Facts, Finding, Severity, diagnose};
-pub use ledgers::{BadBatch, MetricsState, QuarantineState};
+pub use ledgers::{BadBatch, BadBatchState, MetricsState, QuarantineState};
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ pub struct Survey {
     /// `quarantine.jsonl`
     pub quarantine: QuarantineState,
     /// `bad_batch.json`, where there is one.
-    pub bad_batch: Option<BadBatch>,
+    pub bad_batch: Option<BadBatchState>,
     /// The last step, once all were made.
     pub finished: Option<u64>,
     /// Whether files may be written there.
@@ -55,7 +55,7 @@ impl Survey {
             best: Pointer::read(run_dir, "best"),
             metrics: MetricsState::read(run_dir)?,
             quarantine: QuarantineState::read(run_dir)?,
-            bad_batch: BadBatch::read(run_dir),
+            bad_batch: BadBatchState::read(run_dir),
             finished: fs::read_to_string(run_dir.join(FINISHED_FILE)).ok().and_then(|text| text.trim().parse().ok()),
             writable: rustix::fs::access(run_dir, rustix::fs::Access::WRITE_OK).is_ok(),
             bytes: bytes_below(run_dir),

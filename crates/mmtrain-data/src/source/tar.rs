@@ -13,6 +13,9 @@ use super::window::Window;
 const BLOCK: u64 = 512;
 /// Bytes looked at together behind the end of the archive.
 const TAIL: u64 = 64 << 10;
+/// Bytes looked at in all behind the end of the archive. Writers fill up a record, 10 KiB by default; a file of zeros
+/// may be of any length.
+const LONGEST_TAIL: u64 = 64 << 20;
 
 /// Longest payload of a long-name or PAX header; real ones hold a path and some times.
 const MAX_EXTENSION: u64 = 1 << 20;
@@ -160,6 +163,9 @@ impl Walk<'_, '_> {
     fn end(&mut self) -> Result<(), Stop> {
         let mut at = self.at + BLOCK;
         while at < self.len {
+            if at - self.at > LONGEST_TAIL {
+                return Err(self.endless_tail(at));
+            }
             let len = (self.len - at).min(TAIL);
             let tail = self.window.read(at, len as usize)?;
             if let Some(data) = tail.iter().position(|&byte| byte != 0) {
@@ -215,6 +221,15 @@ impl Walk<'_, '_> {
             len => format!("ends at byte {len} without an end-of-archive marker, so it may have been longer"),
         };
         Stop::Fault(Fault::new("shard_cut_short", detail))
+    }
+
+    fn endless_tail(&self, seen: u64) -> Stop {
+        let (end, left) = (self.at, self.len - seen);
+        let detail = format!(
+            "the archive ends at byte {end}, and zeros follow up to byte {seen}; the {left} bytes behind are not read: \
+             a file that was set up larger than it was written, or several archives in one file"
+        );
+        Stop::Fault(Fault::new("shard_data_after_end", detail))
     }
 
     fn data_after_end(&self, data: u64) -> Stop {
@@ -359,6 +374,25 @@ mod tests {
         header.set_size(1);
         builder.append_data(&mut header, "short.jpg", &b"x"[..]).expect("appended");
         assert_eq!(names(&list_bytes(&builder.into_inner().expect("an archive"))), [&long]);
+    }
+
+    #[test]
+    fn a_file_of_zeros_is_not_read_to_its_end() {
+        let bytes = archive(&[("a.jpg", b"12345")]);
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&bytes).expect("written");
+        let listed = |len: u64| {
+            file.set_len(len).expect("sparse");
+            list(&mut Window::new(&file), len, |_, _| Ok(())).expect("readable")
+        };
+        assert_eq!(listed(LONGEST_TAIL).fault, None, "filled up");
+        let start = std::time::Instant::now();
+        let listing = listed(1 << 40);
+        assert_eq!(names(&listing), ["a.jpg"]);
+        let fault = listing.fault.expect("longer than anything that was filled up");
+        assert_eq!(fault.reason, "shard_data_after_end");
+        assert!(fault.detail.contains("behind are not read"), "{}", fault.detail);
+        assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
     }
 
     #[test]

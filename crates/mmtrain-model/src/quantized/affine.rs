@@ -3,18 +3,21 @@
 //! Two ways lead there from values: [`Mapping::Affine`] spreads `[min, max]` of a group over all codes, [`Mapping::Absmax`]
 //! `[-absmax, absmax]` over as many codes on both sides of the middle. Scales are numbers of 16 bits, as files have them.
 //!
-//! In memory the values of a group stand in blocks of 32, in which byte `j` of four-bit codes has value `j` in its lower half
-//! and value `j + 16` in its upper one: so 16 bytes become 2 times 16 values without shuffling.
+//! In memory four-bit codes of groups that are multiples of 128 stand in [`wide`] blocks. Those of other groups stand in blocks of
+//! 32, in which byte `j` has value `j` in its lower half and value `j + 16` in its upper one: so 16 bytes become 2 times 16 values
+//! without shuffling.
 
 #![expect(
     clippy::inline_always,
     reason = "only what is inlined into `with_simd` is compiled for the chosen instruction set"
 )]
 
+mod wide;
+
 use half::f16;
 use pulp::Simd;
 
-use crate::few_rows::Outputs;
+use crate::few_rows::{Outputs, Rows};
 
 /// How values become codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,6 +231,9 @@ fn blocked(codes: &[u8], group: usize, bits: Bits) -> Vec<u8> {
     if bits == Bits::Eight {
         return codes.to_vec();
     }
+    if wide::holds(group, bits) {
+        return codes.as_chunks().0.iter().flat_map(wide::packed).collect();
+    }
     let mut bytes = Vec::with_capacity(codes.len().div_ceil(2));
     for group in codes.chunks_exact(group) {
         let (blocks, tail) = group.as_chunks::<BLOCK>();
@@ -244,6 +250,9 @@ fn unblock(bytes: &[u8], group: usize, bits: Bits, codes: &mut Vec<u8>) {
     if bits == Bits::Eight {
         codes.extend_from_slice(bytes);
         return;
+    }
+    if wide::holds(group, bits) {
+        return codes.extend(bytes.as_chunks().0.iter().flat_map(wide::unpacked));
     }
     let (blocks, tail) = bytes.split_at(group / BLOCK * (BLOCK / 2));
     for block in blocks.as_chunks::<{ BLOCK / 2 }>().0 {
@@ -328,11 +337,16 @@ pub(super) struct Reader<'a> {
     weight: &'a Affine,
     groups: usize,
     bytes: usize,
+    /// Of a single row that is multiplied with codes in wide blocks the sums of groups, which are the same for every output.
+    sums: Vec<f32>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(weight: &'a Affine, input: usize) -> Self {
-        Self { weight, groups: input / weight.group, bytes: bytes_of_group(weight.group, weight.bits) }
+    /// For products with `x`, whose inputs stand as the codes do.
+    pub(super) fn new(weight: &'a Affine, x: &Rows) -> Self {
+        let is_wide = wide::holds(weight.group, weight.bits) && x.count == 1;
+        let sums = if is_wide { x.values.chunks_exact(weight.group).map(wide::sum).collect() } else { Vec::new() };
+        Self { weight, groups: x.input / weight.group, bytes: bytes_of_group(weight.group, weight.bits), sums }
     }
 
     /// Codes, scales and zeros of a row, and the values of a chunk.
@@ -422,6 +436,10 @@ impl Outputs for Reader<'_> {
     fn dot<S: Simd>(&self, simd: S, output: usize, x: &[f32]) -> f32 {
         match self.weight.bits {
             Bits::Eight => self.sum(simd, output, x, widen8),
+            Bits::Four if !self.sums.is_empty() => {
+                let (codes, scales, zeros) = self.row(output);
+                wide::dot(codes, (scales, zeros), x, &self.sums)
+            }
             Bits::Four if self.weight.group.is_multiple_of(BLOCK) => self.sum_of_blocks(output, x),
             Bits::Four => self.sum(simd, output, x, widen4_twice),
         }
@@ -433,6 +451,10 @@ impl Outputs for Reader<'_> {
         let (group, bits) = (self.weight.group, self.weight.bits);
         let groups = codes.chunks_exact(self.bytes).zip(weights.chunks_exact_mut(group)).zip(scales.iter().zip(zeros));
         for ((bytes, weights), (scale, zero)) in groups {
+            if wide::holds(group, bits) {
+                wide::widen(bytes, (*scale, *zero), weights);
+                continue;
+            }
             let zero = i32::from(*zero);
             let (chunks, rest) = weights.as_chunks_mut::<CHUNK>();
             let used = chunks.len() * CHUNK * bits.count() / 8;

@@ -37,7 +37,7 @@ pub fn inspect(run_dir: &Path) -> std::io::Result<Vec<Inspected>> {
         let fault = verify_of(&dir, run.as_deref()).err();
         Inspected { step, bytes: bytes_below(&dir), fault, dir }
     });
-    Ok(inspected.filter(|checkpoint| checkpoint.dir.exists()).collect())
+    Ok(inspected.filter(|checkpoint| checkpoint.dir.symlink_metadata().is_ok()).collect())
 }
 
 /// What something beside the checkpoints was.
@@ -185,6 +185,14 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].step, found[0].bytes, found[0].is_good()), (7, 5, false));
         assert_eq!(found[0].fault.as_deref(), Some("no manifest"));
+        // A link that leads to itself is there, though nothing is behind it.
+        std::os::unix::fs::symlink(dir_name(9), run.path().join(dir_name(9))).expect("linked");
+        let found = inspect(run.path()).expect("readable");
+        assert_eq!(
+            found.iter().map(|checkpoint| (checkpoint.step, checkpoint.is_good())).collect::<Vec<_>>(),
+            [(7, false), (9, false)]
+        );
+        assert!(found[1].fault.is_some());
     }
 
     #[test]

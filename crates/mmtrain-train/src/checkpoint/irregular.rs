@@ -10,10 +10,8 @@ const MIB: u64 = 1 << 20;
 
 /// The largest file of a name that is read as a whole; `None` for what is read in parts, or not at all.
 fn most_bytes(name: &str) -> Option<u64> {
-    match name {
-        "latest" | "best" | "finished" | "run.lock" => return Some(MIB),
-        "reference.bin" => return Some(8192 * MIB),
-        _ => {}
+    if let "latest" | "best" | "finished" | "run.lock" = name {
+        return Some(MIB);
     }
     match name.rsplit_once('.')?.1 {
         "json" | "toml" | "jinja" => Some(256 * MIB),

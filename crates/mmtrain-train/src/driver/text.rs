@@ -15,6 +15,7 @@ use mmtrain_model::{ModelError, Vlm};
 
 use super::media::Media;
 use super::{Plan, behind, connector_place, head_of};
+use crate::gather::Gathering;
 use crate::objective::{HeadLoss, Supervised};
 use crate::tape::{Beside, Held, Place, backward, backward_beside, forward, forward_beside};
 
@@ -162,17 +163,17 @@ impl Text {
         plan: &Plan,
         head: HeadLoss,
         rows: &Supervised,
-        gradients: &mut FlatTensors,
+        gathering: &mut Gathering<'_>,
     ) -> Option<Tensor<3>> {
         let below = (0..=self.blocks.len()).map(|index| self.below(plan, index)).collect::<Vec<_>>();
         let mut gradient = self.scattered(head.row_gradient?, rows);
         let mut text = self;
         let mut of_memory = None;
         for (index, &below) in below.iter().enumerate().rev() {
-            let Some(earlier) = text.backward_block(model, plan, index, below, gradient, gradients) else {
-                return of_memory;
-            };
-            let [earlier, more] = text.backward_layer(model, plan, index, below, earlier, gradients);
+            let earlier = text.backward_block(model, plan, index, below, gradient, gathering.gradients());
+            gathering.left(Part::Decoder, &decoder_scope(index));
+            let Some(earlier) = earlier else { return of_memory };
+            let [earlier, more] = text.backward_layer(model, plan, index, below, earlier, gathering.gradients());
             of_memory = added(of_memory, more);
             let Some(earlier) = earlier else { return of_memory };
             gradient = earlier;
@@ -180,7 +181,8 @@ impl Text {
         let Self { embed, stem, upstream, .. } = text;
         let place = decoder_place(plan, String::new());
         let run = |decoder: &Decoder, x| stem.run(decoder, x);
-        let of_tokens = backward(&head_of(&model.decoder), embed, gradient, &place, upstream.embeds, gradients, run);
+        let (top, gradients) = (head_of(&model.decoder), gathering.gradients());
+        let of_tokens = backward(&top, embed, gradient, &place, upstream.embeds, gradients, run);
         of_memory.or(of_tokens)
     }
 

@@ -6,7 +6,7 @@
 //! one reference model, whose hash it begins with.
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -45,32 +45,16 @@ impl ReferenceTable {
     /// [`TrainError::Corrupt`] for the file of another model or of something else.
     pub fn open(run_dir: &Path, model: [u8; HASH]) -> Result<Self, TrainError> {
         let path = run_dir.join("reference.bin");
-        let bytes = if path.is_file() { fs::read(&path)? } else { Vec::new() };
-        let corrupt = |message: &str| TrainError::Corrupt { path: path.clone(), message: message.to_owned() };
-        let mut known = HashMap::new();
-        let mut good = HEADER;
-        // A start that was killed may leave less than a header.
-        if bytes.len() >= HEADER {
-            if &bytes[..MAGIC.len()] != MAGIC {
-                return Err(corrupt("holds no log-probabilities of a reference model"));
-            }
-            if bytes[MAGIC.len()..HEADER] != model {
-                return Err(corrupt("holds log-probabilities of another reference model than the run's"));
-            }
-            for record in bytes[HEADER..].chunks_exact(RECORD) {
-                let Some((key, logps)) = parsed(record) else { break };
-                known.insert(key, logps);
-                good += RECORD;
-            }
-        }
         let mut file = fs::OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path)?;
-        if bytes.len() < HEADER {
-            file.set_len(0)?;
+        let Kept { known, bytes } = read(&mut file, &model).map_err(|fault| match fault {
+            Unusable::Io(error) => TrainError::Io(error),
+            Unusable::Other(message) => TrainError::Corrupt { path: path.clone(), message: message.to_owned() },
+        })?;
+        file.set_len(bytes)?;
+        file.seek(SeekFrom::Start(bytes))?;
+        if bytes == 0 {
             file.write_all(&[MAGIC.as_slice(), &model].concat())?;
-        } else {
-            file.set_len(good as u64)?;
         }
-        std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0))?;
         Ok(Self { known, path, file })
     }
 
@@ -178,6 +162,56 @@ fn covering(steps: u64, asked: Asked) -> PairKey {
     *blake3::hash(text.as_bytes()).as_bytes()
 }
 
+/// What of a file can be used, and its first bytes that hold it.
+struct Kept {
+    known: HashMap<PairKey, [f64; 2]>,
+    bytes: u64,
+}
+
+enum Unusable {
+    Io(std::io::Error),
+    Other(&'static str),
+}
+
+impl From<std::io::Error> for Unusable {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Reads record by record up to the first that is not good: a file may be longer than memory, and nothing but zeros.
+fn read(file: &mut fs::File, model: &[u8; HASH]) -> Result<Kept, Unusable> {
+    let mut reader = BufReader::new(file);
+    let mut kept = Kept { known: HashMap::new(), bytes: 0 };
+    let mut header = [0; HEADER];
+    // A start that was killed may leave less than a header.
+    if !fills(&mut reader, &mut header)? {
+        return Ok(kept);
+    }
+    if &header[..MAGIC.len()] != MAGIC {
+        return Err(Unusable::Other("holds no log-probabilities of a reference model"));
+    }
+    if header[MAGIC.len()..] != *model {
+        return Err(Unusable::Other("holds log-probabilities of another reference model than the run's"));
+    }
+    kept.bytes = HEADER as u64;
+    let mut record = [0; RECORD];
+    while fills(&mut reader, &mut record)? {
+        let Some((key, logps)) = parsed(&record) else { break };
+        kept.known.insert(key, logps);
+        kept.bytes += RECORD as u64;
+    }
+    Ok(kept)
+}
+
+/// Whether there was enough to fill `bytes`.
+fn fills(reader: &mut impl Read, bytes: &mut [u8]) -> std::io::Result<bool> {
+    match reader.read_exact(bytes) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+        done => done.map(|()| true),
+    }
+}
+
 fn written(key: &PairKey, logps: [f64; 2]) -> Vec<u8> {
     let mut record = [key.as_slice(), &logps[0].to_le_bytes(), &logps[1].to_le_bytes()].concat();
     let sum = blake3::hash(&record);
@@ -283,6 +317,11 @@ mod tests {
             fs::write(&path, &whole[..len]).expect("written");
             assert_eq!(ReferenceTable::open(dir.path(), [9; HASH]).expect("opens").len(), known, "{len} bytes");
         }
+        let zeros = fs::OpenOptions::new().write(true).open(&path).expect("there");
+        zeros.set_len(1 << 40).expect("sparse");
+        drop(zeros);
+        assert_eq!(ReferenceTable::open(dir.path(), [9; HASH]).expect("opens").len(), 2, "and nothing but zeros");
+        assert_eq!(fs::metadata(&path).expect("there").len(), whole.len() as u64);
         for at in HEADER..HEADER + RECORD {
             let mut damaged = whole.clone();
             damaged[at] ^= 1;

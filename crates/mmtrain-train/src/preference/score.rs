@@ -8,10 +8,11 @@ use mmtrain_preference::{Metrics, PairLogps};
 use super::answers::by_answer;
 use super::comparison::Weighed;
 use super::{Comparison, ReferenceTable};
-use crate::driver::{Plan, forward_logps, forward_weigh_backward};
+use crate::driver::{Plan, forward_logps, forward_weigh_backward_into};
 use crate::error::TrainError;
+use crate::gather::Gathering;
 use crate::objective::Supervised;
-use crate::ranks::{Ranks, add_all};
+use crate::ranks::Ranks;
 
 /// What the pairs of a step yield.
 #[derive(Debug, Default)]
@@ -82,24 +83,25 @@ pub fn step_pairs(
 ) -> Result<StepPairs, TrainError> {
     let counted = micro_batches.iter().map(|batch| comparison.counted(batch)).collect::<Result<Vec<_>, _>>()?;
     let step = Comparison::totals(&counted, delta);
-    let results = ranks.each(micro_batches, |share| {
-        let mut total = StepPairs::default();
-        for (number, batch) in share {
-            let model = plan.model_for(model, number);
-            let weigh = |rows: &Supervised, logps: &[f64]| {
-                let mut weighed = comparison.weigh((batch, &counted[number]), (rows, logps), reference, &step)?;
-                let slopes = std::mem::take(&mut weighed.slopes);
-                total.scores.add(batch, weighed);
-                Ok::<_, TrainError>(slopes)
-            };
-            add_all(&mut total.gradients, forward_weigh_backward(&model, batch, plan, weigh)?);
+    let run = |number: usize, batch: &HostBatch, gathering: &mut Gathering<'_>| {
+        let mut scores = PairScores::default();
+        let weigh = |rows: &Supervised, logps: &[f64]| {
+            let mut weighed = comparison.weigh((batch, &counted[number]), (rows, logps), reference, &step)?;
+            let slopes = std::mem::take(&mut weighed.slopes);
+            scores.add(batch, weighed);
+            Ok::<_, TrainError>(slopes)
+        };
+        forward_weigh_backward_into(&plan.model_for(model, number), batch, plan, weigh, gathering)?;
+        Ok(scores)
+    };
+    let (ranks, gradients) = ranks.gather(micro_batches, run)?;
+    let mut total = StepPairs { gradients, scores: PairScores::default() };
+    for of_rank in ranks {
+        let mut scores = PairScores::default();
+        for of_batch in of_rank {
+            scores.merge(of_batch);
         }
-        Ok::<_, TrainError>(total)
-    })?;
-    let mut total = StepPairs::default();
-    for rank in results {
-        add_all(&mut total.gradients, rank.gradients);
-        total.scores.merge(rank.scores);
+        total.scores.merge(scores);
     }
     Ok(total)
 }

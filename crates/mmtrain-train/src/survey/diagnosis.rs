@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{MetricsState, Survey};
+use super::{BadBatchState, MetricsState, Survey};
 use crate::checkpoint::{Leftover, LeftoverKind, LockState, Pointer, dir_name};
 
 /// How bad something is.
@@ -247,6 +247,7 @@ fn metrics(survey: &Survey, log_every: u64) -> Vec<Finding> {
         return if newest > 0 { vec![gone] } else { Vec::new() };
     };
     let MetricsState { unreadable, torn, out_of_order, last_step, faults, .. } = *state;
+    let gaps = state.gaps.iter().map(|(from, to)| format!("{from} and {to}")).collect::<Vec<_>>();
     let mut findings = Vec::new();
     if unreadable > 0 {
         findings.push(Finding::warning(format!(
@@ -265,6 +266,10 @@ fn metrics(survey: &Survey, log_every: u64) -> Vec<Finding> {
     if out_of_order > 0 {
         findings.push(Finding::warning(format!("`metrics.jsonl` goes back in steps {out_of_order} time(s)")));
     }
+    if !gaps.is_empty() {
+        let between = gaps.join(", ");
+        findings.push(Finding::warning(format!("`metrics.jsonl` has lost lines between steps {between}")));
+    }
     let expected = newest.checked_div(log_every).map_or(0, |lines| lines * log_every);
     let last = last_step.unwrap_or(0);
     if last < expected {
@@ -278,11 +283,21 @@ fn metrics(survey: &Survey, log_every: u64) -> Vec<Finding> {
 /// The step that cannot be made, where the run still stands before it.
 fn bad_step(survey: &Survey) -> Option<u64> {
     let newest = survey.newest_good().map_or(0, |checkpoint| checkpoint.step);
-    survey.bad_batch.as_ref().map(|bad| bad.step).filter(|step| *step > newest)
+    match &survey.bad_batch {
+        Some(BadBatchState::Read(bad)) => Some(bad.step).filter(|step| *step > newest),
+        Some(BadBatchState::Unreadable { .. }) | None => None,
+    }
 }
 
 fn bad_batch(survey: &Survey) -> Vec<Finding> {
-    let Some(bad) = &survey.bad_batch else { return Vec::new() };
+    let bad = match &survey.bad_batch {
+        None => return Vec::new(),
+        Some(BadBatchState::Unreadable { unreadable }) => {
+            let said = "a step was not finite, and `bad_batch.json`, which says which one, cannot be read";
+            return vec![Finding::warning(format!("{said}: {unreadable}"))];
+        }
+        Some(BadBatchState::Read(bad)) => bad,
+    };
     let what =
         format!("{} of step {} was not finite ({} samples, in `bad_batch.json`)", bad.what, bad.step, bad.samples);
     vec![match bad_step(survey) {

@@ -20,6 +20,8 @@ pub struct MetricsState {
     pub torn: bool,
     /// Lines of a step before that of the line above.
     pub out_of_order: u64,
+    /// Steps between which lines are missing: those around a gap that is larger than the one before it and the one behind.
+    pub gaps: Vec<(u64, u64)>,
     /// The last step of training, one that was passed over included.
     pub last_step: Option<u64>,
     /// Steps that were no update, since their numbers went wrong.
@@ -30,6 +32,7 @@ impl MetricsState {
     pub(super) fn read(run_dir: &Path) -> std::io::Result<Option<Self>> {
         let mut state = Self::default();
         let mut before = 0;
+        let mut trained = Rhythm::default();
         let is_there = each_line(&run_dir.join("metrics.jsonl"), |line, is_whole| {
             let metric = serde_json::from_slice::<Metric>(line).ok();
             match &metric {
@@ -37,6 +40,7 @@ impl MetricsState {
                 Some(Metric::Fault(report)) => {
                     state.lines += 1;
                     state.faults += 1;
+                    trained.begin_anew();
                     if report.remedy == SKIPPED {
                         state.last_step = Some(report.step);
                     }
@@ -51,11 +55,41 @@ impl MetricsState {
             }
             if let Some(Metric::Train(report)) = metric {
                 state.last_step = Some(report.step);
+                trained.reached(report.step, &mut state.gaps);
             }
         })?;
         Ok(is_there.then_some(state))
     }
 }
+
+/// The last steps of lines, of those since the order was last broken: what is regular shows without knowing how often
+/// lines were to be written, which may change from one start to the next.
+#[derive(Debug, Default)]
+struct Rhythm {
+    last: Vec<u64>,
+}
+
+impl Rhythm {
+    fn begin_anew(&mut self) {
+        self.last.clear();
+    }
+
+    fn reached(&mut self, step: u64, gaps: &mut Vec<(u64, u64)>) {
+        if self.last.last().is_some_and(|last| *last >= step) {
+            self.begin_anew();
+        }
+        self.last.push(step);
+        if let [first, from, to, last] = *self.last {
+            if gaps.len() < MOST_GAPS && to - from > (from - first).max(last - to) {
+                gaps.push((from, to));
+            }
+            self.last.remove(0);
+        }
+    }
+}
+
+/// Gaps that are named; a file that is none may have any number.
+const MOST_GAPS: usize = 20;
 
 /// Samples that were left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -88,6 +122,19 @@ impl QuarantineState {
     }
 }
 
+/// What `bad_batch.json` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum BadBatchState {
+    /// A step.
+    Read(BadBatch),
+    /// Nothing that could be read.
+    Unreadable {
+        /// Why not.
+        unreadable: String,
+    },
+}
+
 /// A step whose loss or gradient was not finite.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BadBatch {
@@ -107,11 +154,18 @@ struct StoredBadBatch {
     samples: Vec<serde_json::Value>,
 }
 
-impl BadBatch {
+impl BadBatchState {
+    /// None where there is no such file.
     pub(super) fn read(run_dir: &Path) -> Option<Self> {
-        let stored = serde_json::from_slice(&fs::read(run_dir.join("bad_batch.json")).ok()?).ok()?;
-        let StoredBadBatch { step, what, samples } = stored;
-        Some(Self { step, what, samples: samples.len() })
+        let bytes = match fs::read(run_dir.join("bad_batch.json")) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            Err(error) => return Some(Self::Unreadable { unreadable: error.to_string() }),
+        };
+        Some(match serde_json::from_slice(&bytes) {
+            Ok(StoredBadBatch { step, what, samples }) => Self::Read(BadBatch { step, what, samples: samples.len() }),
+            Err(error) => Self::Unreadable { unreadable: error.to_string() },
+        })
     }
 }
 
@@ -150,9 +204,36 @@ mod tests {
         let text = [eval(2), eval(4), "no JSON\n".into(), fault, eval(3), "{\"kind\":\"ev".into()].concat();
         fs::write(run.path().join("metrics.jsonl"), text).expect("written");
         let state = MetricsState::read(run.path()).expect("readable").expect("there");
-        let expected =
-            MetricsState { lines: 4, unreadable: 1, torn: true, out_of_order: 1, last_step: None, faults: 1 };
+        let expected = MetricsState {
+            lines: 4,
+            unreadable: 1,
+            torn: true,
+            out_of_order: 1,
+            gaps: Vec::new(),
+            last_step: None,
+            faults: 1,
+        };
         assert_eq!(state, expected);
+    }
+
+    #[test]
+    fn a_gap_larger_than_those_around_it_is_seen_whatever_the_rhythm() {
+        let gaps_of = |steps: &[u64]| {
+            let (mut rhythm, mut gaps) = (Rhythm::default(), Vec::new());
+            for &step in steps {
+                rhythm.reached(step, &mut gaps);
+            }
+            gaps
+        };
+        assert_eq!(gaps_of(&[1, 2, 4, 5]), [(2, 4)]);
+        assert_eq!(gaps_of(&[10, 20, 30, 70, 80, 90, 110, 120]), [(30, 70), (90, 110)]);
+        // Written more and less often, the end, steps that were made once more.
+        for regular in
+            [&[10, 20, 21, 22][..], &[1, 2, 10, 20, 30], &[10, 20, 30, 33], &[1, 2, 3, 2, 3, 4], &[7, 9], &[]]
+        {
+            assert_eq!(gaps_of(regular), [], "{regular:?}");
+        }
+        assert_eq!(gaps_of(&(0..200).map(|k| 10 * k + k % 2).collect::<Vec<_>>()).len(), MOST_GAPS);
     }
 
     #[test]
@@ -181,9 +262,12 @@ mod tests {
     #[test]
     fn a_bad_batch_is_read_as_the_loop_writes_it() {
         let run = tempfile::tempdir().expect("temp dir");
-        assert_eq!(BadBatch::read(run.path()), None);
+        assert_eq!(BadBatchState::read(run.path()), None);
         let text = r#"{ "step": 7, "what": "loss", "value": "NaN", "samples": [{ "index": 1 }, { "index": 2 }] }"#;
         fs::write(run.path().join("bad_batch.json"), text).expect("written");
-        assert_eq!(BadBatch::read(run.path()), Some(BadBatch { step: 7, what: "loss".into(), samples: 2 }));
+        let read = BadBatch { step: 7, what: "loss".into(), samples: 2 };
+        assert_eq!(BadBatchState::read(run.path()), Some(BadBatchState::Read(read)));
+        fs::write(run.path().join("bad_batch.json"), &text[..20]).expect("written");
+        assert!(matches!(BadBatchState::read(run.path()), Some(BadBatchState::Unreadable { .. })));
     }
 }

@@ -354,7 +354,14 @@ pub(crate) fn micro_shape(config: &RunConfig) -> MicroShape {
     // A pair is a row of two answers, each as long as a row may be; behind a cut-out one of them stands once more.
     let answers = if config.objective.is_preference() { 2 } else { 1 };
     let batch = if config.objective.ablates() { 2 * batch } else { batch };
-    MicroShape { batch, seq: answers * config.data.max_seq, images: batch, ranks: config.train.ranks.max(1) }
+    let ranks = config.train.ranks.max(1);
+    MicroShape {
+        batch,
+        seq: answers * config.data.max_seq,
+        images: batch,
+        ranks,
+        passes: config.train.grad_accum_steps().div_ceil(ranks),
+    }
 }
 
 /// The files every checkpoint carries along.

@@ -4,7 +4,7 @@ use burn::tensor::DType;
 use mmtrain_config::LossReduction;
 use mmtrain_data::HostBatch;
 use mmtrain_model::config::{ConnectorConfig, CrossAttentionConfig, TextConfig, Unseen, VlmConfig};
-use mmtrain_model::params::{FlatTensors, Tuned};
+use mmtrain_model::params::{FlatTensors, Tuned, accumulate};
 
 use super::samples::Samples;
 use super::sizes::{
@@ -13,7 +13,7 @@ use super::sizes::{
 use super::whole::{ALL, assert_equal, mean, model_of, plan};
 use crate::driver::{Plan, Trained, forward_backward, forward_sums};
 use crate::objective::{Averaged, supervised};
-use crate::ranks::{Ranks, add_all};
+use crate::ranks::Ranks;
 
 /// A connector of each kind behind the simplest tower.
 fn kinds() -> Vec<(&'static str, Tower, VlmConfig)> {
@@ -112,7 +112,9 @@ fn the_mean_over_answers_is_the_mean_of_their_means() {
         if answers(batch) == 1 {
             assert_equal(&of_one, &gradients(batch, (batch.supervised_tokens as f64).into()), 1e-6, name);
         }
-        add_all(&mut expected, of_one.into_iter().map(|(name, value)| (name, value * share)).collect());
+        for (name, value) in of_one {
+            accumulate(&mut expected, name, value * share);
+        }
     }
     assert_equal(&gradients(&whole[0], Averaged::over(&whole, LossReduction::Answer)), &expected, 1e-6, name);
 }

@@ -102,11 +102,13 @@ fn weights_come_before_everything_but_whoever_works_on_it() {
 
 #[test]
 fn a_step_that_is_not_finite_is_gone_around_while_it_lies_ahead() {
-    let bad = |step| Some(BadBatch { step, what: "loss".into(), samples: 4 });
+    let bad = |step| Some(BadBatchState::Read(BadBatch { step, what: "loss".into(), samples: 4 }));
     let survey = Survey { bad_batch: bad(9), ..healthy() };
     check(&survey, &facts(), &[(Problem, "a resume makes the same step again")], &Advice::Reorder(8));
     let survey = Survey { bad_batch: bad(8), ..healthy() };
     check(&survey, &facts(), &[(Note, "passed it since")], &Advice::Resume(Some(8)));
+    let survey = Survey { bad_batch: Some(BadBatchState::Unreadable { unreadable: "EOF".into() }), ..healthy() };
+    check(&survey, &facts(), &[(Warning, "`bad_batch.json`, which says which one")], &Advice::Resume(Some(8)));
 }
 
 #[test]
@@ -119,8 +121,21 @@ fn metrics_reach_as_far_as_the_checkpoints() {
     check(&with(Some(short)), &Facts { log_every: 3, ..facts() }, &[], &next);
     let none = MetricsState::default();
     check(&with(Some(none)), &Facts { log_every: 0, ..facts() }, &[], &next);
-    let odd = MetricsState { lines: 9, unreadable: 2, torn: true, out_of_order: 1, last_step: Some(9), faults: 0 };
-    let expected = [(Warning, "2 line(s)"), (Note, "cut off"), (Warning, "goes back in steps 1 time(s)")];
+    let odd = MetricsState {
+        lines: 9,
+        unreadable: 2,
+        torn: true,
+        out_of_order: 1,
+        gaps: vec![(2, 4), (6, 9)],
+        last_step: Some(9),
+        faults: 0,
+    };
+    let expected = [
+        (Warning, "2 line(s)"),
+        (Warning, "goes back in steps 1 time(s)"),
+        (Warning, "lost lines between steps 2 and 4, 6 and 9"),
+        (Note, "cut off"),
+    ];
     check(&with(Some(odd)), &facts(), &expected, &next);
 }
 
