@@ -47,8 +47,11 @@ pub(super) fn unpacked(bytes: &[u8; BYTES]) -> [u8; BLOCK] {
 
 #[inline(always)]
 fn words(bytes: &[u8; BYTES]) -> [u32; WORDS] {
-    let words = bytes.as_chunks::<4>().0;
-    from_fn(|word| u32::from_le_bytes(words[word]))
+    let mut words = [0; WORDS];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+    words
 }
 
 /// `1 + c / 16` of a code of a word.
@@ -64,19 +67,12 @@ fn zero_number(zero: u8) -> f32 {
     1.0 + f32::from(zero) / 16.0
 }
 
-/// Sums of products side by side, so that none waits for the one before.
-type Sums = [[f32; WORDS]; 4];
-
-/// Adds the products of a block.
+/// Adds the products of one code of each word.
 #[inline(always)]
-fn add_products(bytes: &[u8; BYTES], x: &[f32; BLOCK], sums: &mut Sums) {
-    let words = words(bytes);
-    let x = x.as_chunks::<WORDS>().0;
-    for code in 0..CODES {
-        let sums = &mut sums[code % 4];
-        for word in 0..WORDS {
-            sums[word] = number(words[word], code).mul_add(x[code][word], sums[word]);
-        }
+fn add<const CODE: usize>(words: &[u32; WORDS], x: &[f32; BLOCK], sums: &mut [f32; WORDS]) {
+    let x = &x.as_chunks::<WORDS>().0[CODE];
+    for word in 0..WORDS {
+        sums[word] = number(words[word], CODE).mul_add(x[word], sums[word]);
     }
 }
 
@@ -89,11 +85,19 @@ pub(super) fn dot(codes: &[u8], (scales, zeros): (&[f32], &[u8]), x: &[f32], sum
     let (mut total, mut of_zeros) = ([0.0_f32; WORDS], 0.0_f32);
     for ((scale, zero), sum) in scales.iter().zip(zeros).zip(sums) {
         let (Some(codes), Some(x)) = (codes.next(), x.next()) else { break };
-        let mut of_group: Sums = [[0.0; WORDS]; 4];
+        // Side by side, so that no sum waits for the one before.
+        let [mut a, mut b, mut c, mut d] = [[0.0_f32; WORDS]; 4];
         for (codes, x) in codes.iter().zip(x) {
-            add_products(codes, x, &mut of_group);
+            let words = words(codes);
+            add::<0>(&words, x, &mut a);
+            add::<1>(&words, x, &mut b);
+            add::<2>(&words, x, &mut c);
+            add::<3>(&words, x, &mut d);
+            add::<4>(&words, x, &mut a);
+            add::<5>(&words, x, &mut b);
+            add::<6>(&words, x, &mut c);
+            add::<7>(&words, x, &mut d);
         }
-        let [a, b, c, d] = of_group;
         for word in 0..WORDS {
             total[word] = scale.mul_add(a[word] + b[word] + (c[word] + d[word]), total[word]);
         }
