@@ -85,9 +85,19 @@ points=$(wc -l <points.txt)
 failed=0
 complain() { printf '%s %s %s: %s\n' "$name" "$number" "$fault" "$1" && cat stderr.txt && failed=$((failed + 1)); }
 
+# The fault; again, up to five times, where strace came too late for the call and it went well.
+inject() {
+    local attempt
+    for attempt in 1 2 3 4 5; do
+        traced -e "trace=$name" -e "inject=$name:$fault:when=$number"
+        if [ "$status" != 0 ] || grep -q INJECTED calls.txt; then return; fi
+        printf '%s %s %s: not delivered, attempt %d\n' "$name" "$number" "$fault" "$attempt" >&2
+    done
+}
+
 # One fault, the resume after it, and what is there in the end.
 try() {
-    traced -e "trace=$name" -e "inject=$name:$fault:when=$number"
+    inject
     case $status in
         0 | 4) grep -q INJECTED calls.txt || complain 'was not delivered' ;;
         137) [ "$fault" = signal=SIGKILL ] || complain 'was killed' ;;
