@@ -46,6 +46,19 @@ fn shard(place: &Place, name: &str, members: &[(&str, &[u8])]) {
 }
 
 #[test]
+fn held_out_data_of_which_nothing_can_be_used_measure_nothing_and_that_is_said() {
+    let place = Place::new();
+    let row = r#"[{"id": "1", "image": "gone.jpg", "conversations": [{"from": "human", "value": "<image>\nWhat is it?"},
+                 {"from": "gpt", "value": "A dog."}]}]"#;
+    place.write("gone/rows.json", row.as_bytes());
+    let eval = "--set data.eval.path=gone --set data.eval.split=train --set train.eval_every=6 --set train.steps=6";
+    let done = place.ok(&format!("{} {eval}", RUN.replace(" -q", "")));
+    assert!(done.stderr.contains("warning: `held_out`: none of its samples can be used"), "{}", done.stderr);
+    let evaluated = place.metrics("run").into_iter().find(|line| line["kind"] == "eval").expect("an evaluation");
+    assert_eq!(evaluated["values"], serde_json::json!({}), "no number that stands for nothing");
+}
+
+#[test]
 fn bad_samples_are_counted_named_and_left_out() {
     let place = Place::new();
     place.ok("data synth --out data --samples 40 --seed 1 --size 32");

@@ -194,6 +194,12 @@ fn a_stage_refuses_the_data_and_the_objective_of_another() {
         ),
         ("dpo --config pairs.toml --set data.packing=true", 2, "`data.packing` does not go with"),
         ("dpo --config pairs.toml --set objective.loss=kto", 2, "`split_pairs = true` of the source"),
+        (
+            "dpo --config pairs.toml --set objective.loss=kto --set data.sources.0.split_pairs=true",
+            2,
+            "`split_pairs = true` of the source",
+        ),
+        ("dpo --config pairs.toml --set data.eval.split_pairs=true", 2, "which learns from single answers"),
         ("dpo --config pairs.toml --set data.sources.0.split_pairs=true", 2, "which learns from single answers"),
         (
             "dpo --config pairs.toml --set objective.loss=kto --set objective.dense={}",

@@ -14,7 +14,7 @@ use crate::trainer::Run;
 pub(crate) const TOKEN_ACCURACY: &str = "mean_token_accuracy";
 
 /// Mean negative log-likelihood per supervised token (`loss`), and how many of them are the likeliest
-/// (`mean_token_accuracy`), over the first `eval.samples` samples (0 = all).
+/// (`mean_token_accuracy`), over the first `eval.samples` samples (0 = all); neither where none of them can be used.
 pub fn evaluate_tokens(run: &Run, model: &Vlm, held_out: &Arc<Mixture>) -> Result<BTreeMap<String, f64>, TrainError> {
     let (mut loss, mut hits, mut tokens) = (0.0, 0.0, 0_u64);
     each_held_out(run, held_out, |batch| {
@@ -23,7 +23,10 @@ pub fn evaluate_tokens(run: &Run, model: &Vlm, held_out: &Arc<Mixture>) -> Resul
         tokens += batch.supervised_tokens as u64;
         Ok(())
     })?;
-    let mean = |sum: f64| sum / tokens.max(1) as f64;
+    if tokens == 0 {
+        return Ok(BTreeMap::new());
+    }
+    let mean = |sum: f64| sum / tokens as f64;
     Ok(BTreeMap::from([("loss".to_owned(), mean(loss)), (TOKEN_ACCURACY.to_owned(), mean(hits))]))
 }
 

@@ -26,7 +26,7 @@ use crate::fail::Refusal;
 use crate::holdings::{check_headers, configured, in_all_parts};
 use crate::preprocess::{family_processor, intake, preprocessor_in, sight};
 pub(crate) use crate::source::{open_source, open_training};
-use crate::stage::refuse_other_stage;
+use crate::stage::{refuse_other_pairing, refuse_other_stage};
 use crate::unused::warn_unused_of_parts;
 use crate::weights::PartWeights;
 use crate::{number_type, preprocess};
@@ -49,8 +49,9 @@ pub(crate) fn open_data(config: &RunConfig, stop: &Stop) -> anyhow::Result<RunDa
     let named = named.chain(config.data.held_out.iter().map(|source| (source.name.as_str(), source)));
     let open = |(name, source): (&str, &SourceConfig)| -> anyhow::Result<HeldOut> {
         make_synth(source, stop)?;
-        let data = Arc::new(Mixture::new(vec![(open_source(source, config.data.placeholder)?, 1.0)])?);
-        Ok(HeldOut { name: name.to_owned(), data })
+        let opened = open_source(source, config.data.placeholder)?;
+        refuse_other_pairing(&source.name, opened.as_ref(), config)?;
+        Ok(HeldOut { name: name.to_owned(), data: Arc::new(Mixture::new(vec![(opened, 1.0)])?) })
     };
     let held_out = named.map(open).collect::<Result<Vec<_>, _>>()?;
     for problem in mixture.problems().into_iter().chain(held_out.iter().flat_map(|held_out| held_out.data.problems())) {

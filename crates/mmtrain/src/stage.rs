@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use mmtrain_config::{Request, RunConfig, mentions};
-use mmtrain_data::{Feedback, Source};
+use mmtrain_data::{Feedback, RawSample, Source};
 
 use crate::commands::config_dirs;
 use crate::fail::Refusal;
@@ -98,22 +98,37 @@ impl Stage {
 /// Samples from which is seen what a source holds.
 const LOOKED_AT: usize = 16;
 
-/// Refuses data of another stage: judged answers where nothing is compared, and answers that nobody judged where something is.
-pub(crate) fn refuse_other_stage(name: &str, source: &dyn Source, config: &RunConfig) -> anyhow::Result<()> {
-    let first = (0..source.len().min(LOOKED_AT)).find_map(|index| source.get(index).ok());
-    let Some(sample) = first else { return Ok(()) };
-    let is_pair = matches!(sample.feedback, Some(Feedback::Rejected(_)));
-    match (config.objective.is_preference(), sample.feedback.is_some()) {
-        (true, true) if config.objective.is_unpaired() && is_pair => Err(Refusal::usage(
+/// The first sample of a source that can be read.
+fn first_of(source: &dyn Source) -> Option<RawSample> {
+    (0..source.len().min(LOOKED_AT)).find_map(|index| source.get(index).ok())
+}
+
+/// Refuses pairs where single answers are compared, and single answers where pairs are; no sample of such data would count.
+pub(crate) fn refuse_other_pairing(name: &str, source: &dyn Source, config: &RunConfig) -> anyhow::Result<()> {
+    let Some(feedback) = first_of(source).and_then(|sample| sample.feedback) else { return Ok(()) };
+    if !config.objective.is_preference() {
+        return Ok(());
+    }
+    match (config.objective.is_unpaired(), matches!(feedback, Feedback::Rejected(_))) {
+        (true, true) => Err(Refusal::usage(
             format!("source `{name}` holds pairs, and `objective.loss` \"kto\" learns from single answers"),
             "`split_pairs = true` of the source makes two answers of each pair; other losses learn from pairs",
         )
         .into()),
-        (true, true) if !config.objective.is_unpaired() && !is_pair => Err(Refusal::usage(
+        (false, false) => Err(Refusal::usage(
             format!("source `{name}` holds single answers that are judged, and this loss compares two"),
             "`objective.loss = \"kto\"` learns from them",
         )
         .into()),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses data of another stage: judged answers where nothing is compared, and answers that nobody judged where something is.
+pub(crate) fn refuse_other_stage(name: &str, source: &dyn Source, config: &RunConfig) -> anyhow::Result<()> {
+    refuse_other_pairing(name, source, config)?;
+    let Some(sample) = first_of(source) else { return Ok(()) };
+    match (config.objective.is_preference(), sample.feedback.is_some()) {
         (false, true) => Err(Refusal::usage(
             format!("source `{name}` holds judged answers, which preference alignment (`mmtrain dpo`) learns from"),
             "`better_answer = true` of the source learns the better answers only",

@@ -159,6 +159,12 @@ impl Watch for Watcher {
 
     fn eval(&mut self, report: &EvalReport) {
         self.progress.eval(report);
+        if !report.values.contains_key("loss") {
+            let name = &report.name;
+            self.progress.note(&format!(
+                "warning: `{name}`: none of its samples can be used, so nothing was measured (`mmtrain data check` says why)"
+            ));
+        }
     }
 
     fn fault(&mut self, report: &FaultReport) {
