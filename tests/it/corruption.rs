@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mmtrain_train::checkpoint::{find_newest, verify};
 
-use crate::support::Place;
+use crate::support::{Place, checkpoints};
 
 /// A run with the checkpoints of steps 4, 8 and 12.
 fn run() -> Place {
@@ -107,6 +107,75 @@ fn files_and_checkpoints_of_another_run_are_found() {
     assert!(done.stderr.contains("step-00000012") && done.stderr.contains("another run"), "{}", done.stderr);
     assert!(place.read("run/step-00000012/model.safetensors") == place.read("set-aside/model.safetensors"));
     assert!(place.path("run/.bad-step-00000012").is_dir(), "it is set aside and not deleted");
+}
+
+#[test]
+fn no_good_checkpoint_goes_for_one_that_is_not() {
+    let place = run();
+    let run = "pretrain --resume run -q --set checkpoint.keep=1 --set checkpoint.every=1";
+    // Newer by number, and not good; older, and damaged.
+    for step in [97, 98] {
+        copy_dir(&place.path("run/step-00000012"), &place.path(&format!("run/step-{step:08}")));
+    }
+    fs_err::remove_file(place.path("run/step-00000008/manifest.json")).expect("removed");
+    place.ok(&format!("{run} --set train.steps=14"));
+    assert!(place.path("run/step-00000014/manifest.json").exists());
+    assert_eq!(checkpoints(&place.path("run")), ["step-00000014", "step-00000097", "step-00000098"]);
+    place.ok("eval --model run --data data --limit 2 --max-new-tokens 2");
+    let keep_two = run.replace("keep=1", "keep=2");
+    place.ok(&format!("{keep_two} --set train.steps=15"));
+    place.write("run/step-00000015/state.json", b"{}");
+    place.ok(&format!("{keep_two} --set train.steps=16").replace("every=1", "every=2"));
+    let left = ["step-00000014", "step-00000015", "step-00000016", "step-00000097", "step-00000098"];
+    assert_eq!(checkpoints(&place.path("run")), left, "two good ones, and none is older");
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs_err::create_dir(to).expect("made");
+    for file in files(from) {
+        fs_err::copy(&file, to.join(file.file_name().expect("a name"))).expect("copied");
+    }
+}
+
+#[test]
+fn a_link_where_a_run_writes_is_refused_and_what_it_leads_to_stays() {
+    let place = run();
+    place.write("precious", b"precious");
+    for name in ["run.lock", "reference.bin", "samples", "plots", "metrics.jsonl", "quarantine.jsonl", "latest"] {
+        let path = place.path("run").join(name);
+        let aside = place.path("aside");
+        let was_there = fs_err::rename(&path, &aside).is_ok();
+        std::os::unix::fs::symlink(place.path("precious"), &path).expect("linked");
+        let named = format!("`{name}` is a link");
+        place.fails("pretrain --resume run -q --set train.steps=14", 4, &[&named, "hint:"]);
+        place.fails("doctor run", 4, &[&named, "hint:"]);
+        fs_err::remove_file(&path).expect("removed");
+        if was_there {
+            fs_err::rename(&aside, &path).expect("put back");
+        }
+        assert_eq!(place.read("precious"), b"precious");
+    }
+    // A checkpoint may lie elsewhere; a link that leads nowhere is set aside when its step is saved.
+    std::os::unix::fs::symlink("nowhere", place.path("run/step-00000013")).expect("linked");
+    place.ok("pretrain --resume run -q --set train.steps=13");
+    assert!(place.path("run/step-00000013/manifest.json").exists());
+    assert!(place.path("run/.bad-step-00000013").symlink_metadata().is_ok());
+}
+
+#[test]
+fn of_a_list_of_rows_that_ends_in_zeros_without_end_as_much_is_read_as_shows_it() {
+    let place = Place::new();
+    for (name, start) in
+        [("a.jsonl", "{\"image\": \"a.jpg\", \"caption\": \"a dog\"}\n"), ("b.json", "["), ("c.csv", "image,caption\n")]
+    {
+        place.write(&format!("list/{name}"), start.as_bytes());
+        let file = std::fs::OpenOptions::new().write(true).open(place.path("list").join(name)).expect("there");
+        file.set_len(300 << 30).expect("sparse");
+        let start = std::time::Instant::now();
+        place.fails("data check list", 3, &[name, "nothing but zeros from byte"]);
+        assert!(start.elapsed().as_secs() < 20, "{name}: {:?}", start.elapsed());
+        fs_err::remove_file(place.path("list").join(name)).expect("removed");
+    }
 }
 
 #[test]

@@ -91,6 +91,9 @@ fn a_run_stops_before_the_update_and_names_the_samples() {
     let report: Value = serde_json::from_slice(&place.read("stopped/bad_batch.json")).expect("JSON");
     assert_eq!(report["samples"].as_array().map(Vec::len), Some(4));
     assert!(checkpoints(&place.path("stopped")).is_empty());
+    let found: Value = serde_json::from_str(&place.exits("doctor stopped --json", 4).stdout).expect("JSON");
+    let command = found["next"]["command"].as_str().expect("a command");
+    assert!(command.contains("--run-dir stopped-2 --set train.seed="), "not the same step again: {command}");
 }
 
 #[test]
@@ -131,6 +134,8 @@ fn three_in_a_row_are_too_many() {
     assert!(bad_steps(&place, "all").iter().all(|step| step["samples"].as_array().is_some_and(|ids| ids.len() == 4)));
     let rewinds = format!("{run} --run-dir back --set train.guard.non_finite=rewind");
     place.fails(&rewinds, 5, &["no checkpoint yet to go back to", "hint:"]);
+    let report: Value = serde_json::from_slice(&place.read("back/bad_batch.json")).expect("JSON");
+    assert_eq!((&report["step"], report["samples"].as_array().map(Vec::len)), (&1.into(), Some(4)));
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub(crate) fn fingerprint(file: &dyn ReadAt, len: u64) -> io::Result<String> {
     if len <= WHOLE {
         read_through(file, |piece| {
             hasher.update(piece);
+            Ok(())
         })?;
         return Ok(hasher.finalize().to_hex().to_string());
     }

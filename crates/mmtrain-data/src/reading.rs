@@ -108,7 +108,7 @@ pub(crate) fn unreadable(place: &Place, end: u64, error: &io::Error) -> Reject {
 }
 
 /// Reads a file from end to end, a piece at a time, and shows each piece to `see`.
-pub(crate) fn read_through(file: &dyn ReadAt, mut see: impl FnMut(&[u8])) -> io::Result<()> {
+pub(crate) fn read_through(file: &dyn ReadAt, mut see: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     const PIECE: usize = 1 << 20;
     let (mut buffer, mut at) = (vec![0; PIECE], 0);
     loop {
@@ -116,7 +116,7 @@ pub(crate) fn read_through(file: &dyn ReadAt, mut see: impl FnMut(&[u8])) -> io:
         if n == 0 {
             return Ok(());
         }
-        see(&buffer[..n]);
+        see(&buffer[..n])?;
         at += n as u64;
     }
 }

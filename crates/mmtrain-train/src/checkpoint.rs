@@ -21,7 +21,7 @@ mod retain;
 mod write;
 
 pub use inspect::{Inspected, Leftover, LeftoverKind, LockState, Pointer, bytes_below, inspect, leftovers};
-pub use irregular::irregular;
+pub use irregular::{irregular, linked};
 pub use lock::{LOCK_FILE, RunLock};
 pub use manifest::{FORMAT_VERSION, FileEntry, Manifest, run_id};
 pub use read::{Found, LoadedCheckpoint, find_newest, load, verify, verify_of};

@@ -299,7 +299,11 @@ fn turn_back(
 ) -> Result<(), TrainError> {
     saves.wait()?;
     let Some(found) = find_newest(&run.run_dir)? else {
-        let (step, Fault { what, value, .. }) = (progress.state.step + 1, fault);
+        let step = progress.state.step + 1;
+        if !fault.is_spike {
+            write_bad_batch(run, step, batch, &fault)?;
+        }
+        let Fault { what, value, .. } = fault;
         return Err(TrainError::NoWayBack { step, what, value });
     };
     let known = std::mem::take(&mut progress.state.guard);
@@ -412,10 +416,16 @@ fn advance(progress: &mut Progress, batch: &StepBatch) {
 
 /// The end before an update; the samples' names are left behind.
 fn stopped(run: &Run, step: u64, batch: &StepBatch, fault: Fault) -> std::io::Result<TrainError> {
+    write_bad_batch(run, step, batch, &fault)?;
     let (Fault { what, value, .. }, samples) = (fault, sample_ids(batch));
-    let report = serde_json::json!({ "step": step, "what": what, "value": value.to_string(), "samples": samples });
-    fs_err::write(run.run_dir.join("bad_batch.json"), serde_json::to_string_pretty(&report)?)?;
     Ok(TrainError::NonFinite { step, what, value, samples })
+}
+
+/// `bad_batch.json`: the step that was not made, and its samples.
+fn write_bad_batch(run: &Run, step: u64, batch: &StepBatch, fault: &Fault) -> std::io::Result<()> {
+    let (what, value, samples) = (fault.what, fault.value.to_string(), sample_ids(batch));
+    let report = serde_json::json!({ "step": step, "what": what, "value": value, "samples": samples });
+    fs_err::write(run.run_dir.join("bad_batch.json"), serde_json::to_string_pretty(&report)?)
 }
 
 /// Learning rate and decay of each trained part for the update after `step` steps.

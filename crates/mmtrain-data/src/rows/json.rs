@@ -2,7 +2,7 @@
 
 use super::array_scan::ArrayScan;
 use super::line_scan::LineScan;
-use super::text_file::{Scan, TextFile};
+use super::text_file::{Scan, TextFile, read_text};
 use super::{RowPlace, Rows};
 use crate::cell::Cell;
 use crate::sample::Reject;
@@ -43,7 +43,7 @@ impl Json {
             return Ok(Vec::new());
         }
         let mut scan = ArrayScan::new(&[]);
-        reading::read_through(file.open()?.as_ref(), |piece| scan.feed(piece))?;
+        read_text(&file, file.open()?.as_ref(), |piece| scan.feed(piece))?;
         Ok(scan.into_keys())
     }
 }

@@ -1,5 +1,6 @@
 //! A text file of rows: where each row stands in it, and what the file holds.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use crate::reading::{ReadAt, bytes_at, read_through, unreadable};
@@ -9,6 +10,8 @@ use crate::{DataError, Place, content};
 
 /// Longest row that is read, in bytes.
 const MAX_ROW_BYTES: u32 = 64 << 20;
+/// Bytes of zeros in a row that no text has: what was set up larger than it was written, or lost its pages in a crash.
+const MOST_ZEROS: u64 = 64 << 20;
 /// More rows than any published set has; a file that seems to hold more is something else.
 const MAX_ROWS: usize = 200_000_000;
 
@@ -72,7 +75,7 @@ impl TextFile {
     pub(crate) fn index(place: Place, mut scan: impl Scan) -> Result<Self, DataError> {
         let file = place.open_file()?;
         let mut hasher = blake3::Hasher::new();
-        read_through(file.as_ref(), |piece| {
+        read_text(&place, file.as_ref(), |piece| {
             hasher.update(piece);
             if scan.rows() <= MAX_ROWS {
                 scan.feed(piece);
@@ -115,6 +118,44 @@ impl TextFile {
 
     pub(crate) fn problems(&self) -> &[ShardProblem] {
         &self.problems
+    }
+}
+
+/// Shows a text file piece by piece, up to where it is nothing but zeros.
+pub(crate) fn read_text(place: &Place, file: &dyn ReadAt, mut see: impl FnMut(&[u8])) -> Result<(), DataError> {
+    let mut zeros = Zeros::default();
+    let read = read_through(file, |piece| {
+        zeros.feed(piece)?;
+        see(piece);
+        Ok(())
+    });
+    read.map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => DataError::Rows { path: place.path().to_path_buf(), detail: error.to_string() },
+        _ => error.into(),
+    })
+}
+
+/// How many bytes of zeros end what was read so far.
+#[derive(Debug, Default)]
+struct Zeros {
+    at: u64,
+    count: u64,
+}
+
+impl Zeros {
+    /// Fails where it is too many.
+    fn feed(&mut self, piece: &[u8]) -> std::io::Result<()> {
+        let ending = piece.iter().rev().take_while(|byte| **byte == 0).count();
+        self.count = if ending == piece.len() { self.count + ending as u64 } else { ending as u64 };
+        self.at += piece.len() as u64;
+        if self.count <= MOST_ZEROS {
+            return Ok(());
+        }
+        let start = self.at - self.count;
+        let what = format!(
+            "holds nothing but zeros from byte {start} on: it was set up larger than it was written, or is damaged"
+        );
+        Err(std::io::Error::new(ErrorKind::InvalidData, what))
     }
 }
 

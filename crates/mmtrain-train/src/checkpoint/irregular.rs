@@ -6,12 +6,17 @@ use std::path::Path;
 
 use fs_err as fs;
 
+use super::step_of;
+
 const MIB: u64 = 1 << 20;
 
 /// The largest file of a name that is read as a whole; `None` for what is read in parts, or not at all.
 fn most_bytes(name: &str) -> Option<u64> {
-    if let "latest" | "best" | "finished" | "run.lock" = name {
-        return Some(MIB);
+    match name {
+        "latest" | "best" | "finished" | "run.lock" => return Some(MIB),
+        // Read record by record, up to the first that is not good.
+        "reference.bin" => return Some(u64::MAX),
+        _ => {}
     }
     match name.rsplit_once('.')?.1 {
         "json" | "toml" | "jinja" => Some(256 * MIB),
@@ -24,9 +29,13 @@ fn most_bytes(name: &str) -> Option<u64> {
 pub fn irregular(dir: &Path) -> io::Result<Option<String>> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        // A link that leads nowhere is told where it is missed.
-        let Ok(found) = fs::metadata(entry.path()) else { continue };
         let name = entry.file_name().to_string_lossy().into_owned();
+        let found = match fs::metadata(entry.path()) {
+            Ok(found) => found,
+            // Of a checkpoint's it is told where all checkpoints are looked at; others went while this was read.
+            Err(_) if step_of(&name).is_some() || !entry.path().is_symlink() => continue,
+            Err(_) => return Ok(Some(format!("`{name}` is a link that leads nowhere"))),
+        };
         let most = most_bytes(&name);
         let fault = match found.len() {
             _ if found.is_dir() => most.map(|_| format!("`{name}` is a directory, and a file belongs there")),
@@ -40,6 +49,19 @@ pub fn irregular(dir: &Path) -> io::Result<Option<String>> {
         };
         if fault.is_some() {
             return Ok(fault);
+        }
+    }
+    Ok(None)
+}
+
+/// What of a run's directory is a link where files are written: what is written there would go elsewhere. Checkpoints may lie elsewhere,
+/// and the run itself may.
+pub fn linked(run_dir: &Path) -> io::Result<Option<String>> {
+    for entry in fs::read_dir(run_dir)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if step_of(&name).is_none() && entry.file_type()?.is_symlink() {
+            return Ok(Some(format!("`{name}` is a link, and what a run writes there would go elsewhere")));
         }
     }
     Ok(None)
@@ -70,6 +92,16 @@ mod tests {
         let whole = std::fs::OpenOptions::new().write(true).open(path("model.safetensors")).expect("there");
         whole.set_len(1 << 40).expect("sparse");
         assert_eq!(found(), None, "tensors are read in parts");
+        std::os::unix::fs::symlink("nowhere", path("tokenizer.json")).expect("linked");
+        assert_eq!(found().as_deref(), Some("`tokenizer.json` is a link that leads nowhere"));
+        fs::remove_file(path("tokenizer.json")).expect("removed");
+        std::os::unix::fs::symlink("nowhere", path("step-00000007")).expect("linked");
+        std::os::unix::fs::symlink("step-00000001", path("step-00000008")).expect("linked");
+        assert_eq!((found(), linked(dir.path()).expect("readable")), (None, None), "checkpoints tell of themselves");
+        std::os::unix::fs::symlink("README", path("plots")).expect("linked");
+        let said = linked(dir.path()).expect("readable").expect("it would be written to");
+        assert!(said.starts_with("`plots` is a link"), "{said}");
+        fs::remove_file(path("plots")).expect("removed");
         fs::create_dir(path("run.lock")).expect("made");
         assert_eq!(found().as_deref(), Some("`run.lock` is a directory, and a file belongs there"));
         fs::remove_dir(path("run.lock")).expect("removed");

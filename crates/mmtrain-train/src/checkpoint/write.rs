@@ -6,9 +6,10 @@ mod faults;
 mod power_loss;
 mod storage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use burn::tensor::TensorData;
@@ -101,23 +102,28 @@ pub struct Writer {
     keep: usize,
     in_background: bool,
     in_flight: Option<(u64, JoinHandle<Result<(), TrainError>>)>,
+    known: Known,
 }
+
+/// Checkpoints that this process saved or has verified: each is read once before it is counted on.
+type Known = Arc<Mutex<BTreeSet<u64>>>;
 
 impl Writer {
     /// A writer for one run directory. Leftovers of writers that died are removed: the lock is held.
     pub fn new(run_dir: &Path, keep: usize, in_background: bool) -> Result<Self, TrainError> {
         sweep(run_dir)?;
-        Ok(Self { run_dir: run_dir.to_owned(), keep, in_background, in_flight: None })
+        Ok(Self { run_dir: run_dir.to_owned(), keep, in_background, in_flight: None, known: Known::default() })
     }
 
     /// Commits a snapshot. Waits for the one before; its failure is this call's error.
     pub fn save(&mut self, snapshot: Snapshot) -> Result<(), TrainError> {
         self.finish()?;
         let (run_dir, keep, step) = (self.run_dir.clone(), self.keep, snapshot.state.step);
+        let known = self.known.clone();
+        let work = move || commit(&Disk, &run_dir, snapshot, keep, &known);
         if !self.in_background {
-            return commit(&Disk, &run_dir, snapshot, keep);
+            return work();
         }
-        let work = move || commit(&Disk, &run_dir, snapshot, keep);
         let thread = std::thread::Builder::new().name("checkpoint".into()).spawn(work)?;
         self.in_flight = Some((step, thread));
         Ok(())
@@ -144,14 +150,20 @@ impl Drop for Writer {
 }
 
 /// Writes all files, then the manifest, flushes, renames.
-fn commit(storage: &dyn Storage, run_dir: &Path, snapshot: Snapshot, keep: usize) -> Result<(), TrainError> {
+fn commit(
+    storage: &dyn Storage,
+    run_dir: &Path,
+    snapshot: Snapshot,
+    keep: usize,
+    known: &Known,
+) -> Result<(), TrainError> {
     let (step, best) = (snapshot.state.step, snapshot.state.best.map(|best| best.step));
     let failed = |error: std::io::Error| TrainError::Save { step, message: error.to_string() };
     let temporary = run_dir.join(format!(".tmp-{}-{}", dir_name(step), std::process::id()));
     let place = run_dir.join(dir_name(step));
     let run = run_id(run_dir);
     if super::verify_of(&place, run.as_deref()).is_ok() {
-        return tidy(storage, run_dir, (step, best), keep).map_err(failed);
+        return tidy(storage, run_dir, (step, best), keep, known).map_err(failed);
     }
     if let Some(tensor) = snapshot.poisoned() {
         return Err(TrainError::Poisoned { step, tensor: tensor.to_owned() });
@@ -162,12 +174,18 @@ fn commit(storage: &dyn Storage, run_dir: &Path, snapshot: Snapshot, keep: usize
         let _ = remove_if_there(storage, &temporary);
         return Err(failed(error));
     }
-    tidy(storage, run_dir, (step, best), keep).map_err(failed)
+    tidy(storage, run_dir, (step, best), keep, known).map_err(failed)
 }
 
 /// What follows once a checkpoint is in its place: names of the newest and the best one, and the old ones go. That one of them
 /// stays longer is no failure of the save.
-fn tidy(storage: &dyn Storage, run_dir: &Path, (step, best): (u64, Option<u64>), keep: usize) -> std::io::Result<()> {
+fn tidy(
+    storage: &dyn Storage,
+    run_dir: &Path,
+    (step, best): (u64, Option<u64>),
+    keep: usize,
+    known: &Known,
+) -> std::io::Result<()> {
     replace(storage, &run_dir.join("latest"), dir_name(step).as_bytes())?;
     let steps = steps(run_dir)?;
     if let Some(best) = best.filter(|best| steps.contains(best)) {
@@ -178,7 +196,14 @@ fn tidy(storage: &dyn Storage, run_dir: &Path, (step, best): (u64, Option<u64>),
     };
     let removed = remove_trash(storage, run_dir);
     removed.unwrap_or_else(kept_on);
-    for old in retain(&steps, keep, best) {
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    known.insert(step);
+    let run = run_id(run_dir);
+    let is_good = |step| {
+        known.contains(&step)
+            || super::verify_of(&run_dir.join(dir_name(step)), run.as_deref()).is_ok() && known.insert(step)
+    };
+    for old in retain(&steps, step, keep, best, is_good) {
         remove(storage, run_dir, old).unwrap_or_else(kept_on);
     }
     Ok(())
@@ -220,11 +245,13 @@ fn reserve(storage: &dyn Storage, dir: &Path, bytes: u64) -> std::io::Result<()>
 }
 
 fn publish(storage: &dyn Storage, run_dir: &Path, temporary: &Path, place: &Path) -> std::io::Result<()> {
-    if place.exists() {
+    // A link that leads nowhere is something, too.
+    let is_taken = |path: &Path| path.symlink_metadata().is_ok();
+    if is_taken(place) {
         // A directory of this name that did not verify: set aside, never deleted.
         let mut aside = run_dir.join(format!(".bad-{}", file_name(place)));
         let mut number = 1;
-        while aside.exists() {
+        while is_taken(&aside) {
             number += 1;
             aside = run_dir.join(format!(".bad-{}-{number}", file_name(place)));
         }

@@ -189,7 +189,9 @@ fn read(file: &mut fs::File, model: &[u8; HASH]) -> Result<Kept, Unusable> {
         return Ok(kept);
     }
     if &header[..MAGIC.len()] != MAGIC {
-        return Err(Unusable::Other("holds no log-probabilities of a reference model"));
+        return Err(Unusable::Other(
+            "holds no log-probabilities of a reference model; without it they are computed again",
+        ));
     }
     if header[MAGIC.len()..] != *model {
         return Err(Unusable::Other("holds log-probabilities of another reference model than the run's"));

@@ -93,8 +93,8 @@ pub enum Advice {
     RestoreWeights(Vec<PathBuf>),
     /// Copy the run to where it may be written.
     Copy,
-    /// The same step would fail again: begin a new run from this one's weights, in another order.
-    Reorder(u64),
+    /// The same step would fail again: begin a new run in another order, from this one's weights of that step where it has any.
+    Reorder(Option<u64>),
     /// Nothing here can be gone on with.
     StartAnew,
 }
@@ -133,7 +133,11 @@ fn advice(survey: &Survey, facts: &Facts) -> Advice {
     let Some(step) = survey.newest_good().map(|checkpoint| checkpoint.step) else {
         let never_saved = survey.checkpoints.is_empty() && !matches!(survey.latest, Pointer::Astray(_));
         let can_begin = never_saved && facts.config == ConfigState::Good && survey.writable;
-        return if can_begin { Advice::Resume(None) } else { Advice::StartAnew };
+        return match bad_step(survey) {
+            _ if !can_begin => Advice::StartAnew,
+            Some(_) => Advice::Reorder(None),
+            None => Advice::Resume(None),
+        };
     };
     if !facts.missing_weights.is_empty() {
         return Advice::RestoreWeights(facts.missing_weights.clone());
@@ -144,7 +148,7 @@ fn advice(survey: &Survey, facts: &Facts) -> Advice {
     match facts.config {
         _ if !survey.writable => Advice::Copy,
         ConfigState::Unreadable { .. } | ConfigState::Edited { .. } => Advice::RestoreConfig(step),
-        _ if bad_step(survey).is_some() => Advice::Reorder(step),
+        _ if bad_step(survey).is_some() => Advice::Reorder(Some(step)),
         ConfigState::Good | ConfigState::Missing => Advice::Resume(Some(step)),
     }
 }

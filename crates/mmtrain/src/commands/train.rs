@@ -36,7 +36,7 @@ use super::resume::{announce, init, resolve, resume_dir};
 use super::{Context, dry_run, note, reference, watch::Watcher};
 use crate::cli::TrainArgs;
 use crate::inputs::require_inputs;
-use crate::irregular::refuse_irregular;
+use crate::irregular::refuse_irregular_run;
 use crate::origin::Origin;
 use crate::report::medium::small_file;
 use crate::report::text::grouped;
@@ -96,7 +96,7 @@ pub(crate) fn run(context: &Context, stage: Stage, args: &TrainArgs) -> anyhow::
 /// Keeps others out of a directory that is there already, before anything in it is looked at.
 fn hold(path: &Path, resumed: bool, dry_run: bool) -> anyhow::Result<Option<RunDir>> {
     if path.is_dir() {
-        refuse_irregular(path)?;
+        refuse_irregular_run(path)?;
     }
     if dry_run || !path.is_dir() {
         return Ok(None);

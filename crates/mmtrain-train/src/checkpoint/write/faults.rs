@@ -9,7 +9,7 @@ use mmtrain_data::Cursor;
 use mmtrain_preference::RunningDelta;
 
 use super::storage::{Disk, NewFile, Storage};
-use super::{Snapshot, commit, sweep};
+use super::{Known, Snapshot, commit, sweep};
 use crate::best::Best;
 use crate::checkpoint::{TrainState, find_newest};
 use crate::guard::Guarded;
@@ -170,10 +170,10 @@ impl Storage for Faulty {
 fn goes_wrong(fault: Fault, at: usize) -> bool {
     let dir = tempfile::tempdir().expect("temp dir");
     for (step, snapshot) in snapshots().take(3) {
-        commit(&Faulty::sound(), dir.path(), snapshot, keep_of(step)).expect("saved");
+        commit(&Faulty::sound(), dir.path(), snapshot, keep_of(step), &Known::default()).expect("saved");
     }
     let faulty = Faulty::new(fault, at);
-    let saved = commit(&faulty, dir.path(), snapshot(4), keep_of(4));
+    let saved = commit(&faulty, dir.path(), snapshot(4), keep_of(4), &Known::default());
     let newest = find_newest(dir.path()).expect("one that verifies").expect("one").step;
     assert!(newest == 4 || (newest == 3 && saved.is_err()), "{fault:?} at call {at}: step {newest}, {saved:?}");
     // Whoever comes next finds a tidy place and can save, and so does the same process once the disk is sound again.
@@ -181,7 +181,7 @@ fn goes_wrong(fault: Fault, at: usize) -> bool {
         sweep(dir.path()).expect("swept");
     }
     for step in [4, 5] {
-        commit(&Faulty::sound(), dir.path(), snapshot(step), 2).expect("saved");
+        commit(&Faulty::sound(), dir.path(), snapshot(step), 2, &Known::default()).expect("saved");
         assert_eq!(find_newest(dir.path()).expect("one").expect("one").step, step);
     }
     let names = fs_err::read_dir(dir.path()).expect("readable").map(|entry| entry.expect("entry").file_name());

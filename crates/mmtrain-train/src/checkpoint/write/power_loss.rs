@@ -13,7 +13,7 @@ use std::sync::{Mutex, OnceLock};
 
 use super::faults::{Faulty, keep_of, snapshot, snapshots};
 use super::storage::{Disk, NewFile, Storage};
-use super::{Snapshot, commit, sweep};
+use super::{Known, Snapshot, commit, sweep};
 use crate::checkpoint::{dir_name, find_newest};
 
 /// A call as it was made; paths are relative to the run directory.
@@ -114,7 +114,7 @@ fn recorded() -> Vec<Call> {
     let dir = tempfile::tempdir().expect("temp dir");
     let recorder = Recorder { root: dir.path().to_owned(), calls: Mutex::default() };
     for (step, snapshot) in snapshots() {
-        commit(&recorder, dir.path(), snapshot, keep_of(step)).expect("saved");
+        commit(&recorder, dir.path(), snapshot, keep_of(step), &Known::default()).expect("saved");
         recorder.note(Call::Promised(step));
     }
     recorder.calls.into_inner().expect("unpoisoned")
@@ -339,7 +339,7 @@ fn saved(step: u64) -> &'static BTreeMap<PathBuf, Vec<u8>> {
 }
 
 fn files_of(dir: &Path, step: u64, snapshot: Snapshot) -> BTreeMap<PathBuf, Vec<u8>> {
-    commit(&Faulty::sound(), dir, snapshot, 0).expect("saved");
+    commit(&Faulty::sound(), dir, snapshot, 0, &Known::default()).expect("saved");
     let dir = dir.join(dir_name(step));
     let manifest = crate::checkpoint::verify(&dir).expect("good");
     let names = manifest.files.into_iter().map(|file| file.name).chain(["manifest.json".to_owned()]);
@@ -459,7 +459,7 @@ fn after_a_loss_of_power_the_next_save_succeeds_and_nothing_is_left_over() {
         let dir = tempfile::tempdir().expect("temp dir");
         write_out(&left, dir.path());
         sweep(dir.path()).expect("swept");
-        commit(&Faulty::sound(), dir.path(), snapshot(99), 2).expect("saved");
+        commit(&Faulty::sound(), dir.path(), snapshot(99), 2, &Known::default()).expect("saved");
         assert_eq!(find_newest(dir.path()).expect("one").expect("one").step, 99);
         let names = fs_err::read_dir(dir.path()).expect("readable").map(|entry| entry.expect("entry").file_name());
         let names = names.map(|name| name.to_string_lossy().into_owned()).collect::<Vec<_>>();

@@ -104,7 +104,11 @@ fn weights_come_before_everything_but_whoever_works_on_it() {
 fn a_step_that_is_not_finite_is_gone_around_while_it_lies_ahead() {
     let bad = |step| Some(BadBatchState::Read(BadBatch { step, what: "loss".into(), samples: 4 }));
     let survey = Survey { bad_batch: bad(9), ..healthy() };
-    check(&survey, &facts(), &[(Problem, "a resume makes the same step again")], &Advice::Reorder(8));
+    check(&survey, &facts(), &[(Problem, "a resume makes the same step again")], &Advice::Reorder(Some(8)));
+    let nothing =
+        Survey { checkpoints: Vec::new(), latest: Pointer::Absent, metrics: None, bad_batch: bad(1), ..healthy() };
+    let said = [(Problem, "a resume makes the same step again"), (Warning, "there is no checkpoint yet")];
+    check(&nothing, &facts(), &said, &Advice::Reorder(None));
     let survey = Survey { bad_batch: bad(8), ..healthy() };
     check(&survey, &facts(), &[(Note, "passed it since")], &Advice::Resume(Some(8)));
     let survey = Survey { bad_batch: Some(BadBatchState::Unreadable { unreadable: "EOF".into() }), ..healthy() };

@@ -49,10 +49,13 @@ impl Next {
                 let made = line(["cp", "-r", "--no-preserve=mode", &path(run), &path(&copy)]);
                 ("copy it to where you may write".to_owned(), format!("{made} && {}", resume(&copy)))
             }
-            Advice::Reorder(step) => {
-                let seed = config.map_or(0, |config| config.train.seed) + 1;
+            Advice::Reorder(None) => {
+                let anew = format!("{} {}", anew(survey, stage, info), line(["--set", &other_seed(config)]));
+                ("start once more, with the data in another order".to_owned(), anew)
+            }
+            Advice::Reorder(Some(step)) => {
                 let saved = run.join(dir_name(*step)).join("config.toml");
-                let seed = format!("train.seed={seed}");
+                let seed = other_seed(config);
                 let words =
                     ["--config", &path(&saved), "--init", &path(run), "--run-dir", &path(&beside(run)), "--set", &seed];
                 let anew = format!("{} {}", line(["mmtrain", stage]), line(words));
@@ -64,6 +67,10 @@ impl Next {
         };
         Self { why, command }
     }
+}
+
+fn other_seed(config: Option<&RunConfig>) -> String {
+    format!("train.seed={}", config.map_or(0, |config| config.train.seed) + 1)
 }
 
 fn watched(lock: &LockState) -> String {

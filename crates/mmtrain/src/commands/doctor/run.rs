@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::next::Next;
 use crate::fail::Refusal;
 use crate::holdings::frozen_parts;
-use crate::irregular::refuse_irregular;
+use crate::irregular::refuse_irregular_run;
 use crate::run_dir::RunInfo;
 
 /// A run, judged.
@@ -52,7 +52,7 @@ impl RunReport {
 /// Looks at the run that a path names.
 pub(super) fn look(path: &Path) -> anyhow::Result<Looked> {
     let dir = run_of(path)?;
-    refuse_irregular(&dir)?;
+    refuse_irregular_run(&dir)?;
     let survey = Survey::of(&dir)?;
     let info = RunInfo::read(&dir);
     let (config, state) = configuration(&dir, survey.newest_good());
