@@ -28,11 +28,15 @@ step scripts/faults/signals.sh
 for stage in pretrain sft dpo; do
     step env STAGE=$stage scripts/faults/crash_points.sh
 done
+step env STAGE=sft TUNING=lora scripts/faults/crash_points.sh
 step env ASYNC=true scripts/faults/crash_points.sh
+step env AT=end scripts/faults/crash_points.sh
 step scripts/faults/bad_data.sh
 step scripts/faults/clock.sh
 step scripts/faults/storage.sh
 step scripts/faults/costs.sh
+# That a machine is too noisy for a verdict (3) is no failure.
+step sh -c 'scripts/faults/wall.sh 15 || [ $? = 3 ]'
 # Ten minutes may be too short for a verdict on memory (3), which is no failure.
 step sh -c 'scripts/faults/soak.sh 10 || [ $? = 3 ]'
 if cargo +nightly fuzz --version >/dev/null 2>&1; then
