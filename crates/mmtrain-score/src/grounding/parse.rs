@@ -9,6 +9,8 @@ use super::{NamedBox, Notation, ParsedBoxes};
 
 /// How many bytes a label or a list of numbers may take.
 const REACH: usize = 1000;
+/// Braces of an object that may open before the name of its box.
+const NESTED: usize = 8;
 /// Words that a label in running text has at most; what is longer is a sentence.
 const LABEL_WORDS: usize = 6;
 
@@ -131,6 +133,12 @@ impl<'a> Scan<'a> {
 
     /// A JSON object with a box.
     fn object(&mut self) -> bool {
+        // Objects in objects without end are not read from each of their braces on.
+        let near = reach(self.rest());
+        let Some(key) = near.find("\"bbox") else { return false };
+        if near[..key].matches('{').count() > NESTED {
+            return false;
+        }
         let mut values = serde_json::Deserializer::from_str(self.rest()).into_iter::<Value>();
         let Some(Ok(Value::Object(object))) = values.next() else { return false };
         let bytes = values.byte_offset();
