@@ -160,6 +160,13 @@ fn a_link_where_a_run_writes_is_refused_and_what_it_leads_to_stays() {
     place.ok("pretrain --resume run -q --set train.steps=13");
     assert!(place.path("run/step-00000013/manifest.json").exists());
     assert!(place.path("run/.bad-step-00000013").symlink_metadata().is_ok());
+    // What was set aside stands in nobody's way, and of a checkpoint elsewhere no more than the link goes.
+    fs_err::rename(place.path("run/step-00000012"), place.path("elsewhere")).expect("moved");
+    std::os::unix::fs::symlink(place.path("elsewhere"), place.path("run/step-00000012")).expect("linked");
+    place.ok("pretrain --resume run -q --set train.steps=14 --set checkpoint.keep=1");
+    assert_eq!(checkpoints(&place.path("run")), ["step-00000014"]);
+    assert!(place.path("elsewhere/model.safetensors").exists());
+    place.ok("pretrain --resume run -q --set train.steps=15");
 }
 
 #[test]

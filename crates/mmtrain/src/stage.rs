@@ -103,12 +103,13 @@ fn first_of(source: &dyn Source) -> Option<RawSample> {
     (0..source.len().min(LOOKED_AT)).find_map(|index| source.get(index).ok())
 }
 
-/// Refuses pairs where single answers are compared, and single answers where pairs are; no sample of such data would count.
+/// Refuses held-out data of which no sample would count: pairs where single answers are compared, and single answers where pairs are.
 pub(crate) fn refuse_other_pairing(name: &str, source: &dyn Source, config: &RunConfig) -> anyhow::Result<()> {
-    let Some(feedback) = first_of(source).and_then(|sample| sample.feedback) else { return Ok(()) };
-    if !config.objective.is_preference() {
-        return Ok(());
-    }
+    first_of(source).map_or(Ok(()), |sample| check_pairing(name, &sample, config))
+}
+
+fn check_pairing(name: &str, sample: &RawSample, config: &RunConfig) -> anyhow::Result<()> {
+    let Some(feedback) = sample.feedback.as_ref().filter(|_| config.objective.is_preference()) else { return Ok(()) };
     match (config.objective.is_unpaired(), matches!(feedback, Feedback::Rejected(_))) {
         (true, true) => Err(Refusal::usage(
             format!("source `{name}` holds pairs, and `objective.loss` \"kto\" learns from single answers"),
@@ -126,8 +127,8 @@ pub(crate) fn refuse_other_pairing(name: &str, source: &dyn Source, config: &Run
 
 /// Refuses data of another stage: judged answers where nothing is compared, and answers that nobody judged where something is.
 pub(crate) fn refuse_other_stage(name: &str, source: &dyn Source, config: &RunConfig) -> anyhow::Result<()> {
-    refuse_other_pairing(name, source, config)?;
     let Some(sample) = first_of(source) else { return Ok(()) };
+    check_pairing(name, &sample, config)?;
     match (config.objective.is_preference(), sample.feedback.is_some()) {
         (false, true) => Err(Refusal::usage(
             format!("source `{name}` holds judged answers, which preference alignment (`mmtrain dpo`) learns from"),

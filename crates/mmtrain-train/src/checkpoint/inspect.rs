@@ -53,7 +53,7 @@ pub enum LeftoverKind {
 }
 
 impl LeftoverKind {
-    fn of(name: &str) -> Option<Self> {
+    pub(super) fn of(name: &str) -> Option<Self> {
         let kinds = [(".tmp-", Self::Unfinished), (".trash-", Self::Removed), (".bad-", Self::Damaged)];
         kinds.into_iter().find_map(|(prefix, kind)| name.starts_with(prefix).then_some(kind))
     }

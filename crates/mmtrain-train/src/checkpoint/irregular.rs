@@ -6,7 +6,7 @@ use std::path::Path;
 
 use fs_err as fs;
 
-use super::step_of;
+use super::{LeftoverKind, step_of};
 
 const MIB: u64 = 1 << 20;
 
@@ -33,7 +33,7 @@ pub fn irregular(dir: &Path) -> io::Result<Option<String>> {
         let found = match fs::metadata(entry.path()) {
             Ok(found) => found,
             // Of a checkpoint's it is told where all checkpoints are looked at; others went while this was read.
-            Err(_) if step_of(&name).is_some() || !entry.path().is_symlink() => continue,
+            Err(_) if is_checkpoint(&name) || !entry.path().is_symlink() => continue,
             Err(_) => return Ok(Some(format!("`{name}` is a link that leads nowhere"))),
         };
         let most = most_bytes(&name);
@@ -54,13 +54,18 @@ pub fn irregular(dir: &Path) -> io::Result<Option<String>> {
     Ok(None)
 }
 
+/// Whether a name is that of a checkpoint, or of what was one or was to be one.
+fn is_checkpoint(name: &str) -> bool {
+    step_of(name).is_some() || LeftoverKind::of(name).is_some()
+}
+
 /// What of a run's directory is a link where files are written: what is written there would go elsewhere. Checkpoints may lie elsewhere,
 /// and the run itself may.
 pub fn linked(run_dir: &Path) -> io::Result<Option<String>> {
     for entry in fs::read_dir(run_dir)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if step_of(&name).is_none() && entry.file_type()?.is_symlink() {
+        if !is_checkpoint(&name) && entry.file_type()?.is_symlink() {
             return Ok(Some(format!("`{name}` is a link, and what a run writes there would go elsewhere")));
         }
     }

@@ -30,8 +30,11 @@ pub(super) trait Storage {
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
 }
 
-/// Removes a directory and all that is in it, name by name.
+/// Removes a directory and all that is in it, name by name; of a link to one the link alone.
 pub(super) fn remove_tree(storage: &dyn Storage, path: &Path) -> io::Result<()> {
+    if path.is_symlink() {
+        return storage.remove_file(path);
+    }
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
