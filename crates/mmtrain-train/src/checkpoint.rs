@@ -26,6 +26,7 @@ pub use lock::{LOCK_FILE, RunLock};
 pub use manifest::{FORMAT_VERSION, FileEntry, Manifest, run_id};
 pub use read::{Found, LoadedCheckpoint, find_newest, load, verify, verify_of};
 pub use retain::retain;
+pub(crate) use write::write_atomically_with;
 pub use write::{MARGIN, Snapshot, Writer, sweep, write_atomically};
 
 use std::path::{Path, PathBuf};

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use mmtrain_data::{DataError, SampleId};
 use mmtrain_model::ModelError;
 
+use crate::lines::is_full;
+
 /// Failures of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -136,6 +138,7 @@ impl TrainError {
                     .into(),
             ),
             Self::Preference(error) => error.hint().map(str::to_owned),
+            Self::Io(error) if is_full(error) => Some("free some space, then `--resume`".into()),
             Self::Unverified { .. } => Some(
                 "this is a fault of mmtrain, unless `train.*.tuning` has a learning rate too small for f32; nothing was saved"
                     .into(),

@@ -51,6 +51,8 @@ pub mod checkpoint;
 
 pub mod metrics;
 
+mod lines;
+
 pub mod quarantine;
 
 pub mod survey;

@@ -1,13 +1,14 @@
 //! `metrics.jsonl`: one JSON object per line, without gaps or repeats however often a run is interrupted.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::write_atomically;
+use crate::checkpoint::write_atomically_with;
+use crate::lines::{Lines, each_line};
 
 /// What one optimizer step reports.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -108,7 +109,7 @@ impl Metric {
 /// Appends lines; on opening, lines after the step from which the run goes on are dropped.
 #[derive(Debug)]
 pub struct MetricsLog {
-    file: fs::File,
+    lines: Lines,
     /// Whether there is an evaluation of the very step from which the run goes on.
     pub(crate) is_evaluated: bool,
 }
@@ -120,36 +121,47 @@ impl MetricsLog {
         let path = path(run_dir);
         let mut is_evaluated = false;
         if path.exists() {
-            // Lines are kept as they stand: a number that is read and written again may change its last digit.
-            let bytes = fs::read(&path)?;
-            let is_kept = |line: &&[u8]| {
-                let metric = serde_json::from_slice::<Metric>(line).ok().filter(|metric| metric.step() <= step);
-                is_evaluated |= matches!(&metric, Some(Metric::Eval(report)) if report.step == step);
-                metric.is_some()
-            };
-            let kept = bytes.split(|&byte| byte == b'\n').filter(is_kept).flat_map(|line| [line, b"\n"]);
-            write_atomically(&path, &kept.collect::<Vec<_>>().concat())?;
+            write_atomically_with(&path, |file| {
+                is_evaluated = keep(&path, step, file)?;
+                Ok(())
+            })?;
         }
-        Ok(Self { file: fs::OpenOptions::new().create(true).append(true).open(path)?, is_evaluated })
+        let file = fs::OpenOptions::new().create(true).append(true).open(path)?;
+        Ok(Self { lines: Lines::new(file), is_evaluated })
     }
 
-    /// Appends one line.
+    /// Appends one line, or keeps it until there is room.
     pub fn write(&mut self, metric: &Metric) -> std::io::Result<()> {
-        let mut line = serde_json::to_vec(metric)?;
-        line.push(b'\n');
-        self.file.write_all(&line)
+        self.lines.add(&serde_json::to_vec(metric)?)
     }
 
-    /// Makes what was written durable.
-    pub fn sync(&self) -> std::io::Result<()> {
-        self.file.sync_data()
+    /// Makes all lines durable.
+    pub fn sync(&mut self) -> std::io::Result<()> {
+        self.lines.sync()
     }
+}
+
+/// Writes the lines of a log up to a step as they stand: a number that is read and written again may change its last digit. Returns
+/// whether there is an evaluation of that very step.
+fn keep(log: &Path, step: u64, file: &mut dyn Write) -> std::io::Result<bool> {
+    let mut file = BufWriter::new(file);
+    let (mut is_evaluated, mut written) = (false, Ok(()));
+    each_line(log, |line, _| {
+        let metric = serde_json::from_slice::<Metric>(line).ok().filter(|metric| metric.step() <= step);
+        if metric.is_some() && written.is_ok() {
+            written = file.write_all(line).and_then(|()| file.write_all(b"\n"));
+        }
+        is_evaluated |= matches!(&metric, Some(Metric::Eval(report)) if report.step == step);
+    })?;
+    written.and_then(|()| file.flush())?;
+    Ok(is_evaluated)
 }
 
 /// All complete lines of a run's metrics.
 pub fn read(run_dir: &Path) -> std::io::Result<Vec<Metric>> {
-    let bytes = fs::read(path(run_dir))?;
-    Ok(bytes.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect())
+    let mut metrics = Vec::new();
+    each_line(&path(run_dir), |line, _| metrics.extend(serde_json::from_slice::<Metric>(line)))?;
+    Ok(metrics)
 }
 
 fn path(run_dir: &Path) -> PathBuf {
@@ -171,8 +183,9 @@ mod tests {
         for step in [10, 20, 30] {
             log.write(&eval(step)).expect("writes");
         }
-        log.file.write_all(b"\xff\xfe\n{\"kind\":\"ev").expect("writes");
         drop(log);
+        let mut file = fs::OpenOptions::new().append(true).open(path(dir.path())).expect("opens");
+        file.write_all(b"\xff\xfe\n{\"kind\":\"ev").expect("writes");
         assert!(!MetricsLog::open(dir.path(), 25).expect("opens").is_evaluated);
         let mut log = MetricsLog::open(dir.path(), 20).expect("opens");
         assert!(log.is_evaluated);

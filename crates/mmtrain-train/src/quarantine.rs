@@ -1,7 +1,7 @@
 //! `quarantine.jsonl`: every sample left out, once.
 
 use std::collections::HashSet;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use fs_err as fs;
@@ -9,10 +9,12 @@ use mmtrain_data::Skip;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::lines::Lines;
+
 /// Appends samples that were left out; a sample that is there already is not written again.
 #[derive(Debug)]
 pub struct Quarantine {
-    file: fs::File,
+    lines: Lines,
     seen: HashSet<Entry>,
 }
 
@@ -43,21 +45,25 @@ impl Quarantine {
         file.seek(SeekFrom::Start(complete as u64))?;
         let lines = bytes[..complete].split(|&byte| byte == b'\n');
         let seen = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
-        Ok(Self { file, seen })
+        Ok(Self { lines: Lines::new(file), seen })
     }
 
-    /// Writes the samples that are new.
+    /// Writes the samples that are new, or keeps their lines until there is room.
     pub fn record(&mut self, skips: &[Skip]) -> std::io::Result<()> {
         for skip in skips {
             let entry = Entry::of(skip);
             let line = json!({ "source": entry.source, "key": entry.key, "index": entry.index,
                                "reason": skip.reason, "detail": skip.detail });
             if self.seen.insert(entry) {
-                // In one write, so that a line is there or not.
-                self.file.write_all(format!("{line}\n").as_bytes())?;
+                self.lines.add(line.to_string().as_bytes())?;
             }
         }
         Ok(())
+    }
+
+    /// Makes all lines durable.
+    pub fn sync(&mut self) -> std::io::Result<()> {
+        self.lines.sync()
     }
 }
 

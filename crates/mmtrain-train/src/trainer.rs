@@ -125,7 +125,7 @@ pub fn train(
     if !is_cut_short {
         outcome?;
     }
-    around.saves.finish(run, progress, &around.logs.metrics)?;
+    around.saves.finish(run, progress, &mut around.logs)?;
     let is_over = progress.state.step >= run.total_steps || is_given_up(&run.config, &progress.state);
     Ok(if is_over && !is_cut_short { Ending::Finished } else { Ending::Stopped })
 }
@@ -138,7 +138,7 @@ fn make_steps(
 ) -> Result<(), TrainError> {
     let config = &run.config;
     if owes_evaluation(run, progress, &around.logs) && evaluate_now((run, objective), progress, around, watch)? {
-        around.saves.save(run, progress, &around.logs.metrics)?;
+        around.saves.save(run, progress, &mut around.logs)?;
     }
     while progress.state.step < run.total_steps && !is_given_up(config, &progress.state) && !run.stop.requested() {
         let batch = around.logs.next_batch()?;
@@ -147,7 +147,7 @@ fn make_steps(
         if let Made::Nothing(fault) = made {
             let failed = progress.state.step + 1;
             turn_back(run, progress, &batch, fault, &mut around.saves)?;
-            around.logs = Logs::open(run, progress)?;
+            around.logs.rewind(run, progress)?;
             around.logs.fault((run, failed), &progress.state.guard, &batch, (fault, Remedy::Rewind), watch)?;
             around.meter.restart();
             continue;
@@ -168,7 +168,7 @@ fn make_steps(
         }
         let is_best = is_evaluated(run, step) && evaluate_now((run, objective), progress, around, watch)?;
         if (due(step, config.checkpoint.every) || is_best) && !last {
-            around.saves.save(run, progress, &around.logs.metrics)?;
+            around.saves.save(run, progress, &mut around.logs)?;
         }
     }
     Ok(())
@@ -222,9 +222,16 @@ fn evaluate_now(
     around.meter.restart();
     let observed = observe(&run.config, &mut progress.state, reports.first());
     if observed.is_err() {
-        around.saves.finish(run, progress, &around.logs.metrics)?;
+        around.saves.finish(run, progress, &mut around.logs)?;
     }
     observed
+}
+
+/// The data from where `progress` stands.
+fn loader(run: &Run, progress: &Progress) -> Result<StepLoader, TrainError> {
+    let (mixture, preparer) = (run.mixture.clone(), run.preparer.clone());
+    let config = loader_config(&run.config, run.workers);
+    Ok(StepLoader::new(mixture, preparer, config, progress.state.cursor)?)
 }
 
 /// Data of the steps to come, and what is written down of those that were made.
@@ -237,12 +244,24 @@ struct Logs {
 impl Logs {
     /// From where `progress` stands.
     fn open(run: &Run, progress: &Progress) -> Result<Self, TrainError> {
-        let (mixture, preparer) = (run.mixture.clone(), run.preparer.clone());
         Ok(Self {
-            loader: StepLoader::new(mixture, preparer, loader_config(&run.config, run.workers), progress.state.cursor)?,
+            loader: loader(run, progress)?,
             metrics: MetricsLog::open(&run.run_dir, progress.state.step)?,
             quarantine: Quarantine::open(&run.run_dir)?,
         })
+    }
+
+    /// Back to where `progress` stands. What was left out stays written down.
+    fn rewind(&mut self, run: &Run, progress: &Progress) -> Result<(), TrainError> {
+        self.loader = loader(run, progress)?;
+        self.metrics = MetricsLog::open(&run.run_dir, progress.state.step)?;
+        Ok(())
+    }
+
+    /// Makes all that is written down durable, before the checkpoint of `step` is.
+    fn sync(&mut self, step: u64) -> Result<(), TrainError> {
+        let synced = self.metrics.sync().and_then(|()| self.quarantine.sync());
+        synced.map_err(|error| TrainError::Save { step, message: error.to_string() })
     }
 
     /// The data of the next step. What was left out on the way is recorded, also where it was too much.

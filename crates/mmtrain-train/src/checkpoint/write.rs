@@ -22,6 +22,7 @@ use self::storage::{Disk, NewFile, Storage, remove_tree};
 use super::manifest::{FORMAT_VERSION, FileEntry, Manifest, run_id};
 use super::{TrainState, dir_name, retain, steps};
 use crate::error::TrainError;
+use crate::lines::is_full;
 use crate::optimizer::AdamW;
 
 /// Bytes that a save sets aside for what it writes beside tensors.
@@ -235,12 +236,9 @@ fn write_all(storage: &dyn Storage, dir: &Path, snapshot: Snapshot, run: Option<
 
 /// A full disk is noticed before the first byte.
 fn reserve(storage: &dyn Storage, dir: &Path, bytes: u64) -> std::io::Result<()> {
-    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-    storage.reserve(&dir.join(".reserve"), bytes).map_err(|error| match error.kind() {
-        StorageFull | QuotaExceeded => {
-            std::io::Error::other(format!("no room for a checkpoint of {bytes} bytes in `{}`", dir.display()))
-        }
-        _ => error,
+    storage.reserve(&dir.join(".reserve"), bytes).map_err(|error| {
+        let no_room = || format!("no room for a checkpoint of {bytes} bytes in `{}`", dir.display());
+        if is_full(&error) { std::io::Error::other(no_room()) } else { error }
     })
 }
 
@@ -334,10 +332,26 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> std::io::Result<()> {
     replace(&Disk, path, contents)
 }
 
+/// The same for what is written bit by bit.
+pub(crate) fn write_atomically_with(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    replace_with(&Disk, path, write)
+}
+
 fn replace(storage: &dyn Storage, path: &Path, contents: &[u8]) -> std::io::Result<()> {
+    replace_with(storage, path, |file| file.write_all(contents))
+}
+
+fn replace_with(
+    storage: &dyn Storage,
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> std::io::Result<()> {
     let temporary = path.with_file_name(format!(".tmp-{}-{}", file_name(path), std::process::id()));
     let mut file = storage.create(&temporary)?;
-    file.write_all(contents)?;
+    write(&mut file)?;
     file.sync()?;
     drop(file);
     storage.rename(&temporary, path)?;

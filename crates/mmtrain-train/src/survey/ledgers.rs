@@ -1,12 +1,13 @@
 //! What the lines of `metrics.jsonl` and `quarantine.jsonl` add up to, and what `bad_batch.json` says.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
+use crate::lines::each_line;
 use crate::metrics::{Metric, SKIPPED};
 
 /// How the lines of `metrics.jsonl` stand.
@@ -167,22 +168,6 @@ impl BadBatchState {
             Err(error) => Self::Unreadable { unreadable: error.to_string() },
         })
     }
-}
-
-/// Hands over each line, and whether it ends as a line does. False where there is no such file.
-fn each_line(path: &Path, mut take: impl FnMut(&[u8], bool)) -> std::io::Result<bool> {
-    let mut reader = match fs::File::open(path) {
-        Ok(file) => BufReader::new(file),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line)? > 0 {
-        let is_whole = line.pop_if(|last| *last == b'\n').is_some();
-        take(&line, is_whole);
-        line.clear();
-    }
-    Ok(true)
 }
 
 #[cfg(test)]

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use mmtrain_model::params::Part;
 
-use super::{Progress, Run};
+use super::{Logs, Progress, Run};
 use crate::checkpoint::{Snapshot, Writer};
 use crate::error::TrainError;
-use crate::metrics::MetricsLog;
 
 /// So many saves may fail one after another before the run stops: a full disk is often made room on.
 const FAILURES_IN_A_ROW: u64 = 3;
@@ -30,10 +29,12 @@ impl Saves {
         Ok(Self { writer, saved: (step > 0).then_some(step), failed: 0, failed_in_a_row: 0 })
     }
 
-    /// Saves where the run stands. A failure is warned of, unless it is one too many.
-    pub(super) fn save(&mut self, run: &Run, progress: &mut Progress, metrics: &MetricsLog) -> Result<(), TrainError> {
+    /// Saves where the run stands, behind what is written down of the way there. A failure is warned of, unless it is one too many.
+    pub(super) fn save(&mut self, run: &Run, progress: &mut Progress, logs: &mut Logs) -> Result<(), TrainError> {
         self.wait()?;
-        metrics.sync()?;
+        if let Err(error) = logs.sync(progress.state.step) {
+            return self.note(Err(error));
+        }
         self.saved = Some(progress.state.step);
         progress.state.guard.saved();
         let outcome = self.writer.save(snapshot(run, progress));
@@ -51,10 +52,10 @@ impl Saves {
     }
 
     /// Saves where the run ends, unless that was done. Here a failure is the end.
-    pub(super) fn finish(&mut self, run: &Run, progress: &Progress, metrics: &MetricsLog) -> Result<(), TrainError> {
+    pub(super) fn finish(&mut self, run: &Run, progress: &Progress, logs: &mut Logs) -> Result<(), TrainError> {
         self.wait()?;
+        logs.sync(progress.state.step)?;
         if self.saved != Some(progress.state.step) {
-            metrics.sync()?;
             self.writer.save(snapshot(run, progress))?;
             self.writer.finish()?;
         }
