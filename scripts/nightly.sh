@@ -5,7 +5,7 @@
 #   scripts/nightly.sh
 #
 # Before a release, in full: scripts/faults/kills.sh 200, scripts/faults/soak.sh 120, MMTRAIN_GRID_STEPS=60 for the tests of resumed
-# runs, fuzz/run.sh 3600. What a step needs and does not find (strace, ffmpeg, a nightly toolchain) is said and left out.
+# runs, fuzz/run.sh 3600. What a step needs and does not find (strace, ffmpeg, a nightly toolchain) is said at the end.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 need_c_compiler
@@ -15,11 +15,18 @@ need_ffmpeg
 cargo build --release --workspace --locked --bins
 # shellcheck disable=SC2154  # env.sh sets it
 export MMTRAIN=$mmtrain
-failed=()
+failed=() left_out=()
 step() {
     local start=$SECONDS
     printf '\n== %s\n' "$*"
-    if "$@"; then printf '%d s\n' $((SECONDS - start)); else failed+=("$*"); fi
+    local code=0
+    "$@" || code=$?
+    printf '%d s, exit status %d\n' $((SECONDS - start)) "$code"
+    case $code in
+        0) ;;
+        77) left_out+=("$*") ;;
+        *) failed+=("$*") ;;
+    esac
 }
 
 step env MMTRAIN_SLOW=1 scripts/test.sh
@@ -42,7 +49,8 @@ step sh -c 'scripts/faults/soak.sh 10 || [ $? = 3 ]'
 if cargo +nightly fuzz --version >/dev/null 2>&1; then
     step fuzz/run.sh 60
 else
-    echo 'fuzzers: no nightly toolchain or no cargo-fuzz, left out'
+    left_out+=('fuzz/run.sh 60: no nightly toolchain or no cargo-fuzz')
 fi
 
+[ ${#left_out[@]} -eq 0 ] || printf '\nSKIPPED: %s\n' "${left_out[@]}"
 [ ${#failed[@]} -eq 0 ] || { printf '\nFAILED: %s\n' "${failed[@]}" && exit 1; }

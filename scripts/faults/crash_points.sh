@@ -12,7 +12,7 @@
 # The process is stopped right before the save, and from there on the calls of the thread that saves are counted: the n-th call of a
 # name is the same in each run. A fault that strace did not deliver is a failure.
 #
-# Exit status 1 if anything differs; 0 with SKIPPED where strace or ptrace is not there.
+# Exit status 1 if anything differs; 77 with SKIPPED where strace or ptrace is not there.
 set -euo pipefail
 # shellcheck source=scripts/faults/tiny.sh
 source "$(dirname "${BASH_SOURCE[0]}")/tiny.sh"
@@ -73,7 +73,8 @@ traced -e "trace=$calls"
 # NAME N for each call of the save: the N-th of that name in its thread.
 thread=$(awk '/tmp-step-00000004/ { print $1; exit }' calls.txt)
 numbered "$thread" calls.txt | awk '
-    /tmp-step-00000005/ { exit }
+    /tmp-step-00000005/ { is_next = 1 }
+    is_next { next }
     { line[++total] = $1 " " $2 }
     /tmp-step-00000004/ && !first { first = total }
     /run\// { last = total }

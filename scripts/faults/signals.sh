@@ -7,7 +7,7 @@
 #
 # Phases that a file marks are met by strace, at a call for that file; the others when the metrics say so. One line for each phase.
 #
-# Exit status 1 if anything differs; 0 with SKIPPED where strace or ptrace is not there.
+# Exit status 1 if anything differs; 77 with SKIPPED where strace or ptrace is not there.
 set -euo pipefail
 # shellcheck source=scripts/faults/tiny.sh
 source "$(dirname "${BASH_SOURCE[0]}")/tiny.sh"
