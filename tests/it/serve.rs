@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::sounds::{HEARING, has_ffmpeg, place_like};
 use crate::support::Place;
 
 const KEY: &str = "correct-horse-battery";
@@ -85,8 +86,12 @@ impl Server {
 }
 
 fn data_url(bytes: &[u8]) -> String {
+    format!("data:image/png;base64,{}", base64(bytes))
+}
+
+fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::from("data:image/png;base64,");
+    let mut text = String::new();
     for three in bytes.chunks(3) {
         let bits = three.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - three.len()));
         let digits = (0..4).map(|at| char::from(DIGITS[(bits >> (18 - 6 * at) & 63) as usize]));
@@ -152,6 +157,41 @@ fn a_picture_is_asked_about_over_http_as_on_the_command_line() {
     server.log.read_line(&mut metrics).expect("a line");
     assert!(metrics.starts_with("metrics on http://127.0.0.1:"), "{metrics}");
     assert_eq!(server.signal("TERM"), 0);
+}
+
+/// Trains on data like another set's, and asks about a held-out medium over HTTP and on the command line.
+#[track_caller]
+fn answers_are_those_of_generate(place: &Place, sample: &str, part: impl Fn(&str) -> Value) {
+    place.ok("pretrain --config other.toml --run-dir run -q --set data.template=vicuna_v1 --set train.steps=4");
+    let medium = part(&base64(&place.read(&format!("run/samples/{sample}"))));
+    let messages = json!([{ "role": "user", "content": [medium, { "type": "text", "text": "What is this?" }] }]);
+    place.write("question.json", messages.to_string().as_bytes());
+    let said = place.ok("generate --model run --messages question.json --max-new-tokens 8 --json").stdout;
+    let said: Value = serde_json::from_str(&said).expect("JSON");
+    let mut server = Server::start(place, "");
+    let body = json!({ "model": "run", "messages": messages, "max_tokens": 8, "temperature": 0 });
+    let (status, answer) = server.chat(&body);
+    assert_eq!(status, 200, "{answer}");
+    let text = answer["choices"][0]["message"]["content"].as_str().expect("a text");
+    assert_eq!((Some(text.trim()), &answer["usage"]["completion_tokens"]), (said["text"].as_str(), &said["tokens"]));
+    assert_eq!(server.signal("TERM"), 0);
+}
+
+#[test]
+fn a_sound_is_asked_about_over_http_as_on_the_command_line() {
+    let part = |data: &str| json!({ "type": "input_audio", "input_audio": { "data": data, "format": "flac" } });
+    answers_are_those_of_generate(&place_like("wavcaps", HEARING), "0.flac", part);
+}
+
+#[test]
+fn a_clip_is_asked_about_over_http_as_on_the_command_line() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let place = place_like("msr-vtt", "[data.video]\nsampling = 'uniform'\nframes = 2\n");
+    let part =
+        |data: &str| json!({ "type": "video_url", "video_url": { "url": format!("data:video/mp4;base64,{data}") } });
+    answers_are_those_of_generate(&place, "0.mp4", part);
 }
 
 #[test]

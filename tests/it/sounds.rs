@@ -8,7 +8,7 @@ use crate::families::{self, tokenizer};
 use crate::support::Place;
 
 /// An encoder of sounds from random numbers: 4 seconds, 16 mel bands.
-const HEARING: &str = "[model.encoder.audio_arch]\nfamily = 'whisper'\nnum_mel_bins = 16\nchunk_secs = 4\nhidden_size = 16\n\
+pub(crate) const HEARING: &str = "[model.encoder.audio_arch]\nfamily = 'whisper'\nnum_mel_bins = 16\nchunk_secs = 4\nhidden_size = 16\n\
                        intermediate_size = 32\nnum_hidden_layers = 1\nnum_attention_heads = 2\n";
 
 const CONSTANT: &str = "--set schedule.kind=constant --set schedule.warmup_steps=2 -q";
