@@ -41,6 +41,7 @@ pub fn presets() -> &'static [Preset] {
             "quickstart-q-former",
             "quickstart-cross-attention",
             "quickstart-reading",
+            "quickstart-reading-sft",
             "quickstart-video",
             "quickstart-video-sft",
             "quickstart-audio",

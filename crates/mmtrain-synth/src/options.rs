@@ -17,6 +17,8 @@ attribute! {
         ShareGpt4v = "sharegpt4v",
         /// `LLaVA`-Instruct-150K: questions and answers.
         LlavaInstruct = "llava-instruct",
+        /// `LLaVAR`'s pretraining data: signs, price tags, tickets and code, with all that is written there.
+        Llavar = "llavar",
         /// Signs, price tags, tickets and code with questions about what is written there, in the layout of `LLaVA`'s mix.
         Reading = "reading",
         /// MSR-VTT: clips with twenty captions each.
@@ -40,6 +42,11 @@ impl Like {
     /// Whether it has clips, so that ffmpeg is needed to make it.
     pub fn is_video(self) -> bool {
         matches!(self, Self::MsrVtt | Self::VideoChatGpt)
+    }
+
+    /// Whether there are words in its pictures, which small ones have no room for.
+    fn is_written(self) -> bool {
+        matches!(self, Self::Llavar | Self::Reading)
     }
 }
 
@@ -126,7 +133,7 @@ impl SynthOptions {
         check("fps", &self.fps, (1..=60).contains(&self.fps), "1 to 60")?;
         let seconds = format!("{short}..{long}");
         check("seconds", &seconds, 1 <= short && short <= long && long <= 30, "1 to 30, shorter first")?;
-        let legible = like != Like::Reading || self.size >= print::SMALLEST;
+        let legible = !like.is_written() || self.size >= print::SMALLEST;
         check("size", &self.size, legible, "at least 64 where there are words to read")?;
         // H.264 in 4:2:0 has half the colours a side
         check("size", &self.size, !like.is_video() || self.size.is_multiple_of(2), "even for clips")
@@ -188,7 +195,7 @@ mod tests {
         let error = "coco".parse::<Like>().expect_err("not made here");
         assert_eq!(
             error.to_string(),
-            "unknown format `coco`, can make: cc3m, sharegpt4v, llava-instruct, reading, msr-vtt, video-chatgpt, wavcaps, clotho, clotho-aqa, rlhf-v, rlaif-v"
+            "unknown format `coco`, can make: cc3m, sharegpt4v, llava-instruct, llavar, reading, msr-vtt, video-chatgpt, wavcaps, clotho, clotho-aqa, rlhf-v, rlaif-v"
         );
     }
 

@@ -4,7 +4,7 @@ use super::DatasetPreset;
 use crate::FormatKind;
 
 /// By stage: captions, instructions, clips and sounds, preferences.
-pub(super) static PRESETS: [DatasetPreset; 21] = [
+pub(super) static PRESETS: [DatasetPreset; 22] = [
     DatasetPreset {
         name: "cc3m",
         format: FormatKind::WebDataset,
@@ -82,6 +82,16 @@ pub(super) static PRESETS: [DatasetPreset; 21] = [
                      research only) and http://images.cocodataset.org/zips/train2017.zip (18 GB), or make a small \
                      stand-in: `mmtrain data synth --like llava-instruct --out datasets/llava-instruct --samples 20000 \
                      --seed 7`",
+        synth: true,
+    },
+    DatasetPreset {
+        name: "llavar",
+        format: FormatKind::Llava,
+        path: "datasets/llavar",
+        description: "LLaVAR's pretraining data: 422K pictures of LAION with what is written there",
+        layout: "`chat_llavar.json` and the pictures, `images/`",
+        how_to_get: "download the list and the pictures as https://llavar.github.io describes, or make a small \
+                     stand-in: `mmtrain data synth --like llavar --out datasets/llavar --samples 20000 --seed 7`",
         synth: true,
     },
     DatasetPreset {

@@ -177,6 +177,7 @@ fn made_up_sets_are_read_with_what_is_known_of_them() {
         Like::Cc3m,
         Like::ShareGpt4v,
         Like::LlavaInstruct,
+        Like::Llavar,
         Like::Reading,
         Like::RlhfV,
         Like::RlaifV,

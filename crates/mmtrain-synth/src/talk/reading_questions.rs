@@ -53,18 +53,11 @@ pub(crate) fn reading_turns(rng: &mut Stream, truth: &ReadingTruth) -> Vec<Turn>
     turns
 }
 
-/// The same, and where all was not yet asked for it is at the end: from a whole text a model learns more than from a word of it.
-pub(crate) fn training_turns(rng: &mut Stream, truth: &ReadingTruth) -> Vec<Turn> {
-    let mut turns = reading_turns(rng, truth);
-    let whole: Vec<_> =
-        reading_questions(truth).into_iter().filter(|question| question.topic == Topic::ReadingAll).collect();
-    let is_asked = turns.iter().any(|turn| whole.iter().any(|question| question.wordings.contains(&turn.question)));
-    if !is_asked {
-        let question = &whole[rng.below(whole.len())];
-        let wording = &question.wordings[rng.below(question.wordings.len())];
-        turns.push(Turn { question: wording.clone(), answer: question.short.clone() });
-    }
-    turns
+/// All that is written, asked for.
+pub(crate) fn transcript(rng: &mut Stream, truth: &ReadingTruth) -> Turn {
+    let mut asked = everything(truth);
+    let wording = rng.below(asked.wordings.len());
+    Turn { question: asked.wordings.swap_remove(wording), answer: asked.short }
 }
 
 /// Some of the questions, in random order.
@@ -261,10 +254,9 @@ mod tests {
             }
             let turns = reading_turns(&mut Stream::new(&key, Domain::Talk), &truth);
             assert!((1..=READ + COMPUTED).contains(&turns.len()));
-            let mut learned = training_turns(&mut Stream::new(&key, Domain::Talk), &truth);
-            assert!(learned.iter().any(|turn| turn.answer == lines.join(" ")), "{learned:?}");
-            learned.truncate(turns.len());
-            assert_eq!(learned, turns);
+            let whole = transcript(&mut Stream::new(&key, Domain::Talk), &truth);
+            assert_eq!(whole.answer, lines.join(" "));
+            assert_eq!(independent(&whole.question, &lines), whole.answer);
             let questions: BTreeSet<_> = turns.iter().map(|turn| turn.question.clone()).collect();
             assert_eq!(questions.len(), turns.len(), "each is asked once");
             assert!(turns.iter().all(|turn| known.judge(&turn.question, &turn.answer) == Some(true)), "{turns:?}");

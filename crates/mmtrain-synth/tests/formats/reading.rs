@@ -53,9 +53,30 @@ fn rows_are_those_of_llavas_mix_and_every_answer_is_right() -> Outcome<()> {
 }
 
 #[test]
+fn a_row_of_pretraining_has_all_that_is_written() -> Outcome<()> {
+    let root = make(Like::Llavar, &SynthOptions { validation_samples: 20, ..SynthOptions::new(80, 7) })?;
+    for (file, count) in [("chat_llavar.json", 80), ("chat_llavar_validation.json", 20)] {
+        let all = rows(&root.path().join(file))?;
+        assert_eq!(all.len(), count);
+        for row in &all {
+            let image = row["image"].as_str().expect("a picture");
+            assert_eq!(format!("images/{}.jpg", row["id"].as_str().expect("an id")), image);
+            assert_eq!(image::open(root.path().join(image))?.width(), 64);
+            let truth = Truth::of_row(row).expect("a truth");
+            let [(question, answer)] = turns(row)[..] else { panic!("one turn: {row}") };
+            assert_eq!(truth.judge(question, answer), Some(true), "{question} {answer}");
+            assert!(question.contains("<image>") && !question.contains(SUFFIX), "{question}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn pictures_that_are_too_small_for_words_are_refused() {
     let root = tempfile::tempdir().expect("a directory");
     let options = SynthOptions { size: 63, ..SynthOptions::new(4, 7) };
-    let error = write_dataset(Like::Reading, &root.path().join("set"), &options).expect_err("too small");
-    assert!(error.to_string().contains("at least 64"), "{error}");
+    for like in [Like::Reading, Like::Llavar] {
+        let error = write_dataset(like, &root.path().join("set"), &options).expect_err("too small");
+        assert!(error.to_string().contains("at least 64"), "{error}");
+    }
 }
