@@ -162,7 +162,7 @@ fn a_picture_is_asked_about_over_http_as_on_the_command_line() {
 /// Trains on data like another set's, and asks about a held-out medium over HTTP and on the command line.
 #[track_caller]
 fn answers_are_those_of_generate(place: &Place, sample: &str, part: impl Fn(&str) -> Value) {
-    place.ok("pretrain --config other.toml --run-dir run -q --set data.template=vicuna_v1 --set train.steps=4");
+    place.ok("pretrain --config other.toml --run-dir run -q --set data.template=vicuna_v1 --set data.max_seq=512 --set train.steps=4");
     let medium = part(&base64(&place.read(&format!("run/samples/{sample}"))));
     let messages = json!([{ "role": "user", "content": [medium, { "type": "text", "text": "What is this?" }] }]);
     place.write("question.json", messages.to_string().as_bytes());
