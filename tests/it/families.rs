@@ -287,6 +287,33 @@ fn an_export_has_the_files_that_processors_of_transformers_read() {
 }
 
 #[test]
+fn the_language_model_alone_is_a_directory_of_its_own_class() {
+    let place = place_of(&qwen("qwen2_vl"));
+    place.ok("pretrain --config family.toml --init hf -q --set train.steps=1 --run-dir run");
+    let done = place.ok("export --model run --decoder --out decoder");
+    assert!(done.stderr.contains("Qwen2ForCausalLM"), "{}", done.stderr);
+    let config: Value = serde_json::from_slice(&place.read("decoder/config.json")).expect("JSON");
+    assert_eq!((&config["model_type"], &config["architectures"]), (&json!("qwen2"), &json!(["Qwen2ForCausalLM"])));
+    assert_eq!((&config["eos_token_id"], config.get("vision_config")), (&json!(2), None));
+    let has = |name: &str| place.path("decoder").join(name).is_file();
+    assert!(has("tokenizer.json") && has("generation_config.json"));
+    assert!(!has("preprocessor_config.json") && !has("processor_config.json"));
+    place.ok("inspect decoder --values");
+    place.fails("export --model run --decoder --adapter --out other", 2, &["--adapter", "--decoder"]);
+}
+
+/// A mix of parts that no class has is no hindrance.
+#[test]
+fn every_run_has_a_language_model_to_export() {
+    let place = Place::new();
+    let shuffled = "--set model.connector={kind=\"mlp\",depth=2,pixel_shuffle=2}";
+    place.ok(&format!("pretrain --config tiny.toml --run-dir run -q --set train.steps=1 {shuffled}"));
+    place.fails("export --model run --out exported", 2, &["transformers cannot hold this model"]);
+    let done = place.ok("export --model run --decoder --out decoder");
+    assert!(done.stderr.contains("ForCausalLM"), "{}", done.stderr);
+}
+
+#[test]
 fn settings_for_clips_of_qwen2_vl_come_in_and_go_out_in_a_file_of_their_own() {
     let family = qwen("qwen2_vl");
     let place = place_of(&family);

@@ -366,6 +366,7 @@ pub(crate) struct BenchArgs {
 
 /// Arguments of `export`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(crate) struct ExportArgs {
     /// A run, a checkpoint or a Hugging Face directory.
     #[arg(long, value_name = "RUN|CKPT|HF_DIR")]
@@ -382,6 +383,9 @@ pub(crate) struct ExportArgs {
     /// Of a run with adapters: the model without them, to which those of --adapter belong.
     #[arg(long)]
     pub(crate) base: bool,
+    /// The language model alone, as a causal language model of its family's class, for use with text.
+    #[arg(long, conflicts_with = "adapter")]
+    pub(crate) decoder: bool,
     /// Type of the weights in the files.
     #[arg(long, value_enum, default_value_t = ExportType::F32)]
     pub(crate) dtype: ExportType,

@@ -32,6 +32,16 @@ impl TextFamily {
         }
     }
 
+    /// The class of `transformers` with an output projection, as it stands in `architectures`.
+    pub fn architecture(self) -> &'static str {
+        match self {
+            Self::Llama => "LlamaForCausalLM",
+            Self::Mistral => "MistralForCausalLM",
+            Self::Qwen2 => "Qwen2ForCausalLM",
+            Self::Qwen3 => "Qwen3ForCausalLM",
+        }
+    }
+
     /// The family of a `model_type`.
     pub fn from_model_type(model_type: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|family| family.model_type() == model_type)

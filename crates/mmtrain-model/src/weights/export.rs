@@ -6,6 +6,8 @@
 
 mod packed;
 mod shards;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -30,8 +32,18 @@ use shards::in_shards;
 pub struct Export<'a> {
     model: &'a Vlm,
     config: VlmConfig,
-    /// None where no class has these parts: what is written is for mmtrain alone, and has its names.
-    published: Option<(HubClass, Names)>,
+    form: Form,
+}
+
+/// What it is written as.
+#[derive(Debug)]
+enum Form {
+    /// A class of `transformers` that has all parts.
+    Whole(HubClass, Names),
+    /// The language model alone.
+    Decoder,
+    /// For mmtrain alone, with its names.
+    Own,
 }
 
 /// A file of tensors that was written.
@@ -70,22 +82,60 @@ impl<'a> Export<'a> {
     pub fn new(model: &'a Vlm) -> Result<Self, String> {
         let class = model.config.hub_class()?;
         let config = exported(&model.config, class);
-        Ok(Self { model, published: Some((class, Names::of(&model.config)?)), config })
+        Ok(Self { model, form: Form::Whole(class, Names::of(&model.config)?), config })
+    }
+
+    /// The language model alone, as a causal language model of its family's class. On text it computes what the whole model does:
+    /// there, the three positions of M-RoPE are one and the same, and cross-attention layers have nothing to read and are passed
+    /// over (`modeling_mllama.py`).
+    pub fn decoder(model: &'a Vlm) -> Self {
+        let mut config = with_all_rows(model.config.clone());
+        config.text.mrope_section = None;
+        Self { model, form: Form::Decoder, config }
     }
 
     /// In mmtrain's own form, which holds every model.
     pub fn own(model: &'a Vlm) -> Self {
-        Self { model, published: None, config: model.config.clone() }
+        Self { model, form: Form::Own, config: model.config.clone() }
     }
 
-    /// The class that it becomes, where it becomes one of `transformers`.
+    /// The class that it becomes, where it becomes one of `transformers` with all its parts.
     pub fn class(&self) -> Option<HubClass> {
-        self.published.as_ref().map(|(class, _)| *class)
+        match self.form {
+            Form::Whole(class, _) => Some(class),
+            Form::Decoder | Form::Own => None,
+        }
+    }
+
+    /// The name of the class of `transformers` that it becomes, if it becomes one.
+    pub fn architecture(&self) -> Option<&'static str> {
+        match self.form {
+            Form::Whole(class, _) => Some(class.architecture()),
+            Form::Decoder => Some(self.config.text.family.architecture()),
+            Form::Own => None,
+        }
     }
 
     /// The name of a parameter in the files.
     fn name(&self, info: &ParamInfo) -> String {
-        self.published.as_ref().map_or_else(|| info.name.clone(), |(_, names)| names.published(info))
+        match &self.form {
+            Form::Whole(_, names) => names.published(info),
+            Form::Decoder => info.name.strip_prefix(Part::Decoder.prefix()).unwrap_or(&info.name).to_owned(),
+            Form::Own => info.name.clone(),
+        }
+    }
+
+    /// Whether it takes more than text.
+    pub fn has_media(&self) -> bool {
+        self.parts().contains(&Part::Encoder)
+    }
+
+    /// The parts that are written.
+    fn parts(&self) -> &'static [Part] {
+        match self.form {
+            Form::Decoder => &[Part::Decoder],
+            Form::Whole(..) | Form::Own => &Part::ALL,
+        }
     }
 
     /// The `config.json`.
@@ -94,8 +144,11 @@ impl<'a> Export<'a> {
     ///
     /// Why no class of `transformers` has these parts.
     pub fn config(&self, stored: StoredType) -> Result<Value, String> {
-        let Some(class) = self.class() else { return Ok(self.config.to_checkpoint()) };
-        let mut json = self.config.to_hf_as(class)?;
+        let mut json = match self.form {
+            Form::Whole(class, _) => self.config.to_hf_as(class)?,
+            Form::Decoder => self.config.text.to_causal_lm(),
+            Form::Own => return Ok(self.config.to_checkpoint()),
+        };
         json["torch_dtype"] = stored.torch_name().into();
         json["dtype"] = stored.torch_name().into();
         Ok(json)
@@ -128,7 +181,7 @@ impl<'a> Export<'a> {
     }
 
     fn tensors(&self) -> Vec<Outgoing> {
-        let params = Part::ALL.iter().flat_map(|&part| self.model.infos(part));
+        let params = self.parts().iter().flat_map(|&part| self.model.infos(part));
         let mut tensors = params.map(|info| self.outgoing(info)).collect::<Vec<_>>();
         tensors.extend(self.unused());
         tensors
@@ -156,6 +209,9 @@ impl<'a> Export<'a> {
     /// DINOv2 with registers has a token for masked patches, which only its own training uses.
     fn unused(&self) -> Option<Outgoing> {
         let EncoderConfig::Vit(vit) = &self.config.encoder else { return None };
+        if !self.has_media() {
+            return None;
+        }
         let VisionFamily::Dinov2 { registers: 1.., .. } = vit.vision.family else { return None };
         let name = "vision_tower.embeddings.mask_token".to_owned();
         Some(Outgoing { name, shape: vec![1, vit.vision.hidden_size], source: Source::Zeros })
@@ -185,16 +241,23 @@ impl Outgoing {
 
 /// The sizes that the class is told: no blocks that no feature needs, a row for every id.
 fn exported(config: &VlmConfig, class: HubClass) -> VlmConfig {
-    let mut config = config.clone();
-    if class != HubClass::Mllama {
-        // A decoder that came from a Mllama brings its rows along; no other class has a head with fewer.
-        config.text.vocab_size = config.text.num_embeddings();
-        config.text.extra_embeddings = 0;
-    }
+    // A decoder that came from a Mllama brings its rows along; no other class has a head with fewer.
+    let mut config = if class == HubClass::Mllama { config.clone() } else { with_all_rows(config.clone()) };
     if let EncoderConfig::Vit(vit) = &mut config.encoder {
         vit.vision.num_hidden_layers = vit.num_layers();
         vit.feature_layer = -1;
     }
+    with_placeholder(config)
+}
+
+/// A head with as many rows as the table has, and a row for the placeholder.
+fn with_all_rows(mut config: VlmConfig) -> VlmConfig {
+    config.text.vocab_size = config.text.num_embeddings();
+    config.text.extra_embeddings = 0;
+    with_placeholder(config)
+}
+
+fn with_placeholder(mut config: VlmConfig) -> VlmConfig {
     let needed = config.image_token_id + 1;
     if needed > config.text.num_embeddings() {
         config.text.vocab_size = needed;
@@ -213,23 +276,4 @@ fn grown(table: &TensorData, info: &ParamInfo, rows: usize) -> TensorData {
     }
     values.extend((old..rows).flat_map(|_| mean.iter().map(|&value| value as f32)));
     TensorData::new(values, [rows, width])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::params::Layout;
-
-    #[test]
-    fn new_rows_are_the_mean_of_the_old() {
-        let info = ParamInfo {
-            name: "embed_tokens.weight".into(),
-            part: Part::Decoder,
-            shape: vec![2, 2],
-            layout: Layout::Same,
-        };
-        let table = TensorData::new(vec![1.0_f32, 2.0, 3.0, 6.0], [4]);
-        let grown = grown(&table, &info, 3).try_to_vec::<f32>().expect("f32");
-        assert_eq!(grown, [1.0, 2.0, 3.0, 6.0, 2.0, 4.0]);
-    }
 }

@@ -24,7 +24,7 @@ pub(super) use in_place::in_place;
 use special::name_special_tokens;
 
 /// What stands beside the weights and is the same in both layouts.
-const COMPANIONS: [&str; 13] = [
+const COMPANIONS: [&str; 10] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -34,11 +34,11 @@ const COMPANIONS: [&str; 13] = [
     "tokenizer.model",
     "chat_template.jinja",
     "chat_template.json",
-    "preprocessor_config.json",
-    "video_preprocessor_config.json",
-    "processor_config.json",
     "generation_config.json",
 ];
+
+/// The same of what pictures, clips and sounds go through.
+const OF_MEDIA: [&str; 3] = ["preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json"];
 
 /// Runs the command.
 pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
@@ -57,7 +57,8 @@ pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     }
     let load = if args.base { load_base } else { load_wide };
     let model = load(&dir, &Device::flex())?;
-    let export = Export::new(&model).map_err(|reason| refused(&reason))?;
+    let export =
+        if args.decoder { Export::decoder(&model) } else { Export::new(&model).map_err(|reason| refused(&reason))? };
     let stored = match args.dtype {
         ExportType::F32 => StoredType::F32,
         ExportType::Bf16 => StoredType::Bf16,
@@ -101,14 +102,23 @@ fn write(export: &Export<'_>, stored: StoredType, from: &Path, out: &Path) -> an
 pub(super) fn write_beside(export: &Export<'_>, mut config: Value, from: &Path, out: &Path) -> anyhow::Result<()> {
     name_special_tokens(&mut config, from);
     fs::write(out.join("config.json"), format!("{config:#}\n"))?;
-    for name in COMPANIONS {
+    copy_files(&COMPANIONS, from, out)?;
+    if export.has_media() {
+        copy_files(&OF_MEDIA, from, out)?;
+        copy_folder(&from.join(instruction::FOLDER), &out.join(instruction::FOLDER))?;
+    }
+    add_companions(export, from, out)
+}
+
+/// Those that are there.
+fn copy_files(names: &[&str], from: &Path, out: &Path) -> anyhow::Result<()> {
+    for name in names {
         let file = from.join(name);
         if file.is_file() {
             fs::copy(&file, out.join(name))?;
         }
     }
-    copy_folder(&from.join(instruction::FOLDER), &out.join(instruction::FOLDER))?;
-    add_companions(export, from, out)
+    Ok(())
 }
 
 /// The files of a folder, where there is one.
@@ -129,7 +139,7 @@ fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
 fn report(args: &ExportArgs, export: &Export<'_>, files: &[ExportedFile]) -> anyhow::Result<()> {
     let bytes = files.iter().map(|file| file.bytes).sum::<u64>();
     let tensors = files.iter().map(|file| file.tensors).sum::<usize>();
-    let class = export.class().map_or("mmtrain's own form", mmtrain_model::config::HubClass::architecture);
+    let class = export.architecture().unwrap_or("mmtrain's own form");
     if args.json {
         return print_json(&json!({
             "out": args.out, "class": class, "tensors": tensors, "bytes": bytes,

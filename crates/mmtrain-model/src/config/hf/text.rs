@@ -3,7 +3,7 @@
 mod rope;
 mod window;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::keys::{activation, divides, f64_or, flag, object, str_or, string, usize_or, within};
 use super::{idefics3, llama_vision, own, qwen2_vl};
@@ -113,6 +113,13 @@ fn check_heads(config: &TextConfig) -> Result<(), String> {
 }
 
 impl TextConfig {
+    /// The `config.json` of a causal language model by itself.
+    pub(crate) fn to_causal_lm(&self) -> Value {
+        let mut json = self.to_hf();
+        json["architectures"] = json!([self.family.architecture()]);
+        json
+    }
+
     pub(super) fn to_hf(&self) -> Value {
         let mut json = Map::new();
         let family = self.family;
@@ -144,8 +151,6 @@ impl TextConfig {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::super::whole;
     use super::*;
     use crate::config::{Activation, SlidingWindow};
