@@ -61,6 +61,27 @@ fn the_directory_says_how_it_is_packed_and_can_be_exported_again() {
     assert_eq!([shape("qweight"), shape("qzeros"), shape("scales")], [vec![2, 32], vec![1, 4], vec![1, 32]]);
     assert!(tensors.tensor("language_model.model.layers.0.mlp.up_proj.weight").is_err());
     assert_eq!(tensors.tensor("language_model.model.embed_tokens.weight").expect("left").shape()[1], 16);
+    // Loaders of transformers are told which layers are packed, by the paths of its modules.
+    assert_eq!(said["block_name_to_quantize"], "model.language_model.layers.0");
+    assert!(said.get("modules_in_block_to_quantize").is_none(), "{said}");
+    let told = |args: &str| {
+        quantize(&place, &format!("--out other {args}"));
+        let config: Value = serde_json::from_slice(&place.read("other/config.json")).expect("JSON");
+        fs_err::remove_dir_all(place.path("other")).expect("removed");
+        config["quantization_config"].clone()
+    };
+    let said = told("--bits 8 --head");
+    let listed = said["modules_in_block_to_quantize"][0].as_array().expect("a list");
+    assert_eq!((&said["block_name_to_quantize"], listed.len()), (&"".into(), 8));
+    assert!(listed.contains(&"lm_head".into()), "{said}");
+    let said = told("--bits 4 --scheme nf4");
+    let skipped =
+        ["lm_head", "model.multi_modal_projector", "model.vision_tower", "multi_modal_projector", "vision_tower"];
+    for name in skipped {
+        assert!(said["llm_int8_skip_modules"].as_array().expect("a list").contains(&name.into()), "{name}: {said}");
+    }
+    let said = told("--bits 4 --scheme nf4 --parts connector");
+    assert!(!said["llm_int8_skip_modules"].to_string().contains("multi_modal_projector"), "{said}");
     place.ok("export --model out --out dense");
     assert!(place.read("dense/model.safetensors").len() > bytes.len());
     // A run begins with it as with any other.

@@ -4,6 +4,7 @@
 //! its configuration, and a placeholder behind the vocabulary gets a row of its own, the mean of the others, as
 //! `resize_token_embeddings` gives it.
 
+mod modules;
 mod packed;
 mod shards;
 #[cfg(test)]

@@ -11,11 +11,12 @@ use safetensors::tensor::Dtype;
 use serde_json::{Value, json};
 
 use super::super::file::write_header;
+use super::modules::{Modules, head};
 use super::shards::in_shards;
 use super::{Export, ExportedFile, Outgoing, Source};
 use crate::error::ModelError;
 use crate::lora::attach::HEAD;
-use crate::params::{Layout, ParamInfo, Part};
+use crate::params::{ParamInfo, Part};
 use crate::quantized::affine::{Affine, Bits, Mapping};
 use crate::quantized::nf4::{self, Nf4};
 use crate::quantized::{Codes, PackedWeight, Scheme};
@@ -32,6 +33,21 @@ pub struct Packing {
     pub head: bool,
     /// Type of all other weights.
     pub stored: StoredType,
+}
+
+impl Packing {
+    /// Whether the layout has room for a matrix of these sizes.
+    pub(super) fn fits(&self, outgoing: &Outgoing) -> bool {
+        let &[output, input] = outgoing.shape.as_slice() else { return false };
+        match self.scheme {
+            Scheme::Affine { bits, .. } => {
+                let per_word = 32 / bits.count();
+                input.is_multiple_of(per_word) && output.is_multiple_of(per_word)
+            }
+            Scheme::Nf4 => (input * output).is_multiple_of(2),
+            Scheme::Int8 => true,
+        }
+    }
 }
 
 /// What became of the weights of a part, or of the output projection.
@@ -94,37 +110,33 @@ impl Export<'_> {
     /// Why no class of `transformers` has these parts.
     pub fn packed_config(&self, packing: &Packing) -> Result<Value, String> {
         let mut config = self.config(packing.stored)?;
+        let modules = Modules::of(self, packing);
         config["quantization_config"] = match packing.scheme {
-            Scheme::Affine { bits, group, mapping } => json!({
-                "quant_method": "gptq", "checkpoint_format": "gptq", "bits": bits.count(),
-                "group_size": group.map_or(-1, |group| group as i64), "desc_act": false,
-                "sym": mapping == Mapping::Absmax, "lm_head": packing.head, "true_sequential": false,
-                "damp_percent": 0.01, "quantizer": "mmtrain round-to-nearest",
-            }),
+            Scheme::Affine { bits, group, mapping } => {
+                let mut gptq = json!({
+                    "quant_method": "gptq", "checkpoint_format": "gptq", "bits": bits.count(),
+                    "group_size": group.map_or(-1, |group| group as i64), "desc_act": false,
+                    "sym": mapping == Mapping::Absmax, "lm_head": packing.head, "true_sequential": false,
+                    "damp_percent": 0.01, "quantizer": "mmtrain round-to-nearest",
+                    "block_name_to_quantize": modules.block(),
+                });
+                if let Some(listed) = modules.listed() {
+                    gptq["modules_in_block_to_quantize"] = json!([listed]);
+                }
+                gptq
+            }
             Scheme::Nf4 => json!({
                 "quant_method": "bitsandbytes", "load_in_4bit": true, "load_in_8bit": false,
                 "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": true,
                 "bnb_4bit_compute_dtype": packing.stored.torch_name(), "bnb_4bit_quant_storage": "uint8",
-                "llm_int8_skip_modules": Self::unpacked_modules(packing),
+                "llm_int8_skip_modules": modules.left(),
             }),
-            Scheme::Int8 => json!({ "quant_method": "bitsandbytes", "load_in_8bit": true, "load_in_4bit": false }),
+            Scheme::Int8 => json!({
+                "quant_method": "bitsandbytes", "load_in_8bit": true, "load_in_4bit": false,
+                "llm_int8_skip_modules": modules.left(),
+            }),
         };
         Ok(config)
-    }
-
-    /// Places of modules that stay as they are.
-    fn unpacked_modules(packing: &Packing) -> Vec<&'static str> {
-        let mut names = Vec::new();
-        if !packing.head {
-            names.push("lm_head");
-        }
-        if !packing.parts.contains(&Part::Encoder) {
-            names.extend(["visual", "vision_tower", "vision_model", "audio_tower"]);
-        }
-        if !packing.parts.contains(&Part::Connector) {
-            names.extend(["multi_modal_projector", "connector", "qformer", "language_projection"]);
-        }
-        names
     }
 
     /// Writes the tensors into a directory, those of the chosen parts packed.
@@ -134,18 +146,13 @@ impl Export<'_> {
     /// [`ModelError::Input`] where groups do not divide the inputs of a layer, or scales are no numbers of 16 bits.
     pub fn write_packed(&self, dir: &Path, packing: &Packing) -> Result<PackedExport, ModelError> {
         let mut shares = Vec::<(String, PackedShare)>::new();
-        let names = packing.parts.iter().flat_map(|&part| self.model.packable_infos(part));
-        let names = names.map(|info| info.name).collect::<BTreeSet<_>>();
+        let names = self.packed_names(packing);
         let mut tensors = Vec::new();
         for outgoing in self.packed_tensors(packing) {
             let share = match &outgoing.source {
                 Source::Param(info) | Source::Grown { info, .. } | Source::Tied { info, .. } => {
-                    let is_head = info.name.ends_with(HEAD);
-                    if is_head && packing.head {
-                        Some("head")
-                    } else {
-                        names.contains(&info.name).then(|| info.part.name())
-                    }
+                    let share = if info.name.ends_with(HEAD) { "head" } else { info.part.name() };
+                    names.contains(&info.name).then_some(share)
                 }
                 Source::Zeros => None,
             };
@@ -169,16 +176,18 @@ impl Export<'_> {
         Ok(PackedExport { files: self.write_ready(dir, &tensors, packing.stored)?, shares })
     }
 
+    /// Names of the weights that are to be packed.
+    pub(super) fn packed_names(&self, packing: &Packing) -> BTreeSet<String> {
+        let infos = packing.parts.iter().flat_map(|&part| self.model.packable_infos(part));
+        infos.map(|info| info.name).chain(packing.head.then(|| head().name)).collect()
+    }
+
     /// As of a dense export, and an output projection of its own.
-    fn packed_tensors(&self, packing: &Packing) -> Vec<Outgoing> {
+    pub(super) fn packed_tensors(&self, packing: &Packing) -> Vec<Outgoing> {
         let mut tensors = self.tensors();
         if packing.head && self.model.decoder.lm_head.is_none() {
             let (rows, width) = (self.config.text.num_embeddings(), self.config.text.hidden_size);
-            let of = |end: &str, shape: Vec<usize>, layout| {
-                let name = format!("{}{end}", Part::Decoder.prefix());
-                ParamInfo { name, part: Part::Decoder, shape, layout }
-            };
-            let head = of(HEAD, vec![width, rows], Layout::Transposed);
+            let head = ParamInfo { shape: vec![width, rows], ..head() };
             let table = tensors.iter().position(|tensor| tensor.name.ends_with("embed_tokens.weight"));
             let table = table.expect("every decoder has a table");
             tensors.push(Outgoing {
@@ -199,7 +208,8 @@ impl Export<'_> {
     ) -> Result<(), ModelError> {
         let &[output, input] = outgoing.shape.as_slice() else { unreachable!("weights of layers are matrices") };
         let stem = outgoing.name.strip_suffix(".weight").unwrap_or(&outgoing.name).to_owned();
-        if !fits(packing.scheme, [input, output], &stem)? {
+        fits_groups(packing.scheme, input, &stem)?;
+        if !packing.fits(&outgoing) {
             share.left += 1;
             let dtype = if packing.stored == StoredType::Bf16 { Dtype::BF16 } else { Dtype::F32 };
             let (name, shape) = (outgoing.name.clone(), outgoing.shape.clone());
@@ -272,26 +282,20 @@ fn ordered(tensors: &[Ready]) -> Vec<&Ready> {
     ordered
 }
 
-/// Whether the layout has room for a layer of these sizes.
-fn fits(scheme: Scheme, [input, output]: [usize; 2], stem: &str) -> Result<bool, ModelError> {
-    match scheme {
-        Scheme::Affine { bits, group, .. } => {
-            if let Some(group) = group.filter(|group| *group == 0 || !input.is_multiple_of(*group)) {
-                let fitting = (1..=input).rev().find(|&size| input.is_multiple_of(size) && size <= group.max(1));
-                return Err(ModelError::Input {
-                    message: format!("groups of {group} do not divide the {input} inputs of `{stem}`"),
-                    hint: format!(
-                        "`--group {}` would fit this layer; without `--group` each output has one scale",
-                        fitting.unwrap_or(input)
-                    ),
-                });
-            }
-            let per_word = 32 / bits.count();
-            Ok(input.is_multiple_of(per_word) && output.is_multiple_of(per_word))
-        }
-        Scheme::Nf4 => Ok((input * output).is_multiple_of(2)),
-        Scheme::Int8 => Ok(true),
+/// Refuses groups that do not divide the inputs of a layer.
+fn fits_groups(scheme: Scheme, input: usize, stem: &str) -> Result<(), ModelError> {
+    let Scheme::Affine { group: Some(group), .. } = scheme else { return Ok(()) };
+    if group > 0 && input.is_multiple_of(group) {
+        return Ok(());
     }
+    let fitting = (1..=input).rev().find(|&size| input.is_multiple_of(size) && size <= group.max(1));
+    Err(ModelError::Input {
+        message: format!("groups of {group} do not divide the {input} inputs of `{stem}`"),
+        hint: format!(
+            "`--group {}` would fit this layer; without `--group` each output has one scale",
+            fitting.unwrap_or(input)
+        ),
+    })
 }
 
 fn floats(values: &[f32]) -> Vec<u8> {
