@@ -34,7 +34,7 @@ for target in "${targets[@]}"; do
     mkdir -p "$work/$target"
     log="$work/$target.log"
     features=()
-    if names models | grep -qx "$target"; then features=(--features models); fi
+    if names models | grep -qx "$target"; then features=(--features models --codegen-units 16); fi
     if cargo +nightly fuzz run "${features[@]}" "$target" "$work/$target" "corpus/$target" -- \
         -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=131072 -print_final_stats=1 >"$log" 2>&1; then
         found='nothing found'
