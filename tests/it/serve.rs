@@ -5,6 +5,8 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::sounds::{HEARING, has_ffmpeg, place_like};
@@ -86,18 +88,7 @@ impl Server {
 }
 
 fn data_url(bytes: &[u8]) -> String {
-    format!("data:image/png;base64,{}", base64(bytes))
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let bits = three.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - three.len()));
-        let digits = (0..4).map(|at| char::from(DIGITS[(bits >> (18 - 6 * at) & 63) as usize]));
-        text.extend(digits.take(three.len() + 1).chain(std::iter::repeat_n('=', 3 - three.len())));
-    }
-    text
+    format!("data:image/png;base64,{}", STANDARD.encode(bytes))
 }
 
 fn shown(url: &str, text: &str) -> Value {
@@ -163,7 +154,7 @@ fn a_picture_is_asked_about_over_http_as_on_the_command_line() {
 #[track_caller]
 fn answers_are_those_of_generate(place: &Place, sample: &str, part: impl Fn(&str) -> Value) {
     place.ok("pretrain --config other.toml --run-dir run -q --set data.template=vicuna_v1 --set data.max_seq=512 --set train.steps=4");
-    let medium = part(&base64(&place.read(&format!("run/samples/{sample}"))));
+    let medium = part(&STANDARD.encode(place.read(&format!("run/samples/{sample}"))));
     let messages = json!([{ "role": "user", "content": [medium, { "type": "text", "text": "What is this?" }] }]);
     place.write("question.json", messages.to_string().as_bytes());
     let said = place.ok("generate --model run --messages question.json --max-new-tokens 8 --json").stdout;

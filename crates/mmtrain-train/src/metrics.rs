@@ -157,7 +157,7 @@ fn keep(log: &Path, step: u64, file: &mut dyn Write) -> std::io::Result<bool> {
     Ok(is_evaluated)
 }
 
-/// All complete lines of a run's metrics.
+/// All complete lines of a run's metrics; none where there is no file.
 pub fn read(run_dir: &Path) -> std::io::Result<Vec<Metric>> {
     let mut metrics = Vec::new();
     each_line(&path(run_dir), |line, _| metrics.extend(serde_json::from_slice::<Metric>(line)))?;

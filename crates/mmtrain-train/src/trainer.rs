@@ -4,7 +4,6 @@ mod objective;
 mod saves;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,6 +20,7 @@ use crate::clip::{clip_factor, global_norm};
 use crate::driver::{Plan, Trained};
 use crate::error::TrainError;
 use crate::guard::{Fault, Guarded};
+use crate::lines::Lines;
 use crate::metrics::{EvalReport, FaultReport, Metric, MetricsLog, REWOUND, SKIPPED, StepReport};
 use crate::optimizer::{AdamW, PartRates};
 use crate::quarantine::Quarantine;
@@ -239,6 +239,8 @@ struct Logs {
     loader: StepLoader,
     metrics: MetricsLog,
     quarantine: Quarantine,
+    /// `bad_steps.jsonl`, from its first line on.
+    bad_steps: Option<Lines>,
 }
 
 impl Logs {
@@ -248,6 +250,7 @@ impl Logs {
             loader: loader(run, progress)?,
             metrics: MetricsLog::open(&run.run_dir, progress.state.step)?,
             quarantine: Quarantine::open(&run.run_dir)?,
+            bad_steps: None,
         })
     }
 
@@ -261,6 +264,7 @@ impl Logs {
     /// Makes all that is written down durable, before the checkpoint of `step` is.
     fn sync(&mut self, step: u64) -> Result<(), TrainError> {
         let synced = self.metrics.sync().and_then(|()| self.quarantine.sync());
+        let synced = synced.and_then(|()| self.bad_steps.as_mut().map_or(Ok(()), Lines::sync));
         synced.map_err(|error| TrainError::Save { step, message: error.to_string() })
     }
 
@@ -289,19 +293,22 @@ impl Logs {
             passed_over: guard.passed_over,
             rewinds: guard.rewinds,
         };
-        append_bad_step(run, &report, batch)?;
+        self.append_bad_step(run, &report, batch)?;
         self.metrics.write(&Metric::Fault(report.clone()))?;
         watch.fault(&report);
         Ok(())
     }
-}
 
-/// One line more in `bad_steps.jsonl`: what was wrong, and the samples of the step.
-fn append_bad_step(run: &Run, report: &FaultReport, batch: &StepBatch) -> std::io::Result<()> {
-    let mut line = serde_json::to_value(report)?;
-    line["samples"] = serde_json::to_value(sample_ids(batch))?;
-    let mut file = fs_err::OpenOptions::new().create(true).append(true).open(run.run_dir.join("bad_steps.jsonl"))?;
-    file.write_all(format!("{line}\n").as_bytes())
+    /// One line more in `bad_steps.jsonl`: what was wrong, and the samples of the step.
+    fn append_bad_step(&mut self, run: &Run, report: &FaultReport, batch: &StepBatch) -> std::io::Result<()> {
+        let mut line = serde_json::to_value(report)?;
+        line["samples"] = serde_json::to_value(sample_ids(batch))?;
+        if self.bad_steps.is_none() {
+            let path = run.run_dir.join("bad_steps.jsonl");
+            self.bad_steps = Some(Lines::new(fs_err::OpenOptions::new().create(true).append(true).open(path)?));
+        }
+        self.bad_steps.as_mut().map_or(Ok(()), |lines| lines.add(line.to_string().as_bytes()))
+    }
 }
 
 fn sample_ids(batch: &StepBatch) -> Vec<SampleId> {

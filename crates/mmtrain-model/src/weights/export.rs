@@ -90,7 +90,7 @@ impl<'a> Export<'a> {
     /// there, the three positions of M-RoPE are one and the same, and cross-attention layers have nothing to read and are passed
     /// over (`modeling_mllama.py`).
     pub fn decoder(model: &'a Vlm) -> Self {
-        let mut config = with_all_rows(model.config.clone());
+        let mut config = with_placeholder(with_all_rows(model.config.clone()));
         config.text.mrope_section = None;
         Self { model, form: Form::Decoder, config }
     }
@@ -251,13 +251,14 @@ fn exported(config: &VlmConfig, class: HubClass) -> VlmConfig {
     with_placeholder(config)
 }
 
-/// A head with as many rows as the table has, and a row for the placeholder.
+/// A head with as many rows as the table has.
 fn with_all_rows(mut config: VlmConfig) -> VlmConfig {
     config.text.vocab_size = config.text.num_embeddings();
     config.text.extra_embeddings = 0;
-    with_placeholder(config)
+    config
 }
 
+/// A row for the placeholder.
 fn with_placeholder(mut config: VlmConfig) -> VlmConfig {
     let needed = config.image_token_id + 1;
     if needed > config.text.num_embeddings() {
