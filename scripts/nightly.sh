@@ -43,7 +43,7 @@ step scripts/faults/clock.sh
 step scripts/faults/storage.sh
 step scripts/faults/costs.sh
 # That a machine is too noisy for a verdict (3) is no failure.
-step sh -c 'scripts/faults/wall.sh 15 || [ $? = 3 ]'
+step sh -c 'scripts/faults/wall.sh 100 || [ $? = 3 ]'
 # Ten minutes may be too short for a verdict on memory (3), which is no failure.
 step sh -c 'scripts/faults/soak.sh 10 || [ $? = 3 ]'
 if cargo +nightly fuzz --version >/dev/null 2>&1; then

@@ -11,7 +11,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../env.sh"
 
 rounds=${1:-3}
 rows=("${@:2}")
-[ ${#rows[@]} -gt 0 ] || rows=(gemm decoder vit vlm lora dpo prefill decode pictures)
+[ ${#rows[@]} -gt 0 ] || rows=(gemm gemm_256 gemm_512 gemm_1024 gemm_mlp decoder vit vlm lora dpo prefill decode prefill_qwen2 decode_qwen2 pictures checkpoint)
 python=${PYTHON:-python3}
 if [ -z "${MMTRAIN:-}" ]; then
     cargo build --release --workspace --locked --bins
@@ -26,7 +26,7 @@ for row in "${rows[@]}"; do
     steps=${STEPS:-5}
     for ((round = 0; round < rounds; round++)); do
         own=$steps
-        [ "$row" != decode ] || own=$((steps * 12))
+        [[ "$row" != decode* ]] || own=$((steps * 12))
         "$binary" --quiet bench "$row" --steps "$own" --json | "$python" -c 'import json, sys; print(json.dumps({"side": "ours", **json.load(sys.stdin)}))' >> "$found"
         "$python" "$here/peer.py" "$row" --steps "$steps" | sed 's/^{/{"side": "theirs", /' >> "$found"
     done

@@ -44,6 +44,22 @@ def smol():
     return llama(576, 1536, 30, 9, 3, 49152, True)
 
 
+def qwen2():
+    """The size of Qwen2-0.5B."""
+    from transformers import Qwen2Config
+
+    return Qwen2Config(
+        hidden_size=896,
+        intermediate_size=4864,
+        num_hidden_layers=24,
+        num_attention_heads=14,
+        num_key_value_heads=2,
+        vocab_size=151936,
+        tie_word_embeddings=True,
+        attn_implementation="sdpa",
+    )
+
+
 def siglip():
     """ViT-B/16 of 224 pixels."""
     from transformers import SiglipVisionConfig
@@ -66,6 +82,7 @@ def trainer(model):
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
+    update.optimizer = optimizer
     return update
 
 
@@ -159,12 +176,17 @@ def dpo():
     return step, x.numel()
 
 
-def decode():
-    """64 tokens behind a prompt of 32, greedy, one sequence; a step is a token."""
-    from transformers import LlamaForCausalLM
+def answering(config):
+    """A decoder that answers; the class is its configuration's."""
+    from transformers import AutoModelForCausalLM
 
-    model = LlamaForCausalLM(smol()).eval()
-    x = ids(49152, 1, 32)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+def decoding(config):
+    """64 tokens behind a prompt of 32, greedy, one sequence; a step is a token."""
+    model = answering(config)
+    x = ids(config.vocab_size, 1, 32)
     more = {"do_sample": False, "pad_token_id": 0, "attention_mask": torch.ones_like(x)}
 
     def step():
@@ -179,12 +201,10 @@ def decode():
     return step, 1
 
 
-def prefill():
-    """A prompt of 512 tokens read by the same decoder."""
-    from transformers import LlamaForCausalLM
-
-    model = LlamaForCausalLM(smol()).eval()
-    x = ids(49152, 1, 512)
+def reading(config):
+    """A prompt of 512 tokens read."""
+    model = answering(config)
+    x = ids(config.vocab_size, 1, 512)
 
     def step():
         with torch.no_grad():
@@ -193,10 +213,54 @@ def prefill():
     return step, 512
 
 
+def decode():
+    return decoding(smol())
+
+
+def prefill():
+    return reading(smol())
+
+
+def decode_qwen2():
+    return decoding(qwen2())
+
+
+def prefill_qwen2():
+    return reading(qwen2())
+
+
+def product(rows, inputs, outputs):
+    """The machine's product of two matrices, as often as makes the operations of one of 2048 x 2048 x 2048; a token is a GFLOP."""
+    a, b = torch.rand(rows, inputs), torch.rand(inputs, outputs)
+    times = 2048**3 // (rows * inputs * outputs)
+
+    def step():
+        for _ in range(times):
+            c = a @ b
+        return c
+
+    return step, times * 2 * rows * inputs * outputs / 1e9
+
+
 def gemm():
-    """The machine's matrix product: 2048 x 2048 x 2048; a token is a GFLOP."""
-    a, b = torch.rand(2048, 2048), torch.rand(2048, 2048)
-    return (lambda: a @ b), 2 * 2048**3 / 1e9
+    return product(2048, 2048, 2048)
+
+
+def gemm_256():
+    return product(256, 256, 256)
+
+
+def gemm_512():
+    return product(512, 512, 512)
+
+
+def gemm_1024():
+    return product(1024, 1024, 1024)
+
+
+def gemm_mlp():
+    """A linear layer of a small model."""
+    return product(512, 384, 1536)
 
 
 def pictures():
@@ -227,7 +291,38 @@ def pictures():
     return (lambda: sum(workers.map(ready, files))), 32
 
 
-ROWS = {f.__name__: f for f in (decoder, vit, vlm, lora, dpo, decode, prefill, gemm, pictures)}
+def checkpoint():
+    """Weights and moments of the decoder of 34 M written, flushed and read again, as a script does that resumes; a token is a megabyte."""
+    import os
+    import tempfile
+
+    from transformers import LlamaForCausalLM
+
+    model = LlamaForCausalLM(small()).train()
+    update = trainer(model)
+    x = ids(VOCAB, 1, 8)
+    update(model(input_ids=x, labels=x, use_cache=False).loss)
+    folder = tempfile.TemporaryDirectory()
+    path = os.path.join(folder.name, "checkpoint.pt")
+
+    def step():
+        with open(path + ".new", "wb") as file:
+            torch.save({"model": model.state_dict(), "optimizer": update.optimizer.state_dict()}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(path + ".new", path)
+        saved = torch.load(path)
+        model.load_state_dict(saved["model"])
+        update.optimizer.load_state_dict(saved["optimizer"])
+
+    step.folder = folder  # is removed with it
+    return step, 3 * 4 * sum(p.numel() for p in model.parameters()) / 1e6
+
+
+TRAINING = (decoder, vit, vlm, lora, dpo)
+ANSWERING = (prefill, decode, prefill_qwen2, decode_qwen2)
+PRODUCTS = (gemm, gemm_256, gemm_512, gemm_1024, gemm_mlp)
+ROWS = {f.__name__: f for f in (*PRODUCTS, *TRAINING, *ANSWERING, pictures, checkpoint)}
 
 
 def main():

@@ -30,7 +30,7 @@ for row in rows:
     share = f"{100 * gflops / product:.0f} %" if product and gflops else "–"
     rate = f"{gflops:.0f}" if gflops else "–"
     memory = peak / max(run["peak_bytes"] for run in theirs)
-    tokens = "–" if row == "gemm" else f"{ours[0]['tokens'] / step:,.0f}"
+    tokens = "–" if row.startswith("gemm") else f"{ours[0]['tokens'] / step:,.0f}"
     print(
         f"| {row} | {1e3 * step:,.0f} ms | {tokens} | {rate} | {share} | {1e3 * statistics.median(b):,.0f} ms "
         f"| {statistics.median(ratios):.2f}x ({ratios[0]:.2f} to {ratios[-1]:.2f}) | {peak / (1 << 20):,.0f} MiB | {memory:.2f}x |"

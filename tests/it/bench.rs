@@ -19,14 +19,17 @@ fn a_row_is_measured_as_often_as_asked_for() {
 /// Each in a process of its own; all rows, which take a minute, with `MMTRAIN_SLOW=1`.
 #[test]
 fn rows_make_a_table_beside_the_matrix_product() {
-    let all = ["gemm", "decoder", "vit", "vlm", "lora", "dpo", "prefill", "decode", "pictures"];
+    let all = [
+        "gemm", "decoder", "gemm_256", "gemm_512", "gemm_1024", "gemm_mlp", "vit", "vlm", "lora", "dpo", "prefill",
+        "decode", "prefill_qwen2", "decode_qwen2", "pictures", "checkpoint",
+    ];
     let rows = if std::env::var_os("MMTRAIN_SLOW").is_some() { &all[..] } else { &all[..2] };
     let done = Place::new().ok(&format!("bench {} --steps 1 --warmup 0 -q", rows.join(" ")));
     let lines = done.stdout.lines().skip(1).collect::<Vec<_>>();
     assert_eq!(lines.len(), rows.len(), "{}", done.stdout);
     for (row, line) in rows.iter().zip(lines) {
         assert!(line.starts_with(row) && !line.contains("NaN"), "{line}");
-        assert!(line.contains('%') || *row == "pictures", "{line}");
+        assert!(line.contains('%') || ["pictures", "checkpoint"].contains(row), "{line}");
     }
 }
 

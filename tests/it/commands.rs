@@ -53,6 +53,11 @@ fn made_data_are_equal_per_seed_and_check_clean() {
     assert_eq!(Some(counts.sum()), stats["a"]["samples"].as_u64());
     assert!(place.read("lengths.png").starts_with(b"\x89PNG"));
     assert!(place.ok("data stats a").stdout.contains("tokens per sample, bars of"));
+    let speed = json(&place.ok("data speed a -n 40 --seconds 60 --json").stdout);
+    let figure = |key: &str| speed[key].as_f64().unwrap_or_default();
+    assert!(figure("samples") >= 40.0 && figure("seconds") < 60.0, "as many as asked for: {speed}");
+    assert_eq!((figure("media"), figure("left_out")), (figure("samples"), 0.0), "{speed}");
+    assert!(figure("tokens") > 9.0 * figure("samples"), "a picture is nine: {speed}");
     place.ok("data show a -n 2 --html page.html");
     let page = String::from_utf8(place.read("page.html")).expect("UTF-8");
     assert_eq!(page.matches("<img alt=\"image\" src=\"data:image/jpeg;base64,").count(), 2);

@@ -8,7 +8,7 @@ use mmtrain_model::decoder::{Decoder, DecoderContext, KvCache};
 use mmtrain_model::flops::{self, Pass};
 
 use crate::Workload;
-use crate::shapes::{ids, model, smol};
+use crate::shapes::{ids, model};
 
 const PROMPT: usize = 512;
 const SHORT_PROMPT: usize = 32;
@@ -24,8 +24,8 @@ struct Answering {
 }
 
 impl Answering {
-    fn new(device: &Device) -> Self {
-        let config = model(None, smol());
+    fn new(config: TextConfig, device: &Device) -> Self {
+        let config = model(None, config);
         let decoder = Vlm::random(&config, 7, device).decoder;
         let cache = KvCache::new(&config.text, 1, PROMPT + TOKENS, DType::F32, device);
         Self { config: config.text, decoder, cache, seen: 0 }
@@ -50,8 +50,8 @@ impl Answering {
     }
 }
 
-pub(crate) fn prefill(device: &Device) -> Workload {
-    let mut answering = Answering::new(device);
+pub(crate) fn prefill(config: TextConfig, device: &Device) -> Workload {
+    let mut answering = Answering::new(config, device);
     let prompt = ids(answering.config.vocab_size, PROMPT, 0);
     let flops =
         flops::decoder(&answering.config, 1, PROMPT, Pass::Forward) + flops::head(&answering.config, 1, Pass::Forward);
@@ -62,8 +62,8 @@ pub(crate) fn prefill(device: &Device) -> Workload {
     Workload { step: Box::new(step), tokens: PROMPT as f64, flops }
 }
 
-pub(crate) fn decode(device: &Device) -> Workload {
-    let mut answering = Answering::new(device);
+pub(crate) fn decode(config: TextConfig, device: &Device) -> Workload {
+    let mut answering = Answering::new(config, device);
     let prompt = ids(answering.config.vocab_size, SHORT_PROMPT, 0);
     let flops =
         flops::decoder(&answering.config, 1, 1, Pass::Forward) + flops::head(&answering.config, 1, Pass::Forward);

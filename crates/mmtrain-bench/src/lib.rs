@@ -8,6 +8,7 @@ mod pairs;
 mod pictures;
 mod product;
 pub mod rates;
+mod saving;
 mod shapes;
 mod tower;
 mod training;
@@ -17,6 +18,10 @@ use std::time::Instant;
 use burn::tensor::Device;
 use mmtrain_train::memory::peak_bytes;
 use serde::Serialize;
+
+use crate::product::{product, square};
+use crate::rates::Product;
+use crate::shapes::{qwen2, smol};
 
 /// A workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -36,16 +41,39 @@ pub enum Row {
     Decode,
     /// A prompt of 512 tokens read by the decoder of 135 M.
     Prefill,
+    /// As [`Decode`](Self::Decode), by a decoder of the size of Qwen2-0.5B.
+    #[serde(rename = "decode_qwen2")]
+    DecodeQwen2,
+    /// As [`Prefill`](Self::Prefill), by that one.
+    #[serde(rename = "prefill_qwen2")]
+    PrefillQwen2,
     /// The device's product of two matrices of 2048 x 2048.
     Gemm,
+    /// Of 256 x 256, 512 times in a step.
+    #[serde(rename = "gemm_256")]
+    Gemm256,
+    /// Of 512 x 512, 64 times.
+    #[serde(rename = "gemm_512")]
+    Gemm512,
+    /// Of 1024 x 1024, 8 times.
+    #[serde(rename = "gemm_1024")]
+    Gemm1024,
+    /// A linear layer of a small model: 512 rows, 384 inputs, 1,536 outputs, 28 times.
+    GemmMlp,
     /// JPEG files of 640 x 480 made ready for a tower of 336 x 336, on all cores; no operations are counted.
     Pictures,
+    /// A checkpoint of the decoder of 34 M, trained whole, written, verified and read again; a token is a megabyte.
+    Checkpoint,
 }
 
 impl Row {
     /// All of them, in the order in which they are best read.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 16] = [
         Self::Gemm,
+        Self::Gemm256,
+        Self::Gemm512,
+        Self::Gemm1024,
+        Self::GemmMlp,
         Self::Decoder,
         Self::Vit,
         Self::Vlm,
@@ -53,7 +81,10 @@ impl Row {
         Self::Dpo,
         Self::Prefill,
         Self::Decode,
+        Self::PrefillQwen2,
+        Self::DecodeQwen2,
         Self::Pictures,
+        Self::Checkpoint,
     ];
 
     /// The word that users type.
@@ -66,8 +97,15 @@ impl Row {
             Self::Dpo => "dpo",
             Self::Decode => "decode",
             Self::Prefill => "prefill",
+            Self::DecodeQwen2 => "decode_qwen2",
+            Self::PrefillQwen2 => "prefill_qwen2",
             Self::Gemm => "gemm",
+            Self::Gemm256 => "gemm_256",
+            Self::Gemm512 => "gemm_512",
+            Self::Gemm1024 => "gemm_1024",
+            Self::GemmMlp => "gemm_mlp",
             Self::Pictures => "pictures",
+            Self::Checkpoint => "checkpoint",
         }
     }
 
@@ -83,10 +121,17 @@ impl Row {
             Self::Vlm => training::vlm(device, ranks)?,
             Self::Lora => training::lora(device, ranks)?,
             Self::Dpo => pairs::dpo(device, ranks)?,
-            Self::Decode => answering::decode(device),
-            Self::Prefill => answering::prefill(device),
-            Self::Gemm => product::gemm(device),
+            Self::Decode => answering::decode(smol(), device),
+            Self::Prefill => answering::prefill(smol(), device),
+            Self::DecodeQwen2 => answering::decode(qwen2(), device),
+            Self::PrefillQwen2 => answering::prefill(qwen2(), device),
+            Self::Gemm => product(square(2048), device),
+            Self::Gemm256 => product(square(256), device),
+            Self::Gemm512 => product(square(512), device),
+            Self::Gemm1024 => product(square(1024), device),
+            Self::GemmMlp => product(Product { rows: 512, inputs: 384, outputs: 1536 }, device),
             Self::Pictures => pictures::pictures(),
+            Self::Checkpoint => saving::checkpoint(device)?,
         })
     }
 }
@@ -140,7 +185,7 @@ impl Measured {
 ///
 /// # Errors
 ///
-/// If the threads of the ranks cannot be had.
+/// If the threads of the ranks cannot be had, or nothing can be written among the temporary files.
 pub fn measure(row: Row, device: &Device, ranks: usize, warmup: usize, steps: usize) -> std::io::Result<Measured> {
     let Workload { mut step, tokens, flops } = row.workload(device, ranks)?;
     (0..warmup).for_each(|_| step());

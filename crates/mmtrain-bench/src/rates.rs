@@ -26,7 +26,7 @@ pub struct Product {
 }
 
 impl Product {
-    fn flops(self) -> f64 {
+    pub(crate) fn flops(self) -> f64 {
         2.0 * self.rows as f64 * self.inputs as f64 * self.outputs as f64
     }
 }

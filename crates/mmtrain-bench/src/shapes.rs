@@ -41,6 +41,22 @@ pub(crate) fn smol() -> TextConfig {
     }
 }
 
+/// `Qwen2-0.5B`.
+pub(crate) fn qwen2() -> TextConfig {
+    TextConfig {
+        vocab_size: 151_936,
+        hidden_size: 896,
+        intermediate_size: 4864,
+        num_hidden_layers: 24,
+        num_attention_heads: 14,
+        num_key_value_heads: 2,
+        head_dim: 64,
+        tie_word_embeddings: true,
+        max_position_embeddings: 32768,
+        ..TextConfig::class_defaults(TextFamily::Qwen2)
+    }
+}
+
 /// SigLIP's ViT-B/16 of 224 pixels.
 pub(crate) fn siglip() -> VisionConfig {
     VisionConfig {

@@ -74,6 +74,22 @@ pub struct TrainState {
 }
 
 impl TrainState {
+    /// Of a run that begins at `cursor`.
+    pub fn new(cursor: Cursor, data: Vec<DataIdentity>, keep: KeepPlan, frozen: Vec<FrozenPart>) -> Self {
+        Self {
+            step: 0,
+            cursor,
+            samples: 0,
+            supervised_tokens: 0,
+            data,
+            keep,
+            frozen,
+            delta: RunningDelta::default(),
+            best: None,
+            guard: Guarded::default(),
+        }
+    }
+
     /// Updates of the optimizer: the steps but for those that were passed over.
     pub fn updates(&self) -> u64 {
         self.step - self.guard.passed_over

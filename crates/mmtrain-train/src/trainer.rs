@@ -360,7 +360,7 @@ fn due(step: u64, every: u64) -> bool {
 }
 
 /// How a run's data come. Data order is keyed apart from the weights' seed so that both can be the same number.
-pub(crate) fn loader_config(config: &RunConfig, workers: usize) -> LoaderConfig {
+pub fn loader_config(config: &RunConfig, workers: usize) -> LoaderConfig {
     let (data, train) = (&config.data, &config.train);
     LoaderConfig {
         seed: train.seed,

@@ -1,6 +1,6 @@
 //! The command line, as data.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -347,7 +347,8 @@ pub(crate) struct PlanArgs {
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// gemm, decoder, vit, vlm, lora, dpo, prefill, decode, pictures; all of them otherwise.
+    /// gemm, gemm_256, gemm_512, gemm_1024, gemm_mlp, decoder, vit, vlm, lora, dpo, prefill, decode, prefill_qwen2,
+    /// decode_qwen2, pictures, checkpoint; all of them otherwise.
     #[arg(value_name = "ROW")]
     pub(crate) rows: Vec<String>,
     /// How often each is measured; the median counts.
@@ -526,6 +527,8 @@ pub(crate) enum DataCommand {
     Check(DataArgs),
     /// Lengths, sizes and kinds.
     Stats(StatsArgs),
+    /// How fast samples are made ready for training.
+    Speed(SpeedArgs),
     /// Make a miniature dataset in a true format.
     Synth(SynthArgs),
 }
@@ -574,6 +577,16 @@ pub(crate) struct StatsArgs {
     /// Draw the histogram of lengths into this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) png: Option<PathBuf>,
+}
+
+/// Arguments of `data speed`.
+#[derive(Debug, Args)]
+pub(crate) struct SpeedArgs {
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// For how long, unless `--limit` comes first.
+    #[arg(long, default_value = "10", value_name = "N")]
+    pub(crate) seconds: NonZeroU64,
 }
 
 /// Arguments of `data synth`.

@@ -81,15 +81,15 @@ fn table(measured: &[Value]) -> String {
     let number = |value: &Value, key: &str| value[key].as_f64().unwrap_or(f64::NAN);
     let product = measured.iter().find(|row| row["row"] == Row::Gemm.name()).map(|row| number(row, "gflops"));
     let mut lines =
-        vec![format!("{:<8} {:>10} {:>12} {:>9} {:>8} {:>9}", "row", "step", "tokens/s", "GFLOP/s", "of gemm", "peak")];
+        vec![format!("{:<13} {:>10} {:>12} {:>9} {:>8} {:>9}", "row", "step", "tokens/s", "GFLOP/s", "of gemm", "peak")];
     for row in measured {
         let gflops = number(row, "gflops");
         let share = product.filter(|_| gflops > 0.0);
         let share = share.map_or_else(String::new, |product| format!("{:.0} %", 100.0 * gflops / product));
-        let is_product = row["row"] == Row::Gemm.name();
+        let is_product = row["row"].as_str().is_some_and(|name| name.starts_with(Row::Gemm.name()));
         let tokens = if is_product { "–".to_owned() } else { format!("{:.1}", number(row, "tokens_per_second")) };
         lines.push(format!(
-            "{:<8} {:>8.1} ms {tokens:>12} {:>9.1} {share:>8} {:>5.0} MiB",
+            "{:<13} {:>8.1} ms {tokens:>12} {:>9.1} {share:>8} {:>5.0} MiB",
             row["row"].as_str().unwrap_or_default(),
             1e3 * number(row, "median_seconds"),
             gflops,

@@ -5,6 +5,7 @@ mod page;
 mod runs;
 mod show;
 mod shown;
+mod speed;
 mod stats;
 mod synth;
 mod view;
@@ -23,6 +24,7 @@ pub(crate) fn run(command: &DataCommand) -> anyhow::Result<ExitCode> {
         DataCommand::Show(args) => show::run(args),
         DataCommand::Check(args) => check::run(args),
         DataCommand::Stats(args) => stats::run(args),
+        DataCommand::Speed(args) => speed::run(args),
     }
 }
 

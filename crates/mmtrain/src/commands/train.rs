@@ -14,7 +14,6 @@ use mmtrain_model::Vlm;
 use mmtrain_model::config::VlmConfig;
 use mmtrain_model::lora::LoraConfig;
 use mmtrain_model::params::{ParamInfo, Part};
-use mmtrain_preference::RunningDelta;
 use mmtrain_text::TextTokenizer;
 use mmtrain_train::checkpoint::{
     DataIdentity, Found, FrozenPart, TrainState, dir_name, find_newest, load as load_checkpoint, sweep,
@@ -22,7 +21,6 @@ use mmtrain_train::checkpoint::{
 };
 use mmtrain_train::driver::Plan;
 use mmtrain_train::features::FeatureCache;
-use mmtrain_train::guard::Guarded;
 use mmtrain_train::memory::{self, KeepPlan, MicroShape, keep_plan};
 use mmtrain_train::optimizer::AdamW;
 use mmtrain_train::trainer::{
@@ -243,18 +241,7 @@ fn start(
         let frozen = kept.map(|part| origin.frozen_part(config, part, &base)).collect::<anyhow::Result<_>>()?;
         let cursor = mmtrain_data::Cursor::default();
         let keep = keep(config, sizes);
-        let state = TrainState {
-            step: 0,
-            cursor,
-            samples: 0,
-            supervised_tokens: 0,
-            data,
-            keep,
-            frozen,
-            delta: RunningDelta::default(),
-            best: None,
-            guard: Guarded::default(),
-        };
+        let state = TrainState::new(cursor, data, keep, frozen);
         return Ok(Progress { model: base, optimizer: AdamW::default(), state });
     };
     let loaded = load_checkpoint(&found.dir, base, trained)?;
