@@ -20,8 +20,22 @@ fn a_row_is_measured_as_often_as_asked_for() {
 #[test]
 fn rows_make_a_table_beside_the_matrix_product() {
     let all = [
-        "gemm", "decoder", "gemm_256", "gemm_512", "gemm_1024", "gemm_mlp", "vit", "vlm", "lora", "dpo", "prefill",
-        "decode", "prefill_qwen2", "decode_qwen2", "pictures", "checkpoint",
+        "gemm",
+        "decoder",
+        "gemm_256",
+        "gemm_512",
+        "gemm_1024",
+        "gemm_mlp",
+        "vit",
+        "vlm",
+        "lora",
+        "dpo",
+        "prefill",
+        "decode",
+        "prefill_qwen2",
+        "decode_qwen2",
+        "pictures",
+        "checkpoint",
     ];
     let rows = if std::env::var_os("MMTRAIN_SLOW").is_some() { &all[..] } else { &all[..2] };
     let done = Place::new().ok(&format!("bench {} --steps 1 --warmup 0 -q", rows.join(" ")));

@@ -254,6 +254,12 @@ const CHAT: &str = "{% for turn in messages %}{{ turn.role }}:{% for part in tur
     {% if part.type == 'image' %}<image>{% else %}{{ part.text }}{% endif %}{% endfor %}\n{% endfor %}\
     {% if add_generation_prompt %}assistant:{% endif %}";
 
+/// Vicuna's, without an end of answers.
+const VICUNA: &str = "{{ 'A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, \
+    and polite answers to the user\\'s questions. ' }}{% for turn in messages %}{% if turn.role == 'user' %}USER: {% for part in turn.content %}\
+    {% if part.type == 'image' %}<image>\n{% else %}{{ part.text }}{% endif %}{% endfor %} {% else %}ASSISTANT: {{ turn.content[0].text }}\
+    {% endif %}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}";
+
 #[test]
 fn a_model_from_the_hub_brings_its_sizes_and_its_chat_template() {
     let place = place();
@@ -269,6 +275,35 @@ fn a_model_from_the_hub_brings_its_sizes_and_its_chat_template() {
     let config = String::from_utf8(place.read("other/config.toml")).expect("text");
     assert!(config.contains("template = \"vicuna_v1\""), "{config}");
     place.ok("sft --resume other --set train.epochs=3 -q");
+}
+
+#[test]
+fn a_directory_is_asked_as_its_checkpoint_or_its_run_writes_conversations() {
+    let place = place();
+    // So small a model says the same to all; how many tokens it was asked with tells how.
+    let asked_with = |model: &str| {
+        let how = "--prompt what? --image a.png --max-new-tokens 4 --stats --json -q";
+        let done = place.ok(&format!("generate --model {model} {how}")).stdout;
+        let said: serde_json::Value = serde_json::from_str(&done).expect("JSON");
+        said["stats"]["prompt_tokens"].as_u64().expect("a number")
+    };
+    place.write("a.png", include_bytes!("../fixtures/media/resize/texture_64x64.png"));
+    place.ok("data synth --like llava-instruct --out datasets/llava-instruct --samples 16 --size 32");
+    place.ok("sft --data llava-instruct --init checkpoints/pretrain-tiny --run-dir talks -q --set train.epochs=2 \
+              --set train.global_batch_size=4 --set data.template=vicuna_v1 --set data.max_seq=1024");
+    // What a run wrote is asked as the run is, also when it was exported and quantized.
+    let of_run = asked_with("talks");
+    place.ok("export --model talks --out hf -q");
+    place.ok("quantize --model hf --bits 8 --out packed -q");
+    assert_eq!([asked_with("hf"), asked_with("packed")], [of_run; 2]);
+    let settings = |dir: &str| String::from_utf8(place.read(&format!("{dir}/mmtrain.toml"))).expect("text");
+    assert!(settings("hf").contains("template = \"vicuna_v1\"") && settings("packed") == settings("hf"));
+    // One that says nothing of it goes by the checkpoint's own chat template; without that a prompt stands for itself.
+    fs_err::remove_file(place.path("hf/mmtrain.toml")).expect("removed");
+    let bare = asked_with("hf");
+    place.write("hf/chat_template.jinja", VICUNA.as_bytes());
+    assert!(bare + 20 < of_run, "{bare} tokens, and {of_run} with all that Vicuna says before");
+    assert_eq!(asked_with("hf"), of_run);
 }
 
 #[test]

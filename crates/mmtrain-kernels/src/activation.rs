@@ -77,16 +77,27 @@ pub fn gated<const D: usize>(act: Act, gate: Tensor<D>, up: Tensor<D>) -> Tensor
     y.reshape(shape)
 }
 
+/// The gradients of `act(gate) up` for both, from that of the product.
+pub(crate) fn gated_gradients(act: Act, inputs: [Tensor<4>; 2], of_output: Tensor<4>) -> [Option<Tensor<4>>; 2] {
+    let [gate, up] = inputs.map(Values::of);
+    match act {
+        Act::Silu => GatedValues { gate, up, curve: Swish(1.0) }.gradients(of_output, [true; 2]),
+        Act::QuickGelu => GatedValues { gate, up, curve: Swish(QUICK) }.gradients(of_output, [true; 2]),
+        Act::Gelu => GatedValues { gate, up, curve: Gelu }.gradients(of_output, [true; 2]),
+        Act::GeluTanh => GatedValues { gate, up, curve: GeluTanh }.gradients(of_output, [true; 2]),
+    }
+}
+
 #[derive(Debug)]
 struct Activation<C>(C);
 
 impl<C: Curve> Operation<1> for Activation<C> {
-    fn forward(&self, [x]: [Tensor<4>; 1], taped: bool) -> (Tensor<4>, Option<Arc<dyn Pullback<1>>>) {
+    fn forward(&self, [x]: [Tensor<4>; 1], wanted: Option<[bool; 1]>) -> (Tensor<4>, Option<Arc<dyn Pullback<1>>>) {
         let shape = x.dims();
         let x = Values::of(x);
         let mut y = vec![0.0; x.get().len()];
         each_task([&mut y], [TASK], TASK, &Forward { x: x.get(), curve: self.0 });
-        let saved = taped.then(|| Arc::new(Saved { x, curve: self.0 }) as Arc<dyn Pullback<1>>);
+        let saved = wanted.map(|_| Arc::new(Saved { x, curve: self.0 }) as Arc<dyn Pullback<1>>);
         (Values::new(y).shaped(shape), saved)
     }
 }
@@ -140,12 +151,16 @@ impl<C: Curve> Work<1> for Backward<'_, C> {
 struct Gated<C>(C);
 
 impl<C: Curve> Operation<2> for Gated<C> {
-    fn forward(&self, [gate, up]: [Tensor<4>; 2], taped: bool) -> (Tensor<4>, Option<Arc<dyn Pullback<2>>>) {
+    fn forward(
+        &self,
+        [gate, up]: [Tensor<4>; 2],
+        wanted: Option<[bool; 2]>,
+    ) -> (Tensor<4>, Option<Arc<dyn Pullback<2>>>) {
         let shape = gate.dims();
         let inputs = GatedValues { gate: Values::of(gate), up: Values::of(up), curve: self.0 };
         let mut y = vec![0.0; inputs.gate.get().len()];
         each_task([&mut y], [TASK], TASK, &inputs.slices());
-        let saved = taped.then(|| Arc::new(inputs) as Arc<dyn Pullback<2>>);
+        let saved = wanted.map(|_| Arc::new(inputs) as Arc<dyn Pullback<2>>);
         (Values::new(y).shaped(shape), saved)
     }
 }

@@ -60,7 +60,11 @@ struct CrossEntropy {
 
 impl Operation<1> for CrossEntropy {
     /// `[1, 1, rows, vocab]` to `[1, 1, rows, 2]`: the loss, and whether it is a hit
-    fn forward(&self, [logits]: [Tensor<4>; 1], taped: bool) -> (Tensor<4>, Option<Arc<dyn Pullback<1>>>) {
+    fn forward(
+        &self,
+        [logits]: [Tensor<4>; 1],
+        wanted: Option<[bool; 1]>,
+    ) -> (Tensor<4>, Option<Arc<dyn Pullback<1>>>) {
         let [.., rows, vocab] = logits.dims();
         let logits = Values::of(logits);
         let (mut scored, mut log_sums) = (vec![0.0; rows * 2], vec![0.0; rows]);
@@ -68,7 +72,7 @@ impl Operation<1> for CrossEntropy {
         let work = Score { logits: logits.get(), targets: &self.targets, vocab };
         each_task([&mut scored, &mut log_sums], [per_task * 2, per_task], per_task, &work);
         let targets = self.targets.clone();
-        let saved = taped.then(|| Arc::new(Saved { logits, log_sums, targets, vocab }) as Arc<dyn Pullback<1>>);
+        let saved = wanted.map(|_| Arc::new(Saved { logits, log_sums, targets, vocab }) as Arc<dyn Pullback<1>>);
         (Values::new(scored).shaped([1, 1, rows, 2]), saved)
     }
 }

@@ -47,7 +47,11 @@ struct LayerNorm {
 }
 
 impl Operation<3> for LayerNorm {
-    fn forward(&self, [x, gamma, beta]: [Tensor<4>; 3], taped: bool) -> (Tensor<4>, Option<Arc<dyn Pullback<3>>>) {
+    fn forward(
+        &self,
+        [x, gamma, beta]: [Tensor<4>; 3],
+        wanted: Option<[bool; 3]>,
+    ) -> (Tensor<4>, Option<Arc<dyn Pullback<3>>>) {
         let shape = x.dims();
         let [x, gamma, beta] = [x, gamma, beta].map(Values::of);
         let (width, per_task) = (shape[3], rows_per_task(shape[3]));
@@ -55,7 +59,7 @@ impl Operation<3> for LayerNorm {
         let work = Forward { x: x.get(), gamma: gamma.get(), beta: beta.get(), epsilon: self.epsilon };
         each_task([&mut y], [per_task * width], per_task, &work);
         let pullback =
-            taped.then(|| Arc::new(Saved { x, gamma, shape, epsilon: self.epsilon }) as Arc<dyn Pullback<3>>);
+            wanted.map(|_| Arc::new(Saved { x, gamma, shape, epsilon: self.epsilon }) as Arc<dyn Pullback<3>>);
         (Values::new(y).shaped(shape), pullback)
     }
 }

@@ -5,15 +5,18 @@
 //! operations, which every kernel is tested against, gradients too. The bits of a result depend on its inputs, and on
 //! neither the number of threads nor whether a tape is kept.
 //!
+//! - [`linear`], [`gated_linear`]: products with weights
 //! - [`rms_norm`], [`layer_norm`]
 //! - [`activation()`], [`gated`]
 //! - [`rotate`]: rotary positions
 //! - [`attention_weights`], [`scores_gradient`]
 //! - [`cross_entropy()`]: the loss of the next token
 //! - [`adamw()`]: an update
+//! - [`product`]: of matrices, for whoever has one that is no tensor
 //! - [`tape`]: for whoever has one more operation with a backward pass of its own
 //!
-//! Inside: `host` (values of tensors), `rows` (tasks on all cores), `lanes` and `curve` (arithmetic).
+//! Inside: `host` (values of tensors), `rows` (tasks on all cores), `lanes`
+//! and `curve` (arithmetic).
 
 mod activation;
 mod adamw;
@@ -22,6 +25,8 @@ mod curve;
 mod host;
 mod lanes;
 mod layer_norm;
+mod linear;
+pub mod product;
 mod rms_norm;
 mod rope;
 mod rows;
@@ -35,6 +40,7 @@ pub use activation::{Act, activation, gated};
 pub use adamw::{Moving, Rates, adamw};
 pub use cross_entropy::{Scored, cross_entropy};
 pub use layer_norm::layer_norm;
+pub use linear::{gated_linear, linear};
 pub use rms_norm::rms_norm;
 pub use rope::rotate;
 pub use weights::{attention_weights, scores_gradient};

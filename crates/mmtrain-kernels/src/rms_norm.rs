@@ -45,7 +45,11 @@ struct RmsNorm {
 }
 
 impl Operation<2> for RmsNorm {
-    fn forward(&self, [x, gamma]: [Tensor<4>; 2], taped: bool) -> (Tensor<4>, Option<Arc<dyn Pullback<2>>>) {
+    fn forward(
+        &self,
+        [x, gamma]: [Tensor<4>; 2],
+        wanted: Option<[bool; 2]>,
+    ) -> (Tensor<4>, Option<Arc<dyn Pullback<2>>>) {
         let shape = x.dims();
         let (x, gamma) = (Values::of(x), Values::of(gamma));
         let width = shape[3];
@@ -54,7 +58,7 @@ impl Operation<2> for RmsNorm {
         let per_task = rows_per_task(width);
         each_task([&mut y], [per_task * width], per_task, &work);
         let pullback =
-            taped.then(|| Arc::new(Saved { x, gamma, shape, epsilon: self.epsilon }) as Arc<dyn Pullback<2>>);
+            wanted.map(|_| Arc::new(Saved { x, gamma, shape, epsilon: self.epsilon }) as Arc<dyn Pullback<2>>);
         (Values::new(y).shaped(shape), pullback)
     }
 }

@@ -53,8 +53,8 @@ struct Rotate {
 }
 
 impl Operation<1> for Rotate {
-    fn forward(&self, [x]: [Tensor<4>; 1], taped: bool) -> (Tensor<4>, Option<Arc<dyn Pullback<1>>>) {
-        let back = taped.then(|| Arc::new(Self { back: true, ..self.clone() }) as Arc<dyn Pullback<1>>);
+    fn forward(&self, [x]: [Tensor<4>; 1], wanted: Option<[bool; 1]>) -> (Tensor<4>, Option<Arc<dyn Pullback<1>>>) {
+        let back = wanted.map(|_| Arc::new(Self { back: true, ..self.clone() }) as Arc<dyn Pullback<1>>);
         (self.turned(x), back)
     }
 }

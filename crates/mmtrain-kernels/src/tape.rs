@@ -17,8 +17,9 @@ use burn::prelude::*;
 
 /// A function of `N` tensors that knows its gradients.
 pub trait Operation<const N: usize>: Debug + Send + Sync + 'static {
-    /// The output, of tensors that no tape records, and, where it is `taped`, what the backward pass needs.
-    fn forward(&self, inputs: [Tensor<4>; N], taped: bool) -> (Tensor<4>, Option<Arc<dyn Pullback<N>>>);
+    /// The output, of tensors that no tape records, and, on a tape, what the backward pass needs for the gradients that will be
+    /// `wanted`.
+    fn forward(&self, inputs: [Tensor<4>; N], wanted: Option<[bool; N]>) -> (Tensor<4>, Option<Arc<dyn Pullback<N>>>);
 }
 
 /// What is kept of an operation until its backward pass.
@@ -117,7 +118,7 @@ fn untaped<B: Backend, const N: usize>(operation: &dyn Operation<N>, inputs: [Fl
 where
     DispatchTensor: DispatchKindConversion<B>,
 {
-    lowered::<B>(operation.forward(inputs.map(lifted::<B>), false).0)
+    lowered::<B>(operation.forward(inputs.map(lifted::<B>), None).0)
 }
 
 fn taped<B: Backend, C: CheckpointStrategy, const N: usize>(
@@ -128,14 +129,15 @@ where
     DispatchTensor: DispatchKindConversion<B>,
 {
     let nodes = inputs.each_ref().map(FloatTensor::<Autodiff<B, C>>::node);
+    let wanted = inputs.each_ref().map(FloatTensor::<Autodiff<B, C>>::is_tracked);
     let inputs = inputs.map(|x| lifted::<B>(x.into_primitive()));
     match Node.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(node) => {
-            let (output, pullback) = operation.forward(inputs, true);
+            let (output, pullback) = operation.forward(inputs, Some(wanted));
             let pullback = pullback.expect("an operation on a tape says how to go back");
             node.finish(pullback, lowered::<B>(output))
         }
-        OpsKind::UnTracked(node) => node.finish(lowered::<B>(operation.forward(inputs, false).0)),
+        OpsKind::UnTracked(node) => node.finish(lowered::<B>(operation.forward(inputs, None).0)),
     }
 }
 

@@ -69,7 +69,11 @@ struct Bias {
 }
 
 impl Operation<1> for Weights {
-    fn forward(&self, [scores]: [Tensor<4>; 1], taped: bool) -> (Tensor<4>, Option<Arc<dyn Pullback<1>>>) {
+    fn forward(
+        &self,
+        [scores]: [Tensor<4>; 1],
+        wanted: Option<[bool; 1]>,
+    ) -> (Tensor<4>, Option<Arc<dyn Pullback<1>>>) {
         let shape = scores.dims();
         let [_, heads, queries, keys] = shape;
         let per_task = rows_per_task(keys);
@@ -78,7 +82,7 @@ impl Operation<1> for Weights {
         let mut values = Values::of(scores);
         each_task([values.get_mut()], [per_task * keys], per_task, &work);
         let saved = || Arc::new(Saved { weights: values.clone(), scale: self.scale }) as Arc<dyn Pullback<1>>;
-        let saved = taped.then(saved);
+        let saved = wanted.map(|_| saved());
         (values.shaped(shape), saved)
     }
 }

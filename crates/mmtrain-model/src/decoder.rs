@@ -25,7 +25,7 @@ use burn::tensor::DType;
 
 use crate::attention::{merge_heads, split_heads};
 use crate::config::{Activation, TextConfig};
-use crate::few_rows::{Rows, shaped, takes, with_table};
+use crate::few_rows::{Rows, shaped, takes, takes_all, with_table};
 use crate::norm::RmsNorm;
 use crate::precision::{computing, computing_but_packed, matmul_by_columns};
 use crate::projection::Projection;
@@ -252,9 +252,9 @@ impl DecoderBlock {
         self.run(x, |heads| heads.attend(context, Some(cache)))
     }
 
-    /// The block as it computes with `x`: widened to its type, and what is packed made dense where there are many rows.
+    /// The block as it computes with `x`: widened to its type, and what is packed made dense where codes cannot be multiplied.
     fn computing(&self, x: &Tensor<3>) -> Cow<'_, Self> {
-        if takes(x) { computing_but_packed(self, x.dtype()) } else { computing(self, x.dtype()) }
+        if takes_all(x) { computing_but_packed(self, x.dtype()) } else { computing(self, x.dtype()) }
     }
 
     /// `attend` makes the output of each head. `[batch, heads, seq, head_dim]`
@@ -317,7 +317,7 @@ impl DecoderMlp {
 
     pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let gate = self.gate_proj.forward(x.clone());
-        self.down_proj.forward(self.act.gate(gate, self.up_proj.forward(x)))
+        self.down_proj.forward_gated(self.act.kernel(), [gate, self.up_proj.forward(x)])
     }
 }
 

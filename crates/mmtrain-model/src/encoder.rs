@@ -29,7 +29,7 @@ mod windows;
 
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::prelude::*;
-use mmtrain_kernels::{Act, activation, gated};
+use mmtrain_kernels::{Act, activation};
 
 use crate::config::{Activation, EncoderConfig};
 
@@ -94,12 +94,8 @@ impl Activation {
         activation(self.kernel(), x)
     }
 
-    /// `act(gate) up`, element by element.
-    pub(crate) fn gate<const D: usize>(self, gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
-        gated(self.kernel(), gate, up)
-    }
-
-    fn kernel(self) -> Act {
+    /// What the kernels call it.
+    pub(crate) fn kernel(self) -> Act {
         match self {
             Self::QuickGelu => Act::QuickGelu,
             Self::GeluTanh => Act::GeluTanh,

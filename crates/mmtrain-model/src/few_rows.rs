@@ -4,6 +4,9 @@
 //! read. Weights are read where they lie, [packed](crate::quantized) or a dense table; nothing is copied. The order of sums
 //! depends on the sizes alone, not on the number of threads.
 //!
+//! [Packed](crate::quantized) weights are multiplied with any number of rows here: of many, by a block of outputs at a time, which is
+//! made dense for that and stays in a cache.
+//!
 //! Only for tensors in host memory that no tape records; everything else takes the usual way.
 
 #![expect(
@@ -15,6 +18,7 @@ mod dense;
 
 use burn::prelude::*;
 use burn::tensor::{DType, TensorData};
+use mmtrain_kernels::product::Matrix;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -23,18 +27,29 @@ pub(crate) use self::dense::{with_table, with_weight};
 /// More rows are no few rows: from there on a matrix product that works in tiles is faster.
 pub(crate) const MAX_ROWS: usize = 8;
 
+/// Outputs that are made dense at a time for many rows.
+const BLOCK: usize = 64;
+
 /// Weights that one task reads.
 const TASK: usize = 1 << 16;
 
 /// Products with fewer weights are made by one thread.
 const MIN_PARALLEL: usize = 1 << 17;
 
-/// Whether the product of these rows can be made here. `[.., input]`
+/// Whether the product of these rows with a packed weight can be made here. `[.., input]`
+pub(crate) fn takes_all<const D: usize>(x: &Tensor<D>) -> bool {
+    x.dtype() == DType::F32 && count(x) > 0 && !x.is_autodiff() && x.device() == Device::flex()
+}
+
+/// Whether that with a dense weight can. `[.., input]`
 pub(crate) fn takes<const D: usize>(x: &Tensor<D>) -> bool {
+    count(x) <= MAX_ROWS && takes_all(x)
+}
+
+/// How many rows. `[.., input]`
+fn count<const D: usize>(x: &Tensor<D>) -> usize {
     let dims = x.dims();
-    let width = dims[D - 1];
-    let rows = dims.iter().product::<usize>() / width.max(1);
-    x.dtype() == DType::F32 && (1..=MAX_ROWS).contains(&rows) && !x.is_autodiff() && x.device() == Device::flex()
+    dims.iter().product::<usize>() / dims[D - 1].max(1)
 }
 
 /// Rows in host memory.
@@ -80,6 +95,9 @@ pub(crate) trait Outputs: Sync {
 /// The product of rows with a weight that is had output by output. `[rows, output]`
 pub(crate) fn by_outputs(x: &Rows, output: usize, weight: &impl Outputs) -> Vec<f32> {
     let (arch, rows) = (Arch::new(), x.count);
+    if rows > MAX_ROWS {
+        return in_blocks(x, output, weight);
+    }
     let per_task = (TASK / x.input.max(1)).max(1);
     let mut values = vec![0.0_f32; output * rows];
     let task = |(number, values): (usize, &mut [f32])| {
@@ -95,6 +113,46 @@ pub(crate) fn by_outputs(x: &Rows, output: usize, weight: &impl Outputs) -> Vec<
     }
     let turned = (0..rows).flat_map(|row| values.iter().skip(row).step_by(rows).copied());
     turned.collect()
+}
+
+/// The same of many rows: some outputs at a time are made dense, and multiplied with all rows.
+fn in_blocks(x: &Rows, output: usize, weight: &impl Outputs) -> Vec<f32> {
+    let (arch, rows) = (Arch::new(), Matrix::new(&x.values, [x.count, x.input]));
+    let block = |number: usize| {
+        let (first, count) = (number * BLOCK, BLOCK.min(output - number * BLOCK));
+        let mut dense = vec![0.0_f32; count * x.input];
+        arch.dispatch(Unpack { weight, first, input: x.input, dense: &mut dense });
+        rows.times_transposed_here(Matrix::new(&dense, [count, x.input]))
+    };
+    let blocks: Vec<Vec<f32>> = (0..output.div_ceil(BLOCK)).into_par_iter().map(block).collect();
+    let mut values = Vec::with_capacity(x.count * output);
+    for row in 0..x.count {
+        for block in &blocks {
+            let count = block.len() / x.count;
+            values.extend_from_slice(&block[row * count..][..count]);
+        }
+    }
+    values
+}
+
+/// The weights of outputs from `first` on.
+struct Unpack<'a, W> {
+    weight: &'a W,
+    first: usize,
+    input: usize,
+    /// `[outputs, input]`
+    dense: &'a mut [f32],
+}
+
+impl<W: Outputs> WithSimd for Unpack<'_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        for (index, weights) in self.dense.chunks_exact_mut(self.input.max(1)).enumerate() {
+            self.weight.unpack(simd, self.first + index, weights);
+        }
+    }
 }
 
 /// The outputs from `first` on.

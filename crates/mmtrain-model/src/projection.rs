@@ -3,7 +3,7 @@
 use burn::module::Param;
 use burn::nn::Initializer;
 use burn::prelude::*;
-use burn::tensor::module::linear;
+use mmtrain_kernels::{Act, gated_linear, linear};
 
 use crate::few_rows::{self, Rows, shaped};
 use crate::quantized::weight::Weight;
@@ -40,17 +40,36 @@ impl Projection {
         }
     }
 
-    /// The product with the weight where it lies, packed or not, where there are few rows and no adapter.
+    /// [`forward`](Self::forward) of `act(gate) up`, of which a tape keeps the two and not their product where it can.
+    ///
+    /// # Shapes
+    ///
+    /// - `gate`, `up`: `[.., input]`; returns `[.., output]`
+    pub(crate) fn forward_gated<const D: usize>(&self, act: Act, [gate, up]: [Tensor<D>; 2]) -> Tensor<D> {
+        let is_plain = self.weight.lora().is_none() && self.weight.packed().is_none() && self.bias.is_none();
+        if !is_plain || few_rows::takes(&gate) {
+            return self.forward(mmtrain_kernels::gated(act, gate, up));
+        }
+        let weight = self.weight.base();
+        let [input, output] = weight.dims();
+        let mut shape = gate.dims();
+        let rows = shape.iter().product::<usize>() / input.max(1);
+        shape[D - 1] = output;
+        gated_linear(act, [gate, up].map(|x| x.reshape([rows, input])), weight).reshape(shape)
+    }
+
+    /// The product with the weight where it lies, packed or with few rows, where there is no adapter.
     pub(crate) fn of_few_rows<const D: usize>(&self, x: &Tensor<D>) -> Option<Tensor<D>> {
-        if self.weight.lora().is_some() || !few_rows::takes(x) {
+        if self.weight.lora().is_some() {
             return None;
         }
-        let rows = Rows::of(x);
-        let (product, output) = if let Some(packed) = self.weight.packed() {
-            (packed.product(rows), packed.shape()[1])
-        } else {
-            let weight = self.weight.base();
-            (few_rows::with_weight(&rows, &weight)?, weight.dims()[1])
+        let (product, output) = match self.weight.packed() {
+            Some(packed) if few_rows::takes_all(x) => (packed.product(Rows::of(x)), packed.shape()[1]),
+            None if few_rows::takes(x) => {
+                let weight = self.weight.base();
+                (few_rows::with_weight(&Rows::of(x), &weight)?, weight.dims()[1])
+            }
+            _ => return None,
         };
         let product = shaped(product, x.dims(), output);
         Some(match &self.bias {

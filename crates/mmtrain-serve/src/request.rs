@@ -18,6 +18,9 @@ const STOP_BYTES: usize = 256;
 /// Most messages of a conversation.
 const MESSAGES: usize = 4096;
 
+/// Most values in a body, of which each takes a hundred bytes when it is read.
+const VALUES: usize = 1 << 17;
+
 /// A request for a chat completion.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatRequest {
@@ -34,6 +37,9 @@ pub struct ChatRequest {
 impl ChatRequest {
     /// Reads a body for a server of `model`. `seed` is for requests that name none.
     pub fn read(bytes: &[u8], model: &str, limits: &Limits, seed: u64) -> Result<Self, Refusal> {
+        if has_more_values_than(VALUES, bytes) {
+            return Err(Refusal::unreadable(format!("the body has more than {VALUES} values")).named("bad_json"));
+        }
         let value = serde_json::from_slice::<Value>(bytes);
         let value =
             value.map_err(|error| Refusal::unreadable(format!("the body is no JSON: {error}")).named("bad_json"))?;
@@ -60,6 +66,22 @@ impl ChatRequest {
             include_usage: fields.include_usage(stream)?,
         })
     }
+}
+
+/// Whether a text of JSON has more values: each stands behind a comma, a colon, or what opens a list or an object. A few bytes would
+/// become a hundred each in memory.
+fn has_more_values_than(most: usize, json: &[u8]) -> bool {
+    let (mut values, mut in_text, mut is_escaped) = (1_usize, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_text => is_escaped = true,
+            b'"' => in_text = !in_text,
+            b',' | b':' | b'[' | b'{' if !in_text => values += 1,
+            _ => {}
+        }
+    }
+    values > most
 }
 
 /// An object whose fields may be left out or null.
@@ -206,6 +228,17 @@ mod tests {
         assert_eq!(plain, ChatRequest { messages: json!([]), options, stream: false, include_usage: false });
         let nulls = json!({ "temperature": null, "stop": null, "n": null, "stream": null, "stream_options": null, "tools": null });
         assert_eq!(read(&nulls), Ok(plain));
+    }
+
+    #[test]
+    fn a_body_of_more_values_than_a_conversation_has_is_refused_before_it_is_read() {
+        let nothing = vec![0; VALUES];
+        let refused = read(&json!({ "metadata": nothing })).expect_err("too many");
+        assert!(refused.message().contains("131072 values"), "{refused:?}");
+        // Text is no list, whatever is in it.
+        assert!(read(&json!({ "user": "[\"a\\\",1,{".repeat(VALUES) })).is_ok());
+        let numbers = |json: &[u8]| (1..9).find(|most| !has_more_values_than(*most, json));
+        assert_eq!(numbers(br#"{"a\\": [1, "b,\"[", {}]}"#), Some(7));
     }
 
     #[test]

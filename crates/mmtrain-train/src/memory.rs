@@ -198,7 +198,7 @@ fn keys(config: &VlmConfig, cross: &CrossAttentionConfig) -> usize {
 
 /// Values of a token that the tape of one decoder block holds: about 14 tensors of the stream's width, 5 of the MLP's.
 pub(crate) fn decoder_widths(config: &TextConfig) -> usize {
-    14 * config.hidden_size + 5 * config.intermediate_size
+    14 * config.hidden_size + 4 * config.intermediate_size
 }
 
 /// What the tape of one decoder block holds, scores included.

@@ -347,8 +347,7 @@ pub(crate) struct PlanArgs {
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// gemm, gemm_256, gemm_512, gemm_1024, gemm_mlp, decoder, vit, vlm, lora, dpo, prefill, decode, prefill_qwen2,
-    /// decode_qwen2, pictures, checkpoint; all of them otherwise.
+    /// What to measure: `gemm`, `decoder`, `vlm`, …, all of it otherwise; another word lists what there is.
     #[arg(value_name = "ROW")]
     pub(crate) rows: Vec<String>,
     /// How often each is measured; the median counts.

@@ -8,6 +8,7 @@ mod blocks;
 mod boxes;
 mod cli;
 mod commands;
+mod conversations;
 mod fail;
 mod fetch;
 mod holdings;

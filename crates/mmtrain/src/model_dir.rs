@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use burn::tensor::{DType, Device, Tensor};
-use mmtrain_config::{DataConfig, Quantization, RunConfig};
+use mmtrain_config::{Quantization, RunConfig};
 use mmtrain_data::Preparer;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{ModelKind, VlmConfig, read_kind, read_vlm};
@@ -27,7 +27,7 @@ use crate::number_type::{Sizes, WeightsChoice, held, in_training};
 use crate::run_dir::RunInfo;
 use crate::unused::warn_unused;
 use crate::weights::{PartWeights, Share};
-use crate::{adapters, preprocess, setup};
+use crate::{adapters, conversations, preprocess, setup};
 
 /// A model that can be used.
 pub(crate) struct LoadedModel {
@@ -118,7 +118,7 @@ pub(crate) fn load(path: &Path, weights: WeightsChoice, quiet: bool, device: &De
     tokenizer.use_image_token(model.config.image_token_id as u32)?;
     setup::check_placeholder(&tokenizer, &model.config).with_context(|| format!("`{}`", dir.display()))?;
     setup::check_vocab(&tokenizer, &model.config)?;
-    let data = data_settings(&dir, &model)?;
+    let data = conversations::settings(&dir, &tokenizer, model.config.text.context_length())?;
     let preprocessor = preprocess::fitting(&dir, &model.config.encoder)?;
     let template = setup::template(&data, &tokenizer)?;
     let instruction = setup::instruction_tokenizer(Some(&dir), &model.config)?;
@@ -304,10 +304,4 @@ fn hash_values(hasher: &mut blake3::Hasher, value: &Tensor<1>) {
 
 fn run_seed(dir: &Path) -> anyhow::Result<u64> {
     Ok(run_config(dir)?.map_or(0, |config| config.train.seed))
-}
-
-/// The run's own settings; those of a Hugging Face directory are the defaults, up to its longest row.
-fn data_settings(dir: &Path, model: &Vlm) -> anyhow::Result<DataConfig> {
-    let max_seq = model.config.text.context_length();
-    Ok(run_config(dir)?.map_or_else(|| DataConfig { max_seq, ..DataConfig::default() }, |config| config.data))
 }

@@ -31,9 +31,13 @@ struct Recorded {
 }
 
 impl Operation<3> for Recorded {
-    fn forward(&self, [query, key, value]: [Tensor<4>; 3], taped: bool) -> (Tensor<4>, Option<Arc<dyn Pullback<3>>>) {
+    fn forward(
+        &self,
+        [query, key, value]: [Tensor<4>; 3],
+        wanted: Option<[bool; 3]>,
+    ) -> (Tensor<4>, Option<Arc<dyn Pullback<3>>>) {
         let Self { mask, rows } = self;
-        let saved = taped.then(|| {
+        let saved = wanted.map(|_| {
             let [query, key, value] = [&query, &key, &value].map(Tensor::clone);
             Arc::new(Saved { query, key, value, mask: mask.clone(), rows: *rows }) as Arc<dyn Pullback<3>>
         });

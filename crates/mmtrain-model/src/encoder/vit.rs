@@ -6,6 +6,7 @@
 use burn::module::Param;
 use burn::nn::Initializer;
 use burn::prelude::*;
+use mmtrain_kernels::Act;
 
 use super::embeddings::VitEmbeddings;
 use super::{PatchMask, patches_from_pixels};
@@ -362,6 +363,6 @@ impl GatedMlp {
         let x = self.weights_in.forward(x);
         let width = x.dims()[2] / 2;
         let gate = x.clone().slice_dim(2, 0..width);
-        self.weights_out.forward(Activation::Silu.gate(gate, x.slice_dim(2, width..2 * width)))
+        self.weights_out.forward_gated(Act::Silu, [gate, x.slice_dim(2, width..2 * width)])
     }
 }

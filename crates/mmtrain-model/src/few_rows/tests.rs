@@ -24,11 +24,27 @@ fn products_with_a_table_are_those_of_burn_and_of_each_row_alone() {
 }
 
 #[test]
+fn many_rows_are_multiplied_with_blocks_of_outputs_on_any_number_of_threads() {
+    for (rows, input, output) in [(9, 515, 389), (40, 256, 300), (300, 7, 64), (70, 1000, 1)] {
+        let x = Rows { values: values(rows * input, 1), count: rows, input };
+        let table = values(input * output, 2);
+        let matrix = Tensor::<2>::from_data(TensorData::new(table, [output, input]), &Device::flex());
+        let found = with_table(&x, &matrix).expect("in host memory");
+        let tensor = Tensor::<2>::from_data(TensorData::new(x.values.clone(), [rows, input]), &Device::flex());
+        let expected: Vec<f32> = tensor.matmul(matrix.clone().transpose()).into_data().try_to_vec().expect("f32");
+        let far = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(found.len() == expected.len() && far < 1e-4, "{far}");
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+        assert_eq!(pool.install(|| with_table(&x, &matrix)), Some(found));
+    }
+}
+
+#[test]
 fn what_a_tape_records_and_what_has_many_rows_goes_the_usual_way() {
-    let x = Tensor::<2>::zeros([8, 4], &Device::flex());
-    assert!(takes(&x) && takes(&x.clone().reshape([2, 4, 4])));
-    assert!(!takes(&Tensor::<2>::zeros([9, 4], &Device::flex())));
-    assert!(!takes(&x.clone().autodiff()) && !takes(&x.cast(DType::BF16)));
+    let rows = |count| Tensor::<2>::zeros([count, 4], &Device::flex());
+    let x = rows(8);
+    assert!(takes(&x) && takes(&x.clone().reshape([2, 4, 4])) && !takes(&rows(9)) && takes_all(&rows(9)));
+    assert!(!takes(&x.clone().autodiff()) && !takes_all(&x.cast(DType::BF16)));
 }
 
 #[test]

@@ -80,8 +80,10 @@ fn in_a_process(context: &Context, args: &BenchArgs, row: Row) -> anyhow::Result
 fn table(measured: &[Value]) -> String {
     let number = |value: &Value, key: &str| value[key].as_f64().unwrap_or(f64::NAN);
     let product = measured.iter().find(|row| row["row"] == Row::Gemm.name()).map(|row| number(row, "gflops"));
-    let mut lines =
-        vec![format!("{:<13} {:>10} {:>12} {:>9} {:>8} {:>9}", "row", "step", "tokens/s", "GFLOP/s", "of gemm", "peak")];
+    let mut lines = vec![format!(
+        "{:<13} {:>10} {:>12} {:>9} {:>8} {:>9}",
+        "row", "step", "tokens/s", "GFLOP/s", "of gemm", "peak"
+    )];
     for row in measured {
         let gflops = number(row, "gflops");
         let share = product.filter(|_| gflops > 0.0);

@@ -19,7 +19,7 @@ use crate::{fail, model_dir, shown};
 
 const HELP: &str = "/image FILE, /video FILE, /audio FILE   show something with what you say next
 /reset                                  forget everything
-/save FILE                              write the conversation as JSON messages, for `generate --messages`
+/save FILE                              write the conversation as JSON messages; with one more question, for `generate --messages`
 /stats                                  tokens and memory of the last answer
 /quit                                   end (or end of input)";
 
@@ -136,8 +136,8 @@ impl<'a> Chat<'a> {
     }
 
     fn say(&mut self, text: &str) -> anyhow::Result<()> {
-        let before = (self.conversation.turns.len(), self.media.len() - self.shown.len());
-        let parts = self.shown.drain(..).map(Part::Media).chain([Part::Text(text.to_owned())]).collect();
+        let (before, shown) = (self.conversation.turns.len(), std::mem::take(&mut self.shown));
+        let parts = shown.iter().copied().map(Part::Media).chain([Part::Text(text.to_owned())]).collect();
         self.conversation.turns.push(Turn::new(Role::User, parts));
         match self.answer() {
             Ok(text) => {
@@ -145,9 +145,9 @@ impl<'a> Chat<'a> {
                 Ok(())
             }
             Err(error) => {
-                self.conversation.turns.truncate(before.0);
-                self.media.truncate(before.1);
-                self.files.truncate(before.1);
+                // What was to be shown still is, with what is said instead.
+                self.conversation.turns.truncate(before);
+                self.shown = shown;
                 Err(error)
             }
         }

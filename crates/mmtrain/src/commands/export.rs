@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::{note, print_json};
 use crate::adapters;
 use crate::cli::{ExportArgs, ExportFormat, ExportType};
+use crate::conversations;
 use crate::fail::Refusal;
 use crate::model_dir::{load_base, load_wide, locate, require_whole};
 use companions::add_companions;
@@ -106,6 +107,7 @@ pub(super) fn write_beside(export: &Export<'_>, mut config: Value, from: &Path, 
     if export.has_media() {
         copy_files(&OF_MEDIA, from, out)?;
         copy_folder(&from.join(instruction::FOLDER), &out.join(instruction::FOLDER))?;
+        conversations::hand_on(from, out)?;
     }
     add_companions(export, from, out)
 }

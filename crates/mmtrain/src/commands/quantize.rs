@@ -37,6 +37,8 @@ pub(crate) fn run(context: &Context, args: &QuantizeArgs) -> anyhow::Result<Exit
         )
         .into());
     }
+    // Before anything is written, which a name that nothing has would make vain.
+    let data = args.data.as_deref().map(|data| open(args, data)).transpose()?;
     let stored = stored_type(&dir)?;
     let packing = Packing { scheme, parts: parts(args), head: args.head, stored };
     let model = load_wide(&dir, &Device::flex())?;
@@ -54,7 +56,7 @@ pub(crate) fn run(context: &Context, args: &QuantizeArgs) -> anyhow::Result<Exit
         export.write_packed(out, &packing).map_err(asked)
     })?;
     drop(model);
-    let comparison = args.data.as_deref().map(|data| compare(context, args, data)).transpose()?;
+    let comparison = data.map(|data| compare(context, args, &data)).transpose()?;
     let report = Report { args, packing: &packing, before, written, comparison };
     if args.json {
         print_json(&report.json())?;
@@ -129,16 +131,20 @@ fn stored_type(dir: &Path) -> anyhow::Result<StoredType> {
     Ok(if dtype.as_deref() == Some("BF16") { StoredType::Bf16 } else { StoredType::F32 })
 }
 
+/// The data that both models are compared on.
+fn open(args: &QuantizeArgs, data: &str) -> anyhow::Result<Arc<Mixture>> {
+    Ok(Arc::new(Mixture::new(vec![(super::eval::open(data, args.format, &args.split)?, 1.0)])?))
+}
+
 /// Both models, one after the other, on the same data.
-fn compare(context: &Context, args: &QuantizeArgs, data: &str) -> anyhow::Result<Comparison> {
+fn compare(context: &Context, args: &QuantizeArgs, mixture: &Arc<Mixture>) -> anyhow::Result<Comparison> {
     let device = context.device.open()?;
-    let mixture = Arc::new(Mixture::new(vec![(super::eval::open(data, args.format, &args.split)?, 1.0)])?);
     let dense = load(&args.model, WeightsChoice::F32, true, &device.device)?;
     let limit = (args.limit > 0).then_some(args.limit);
-    let samples = super::eval::prepared(&mixture, &dense.preparer, limit)?.into_iter().flatten().collect::<Vec<_>>();
+    let samples = super::eval::prepared(mixture, &dense.preparer, limit)?.into_iter().flatten().collect::<Vec<_>>();
     if samples.is_empty() {
         return Err(Refusal::missing(
-            format!("`{data}` has no sample that can be used"),
+            format!("`{}` has no sample that can be used", args.data.as_deref().unwrap_or_default()),
             "`mmtrain data check` says why",
         )
         .into());

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mmtrain_data::{Cursor, Mixture, StepLoader};
+use mmtrain_data::{Cursor, HostBatch, Mixture, StepLoader};
 use mmtrain_train::trainer::loader_config;
 use serde::Serialize;
 
@@ -38,7 +38,7 @@ pub(super) fn run(args: &SpeedArgs) -> anyhow::Result<ExitCode> {
     while started.elapsed() < patience && args.data.limit.is_none_or(|limit| speed.samples < limit) {
         let step = loader.next_step()?;
         speed.samples += step.samples;
-        speed.tokens += step.micro_batches.iter().map(|batch| batch.tokens()).sum::<usize>();
+        speed.tokens += step.micro_batches.iter().map(HostBatch::tokens).sum::<usize>();
         speed.media += step.micro_batches.iter().map(|batch| batch.media.len()).sum::<usize>();
         speed.left_out += step.skipped.len();
     }
