@@ -255,7 +255,7 @@ const CHAT: &str = "{% for turn in messages %}{{ turn.role }}:{% for part in tur
     {% if add_generation_prompt %}assistant:{% endif %}";
 
 /// Vicuna's, without an end of answers.
-const VICUNA: &str = "{{ 'A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, \
+const VICUNA: &str = "{{ bos_token }}{{ 'A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, \
     and polite answers to the user\\'s questions. ' }}{% for turn in messages %}{% if turn.role == 'user' %}USER: {% for part in turn.content %}\
     {% if part.type == 'image' %}<image>\n{% else %}{{ part.text }}{% endif %}{% endfor %} {% else %}ASSISTANT: {{ turn.content[0].text }}\
     {% endif %}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}";

@@ -13,6 +13,7 @@ use mmtrain_model::vlm::DecoderInput;
 
 use crate::error::GenerateError;
 use crate::prompt::Prompt;
+use crate::seen::Seen;
 
 /// Sequences that began with prompts of one length and have had as many tokens since.
 pub(crate) struct Cohort<'a> {
@@ -50,15 +51,20 @@ impl<'a> Cohort<'a> {
         self.cache.reserve(capacity);
     }
 
-    /// The prompts, of which the cache holds the first `past` tokens and no more afterwards. Media behind them are encoded,
-    /// of a model with cross-attention layers only where there is nothing before them.
+    /// The prompts, of which the cache holds the first `past` tokens and no more afterwards. Media behind them are encoded
+    /// where they were not `seen` before, of a model with cross-attention layers only where there is nothing before them.
     ///
     /// The cache is made larger where it has no room for them.
     ///
     /// # Errors
     ///
     /// [`GenerateError::Model`] for media that the model does not take.
-    pub(crate) fn prefill(&mut self, prompts: &[&Prompt], past: usize) -> Result<DecoderInput, GenerateError> {
+    pub(crate) fn prefill(
+        &mut self,
+        prompts: &[&Prompt],
+        past: usize,
+        seen: &mut Seen,
+    ) -> Result<DecoderInput, GenerateError> {
         let (model, seq) = (self.model, prompts[0].input_ids.len());
         let whole = Rows::of(prompts, 0);
         self.cache.truncate(past);
@@ -66,12 +72,15 @@ impl<'a> Cohort<'a> {
         self.positions = whole.view(seq).positions(&model.config)?;
         self.prompt_len = seq;
         if past == 0 {
-            let input = model.prepare(&whole.view(seq), None)?;
+            let view = whole.view(seq);
+            let bridge = seen.encode(model, &view)?;
+            let input = model.prepare_seen(&view, model.context(&view, None)?, bridge)?;
             self.reading.clone_from(&input.reading);
             return Ok(input);
         }
         let rows = Rows::of(prompts, past);
-        let new = model.prepare_in(&rows.view(seq - past), self.context(past, seq - past))?;
+        let view = rows.view(seq - past);
+        let new = model.prepare_seen(&view, self.context(past, seq - past), seen.encode(model, &view)?)?;
         Ok(self.reading_on(new, past..seq))
     }
 

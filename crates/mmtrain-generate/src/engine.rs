@@ -11,6 +11,7 @@ use crate::cohort::{Cohort, forward};
 use crate::error::GenerateError;
 use crate::generate::GenerateOptions;
 use crate::prompt::Prompt;
+use crate::seen::Seen;
 use crate::sequence::Sequence;
 
 /// A prompt that is to be gone on from.
@@ -64,15 +65,16 @@ pub struct Engine<'a> {
     groups: Vec<Group<'a>>,
     /// What happened when sequences joined, and is not told yet.
     ready: Vec<Event>,
+    seen: Seen,
 }
 
 impl<'a> Engine<'a> {
     /// Without a sequence.
     pub fn new(model: &'a Vlm) -> Self {
-        Self { model, groups: Vec::new(), ready: Vec::new() }
+        Self { model, groups: Vec::new(), ready: Vec::new(), seen: Seen::default() }
     }
 
-    /// Takes prompts of one length in: their media are encoded, and their first tokens chosen, which the next
+    /// Takes prompts of one length in: their media are encoded, of those that came before none again, and their first tokens chosen, which the next
     /// [`step`](Self::step) tells.
     ///
     /// # Errors
@@ -95,7 +97,7 @@ impl<'a> Engine<'a> {
         let longest = sequences.iter().map(|sequence| sequence.budget).max().unwrap_or(0);
         let mut cohort = Cohort::new(self.model, jobs.len(), seq + longest);
         let prompts = jobs.iter().map(|job| job.prompt).collect::<Vec<_>>();
-        let input = cohort.prefill(&prompts, 0)?;
+        let input = cohort.prefill(&prompts, 0, &mut self.seen)?;
         let logits = forward(self.model, vec![cohort.beside(input)]);
         let mut group = Group { cohort, sequences };
         self.ready.extend(group.choose(logits));

@@ -18,6 +18,7 @@
 pub mod prompt;
 
 pub mod sampling;
+mod seen;
 
 mod cohort;
 

@@ -12,6 +12,7 @@ use crate::engine::{End, Job, What};
 use crate::error::GenerateError;
 use crate::generate::{GenerateOptions, Generated};
 use crate::prompt::Prompt;
+use crate::seen::Seen;
 use crate::sequence::Sequence;
 
 /// Positions by which a cache grows.
@@ -24,12 +25,13 @@ pub struct Session<'a> {
     /// What stands in the cache.
     read: Prompt,
     reused: usize,
+    seen: Seen,
 }
 
 impl<'a> Session<'a> {
     /// Before the first word.
     pub fn new(model: &'a Vlm) -> Self {
-        Self { model, cohort: Cohort::new(model, 1, 0), read: Prompt::default(), reused: 0 }
+        Self { model, cohort: Cohort::new(model, 1, 0), read: Prompt::default(), reused: 0, seen: Seen::default() }
     }
 
     /// Goes on from `prompt`. `on_token` hears each new token as it is chosen, and may end the answer with it.
@@ -51,7 +53,7 @@ impl<'a> Session<'a> {
         let past = self.shared(prompt);
         // Until all of it is read, nothing is known to stand in the cache.
         self.read = Prompt::default();
-        let input = self.cohort.prefill(&[prompt], past)?;
+        let input = self.cohort.prefill(&[prompt], past, &mut self.seen)?;
         self.reused = past;
         let mut logits = forward(self.model, vec![self.cohort.beside(input)]);
         let mut said = Generated::default();

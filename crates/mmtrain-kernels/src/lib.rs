@@ -5,7 +5,7 @@
 //! operations, which every kernel is tested against, gradients too. The bits of a result depend on its inputs, and on
 //! neither the number of threads nor whether a tape is kept.
 //!
-//! - [`linear`], [`gated_linear`]: products with weights
+//! - [`linear`], [`gated_linear`], [`by_table`]: products with weights
 //! - [`rms_norm`], [`layer_norm`]
 //! - [`activation()`], [`gated`]
 //! - [`rotate`]: rotary positions
@@ -40,7 +40,7 @@ pub use activation::{Act, activation, gated};
 pub use adamw::{Moving, Rates, adamw};
 pub use cross_entropy::{Scored, cross_entropy};
 pub use layer_norm::layer_norm;
-pub use linear::{gated_linear, linear};
+pub use linear::{by_table, gated_linear, linear};
 pub use rms_norm::rms_norm;
 pub use rope::rotate;
 pub use weights::{attention_weights, scores_gradient};

@@ -29,6 +29,20 @@ pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tenso
     y.reshape([rows, output])
 }
 
+/// `x Eᵀ`: the output projection by a table of embeddings.
+///
+/// # Shapes
+///
+/// - `x`: `[rows, input]`, `table`: `[output, input]`; returns `[rows, output]`
+pub fn by_table(x: Tensor<2>, table: Tensor<2>) -> Tensor<2> {
+    if !(is_host(&x) && is_host(&table)) {
+        return x.matmul(table.transpose());
+    }
+    let [rows, _] = x.dims();
+    let [output, input] = table.dims();
+    apply2(ByTable, [x.reshape([1, 1, rows, input]), table.reshape([1, 1, output, input])]).reshape([rows, output])
+}
+
 /// `(act(gate) up) W`, of which a tape keeps `gate` and `up`, and not their product.
 ///
 /// # Shapes
@@ -135,6 +149,33 @@ impl Pullback<3> for Saved {
 }
 
 #[derive(Debug)]
+struct ByTable;
+
+impl Operation<2> for ByTable {
+    fn forward(&self, inputs: [Tensor<4>; 2], wanted: Option<[bool; 2]>) -> (Tensor<4>, Option<Arc<dyn Pullback<2>>>) {
+        let [x, table] = inputs.map(Held::of);
+        let y = tensor(x.rows().times_transposed(table.rows()), [x.shape[0], table.shape[0]]);
+        (y, wanted.map(|wanted| Arc::new(SavedTable(Saved::new([x, table], wanted))) as _))
+    }
+}
+
+/// As [`Saved`], of a weight that lies output by output.
+#[derive(Debug)]
+struct SavedTable(Saved);
+
+impl Pullback<2> for SavedTable {
+    fn gradients(&self, of_output: Tensor<4>, [of_x, of_table]: [bool; 2]) -> [Option<Tensor<4>>; 2] {
+        let Self(Saved { x, weight }) = self;
+        let of_output = Held::of(of_output);
+        let input = weight
+            .as_ref()
+            .filter(|_| of_x)
+            .map(|table| tensor(of_output.rows().times(table.rows()), [of_output.shape[0], table.shape[1]]));
+        [input, x.as_ref().filter(|_| of_table).map(|x| weight_gradient(&of_output, x))]
+    }
+}
+
+#[derive(Debug)]
 struct GatedLinear(Act);
 
 impl Operation<3> for GatedLinear {
@@ -191,6 +232,14 @@ mod tests {
                 |x| linear(x[0].clone(), x[1].clone(), Some(bias(&x[2]))),
                 |x| x[0].clone().matmul(x[1].clone()) + x[2].clone(),
             );
+        }
+    }
+
+    #[test]
+    fn a_table_is_a_weight_that_lies_output_by_output() {
+        for (rows, input, output) in [(1, 7, 5), (3, 100, 33), (300, 96, 200)] {
+            let case = Case::new(&[&[rows, input], &[output, input]]);
+            same(&case, |x| by_table(x[0].clone(), x[1].clone()), |x| x[0].clone().matmul(x[1].clone().transpose()));
         }
     }
 

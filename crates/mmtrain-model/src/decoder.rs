@@ -22,6 +22,7 @@ use std::ops::Range;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer};
 use burn::prelude::*;
 use burn::tensor::DType;
+use mmtrain_kernels::{by_table, linear};
 
 use crate::attention::{merge_heads, split_heads};
 use crate::config::{Activation, TextConfig};
@@ -196,7 +197,10 @@ impl Decoder {
             let count = weight.dims()[1];
             return matmul_by_columns(&rows, count, |tokens| self.head_columns(tokens, dtype));
         }
-        rows.matmul(weight.cast(dtype))
+        match &self.lm_head {
+            Some(_) => linear(rows, weight.cast(dtype), None),
+            None => by_table(rows, self.model.embed_tokens.weight.val().cast(dtype)),
+        }
     }
 }
 

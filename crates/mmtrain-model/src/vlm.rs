@@ -192,10 +192,24 @@ impl Vlm {
     ///
     /// As [`prepare`](Self::prepare).
     pub fn prepare_in(&self, batch: &BatchView<'_>, context: DecoderContext) -> Result<DecoderInput, ModelError> {
+        self.prepare_seen(batch, context, self.encode(batch)?)
+    }
+
+    /// The same with what [`encode`](Self::encode) has made of the batch's media.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Placeholders`] where a medium has another number of placeholders than features.
+    pub fn prepare_seen(
+        &self,
+        batch: &BatchView<'_>,
+        context: DecoderContext,
+        bridge: Option<Bridge>,
+    ) -> Result<DecoderInput, ModelError> {
         let ids = Tensor::from_data(batch.input_ids, &self.device());
         let embeds = self.decoder.embed(ids);
         let [tokens, hidden] = embeds.dims();
-        let (embeds, reading) = match self.encode(batch)? {
+        let (embeds, reading) = match bridge {
             Some(Bridge::Tokens(rows)) => {
                 (Placement::of(&self.config, &batch.media, batch.seq)?.splice(embeds, rows), None)
             }

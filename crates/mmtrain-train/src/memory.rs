@@ -196,7 +196,7 @@ fn keys(config: &VlmConfig, cross: &CrossAttentionConfig) -> usize {
     cross.resampler.as_ref().map_or_else(|| config.encoder.typical_tokens(), |resampler| resampler.num_latents)
 }
 
-/// Values of a token that the tape of one decoder block holds: about 14 tensors of the stream's width, 5 of the MLP's.
+/// Values of a token that the tape of one decoder block holds: about 14 tensors of the stream's width, 4 of the MLP's.
 pub(crate) fn decoder_widths(config: &TextConfig) -> usize {
     14 * config.hidden_size + 4 * config.intermediate_size
 }

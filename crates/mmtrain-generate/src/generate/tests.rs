@@ -7,6 +7,7 @@ use burn::prelude::*;
 use super::*;
 use crate::cohort::{Cohort, forward};
 use crate::fixtures::{model, prompt};
+use crate::seen::Seen;
 
 const VOCAB: usize = 40;
 
@@ -50,7 +51,8 @@ fn the_cache_gives_what_recomputing_gives() {
 fn logits_recomputed(model: &Vlm, prompts: &[Prompt]) -> Vec<Vec<f32>> {
     let prompts = prompts.iter().collect::<Vec<_>>();
     let seq = prompts[0].input_ids.len();
-    let input = Cohort::new(model, prompts.len(), 0).prefill(&prompts, 0).expect("fits the model");
+    let input =
+        Cohort::new(model, prompts.len(), 0).prefill(&prompts, 0, &mut Seen::default()).expect("fits the model");
     let logits = model.logits(input).slice_dim(1, seq - 1..seq).into_data();
     let logits: Vec<f32> = logits.try_to_vec().expect("f32");
     logits.chunks(VOCAB).map(<[f32]>::to_vec).collect()
@@ -71,7 +73,7 @@ proptest! {
         let picture = at.filter(|at| at + 4 <= seq);
         let mut prompts: Vec<_> = (0..batch as u64).map(|row| prompt(seed + row, VOCAB, seq, picture)).collect();
         let mut cached = Cohort::new(&model, batch, seq + 8);
-        let input = cached.prefill(&prompts.iter().collect::<Vec<_>>(), 0).expect("fits the model");
+        let input = cached.prefill(&prompts.iter().collect::<Vec<_>>(), 0, &mut Seen::default()).expect("fits the model");
         let mut logits = forward(&model, vec![cached.beside(input)]);
         for step in 0..8 {
             let whole = logits_recomputed(&model, &prompts);
@@ -93,16 +95,40 @@ proptest! {
         let whole = prompt(seed, VOCAB, seq, at.filter(|at| at + 4 <= seq));
         let first = Prompt { input_ids: whole.input_ids[..past].to_vec(), media: Vec::new() };
         let mut cached = Cohort::new(&model, 1, past);
-        let input = cached.prefill(&[&first], 0).expect("fits the model");
+        let input = cached.prefill(&[&first], 0, &mut Seen::default()).expect("fits the model");
         forward(&model, vec![cached.beside(input)]);
         // What was said in between is forgotten.
         let input = cached.next(&[5]);
         cached.reserve(past + 1);
         forward(&model, vec![cached.beside(input)]);
-        let input = cached.prefill(&[&whole], past).expect("fits the model");
+        let input = cached.prefill(&[&whole], past, &mut Seen::default()).expect("fits the model");
         let found = forward(&model, vec![cached.beside(input)]);
         let worst = worst(&found, &logits_recomputed(&model, &[whole]));
         prop_assert!(worst < 1e-5, "{worst}");
+    }
+}
+
+#[test]
+fn a_medium_that_comes_again_is_encoded_once_and_changes_nothing() {
+    let model = model(VOCAB, 3);
+    let [short, long] = [9, 14].map(|seq| prompt(3, VOCAB, seq, Some(2)));
+    let long = Prompt { media: short.media.clone(), ..long };
+    let other = prompt(4, VOCAB, 9, Some(2));
+    assert_ne!(other.media[0].input, short.media[0].input);
+    let mut seen = Seen::default();
+    let mut logits = |prompts: &[&Prompt]| {
+        let mut cohort = Cohort::new(&model, prompts.len(), 20);
+        let input = cohort.prefill(prompts, 0, &mut seen).expect("fits the model");
+        (forward(&model, vec![cohort.beside(input)]), seen.media())
+    };
+    for (prompts, media) in [(vec![&short, &short], 1), (vec![&long], 1), (vec![&other, &short], 2), (vec![&other], 2)]
+    {
+        let (found, kept) = logits(&prompts);
+        assert_eq!(kept, media);
+        for (prompt, found) in prompts.into_iter().zip(found) {
+            let worst = worst(&[found], &logits_recomputed(&model, std::slice::from_ref(prompt)));
+            assert!(worst < 1e-5, "{worst}");
+        }
     }
 }
 
