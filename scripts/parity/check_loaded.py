@@ -18,9 +18,7 @@ import bitsandbytes
 import torch
 import transformers
 
-from check_processors import words, write
-from check_quantized import IMAGE, MODELS, TOKENS, TOLERANCE, difference, load, logits
-from reference import scramble
+from check_quantized import MODELS, TOLERANCE, difference, load, logits, made
 
 WAYS = {
     "int8": dict(load_in_8bit=True),
@@ -72,14 +70,10 @@ def main():
     failed = 0
     for name in names or MODELS:
         place = work / name
-        shutil.rmtree(place, ignore_errors=True)
-        model, inputs = MODELS[name]()
-        scramble(model, std=0.05).save_pretrained(place / "dense")
-        write(place / "dense" / "tokenizer.json", words({IMAGE: "<image>"}, TOKENS))
-        expected = logits(load(place / "dense"), inputs)
+        dense, inputs, expected = made(name, place)
         for way in WAYS:
             try:
-                apart, row = check(binary, place / "dense", inputs, expected, way, place / way.replace(", ", "-"))
+                apart, row = check(binary, dense, inputs, expected, way, place / way.replace(", ", "-"))
                 failed += apart > TOLERANCE
                 print(f"{name:12} {way:12} {row}", flush=True)
             except Exception as error:

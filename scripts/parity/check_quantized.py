@@ -227,22 +227,27 @@ def check(binary, dense, inputs, expected, way, out):
     return apart, f"{layers:3} layers   plain {apart:.1e}   as loaded {as_loaded}   rounding {rounding:.1e}"
 
 
+def made(name, place, change=lambda model: model):
+    """A model of that name, written as a user has it: its directory, inputs, and logits."""
+    shutil.rmtree(place, ignore_errors=True)
+    model, inputs = MODELS[name]()
+    change(scramble(model, std=0.05)).save_pretrained(place / "dense")
+    write(place / "dense" / "tokenizer.json", words({IMAGE: "<image>"}, TOKENS))
+    return place / "dense", inputs, logits(load(place / "dense"), inputs)
+
+
 def main():
     binary, work, *names = sys.argv[1:]
     binary, work = pathlib.Path(binary).resolve(), pathlib.Path(work).resolve()
     failed = 0
     for name in names or MODELS:
         place = work / name
-        shutil.rmtree(place, ignore_errors=True)
-        model, inputs = MODELS[name]()
-        with_biases_of_16_bits(scramble(model, std=0.05)).save_pretrained(place / "dense")
-        write(place / "dense" / "tokenizer.json", words({IMAGE: "<image>"}, TOKENS))
-        expected = logits(load(place / "dense"), inputs)
-        print(f"{name:12} {'dense':34} plain {difference(binary, place / 'dense', inputs, expected):.1e}", flush=True)
+        dense, inputs, expected = made(name, place, with_biases_of_16_bits)
+        print(f"{name:12} {'dense':34} plain {difference(binary, dense, inputs, expected):.1e}", flush=True)
         for way in WAYS:
             try:
                 out = place / way.replace(",", "").replace(" ", "-")
-                apart, row = check(binary, place / "dense", inputs, expected, way, out)
+                apart, row = check(binary, dense, inputs, expected, way, out)
                 failed += apart > TOLERANCE
                 print(f"{name:12} {way:34} {row}", flush=True)
             except Exception as error:

@@ -93,6 +93,8 @@ fn what_cannot_be_done_is_said() {
     let place = trained();
     place.fails("quantize --model run --out x --bits 8 --scheme nf4", 2, &["nf4 has 4 bits, not 8", "--bits 4"]);
     place.fails("quantize --model run --out x --bits 5", 2, &["--bits 5", "8 or 4 bits"]);
+    place.fails("quantize --model run --out x --bits 8 --data nosuch", 3, &["nosuch", "hint:"]);
+    assert!(!place.path("x").exists(), "nothing is written before the data are there");
     place.fails(
         "quantize --model run --out x --bits 4 --group 12",
         2,

@@ -191,3 +191,16 @@ fn what_goes_wrong_in_a_chat_does_not_end_it() {
         assert!(stderr.contains(words), "no `{words}` in {stderr}");
     }
 }
+
+#[test]
+fn a_picture_stays_for_what_is_said_after_a_turn_that_failed() {
+    let place = place();
+    let too_long = "what ".repeat(20_000);
+    let (answers, stderr) = chat(&place, &["/image a.jpg", &too_long, "what is this", "/save talk.json"], "");
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert!(stderr.contains("error:") && stderr.contains("is shown with what is said next"), "{stderr}");
+    let talk: Value = serde_json::from_slice(&place.read("talk.json")).expect("JSON");
+    let kinds = talk[0]["content"].as_array().expect("parts").iter().map(|part| part["type"].as_str());
+    assert_eq!(kinds.collect::<Vec<_>>(), [Some("image"), Some("text")]);
+    assert_eq!(talk.as_array().map(Vec::len), Some(2));
+}

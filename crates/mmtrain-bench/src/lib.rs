@@ -17,15 +17,13 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use mmtrain_train::memory::peak_bytes;
-use serde::Serialize;
 
 use crate::product::{product, square};
 use crate::rates::Product;
 use crate::shapes::{qwen2, smol};
 
 /// A workload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Row {
     /// A decoder of 34 M parameters trained whole: 4 rows of 256 tokens.
     Decoder,
@@ -42,21 +40,16 @@ pub enum Row {
     /// A prompt of 512 tokens read by the decoder of 135 M.
     Prefill,
     /// As [`Decode`](Self::Decode), by a decoder of the size of Qwen2-0.5B.
-    #[serde(rename = "decode_qwen2")]
     DecodeQwen2,
     /// As [`Prefill`](Self::Prefill), by that one.
-    #[serde(rename = "prefill_qwen2")]
     PrefillQwen2,
     /// The device's product of two matrices of 2048 x 2048.
     Gemm,
     /// Of 256 x 256, 512 times in a step.
-    #[serde(rename = "gemm_256")]
     Gemm256,
     /// Of 512 x 512, 64 times.
-    #[serde(rename = "gemm_512")]
     Gemm512,
     /// Of 1024 x 1024, 8 times.
-    #[serde(rename = "gemm_1024")]
     Gemm1024,
     /// A linear layer of a small model: 512 rows, 384 inputs, 1,536 outputs, 28 times.
     GemmMlp,
@@ -147,7 +140,7 @@ struct Workload {
 }
 
 /// How long a workload took.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Measured {
     /// What was measured.
     pub row: Row,

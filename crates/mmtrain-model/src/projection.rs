@@ -50,12 +50,8 @@ impl Projection {
         if !is_plain || few_rows::takes(&gate) {
             return self.forward(mmtrain_kernels::gated(act, gate, up));
         }
-        let weight = self.weight.base();
-        let [input, output] = weight.dims();
-        let mut shape = gate.dims();
-        let rows = shape.iter().product::<usize>() / input.max(1);
-        shape[D - 1] = output;
-        gated_linear(act, [gate, up].map(|x| x.reshape([rows, input])), weight).reshape(shape)
+        let (weight, shape) = (self.weight.base(), gate.dims());
+        with_width(gated_linear(act, [gate, up].map(in_rows), weight), shape)
     }
 
     /// The product with the weight where it lies, packed or with few rows, where there is no adapter.
@@ -85,9 +81,19 @@ impl Projection {
 ///
 /// - `x`: `[.., input]`, `weight`: `[input, output]`, `bias`: `[output]`; returns `[.., output]`
 pub(crate) fn product<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
-    let [input, output] = weight.dims();
-    let mut shape = x.dims();
-    let rows = shape.iter().product::<usize>() / input.max(1);
-    shape[D - 1] = output;
-    linear(x.reshape([rows, input]), weight, bias).reshape(shape)
+    let shape = x.dims();
+    with_width(linear(in_rows(x), weight, bias), shape)
+}
+
+/// `[.., width]` to `[rows, width]`
+fn in_rows<const D: usize>(x: Tensor<D>) -> Tensor<2> {
+    let shape = x.dims();
+    let width = shape[D - 1];
+    x.reshape([shape.iter().product::<usize>() / width.max(1), width])
+}
+
+/// `[rows, output]` to the shape of what the rows were, but for its last axis.
+fn with_width<const D: usize>(rows: Tensor<2>, mut shape: [usize; D]) -> Tensor<D> {
+    shape[D - 1] = rows.dims()[1];
+    rows.reshape(shape)
 }

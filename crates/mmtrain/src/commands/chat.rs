@@ -148,6 +148,9 @@ impl<'a> Chat<'a> {
                 // What was to be shown still is, with what is said instead.
                 self.conversation.turns.truncate(before);
                 self.shown = shown;
+                if !self.shown.is_empty() {
+                    note("what was to be shown is shown with what is said next; /reset forgets it");
+                }
                 Err(error)
             }
         }

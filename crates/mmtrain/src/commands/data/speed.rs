@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mmtrain_data::{Cursor, HostBatch, Mixture, StepLoader};
+use mmtrain_data::{Cursor, HostBatch, StepLoader};
 use mmtrain_train::trainer::loader_config;
 use serde::Serialize;
 
@@ -28,9 +28,8 @@ struct Speed {
 pub(super) fn run(args: &SpeedArgs) -> anyhow::Result<ExitCode> {
     let view = View::open(&args.data)?;
     let workers = setup::workers(view.config.data.workers);
-    let mixture = Mixture::new(view.sources.iter().map(|source| (source.clone(), 1.0)).collect())?;
     let config = loader_config(&view.config, workers);
-    let mut loader = StepLoader::new(Arc::new(mixture), view.preparer, config, Cursor::default())?;
+    let mut loader = StepLoader::new(Arc::new(view.mixture), view.preparer, config, Cursor::default())?;
     // Behind it the workers run.
     loader.next_step()?;
     let (started, patience) = (Instant::now(), Duration::from_secs(args.seconds.get()));

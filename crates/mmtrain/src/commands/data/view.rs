@@ -24,6 +24,8 @@ const USUAL_MAX_SEQ: usize = 2048;
 /// Sources and how their samples are made ready.
 pub(super) struct View {
     pub(super) config: RunConfig,
+    /// All sources, each sample once.
+    pub(super) mixture: Mixture,
     pub(super) sources: Vec<Arc<dyn Source>>,
     pub(super) preparer: Arc<Preparer>,
 }
@@ -53,7 +55,7 @@ impl View {
         let template = setup::template(&config.data, &tokenizer)?;
         let tokenizers = setup::Tokenizers { text: Arc::new(tokenizer), instruction: None };
         let preparer = setup::preparer(tokenizers, preprocessor, &sizes, template, &config.data)?;
-        Ok(Self { config, sources, preparer: Arc::new(preparer) })
+        Ok(Self { config, mixture, sources, preparer: Arc::new(preparer) })
     }
 }
 
