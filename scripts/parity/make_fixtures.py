@@ -28,7 +28,7 @@ import whole_mllama  # noqa: F401
 import whole_qwen_vl  # noqa: F401
 from fixture import write_case
 from recipes import AUDIO, IMAGE_TOKEN, RECIPES, TEXT, TEXT_SMALL, VISION, VISION_SMALL, recipe, rope
-from reference import generator, noise_tensor, quiet, round_to, run, scramble
+from reference import generator, noise_tensor, quiet, restless, round_to, run, scramble
 
 IMAGE_TOKENS = 16
 
@@ -95,7 +95,7 @@ def llama3_rope(out):
 def qwen2(out):
     config = Qwen2Config(**TEXT, rope_parameters=rope(1e6), tie_word_embeddings=True)
     language_model(
-        out, "qwen2", scramble(Qwen2ForCausalLM(config)), grads=True,
+        out, "qwen2", restless(scramble(Qwen2ForCausalLM(config))), grads=True,
         about="Qwen2: bias on q, k, v, tied head, rope theta 1e6",
         mistakes={"rms_norm_eps 1e-5": {"rms_norm_eps": 1e-5}, "rope_theta 1e4": {"rope_parameters.rope_theta": 1e4}},
     )
@@ -191,7 +191,7 @@ def qwen2_sliding(out):
 def qwen3(out):
     config = Qwen3Config(**TEXT, head_dim=16, rope_parameters=rope(1e6), tie_word_embeddings=True)
     language_model(
-        out, "qwen3", scramble(Qwen3ForCausalLM(config)), grads=True,
+        out, "qwen3", restless(scramble(Qwen3ForCausalLM(config))), grads=True,
         about="Qwen3: norms of query and key heads, head_dim that is not hidden / heads, tied head",
         mistakes={"rms_norm_eps 1e-5": {"rms_norm_eps": 1e-5}, "rope_theta 1e4": {"rope_parameters.rope_theta": 1e4}},
     )
@@ -578,7 +578,7 @@ def llava_siglip_qwen2(out):
         vision_feature_select_strategy="full", tie_word_embeddings=True,
     )
     vlm(
-        out, "llava_siglip_qwen2", scramble(LlavaForConditionalGeneration(config)), grads=True,
+        out, "llava_siglip_qwen2", restless(scramble(LlavaForConditionalGeneration(config), seed=19)), grads=True,
         about="LLaVA: SigLIP tower (last layer before post_layernorm, all tokens), MLP, Qwen2 with a tied head",
         mistakes={
             "second to last layer": {"vision_feature_layer": -2},

@@ -112,6 +112,26 @@ def chat_templates(root, fast):
     return rows
 
 
+ONE_QUESTION = ("plain", "article", "instructblip")
+
+
+def exported(root, fast):
+    """What the chat templates of exports write: those of one question on the first turns, the others on all."""
+    rows = []
+    for file in sorted((root / "exported").glob("*.jinja")):
+        chats = enumerate(messages(conversation, as_list=True) for conversation in CONVERSATIONS)
+        if file.stem in ONE_QUESTION:
+            chats = [(number, chat[:2]) for number, chat in chats if chat[0]["role"] == "user"]
+        for number, chat in chats:
+            ids = lambda chat, **more: fast.apply_chat_template(
+                chat, chat_template=file.read_text(), tokenize=True, return_dict=True, **more)["input_ids"]
+            rows.append({
+                "template": file.stem, "conversation": number, "turns": len(chat),
+                "input_ids": ids(chat), "prompt_ids": ids(chat[:-1], add_generation_prompt=True),
+            })
+    return rows
+
+
 def tokenizer_image_token(text, tokenizer, image):
     """`llava/mm_utils.py`, with the placeholder's id in place of -200."""
     chunks = [tokenizer(chunk).input_ids for chunk in text.split("<image>")]
@@ -229,6 +249,8 @@ def main():
     slow = transformers.PreTrainedTokenizerFast(tokenizer_object=with_bos, model_max_length=2048, **names)
     write(root / "conversations.json", [[list(turn) for turn in c] for c in CONVERSATIONS])
     write(root / "chat_templates.json", chat_templates(root, fast))
+    first_marked = transformers.PreTrainedTokenizerFast(tokenizer_object=kinds["metaspace"], **names)
+    write(root / "exported.json", exported(root, first_marked))
     write(root / "llava.json", llava(slow))
     write(root / "llama_factory.json", llama_factory(fast))
 

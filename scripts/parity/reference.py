@@ -53,6 +53,22 @@ def scramble(model, seed=0, std=0.08):
     return model.eval()
 
 
+@torch.no_grad()
+def restless(model):
+    """Turns the sign of every second number that the output projection reads, and doubles what the decoder's layers write.
+
+    A random decoder with a tied head, and many a one without, says its last token again and again: that token's row of the
+    table is what the residual stream has most of. A continuation of one token would hide mistakes of the cache.
+    """
+    decoder = {name: p for name, p in model.named_parameters() if "vis" not in name}
+    norm, = (p for name, p in decoder.items() if name.endswith(".norm.weight"))
+    norm[::2] *= -1
+    for name, p in decoder.items():
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            p.mul_(2)
+    return model
+
+
 # What writes into the residual stream; the norms read nothing else.
 RESIDUAL_WRITERS = (
     "embed_tokens.weight", "patch_embedding.weight", "patch_embedding.bias", "position_embedding.weight",

@@ -8,7 +8,7 @@ from transformers import (
 )
 
 from recipes import IMAGE_TOKEN, TEXT_SMALL, VISION_SMALL, recipe
-from reference import noise_tensor, scramble
+from reference import noise_tensor, restless, scramble
 from whole import batch, whole
 
 SIDE = VISION_SMALL["image_size"]
@@ -141,7 +141,11 @@ def tiled_case(out, name, config_class, model_class, about, **text):
         pad_token_id=0, tie_word_embeddings=text.get("tie_word_embeddings", False),
     )
     mistakes = {"tower gelu (erf)": {"vision_config.hidden_act": "gelu"}}
-    whole(out, name, scramble(model_class(config)), tiled_rows(), about=about, mistakes=mistakes)
+    if config.tie_word_embeddings:
+        model = restless(scramble(model_class(config), seed=19))
+    else:
+        model = scramble(model_class(config))
+    whole(out, name, model, tiled_rows(), about=about, mistakes=mistakes)
 
 
 @recipe

@@ -98,11 +98,13 @@ fn what_cannot_be_done_is_said() {
     place.fails(
         "quantize --model run --out x --bits 4 --group 12",
         2,
-        &["groups of 12 do not divide the 16 inputs", "--group 8"],
+        &["groups of 12 do not divide the 16 inputs", "`--group 8` fits all layers"],
     );
     place.fails("quantize --model run --out data --bits 4", 2, &["`data` is there already"]);
     assert!(!place.path("x").exists());
     quantize(&place, "--out out --bits 4 --group 16");
+    let done = place.ok("quantize --model out --out again --bits 4 --group 16");
+    assert!(done.stderr.contains("`out` is packed already"), "{}", done.stderr);
     place.edit("out/config.json", "\"gptq\",\n    \"checkpoint_format\"", "\"hqq\",\n    \"checkpoint_format\"");
     place.fails("generate --model out --prompt a", 2, &["`hqq`, which is not supported", "GPTQ in 4 or 8 bits"]);
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,8 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) address: String,
     pub(crate) log: BufReader<std::process::ChildStderr>,
+    /// What it said before it served.
+    before: String,
 }
 
 impl Drop for Server {
@@ -49,13 +52,13 @@ impl Server {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("starts");
         let mut log = BufReader::new(child.stderr.take().expect("piped"));
-        let mut line = String::new();
+        let (mut before, mut line) = (String::new(), String::new());
         while !line.contains("serving") {
-            line.clear();
+            before.push_str(&std::mem::take(&mut line));
             assert!(log.read_line(&mut line).expect("text") > 0, "it ended before it served");
         }
         let address = line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address");
-        Self { address: address.to_owned(), child, log }
+        Self { address: address.to_owned(), child, log, before }
     }
 
     /// Status and body of a request.
@@ -287,6 +290,7 @@ fn a_key_comes_from_a_file_or_the_environment_and_opens_the_network() {
     place.fails("serve --model run --key correct-horse-battery", 2, &["unexpected argument"]);
     place.fails("serve --model nothing", 3, &["no model at `nothing`"]);
     place.write("key", format!("{KEY}\n").as_bytes());
+    fs_err::set_permissions(place.path("key"), PermissionsExt::from_mode(0o644)).expect("set");
     let mut server = Server::start(&place, "--key-file key -v");
     assert_eq!(server.ask("GET", "/v1/models", "", b"").0, 401);
     assert_eq!(server.ask("GET", "/health", "", b"").0, 200);
@@ -298,6 +302,7 @@ fn a_key_comes_from_a_file_or_the_environment_and_opens_the_network() {
     let mut log = String::new();
     let _ = server.log.read_to_string(&mut log);
     assert!(log.contains("answered") && !log.contains(KEY), "{log}");
+    assert!(server.before.contains("others may read `key`: `chmod 600 key`"), "{}", server.before);
 }
 
 #[test]

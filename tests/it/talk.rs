@@ -94,7 +94,8 @@ fn boxes_are_printed_and_drawn() {
     let printed = place.ok(&format!("{ask} --image a.jpg --boxes")).stdout;
     assert!(printed.contains("\"boxes\""), "{printed}");
     place.fails(&format!("{ask} --boxes"), 2, &["none is shown", "hint:"]);
-    place.fails(&format!("{ask} --image a.jpg --draw /nowhere/b.png"), 4, &["/nowhere/b.png"]);
+    place.fails(&format!("{ask} --image a.jpg --draw /nowhere/b.png"), 3, &["`/nowhere` is no directory"]);
+    place.fails(&format!("{ask} --image a.jpg --draw b.jpg"), 2, &["`--draw b.jpg`", "hint: a PNG is written"]);
 }
 
 #[test]
@@ -139,18 +140,23 @@ fn bad_messages_are_refused_with_their_place() {
 
 /// What a chat prints when it is told these lines.
 fn chat(place: &Place, lines: &[&str], args: &str) -> (Vec<String>, String) {
+    let (code, answers, stderr) = chat_of_bytes(place, (lines.join("\n") + "\n").as_bytes(), args);
+    assert_eq!(code, Some(0), "{stderr}");
+    (answers, stderr)
+}
+
+fn chat_of_bytes(place: &Place, lines: &[u8], args: &str) -> (Option<i32>, Vec<String>, String) {
     let args = format!("chat --model run --max-new-tokens 8 {args}");
     let mut command = place.command(&args);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
     let mut stdin = child.stdin.take().expect("piped");
-    stdin.write_all((lines.join("\n") + "\n").as_bytes()).expect("written");
+    stdin.write_all(lines).expect("written");
     drop(stdin);
     let output = child.wait_with_output().expect("ends");
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
-    assert!(output.status.success(), "{stderr}");
     let answers = String::from_utf8(output.stdout).expect("UTF-8");
-    (answers.lines().map(str::to_owned).collect(), stderr)
+    (output.status.code(), answers.lines().map(str::to_owned).collect(), stderr)
 }
 
 #[test]
@@ -184,10 +190,11 @@ fn a_chat_goes_on_from_its_history() {
 #[test]
 fn what_goes_wrong_in_a_chat_does_not_end_it() {
     let place = place();
-    let (answers, stderr) =
-        chat(&place, &["/image nothing.jpg", "/dance", "/save /nowhere/x.json", "", "hello"], "--system brief");
-    assert_eq!(answers.len(), 1, "{answers:?}");
-    for words in ["nothing.jpg", "hint: a picture", "no command `/dance`", "/nowhere/x.json"] {
+    let lines = b"/image nothing.jpg\n/image\n/dance\n/save /nowhere/x.json\n\nab\xffc\nhello\n";
+    let (code, answers, stderr) = chat_of_bytes(&place, lines, "--system brief");
+    assert_eq!((code, answers.len()), (Some(3), 1), "a script that pipes its lines is told: {answers:?}");
+    let said = ["nothing.jpg", "hint: a picture", "`/image` without a file", "no command `/dance`", "/nowhere/x.json"];
+    for words in said.into_iter().chain(["byte 3 of the line is no text"]) {
         assert!(stderr.contains(words), "no `{words}` in {stderr}");
     }
 }
@@ -196,8 +203,9 @@ fn what_goes_wrong_in_a_chat_does_not_end_it() {
 fn a_picture_stays_for_what_is_said_after_a_turn_that_failed() {
     let place = place();
     let too_long = "what ".repeat(20_000);
-    let (answers, stderr) = chat(&place, &["/image a.jpg", &too_long, "what is this", "/save talk.json"], "");
-    assert_eq!(answers.len(), 1, "{answers:?}");
+    let lines = format!("/image a.jpg\n{too_long}\nwhat is this\n/save talk.json\n");
+    let (code, answers, stderr) = chat_of_bytes(&place, lines.as_bytes(), "");
+    assert_eq!((code, answers.len()), (Some(2), 1), "{answers:?}");
     assert!(stderr.contains("error:") && stderr.contains("is shown with what is said next"), "{stderr}");
     let talk: Value = serde_json::from_slice(&place.read("talk.json")).expect("JSON");
     let kinds = talk[0]["content"].as_array().expect("parts").iter().map(|part| part["type"].as_str());

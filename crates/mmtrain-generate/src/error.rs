@@ -20,15 +20,15 @@ pub enum GenerateError {
     #[error("interrupted")]
     Interrupted,
     /// A prompt without a token.
-    #[error("prompt {prompt} is empty")]
+    #[error("prompt {} is empty", prompt + 1)]
     EmptyPrompt {
-        /// Which prompt.
+        /// Which prompt, from 0; messages count from 1.
         prompt: usize,
     },
     /// A token id that the model has no embedding for.
-    #[error("prompt {prompt} holds token id {id}, the model's vocabulary has {vocab}")]
+    #[error("prompt {} holds token id {id}, the model's vocabulary has {vocab}", prompt + 1)]
     TokenOutOfRange {
-        /// Which prompt.
+        /// Which prompt, from 0; messages count from 1.
         prompt: usize,
         /// The token id.
         id: u32,
@@ -36,9 +36,9 @@ pub enum GenerateError {
         vocab: usize,
     },
     /// A prompt that the model has no positions for.
-    #[error("prompt {prompt} has {len} tokens, the model has {max} positions and needs one for the answer")]
+    #[error("prompt {} has {len} tokens, the model has {max} positions and needs one for the answer", prompt + 1)]
     TooLong {
-        /// Which prompt.
+        /// Which prompt, from 0; messages count from 1.
         prompt: usize,
         /// Its length in tokens.
         len: usize,
@@ -47,12 +47,12 @@ pub enum GenerateError {
     },
     /// Placeholders that do not fit the medium or the prompt.
     #[error(
-        "prompt {prompt}: placeholders at {start}..{} of {tokens} tokens, {found} in all, where the model has {expected} \
+        "prompt {}: placeholders at {start}..{} of {tokens} tokens, {found} in all, where the model has {expected} \
          for this medium",
-        start + len
+        prompt + 1, start + len
     )]
     MediaSpan {
-        /// Which prompt.
+        /// Which prompt, from 0; messages count from 1.
         prompt: usize,
         /// First placeholder of a run.
         start: usize,
@@ -87,9 +87,9 @@ pub enum GenerateError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// Logits that are no numbers.
-    #[error("prompt {prompt}: the model's logits at position {position} are not finite")]
+    #[error("prompt {}: the model's logits at position {position} are not finite", prompt + 1)]
     NonFinite {
-        /// Which prompt.
+        /// Which prompt, from 0; messages count from 1.
         prompt: usize,
         /// Position of the token that was to be chosen.
         position: usize,

@@ -95,7 +95,10 @@ const LAST: &str = "the model answers what the user says last";
 const ROLES: &str = "roles are system, user and assistant";
 const PARTS: &str = "parts are text, image, video, audio, image_url, video_url, audio_url and input_audio";
 const PLACE: &str = "give a path, a `file://` address, a data URL with base64, or an `https://` address";
+const BASE64: &str = "a data URL is `data:image/png;base64,` and the bytes in base64, padded with `=`";
 const NUMBER: &str = "expected a number above 0";
+const RANGE: &str = "a picture is resized to at least `min_pixels` and at most `max_pixels`";
+const RATE: &str = "`fps` is for so many frames a second, `nframes` for so many in all";
 
 #[derive(Default)]
 struct Reader {
@@ -203,9 +206,9 @@ fn location(place: &str, at: &str) -> Result<Location, GenerateError> {
     match scheme.to_ascii_lowercase().as_str() {
         "data" => {
             let (head, data) =
-                rest.split_once(',').ok_or_else(|| bad(at, "a data URL without a comma".into(), PLACE))?;
+                rest.split_once(',').ok_or_else(|| bad(at, "a data URL without a comma".into(), BASE64))?;
             if !head.to_ascii_lowercase().ends_with(";base64") {
-                return Err(bad(at, "a data URL that is not base64".into(), PLACE));
+                return Err(bad(at, "a data URL that is not base64".into(), BASE64));
             }
             decoded(data, at)
         }
@@ -223,9 +226,9 @@ fn location(place: &str, at: &str) -> Result<Location, GenerateError> {
 }
 
 fn decoded(data: &str, at: &str) -> Result<Location, GenerateError> {
-    let bytes = BASE64_STANDARD.decode(data.trim()).map_err(|error| bad(at, format!("no base64: {error}"), PLACE))?;
+    let bytes = BASE64_STANDARD.decode(data.trim()).map_err(|error| bad(at, format!("no base64: {error}"), BASE64))?;
     if bytes.is_empty() {
-        return Err(bad(at, "there are no bytes".into(), PLACE));
+        return Err(bad(at, "there are no bytes".into(), BASE64));
     }
     Ok(Location::Data(bytes))
 }
@@ -270,7 +273,10 @@ fn wishes(fields: &Map<String, Value>, at: &str) -> Result<Wishes, GenerateError
         Wishes { min_pixels: whole("min_pixels")?, max_pixels: whole("max_pixels")?, fps, frames: whole("nframes")? };
     match (wishes.min_pixels, wishes.max_pixels) {
         (Some(min), Some(max)) if min > max => {
-            Err(bad(&format!("{at}.min_pixels"), format!("{min} is more than `max_pixels`, {max}"), NUMBER))
+            Err(bad(&format!("{at}.min_pixels"), format!("{min} is more than `max_pixels`, {max}"), RANGE))
+        }
+        _ if wishes.fps.is_some() && wishes.frames.is_some() => {
+            Err(bad(&format!("{at}.nframes"), "`fps` is given as well".into(), RATE))
         }
         _ => Ok(wishes),
     }
@@ -380,6 +386,7 @@ mod tests {
             (json!([{ "type": "image", "image": "a", "max_pixels": -1 }]), "messages[0].content[0].max_pixels: -1"),
             (json!([{ "type": "image", "image": "a", "min_pixels": 9, "max_pixels": 3 }]), "9 is more than"),
             (json!([{ "type": "video", "video": "a", "fps": 0 }]), "messages[0].content[0].fps: 0"),
+            (json!([{ "type": "video", "video": "a", "fps": 1, "nframes": 4 }]), "nframes: `fps` is given as well"),
         ] {
             let found = place(&content);
             assert!(found.contains(expected), "{found}");

@@ -107,7 +107,7 @@ fn unspoken(error: &TextError) -> What {
 pub fn refusal(error: &GenerateError) -> Refusal {
     // There is one prompt, and whoever asks does not know its number.
     let message = error.to_string();
-    let message = message.strip_prefix("prompt 0: ").or_else(|| message.strip_prefix("prompt 0 ")).unwrap_or(&message);
+    let message = message.strip_prefix("prompt 1: ").or_else(|| message.strip_prefix("prompt 1 ")).unwrap_or(&message);
     match error {
         GenerateError::TooLong { len, max, .. } => {
             let message =

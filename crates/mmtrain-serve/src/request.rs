@@ -177,14 +177,14 @@ impl Fields {
             let empty = |value: &Value| {
                 value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty)
             };
-            self.refuse(key, "nothing", empty)?;
+            self.refuse(key, "an empty one", empty)?;
         }
         for key in ["frequency_penalty", "presence_penalty"] {
             self.refuse(key, "0", |value| value.as_f64() == Some(0.0))?;
         }
         self.refuse("logprobs", "false", |value| *value == Value::Bool(false))?;
         self.refuse("top_logprobs", "0", |value| value.as_u64() == Some(0))?;
-        self.refuse("audio", "nothing", |_| false)?;
+        self.refuse("audio", "null", |_| false)?;
         self.refuse("modalities", "[\"text\"]", |value| *value == serde_json::json!(["text"]))?;
         self.refuse("response_format", "{\"type\": \"text\"}", |value| value.get("type") == Some(&"text".into()))
     }
@@ -192,7 +192,7 @@ impl Fields {
     fn refuse(&self, key: &str, only: &str, fits: impl Fn(&Value) -> bool) -> Result<(), Refusal> {
         match self.get(key).filter(|value| !fits(value)) {
             Some(_) => {
-                let message = format!("`{key}` is not served here but for {only}");
+                let message = format!("`{key}` is not served here: leave it out, or give {only}");
                 Err(Refusal::invalid(key, message).named("unsupported_parameter"))
             }
             None => Ok(()),

@@ -6,8 +6,8 @@
 //!
 //! - **Special tokens** that the template writes become ids; those in the data stay words ([`shield`]).
 //! - **Media** are items of a list, as `transformers` has them (`{"type": "image"}`), and each placeholder token that the
-//!   template writes for one stands for the next medium of its kind. A template that takes only words gets the media in
-//!   their place among them.
+//!   template writes for one stands for the next medium of its kind. From a template that takes only words, or writes
+//!   nothing for media, these get their place among the words, and nothing around them.
 //! - **Learned** is what stands between `{% generation %}` and `{% endgeneration %}`. Without these tags it is what a turn of
 //!   the assistant adds to the prompt before it, without white space at its end. A template
 //!   that writes earlier turns otherwise once later ones come has no such parts: an error.
@@ -68,6 +68,11 @@ impl ChatTemplate {
         };
         template.messages = Messages::probe(&template)?;
         Ok(template)
+    }
+
+    /// Whether it writes a placeholder for media of this kind; otherwise they stand in their place among the words.
+    pub(crate) fn writes(&self, kind: MediaKind) -> bool {
+        self.messages.writes(kind)
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -28,6 +28,7 @@ mod chat;
 mod content;
 mod dialogue;
 mod format;
+mod portable;
 mod single;
 #[cfg(test)]
 mod tests;
@@ -37,7 +38,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::jinja::ChatTemplate;
-use crate::{Conversation, Piece, Role, Segment, TextError, TextTokenizer, Turn, encode};
+use crate::{Conversation, MediaKind, Piece, Role, Segment, TextError, TextTokenizer, Turn, encode};
 
 pub use content::Placement;
 pub(crate) use content::media_in_front;
@@ -81,6 +82,15 @@ impl Template {
         match &self.writing {
             Writing::Known(format) => format.name(),
             Writing::Jinja(template) => template.name(),
+        }
+    }
+
+    /// Whether media of this kind stand as the template has them. Those that a chat template knows nothing of stand where the
+    /// conversation has them, with nothing around them.
+    pub fn writes(&self, kind: MediaKind) -> bool {
+        match &self.writing {
+            Writing::Known(_) => true,
+            Writing::Jinja(template) => template.writes(kind),
         }
     }
 

@@ -216,6 +216,11 @@ impl TextTokenizer {
         own.map_or_else(|| self.image_id(), Ok)
     }
 
+    /// Whether the first text is tokenized otherwise than the same text behind a special token.
+    pub(crate) fn marks_the_first_text_only(&self) -> bool {
+        self.within.is_some()
+    }
+
     /// The id of a token that a template places by its name.
     pub(crate) fn special_id(&self, name: &str) -> Result<u32, TextError> {
         self.token_to_id(name).ok_or_else(|| TextError::NoSpecialToken { token: name.to_owned() })

@@ -5,13 +5,19 @@ use std::path::Path;
 use anyhow::Context as _;
 use fs_err as fs;
 use mmtrain_config::{DataConfig, TemplateKind};
-use mmtrain_text::TextTokenizer;
+use mmtrain_data::{Intake, Preparer};
+use mmtrain_text::{MediaKind, TextTokenizer};
 use serde::{Deserialize, Serialize};
 
+use crate::commands::note;
 use crate::holdings::run_config;
+use crate::setup;
 
 /// Beside weights that a run made and Hugging Face's files describe: what those cannot say.
 const FILE: &str = "mmtrain.toml";
+
+/// Where `transformers` looks for a chat template.
+const CHAT_TEMPLATE: &str = "chat_template.jinja";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +40,22 @@ pub(crate) fn settings(dir: &Path, tokenizer: &TextTokenizer, longest: usize) ->
     Ok(DataConfig { template, max_seq: longest, ..DataConfig::default() })
 }
 
+/// Says so where a checkpoint's chat template writes nothing for the media that the model takes. A run may have been trained
+/// so.
+pub(crate) fn note_unwritten(dir: &Path, preparer: &Preparer) -> anyhow::Result<()> {
+    let (kind, name) = match preparer.intake {
+        Intake::Sight { .. } => (MediaKind::Image, "pictures"),
+        Intake::Hearing { .. } => (MediaKind::Audio, "sounds"),
+    };
+    if !preparer.template.writes(kind) && run_config(dir)?.is_none() && !dir.join(FILE).is_file() {
+        note(&format!(
+            "warning: the chat template of `{}` writes nothing for {name}: they stand among the words, with nothing around them",
+            dir.display()
+        ));
+    }
+    Ok(())
+}
+
 /// Hands on what the directory `from` has to say to the export `out`.
 pub(crate) fn hand_on(from: &Path, out: &Path) -> anyhow::Result<()> {
     if let Some(config) = run_config(from)? {
@@ -49,6 +71,20 @@ pub(crate) fn hand_on(from: &Path, out: &Path) -> anyhow::Result<()> {
         )?;
     } else if from.join(FILE).is_file() {
         fs::copy(from.join(FILE), out.join(FILE))?;
+    }
+    Ok(())
+}
+
+/// Writes the template of the run in `from` as a chat template into the export `out`, for other programs; one that the
+/// tokenizer came with would have them write conversations otherwise than the run did.
+pub(crate) fn write_chat_template(from: &Path, tokenizer: &TextTokenizer, out: &Path) -> anyhow::Result<()> {
+    let Some(config) = run_config(from)? else { return Ok(()) };
+    let Some(source) = setup::template(&config.data, tokenizer)?.to_jinja(tokenizer) else { return Ok(()) };
+    fs::write(out.join(CHAT_TEMPLATE), source)?;
+    // `transformers` would read this instead.
+    let legacy = out.join("chat_template.json");
+    if legacy.is_file() {
+        fs::remove_file(legacy)?;
     }
     Ok(())
 }

@@ -22,6 +22,9 @@ pub(crate) struct Sources {
     pub(crate) hosts: Vec<String>,
 }
 
+/// Most frames of a clip, as of `data.video.num_frames`.
+const MAX_FRAMES: u32 = 65_536;
+
 /// The media of a conversation, ready for the model.
 pub(crate) fn media(sources: &Sources, preparer: &Preparer, asked: &[AskedMedium]) -> anyhow::Result<Vec<Medium>> {
     asked.iter().map(|medium| one(sources, preparer, medium).with_context(|| medium.at.clone())).collect()
@@ -135,10 +138,17 @@ fn wished(mut preparer: Preparer, kind: MediaKind, wishes: Wishes) -> anyhow::Re
         let Intake::Sight { clips: Some(clips), .. } = &mut preparer.intake else {
             return Err(Refusal::usage("no clip", "`fps` and `nframes` are for clips").into());
         };
-        clips.rule.sampling =
-            sampled(clips.rule.sampling, fps, frames.map(|frames| frames.min(u64::from(u16::MAX)) as u32));
+        let frames = frames.map(frames_of).transpose()?;
+        clips.rule.sampling = sampled(clips.rule.sampling, fps, frames);
     }
     Ok(preparer)
+}
+
+fn frames_of(wished: u64) -> Result<u32, Refusal> {
+    match u32::try_from(wished) {
+        Ok(frames) if frames <= MAX_FRAMES => Ok(frames),
+        _ => Err(Refusal::usage(format!("`nframes` is {wished}"), format!("at most {MAX_FRAMES} are taken of a clip"))),
+    }
 }
 
 /// So many frames a second, or in all, by the family's rule.

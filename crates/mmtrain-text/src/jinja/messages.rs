@@ -15,7 +15,7 @@ pub(super) struct Messages {
     text: bool,
     /// A list of items.
     list: bool,
-    /// Kinds of items in the list for which it writes a placeholder.
+    /// Kinds of items in the list for which it writes placeholders, or which it writes whatever there is in the list.
     media: Vec<MediaKind>,
 }
 
@@ -37,11 +37,23 @@ impl Messages {
         }
         let mut media = vec![MediaKind::Image, MediaKind::Video, MediaKind::Audio];
         media.retain(|&kind| {
-            let shown = probe(Value::from(vec![item(kind), words(PROBE)])).unwrap_or_default();
-            let placeholders = template.shield.find(&shown).filter_map(|(token, _)| template.placeholders.get(token));
-            has_list && placeholders.filter(|kinds| kinds.contains(&kind)).count() == 1
+            let written = |items: usize| {
+                let content = std::iter::repeat_with(|| item(kind)).take(items).chain([words(PROBE)]);
+                let shown = probe(content.collect()).unwrap_or_default();
+                let placeholders =
+                    template.shield.find(&shown).filter_map(|(token, _)| template.placeholders.get(token));
+                placeholders.filter(|kinds| kinds.contains(&kind)).count()
+            };
+            // One for each, or so many whatever the list has.
+            let counts = [written(1), written(2)];
+            has_list && (counts == [1, 2] || counts[0] > 0 && counts[0] == counts[1])
         });
         Ok(Self { text: shows(&text), list: has_list, media })
+    }
+
+    /// Whether the template itself writes placeholders for media of this kind.
+    pub(super) fn writes(&self, kind: MediaKind) -> bool {
+        self.media.contains(&kind)
     }
 
     /// The messages of a conversation, special tokens in its words broken.

@@ -44,6 +44,9 @@ impl Writer {
 
     /// Words of the template or of a turn.
     pub(super) fn text(&mut self, text: &str, supervised: bool) {
+        if text.is_empty() {
+            return;
+        }
         match self.segments.last_mut() {
             Some(Segment { piece: Piece::Text(last), supervised: same }) if *same == supervised => last.push_str(text),
             _ => self.segments.push(Segment { piece: Piece::Text(text.to_owned()), supervised }),
@@ -102,7 +105,7 @@ impl Writer {
 }
 
 /// Begin and end of a medium in the chat templates of `Qwen2-VL` and Qwen2-Audio.
-fn qwen_markers(kind: MediaKind) -> (&'static str, &'static str) {
+pub(super) fn qwen_markers(kind: MediaKind) -> (&'static str, &'static str) {
     match kind {
         MediaKind::Image | MediaKind::Video => ("<|vision_start|>", "<|vision_end|>"),
         MediaKind::Audio => ("<|audio_bos|>", "<|audio_eos|>"),

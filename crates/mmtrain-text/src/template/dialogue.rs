@@ -6,6 +6,55 @@ use super::content::{Markup, Placement, Writer, is_learned};
 use super::{Format, mismatch};
 use crate::{Conversation, Piece, Role, Segment, TextError, Turn};
 
+/// What stands around standing orders, questions and answers.
+pub(super) struct Marks {
+    pub(super) before_system: &'static str,
+    /// Between standing orders and the first question.
+    pub(super) after_system: &'static str,
+    /// Before a question without standing orders in front.
+    pub(super) before: &'static str,
+    pub(super) after: &'static str,
+    /// Before every question but the first.
+    pub(super) between: &'static str,
+    pub(super) before_answer: &'static str,
+    /// Before the end of the sequence.
+    pub(super) after_answer: &'static str,
+}
+
+impl Marks {
+    pub(super) fn of(format: Format) -> Self {
+        match format {
+            Format::Llama2 => Self {
+                before_system: "[INST] <<SYS>>\n",
+                after_system: "\n<</SYS>>\n\n",
+                before: "[INST] ",
+                after: " [/INST]",
+                between: "",
+                before_answer: " ",
+                after_answer: " ",
+            },
+            Format::Alpaca => Self {
+                before_system: "",
+                after_system: "\n\n### Instruction:\n",
+                before: "### Instruction:\n",
+                after: "\n\n### Response:\n",
+                between: "\n\n",
+                before_answer: "",
+                after_answer: "",
+            },
+            _ => Self {
+                before_system: "",
+                after_system: " USER: ",
+                before: "USER: ",
+                after: " ASSISTANT:",
+                between: "",
+                before_answer: " ",
+                after_answer: "",
+            },
+        }
+    }
+}
+
 /// The conversation, or with `open` what stands before the answer to its last question.
 pub(super) fn write(
     format: Format,
@@ -35,32 +84,26 @@ fn question(
     if at == 0 || format == Format::Llama2 {
         writer.piece(Piece::Bos, false);
     }
-    let (before_system, after_system, before, after) = match format {
-        Format::Llama2 => ("[INST] <<SYS>>\n", "\n<</SYS>>\n\n", "[INST] ", " [/INST]"),
-        Format::Alpaca => ("", "\n\n### Instruction:\n", "### Instruction:\n", "\n\n### Response:\n"),
-        _ => ("", " USER: ", "USER: ", " ASSISTANT:"),
-    };
-    if at > 0 && format == Format::Alpaca {
-        writer.given("\n\n");
+    let marks = Marks::of(format);
+    if at > 0 {
+        writer.given(marks.between);
     }
     match system {
         Some(system) => {
-            writer.turn(system, before_system)?;
-            writer.given(after_system);
+            writer.turn(system, marks.before_system)?;
+            writer.given(marks.after_system);
         }
-        None => writer.given(before),
+        None => writer.given(marks.before),
     }
     writer.turn(user, "")?;
-    writer.given(after);
+    writer.given(marks.after);
     Ok(())
 }
 
 fn answer(writer: &mut Writer, format: Format, assistant: &Turn) -> Result<(), TextError> {
-    let supervised = is_learned(assistant);
-    writer.turn(assistant, if format == Format::Alpaca { "" } else { " " })?;
-    if format == Format::Llama2 {
-        writer.text(" ", supervised);
-    }
+    let (supervised, marks) = (is_learned(assistant), Marks::of(format));
+    writer.turn(assistant, marks.before_answer)?;
+    writer.text(marks.after_answer, supervised);
     writer.piece(Piece::Eos, supervised);
     Ok(())
 }

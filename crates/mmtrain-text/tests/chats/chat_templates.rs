@@ -1,7 +1,7 @@
 //! Chat templates: what is learned, where media stand, what is refused.
 
 use mmtrain_text::{
-    Conversation, IGNORE_INDEX, MediaRef, Part, Piece, Role, Segment, Template, TextError, Turn, encode,
+    Conversation, IGNORE_INDEX, MediaKind, MediaRef, Part, Piece, Role, Segment, Template, TextError, Turn, encode,
 };
 
 use crate::common::{read, text_of, tokenizer};
@@ -103,6 +103,36 @@ fn other_media_than_there_are_is_an_error_with_both_sides() {
     let words = Conversation { turns: vec![Turn::said(Role::User, "What?")] };
     let error = always.render_prompt(&words).expect_err("no medium for it");
     assert!(error.to_string().contains("`<image>` more often than there are media"), "{error}");
+}
+
+#[test]
+fn a_template_for_two_pictures_takes_two_and_refuses_other_numbers() {
+    let tokenizer = tokenizer("byte_level", "<image>");
+    let source = "{% for m in messages %}<image><image>{% for part in m.content %}{% if part.type == 'text' %}{{ part.text }}\
+                  {% endif %}{% endfor %}{% endfor %}";
+    let template = Template::jinja("pairs", source, &tokenizer).expect("a template");
+    assert!(template.writes(MediaKind::Image));
+    let shown = |pictures: usize| {
+        let mut parts = (0..pictures).map(|at| Part::Media(MediaRef::image(at))).collect::<Vec<_>>();
+        parts.push(Part::Text("Which?".into()));
+        template.render_prompt(&Conversation { turns: vec![Turn::new(Role::User, parts)] })
+    };
+    assert_eq!(text_of(&shown(2).expect("segments"), "<image>"), "<image><image>Which?");
+    assert!(shown(1).is_err_and(|error| error.to_string().contains("more often than there are media")));
+    assert!(shown(3).is_err_and(|error| error.to_string().contains("no placeholder for 1 of the media")));
+}
+
+#[test]
+fn media_that_a_template_knows_nothing_of_stand_among_the_words() {
+    let tokenizer = tokenizer("byte_level", "<image>");
+    let source = "{% for m in messages %}{% for part in m.content %}{% if part.type == 'text' %}{{ part.text }}{% endif %}\
+                  {% endfor %}{% endfor %}";
+    let template = Template::jinja("words", source, &tokenizer).expect("a template");
+    assert!(!template.writes(MediaKind::Image));
+    let parts = vec![Part::Text("Is ".into()), Part::Media(MediaRef::image(0)), Part::Text(" red?".into())];
+    let asked = Conversation { turns: vec![Turn::new(Role::User, parts)] };
+    let segments = template.render_prompt(&asked).expect("segments");
+    assert_eq!(text_of(&segments, "<image>"), "Is <image> red?");
 }
 
 #[test]

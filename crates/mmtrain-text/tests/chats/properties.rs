@@ -2,8 +2,8 @@
 
 use crate::common::{KINDS, learned, read, tokenizer};
 use mmtrain_text::{
-    Conversation, Encoded, Format, IGNORE_INDEX, MediaRef, Part, Piece, Placeholders, Role, Segment, Template,
-    TextTokenizer, Turn, encode,
+    Conversation, Encoded, Format, IGNORE_INDEX, MediaRef, Part, Piece, Placeholders, Placement, Role, Segment,
+    Template, TextTokenizer, Turn, encode,
 };
 use proptest::prelude::*;
 
@@ -56,6 +56,30 @@ fn conversations() -> impl Strategy<Value = Conversation> {
         });
         Conversation { turns: turns.collect() }
     })
+}
+
+/// Parts in any order; a text of its own at either end, or media.
+fn mixed_conversations() -> impl Strategy<Value = Conversation> {
+    let part =
+        prop_oneof![hostile().prop_map(Part::Text), (0..3_usize).prop_map(|at| Part::Media(MediaRef::image(at)))];
+    let said = prop_oneof![Just(""), Just(" "), Just("\n")].prop_map(str::to_owned);
+    let turn = (proptest::collection::vec(part, 0..4), said, hostile(), hostile()).prop_map(
+        |(mut parts, blank, last, answer)| {
+            parts.push(Part::Text(blank + &last));
+            [Turn::new(Role::User, parts), Turn::said(Role::Assistant, answer)]
+        },
+    );
+    let orders = proptest::option::of(hostile());
+    (orders, proptest::collection::vec(turn, 1..4)).prop_map(|(orders, rounds)| {
+        let orders = orders.map(|orders| Turn::said(Role::System, orders));
+        Conversation { turns: orders.into_iter().chain(rounds.into_iter().flatten()).collect() }
+    })
+}
+
+/// The same in Jinja, as an export carries it.
+fn in_jinja(template: &Template, tokenizer: &TextTokenizer) -> Template {
+    let source = template.to_jinja(tokenizer).expect("a template that is known by name");
+    Template::jinja(template.name(), &source, tokenizer).unwrap_or_else(|error| panic!("{error}\n{source}"))
 }
 
 /// The built-in templates that write conversations, and chat templates.
@@ -144,6 +168,55 @@ proptest! {
             let said = said.map(|ids| tokenizer.decode(ids).expect("text").trim().to_owned()).collect::<Vec<_>>();
             prop_assert_eq!(&said[..answers.len()], &answers[..], "{}", template);
             prop_assert!(said[answers.len()..].iter().all(String::is_empty), "{}", template);
+        }
+    }
+
+    #[test]
+    fn chat_templates_of_exports_write_what_the_run_wrote(conversation in mixed_conversations(), orders in r#"[a-z]['\"{}%\\ \né]{0,9}[a-z]"#) {
+        let last = conversation.turns.len() - 1;
+        let asked = Conversation { turns: conversation.turns[..last].to_vec() };
+        for kind in KINDS {
+            let tokenizer = tokenizer(kind, "<|image_pad|>");
+            for known in &templates(&tokenizer)[..6] {
+                let told = known.clone().with_system(orders.clone()).expect("a place for it");
+                let silent = known.clone().with_system("").expect("a place for it");
+                let front = silent.clone().with_placement(Placement::Front);
+                for known in [known.clone(), told, silent, front] {
+                    let jinja = in_jinja(&known, &tokenizer);
+                    let of = |template: &Template| {
+                        let whole = encoded(&template.render(&conversation).expect("segments"), &tokenizer);
+                        let prompt = encoded(&template.render_prompt(&asked).expect("segments"), &tokenizer);
+                        (whole.input_ids, whole.labels, prompt.input_ids)
+                    };
+                    prop_assert_eq!(of(&jinja), of(&known), "{} {}", kind, known);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn chat_templates_of_one_question_write_what_the_run_wrote(words in proptest::option::of(hostile()), media in 0..3_usize, answer in hostile()) {
+        let mut parts = (0..media).map(|at| Part::Media(MediaRef::image(at))).collect::<Vec<_>>();
+        parts.extend(words.clone().map(Part::Text));
+        let asked = Conversation { turns: vec![Turn::new(Role::User, parts)] };
+        let mut whole = asked.clone();
+        whole.turns.push(Turn::said(Role::Assistant, answer));
+        for kind in KINDS {
+            let tokenizer = tokenizer(kind, "<|image_pad|>");
+            for format in [Format::Plain, Format::Article, Format::Instructblip] {
+                let known = Template::from(format);
+                let jinja = in_jinja(&known, &tokenizer);
+                let prompt = |template: &Template| encoded(&template.render_prompt(&asked).expect("segments"), &tokenizer).input_ids;
+                prop_assert_eq!(prompt(&jinja), prompt(&known), "{} {}", kind, known);
+                // `plain` throws away what is asked, so that its prompts do not begin what is learned from.
+                if format != Format::Plain || words.is_none() {
+                    let whole = |template: &Template| {
+                        let encoded = encoded(&template.render(&whole).expect("segments"), &tokenizer);
+                        (encoded.input_ids, encoded.labels)
+                    };
+                    prop_assert_eq!(whole(&jinja), whole(&known), "{} {}", kind, known);
+                }
+            }
         }
     }
 }

@@ -64,6 +64,30 @@ fn generation_tags_give_the_assistant_mask_of_transformers() {
     assert_eq!(rows.count(), 12);
 }
 
+/// Exports carry these; `transformers` wrote the rows with them.
+#[test]
+fn templates_known_by_name_become_chat_templates_with_which_transformers_writes_the_same() {
+    let tokenizer = tokenizer("metaspace", "<image>");
+    for format in Format::ALL {
+        let file = format!("exported/{format}.jinja", format = format.name());
+        assert_eq!(Template::from(format).to_jinja(&tokenizer).expect("a template"), read(&file), "{file}");
+    }
+    let rows = rows("exported.json");
+    for row in &rows {
+        let name = row["template"].as_str().expect("a name");
+        let template = Template::from(name.parse::<Format>().expect("a format"));
+        let mut conversation = of(row);
+        conversation.turns.truncate(row["turns"].as_u64().expect("a number") as usize);
+        let whole = encoded(&template, &conversation, &tokenizer);
+        assert_eq!(whole.input_ids, numbers::<u32>(&row["input_ids"]), "{name}");
+        conversation.turns.pop();
+        let prompt = template.render_prompt(&conversation).expect("segments");
+        let prompt = encode(&prompt, &tokenizer, &[1.into()]).expect("ids").input_ids;
+        assert_eq!(prompt, numbers::<u32>(&row["prompt_ids"]), "{name}");
+    }
+    assert_eq!(rows.len(), 6 * 3 + 3 * 2);
+}
+
 /// Without tags the same is learned, but for the white space behind the end token.
 #[test]
 fn without_tags_what_a_turn_adds_to_its_prompt_is_learned() {

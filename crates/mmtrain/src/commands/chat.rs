@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::generate::options;
 use super::{Context, note, print};
 use crate::cli::ChatArgs;
+use crate::fail::Refusal;
 use crate::terminal::printable;
 use crate::{fail, model_dir, shown};
 
@@ -33,15 +34,16 @@ pub(crate) fn run(context: &Context, args: &ChatArgs) -> anyhow::Result<ExitCode
     if is_terminal && !context.quiet {
         note("/help says what else can be said");
     }
-    let mut lines = std::io::stdin().lock().lines();
+    let mut lines = std::io::stdin().lock().split(b'\n');
     loop {
         if is_terminal {
             let mut out = std::io::stderr().lock();
             let _ = write!(out, "> ").and_then(|()| out.flush());
         }
-        let Some(line) = lines.next().transpose()? else { return Ok(ExitCode::SUCCESS) };
-        if chat.line(line.trim()).is_break() {
-            return Ok(ExitCode::SUCCESS);
+        let line = lines.next().transpose()?;
+        if line.is_none_or(|line| chat.bytes(&line).is_break()) {
+            // Whoever types has seen it; a script that pipes its lines has not.
+            return Ok(chat.failed.filter(|_| !is_terminal).map_or(ExitCode::SUCCESS, ExitCode::from));
         }
     }
 }
@@ -59,6 +61,8 @@ struct Chat<'a> {
     shown: Vec<MediaRef>,
     /// Of the last answer.
     last: String,
+    /// Exit code of what went wrong first.
+    failed: Option<u8>,
     model: &'a Vlm,
 }
 
@@ -74,10 +78,33 @@ impl<'a> Chat<'a> {
             files: Vec::new(),
             shown: Vec::new(),
             last: "nothing was said yet".to_owned(),
+            failed: None,
             model,
         };
         chat.reset();
         chat
+    }
+
+    fn bytes(&mut self, line: &[u8]) -> ControlFlow<()> {
+        match std::str::from_utf8(line) {
+            Ok(line) => self.line(line.trim()),
+            Err(error) => {
+                let hint = "what is said has to be in UTF-8";
+                self.refuse(
+                    &Refusal::usage(format!("byte {} of the line is no text", error.valid_up_to() + 1), hint).into(),
+                )
+            }
+        }
+    }
+
+    /// Says what went wrong; the conversation goes on.
+    fn refuse(&mut self, error: &anyhow::Error) -> ControlFlow<()> {
+        self.failed.get_or_insert_with(|| fail::exit_code(error));
+        note(&format!("error: {error:#}"));
+        if let Some(hint) = fail::hint(error) {
+            note(&format!("hint: {hint}"));
+        }
+        ControlFlow::Continue(())
     }
 
     /// A command or a turn. What goes wrong with it is said, and the conversation goes on without it.
@@ -99,23 +126,22 @@ impl<'a> Chat<'a> {
                 note(&self.last);
                 Ok(())
             }
+            "/image" | "/video" | "/audio" | "/save" if rest.trim().is_empty() => {
+                Err(Refusal::usage(format!("`{word}` without a file"), format!("`{word} FILE`")).into())
+            }
             "/image" => self.show(MediaKind::Image, file),
             "/video" => self.show(MediaKind::Video, file),
             "/audio" => self.show(MediaKind::Audio, file),
             "/save" => self.save(file),
             word if word.starts_with('/') => {
-                note(&format!("error: no command `{word}`\nhint: /help lists them"));
-                Ok(())
+                Err(Refusal::usage(format!("no command `{word}`"), "/help lists them").into())
             }
             _ => self.say(line),
         };
-        if let Err(error) = done {
-            note(&format!("error: {error:#}"));
-            if let Some(hint) = fail::hint(&error) {
-                note(&format!("hint: {hint}"));
-            }
+        match done {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => self.refuse(&error),
         }
-        ControlFlow::Continue(())
     }
 
     fn reset(&mut self) {

@@ -26,6 +26,7 @@ use crate::shown::{self, Sources};
 
 /// Runs the command. The answer goes to stdout, as it is made; several stand there behind one another once all are made.
 pub(crate) fn run(context: &Context, args: &GenerateArgs) -> anyhow::Result<ExitCode> {
+    args.draw.as_deref().map(drawable).transpose()?;
     let device = context.device.open()?;
     let loaded = model_dir::load(&args.model, args.weights, context.quiet, &device.device)?;
     let preparer = &loaded.preparer;
@@ -65,6 +66,21 @@ fn placed(loaded: &LoadedModel, pictures: &[Option<Picture>], answers: &[Generat
         picture.as_ref().map(|picture| picture.boxes_of(&text, unit))
     };
     pictures.iter().zip(answers).map(of_answer).collect()
+}
+
+/// Refuses, before anything is computed, a place where no picture can be written.
+fn drawable(out: &Path) -> Result<(), Refusal> {
+    if out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
+        return Err(Refusal::usage(format!("`--draw {}`", out.display()), "a PNG is written: `--draw OUT.png`"));
+    }
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match folder.filter(|folder| !folder.is_dir()) {
+        Some(folder) => Err(Refusal::missing(
+            format!("`{}` is no directory", folder.display()),
+            "`--draw` writes into one that is there",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Writes the first picture with the boxes of the first answer, where that is wanted.

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use self::compare::Comparison;
 use super::export::{in_place, refused, write_beside};
-use super::{Context, print, print_json};
+use super::{Context, note, print, print_json};
 use crate::cli::{QuantizeArgs, QuantizePart, QuantizeScheme};
 use crate::fail::Refusal;
 use crate::model_dir::{load, load_wide, locate, require_whole};
@@ -40,6 +40,9 @@ pub(crate) fn run(context: &Context, args: &QuantizeArgs) -> anyhow::Result<Exit
     // Before anything is written, which a name that nothing has would make vain.
     let data = args.data.as_deref().map(|data| open(args, data)).transpose()?;
     let stored = stored_type(&dir)?;
+    if !context.quiet && is_packed(&dir)? {
+        note(&format!("`{}` is packed already: what is rounded there is rounded once more", dir.display()));
+    }
     let packing = Packing { scheme, parts: parts(args), head: args.head, stored };
     let model = load_wide(&dir, &Device::flex())?;
     // What no class of transformers holds is written for mmtrain alone, with the settings of its run.
@@ -129,6 +132,14 @@ fn stored_type(dir: &Path) -> anyhow::Result<StoredType> {
     let table = infos.iter().find(|info| info.name.ends_with("embed_tokens.weight"));
     let dtype = table.and_then(|info| checkpoint.dtype(&checkpoint.key_of(info)?));
     Ok(if dtype.as_deref() == Some("BF16") { StoredType::Bf16 } else { StoredType::F32 })
+}
+
+fn is_packed(dir: &Path) -> anyhow::Result<bool> {
+    if !Checkpoint::is_in(dir) {
+        return Ok(false);
+    }
+    let (checkpoint, model) = (Checkpoint::open(dir)?, Vlm::zeros(&read_vlm(dir)?, &Device::flex()));
+    Ok(Part::ALL.into_iter().any(|part| checkpoint.has_packed(&model.packable_infos(part))))
 }
 
 /// The data that both models are compared on.

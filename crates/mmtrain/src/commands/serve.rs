@@ -2,6 +2,8 @@
 
 mod ready;
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -87,7 +89,17 @@ fn key(args: &ServeArgs) -> anyhow::Result<Option<Key>> {
         },
     };
     let key = Key::new(&text).map_err(|error| Refusal::usage(format!("{place}: {error}"), error.hint()))?;
+    args.key_file.as_deref().map(warn_if_open).transpose()?;
     Ok(Some(key))
+}
+
+/// Says so where others than the owner may read the key.
+fn warn_if_open(file: &Path) -> anyhow::Result<()> {
+    let mode = fs::metadata(file)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        note(&format!("warning: others may read `{0}`: `chmod 600 {0}`", file.display()));
+    }
+    Ok(())
 }
 
 /// `checkpoints/my-run` is `my-run`, `hf:ORG/NAME` is `NAME`.

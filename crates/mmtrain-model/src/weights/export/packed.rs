@@ -148,7 +148,9 @@ impl Export<'_> {
         let mut shares = Vec::<(String, PackedShare)>::new();
         let names = self.packed_names(packing);
         let mut tensors = Vec::new();
-        for outgoing in self.packed_tensors(packing) {
+        let all = self.packed_tensors(packing);
+        fits_groups(packing.scheme, all.iter().filter(|outgoing| is_packed(outgoing, &names)))?;
+        for outgoing in all {
             let share = match &outgoing.source {
                 Source::Param(info) | Source::Grown { info, .. } | Source::Tied { info, .. } => {
                     let share = if info.name.ends_with(HEAD) { "head" } else { info.part.name() };
@@ -208,7 +210,6 @@ impl Export<'_> {
     ) -> Result<(), ModelError> {
         let &[output, input] = outgoing.shape.as_slice() else { unreachable!("weights of layers are matrices") };
         let stem = outgoing.name.strip_suffix(".weight").unwrap_or(&outgoing.name).to_owned();
-        fits_groups(packing.scheme, input, &stem)?;
         if !packing.fits(&outgoing) {
             share.left += 1;
             let dtype = if packing.stored == StoredType::Bf16 { Dtype::BF16 } else { Dtype::F32 };
@@ -282,19 +283,27 @@ fn ordered(tensors: &[Ready]) -> Vec<&Ready> {
     ordered
 }
 
-/// Refuses groups that do not divide the inputs of a layer.
-fn fits_groups(scheme: Scheme, input: usize, stem: &str) -> Result<(), ModelError> {
-    let Scheme::Affine { group: Some(group), .. } = scheme else { return Ok(()) };
-    if group > 0 && input.is_multiple_of(group) {
-        return Ok(());
+/// Whether it is one of the weights `names`.
+fn is_packed(outgoing: &Outgoing, names: &BTreeSet<String>) -> bool {
+    match &outgoing.source {
+        Source::Param(info) | Source::Grown { info, .. } | Source::Tied { info, .. } => names.contains(&info.name),
+        Source::Zeros => false,
     }
-    let fitting = (1..=input).rev().find(|&size| input.is_multiple_of(size) && size <= group.max(1));
+}
+
+/// Refuses groups that do not divide the inputs of a layer, and names the largest smaller ones that divide those of all.
+fn fits_groups<'a>(scheme: Scheme, layers: impl Iterator<Item = &'a Outgoing>) -> Result<(), ModelError> {
+    let Scheme::Affine { group: Some(group), .. } = scheme else { return Ok(()) };
+    let inputs = layers.filter_map(|layer| Some((&layer.name, *layer.shape.last()?))).collect::<Vec<_>>();
+    let divides_all = |size: usize| inputs.iter().all(|(_, input)| input.is_multiple_of(size));
+    let Some((name, input)) = inputs.iter().find(|(_, input)| group == 0 || !input.is_multiple_of(group)) else {
+        return Ok(());
+    };
+    let fitting = (1..=group).rev().find(|&size| divides_all(size)).unwrap_or(1);
+    let stem = name.strip_suffix(".weight").unwrap_or(name);
     Err(ModelError::Input {
         message: format!("groups of {group} do not divide the {input} inputs of `{stem}`"),
-        hint: format!(
-            "`--group {}` would fit this layer; without `--group` each output has one scale",
-            fitting.unwrap_or(input)
-        ),
+        hint: format!("`--group {fitting}` fits all layers; without `--group` each output has one scale"),
     })
 }
 

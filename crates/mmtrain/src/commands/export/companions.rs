@@ -9,6 +9,7 @@ use mmtrain_model::weights::Export;
 use mmtrain_text::TextTokenizer;
 use serde_json::{Value, json};
 
+use crate::conversations;
 use crate::holdings::run_config;
 use crate::setup;
 
@@ -25,6 +26,9 @@ pub(super) fn add_companions(export: &Export<'_>, from: &Path, out: &Path) -> an
     }
     if matches!(export.class(), Some(HubClass::Blip2 | HubClass::InstructBlip)) {
         unname_placeholder(out)?;
+    } else if let Some(tokenizer) = &tokenizer {
+        // Those classes' processors put pictures in front of whatever a chat template writes.
+        conversations::write_chat_template(from, tokenizer, out)?;
     }
     split_preprocessor(out)
 }
