@@ -9,7 +9,7 @@
 //! - [`rms_norm`], [`layer_norm`]
 //! - [`activation()`], [`gated`]
 //! - [`rotate`]: rotary positions
-//! - [`attention_weights`], [`scores_gradient`]
+//! - [`attention()`]; [`attention_weights`], [`scores_gradient`] for where it does not take tensors
 //! - [`cross_entropy()`]: the loss of the next token
 //! - [`adamw()`]: an update
 //! - [`product`]: of matrices, for whoever has one that is no tensor
@@ -20,6 +20,7 @@
 
 mod activation;
 mod adamw;
+mod attention;
 mod cross_entropy;
 mod curve;
 mod host;
@@ -38,6 +39,7 @@ mod check;
 
 pub use activation::{Act, activation, gated};
 pub use adamw::{Moving, Rates, adamw};
+pub use attention::{Seen, attention, takes_attention};
 pub use cross_entropy::{Scored, cross_entropy};
 pub use layer_norm::layer_norm;
 pub use linear::{by_table, gated_linear, linear};

@@ -1,4 +1,7 @@
-//! Scaled dot-product attention, the one place where scores are formed.
+//! Scaled dot-product attention.
+//!
+//! On a CPU it is a kernel ([`mmtrain_kernels::attention`]), which is told what each query sees. What that does not take (a GPU, a
+//! single query) is done here, in plain operations.
 //!
 //! Dims: `batch`, `heads`, `kv_heads`, `queries`, `keys`, `head_dim`. With grouped-query attention
 //! (`heads = kv_heads * group`) the queries of a group are laid along the query axis, so keys and
@@ -14,7 +17,7 @@ mod recorded;
 mod runs;
 
 use burn::prelude::*;
-use mmtrain_kernels::attention_weights;
+use mmtrain_kernels::{attention_weights, takes_attention};
 
 pub use mask::Mask;
 pub use runs::KeyRuns;
@@ -39,6 +42,10 @@ const CAUSAL_ROWS: usize = 128;
 /// - `key`, `value`: `[batch, kv_heads, keys, head_dim]`, `heads` a multiple of `kv_heads`
 /// - returns: `[batch, heads, queries, head_dim]`
 pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, mask: Option<&Mask>) -> Tensor<4> {
+    if takes_attention(&query, &key, &value) {
+        let scale = scale(query.dims()[3]);
+        return mmtrain_kernels::attention(query, key, value, mask.map(Mask::seen), scale);
+    }
     let (queries, keys) = (query.dims()[2], key.dims()[2]);
     let rows = rows_per_chunk(queries, keys);
     if ![&query, &key, &value].into_iter().any(Tensor::is_autodiff) {

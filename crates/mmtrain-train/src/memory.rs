@@ -60,6 +60,8 @@ pub struct MicroShape {
     pub ranks: usize,
     /// Micro-batches that a rank computes one after the other in a step.
     pub passes: usize,
+    /// Whether scores of attentions are in memory: not where the kernel of the CPU forms them.
+    pub scores: bool,
 }
 
 /// What a run is going to need, in bytes.
@@ -196,9 +198,9 @@ fn keys(config: &VlmConfig, cross: &CrossAttentionConfig) -> usize {
     cross.resampler.as_ref().map_or_else(|| config.encoder.typical_tokens(), |resampler| resampler.num_latents)
 }
 
-/// Values of a token that the tape of one decoder block holds: about 14 tensors of the stream's width, 4 of the MLP's.
+/// Values of a token that the tape of one decoder block holds: about 11 tensors of the stream's width, 3 of the MLP's.
 pub(crate) fn decoder_widths(config: &TextConfig) -> usize {
-    14 * config.hidden_size + 4 * config.intermediate_size
+    11 * config.hidden_size + 3 * config.intermediate_size
 }
 
 /// What the tape of one decoder block holds, scores included.
@@ -213,10 +215,10 @@ fn encoder_input_elements(config: &EncoderConfig, shape: MicroShape) -> u64 {
     product([shape.images, config.typical_tokens(), hidden, config.num_layers()])
 }
 
-/// As [`decoder_widths`] for a position of the encoder: about 10 of the width, 2 of the MLP's.
+/// As [`decoder_widths`] for a position of the encoder: about 8 of the width, 2 of the MLP's.
 pub(crate) fn encoder_widths(config: &EncoderConfig) -> usize {
     let [hidden, inner, _] = config.block_sizes();
-    10 * hidden + 2 * inner
+    8 * hidden + 2 * inner
 }
 
 /// As [`decoder_block_bytes`].
@@ -233,7 +235,10 @@ struct Scores {
 
 impl Scores {
     /// `matrices` of them, for each row and head.
-    fn new(matrices: usize, rows: usize, heads: usize, [queries, keys]: [usize; 2]) -> Self {
+    fn new(shape: MicroShape, matrices: usize, [rows, heads]: [usize; 2], [queries, keys]: [usize; 2]) -> Self {
+        if !shape.scores {
+            return Self { in_each: 0, once: 0 };
+        }
         let bytes = product([matrices, rows, heads, scores_at_once(queries, keys)]).saturating_mul(F32);
         if tape_keeps_scores(queries, keys) {
             Self { in_each: bytes, once: 0 }
@@ -244,18 +249,18 @@ impl Scores {
 }
 
 fn decoder_scores(config: &TextConfig, shape: MicroShape) -> Scores {
-    Scores::new(4, shape.batch, config.num_attention_heads, [shape.seq, shape.seq])
+    Scores::new(shape, 4, [shape.batch, config.num_attention_heads], [shape.seq, shape.seq])
 }
 
 /// Of a cross-attention layer, over the keys of a row.
 fn reading_scores(config: &VlmConfig, cross: &CrossAttentionConfig, shape: MicroShape) -> Scores {
     let of_row = shape.images.div_ceil(shape.batch.max(1)).saturating_mul(keys(config, cross));
-    Scores::new(4, shape.batch, cross.num_attention_heads, [shape.seq, of_row])
+    Scores::new(shape, 4, [shape.batch, cross.num_attention_heads], [shape.seq, of_row])
 }
 
 fn encoder_scores(config: &EncoderConfig, shape: MicroShape) -> Scores {
     let ([.., heads], tokens) = (config.block_sizes(), config.typical_tokens());
-    Scores::new(3, shape.images, heads, [tokens, tokens])
+    Scores::new(shape, 3, [shape.images, heads], [tokens, tokens])
 }
 
 /// The most that exist of the scores that no tape holds.
@@ -271,7 +276,7 @@ mod tests {
     use super::*;
 
     fn shape(seq: usize) -> MicroShape {
-        MicroShape { batch: 2, seq, images: 0, ranks: 1, passes: 1 }
+        MicroShape { batch: 2, seq, images: 0, ranks: 1, passes: 1, scores: true }
     }
 
     #[test]
@@ -284,5 +289,7 @@ mod tests {
         assert_eq!((long.in_each, long.once), (0, matrices(512)));
         let [block, twice] = [4096, 8192].map(|seq| decoder_block_bytes(&config, shape(seq)));
         assert_eq!(2 * block, twice);
+        let in_kernels = decoder_scores(&config, MicroShape { scores: false, ..shape(512) });
+        assert_eq!((in_kernels.in_each, in_kernels.once), (0, 0));
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn for_training(config: &RunConfig, model: &Vlm, device: &Device) -> 
     if *device != Device::flex() {
         return Ok(());
     }
-    let (needed, available) = (of_run(config, model), available_bytes());
+    let (needed, available) = (of_run(config, model, device), available_bytes());
     check_run(&needed, available)?;
     if needed.total() > available {
         note(&format!(
@@ -58,8 +58,8 @@ fn too_little(run_dir: &Path, free: u64, trained: u64) -> Option<String> {
 }
 
 /// What a run is estimated to need at most.
-pub(crate) fn of_run(config: &RunConfig, model: &Vlm) -> MemoryEstimate {
-    of_micro_batches(config, model, micro_shape(config))
+pub(crate) fn of_run(config: &RunConfig, model: &Vlm, device: &Device) -> MemoryEstimate {
+    of_micro_batches(config, model, micro_shape(config, device))
 }
 
 /// What a run is estimated to need whose largest micro-batch has this shape.

@@ -3,10 +3,11 @@
 //! Rules are kept rather than a matrix: a whole matrix would grow with the square of the length.
 
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
+use mmtrain_kernels::Seen;
 
 use super::KeyRuns;
 
@@ -40,6 +41,8 @@ pub struct Mask {
     device: Device,
     /// The bias of all scores, made when it is first asked for.
     whole: OnceLock<Tensor<4>>,
+    /// The same as runs of keys.
+    seen: OnceLock<Arc<Seen>>,
 }
 
 impl Mask {
@@ -57,6 +60,7 @@ impl Mask {
             runs: None,
             device: device.clone(),
             whole: OnceLock::new(),
+            seen: OnceLock::new(),
         }
     }
 
@@ -103,7 +107,7 @@ impl Mask {
     /// sequence each position stands. Both are `[batch][keys]`.
     #[must_use]
     pub fn forked(self, branches: Vec<Vec<i64>>, places: Vec<Vec<i64>>) -> Self {
-        Self { branches, places, whole: OnceLock::new(), ..self }
+        Self { branches, places, whole: OnceLock::new(), seen: OnceLock::new(), ..self }
     }
 
     /// Every position sees its whole segment and nothing else, as in vision towers that take several images
@@ -132,7 +136,7 @@ impl Mask {
     /// A query at position `i` sees, of the keys `j` that it would see, those with `j > i - window`.
     #[must_use]
     pub fn with_window(self, window: usize) -> Self {
-        Self { window: Some(window), whole: OnceLock::new(), ..self }
+        Self { window: Some(window), whole: OnceLock::new(), seen: OnceLock::new(), ..self }
     }
 
     /// Number of keys.
@@ -143,6 +147,41 @@ impl Mask {
     /// The bias of all scores. `[batch or 1, 1, queries, keys]`
     pub(super) fn whole(&self) -> Tensor<4> {
         self.whole.get_or_init(|| self.bias(0..self.queries, 0..self.keys)).clone()
+    }
+
+    /// The keys that each query sees.
+    pub(super) fn seen(&self) -> Arc<Seen> {
+        let make = || match &self.runs {
+            Some(runs) => runs.seen(),
+            None => Seen::new(
+                [self.rows().max(1), self.queries, self.keys],
+                |row, query| self.candidates(row, query + self.keys - self.queries),
+                |row, query, key| !self.is_hidden(row, query + self.keys - self.queries, key),
+            ),
+        };
+        Arc::clone(self.seen.get_or_init(|| Arc::new(make())))
+    }
+
+    /// Keys outside of these are hidden from a position.
+    fn candidates(&self, row: usize, position: usize) -> Range<usize> {
+        let mut keys = 0..if self.causal { position + 1 } else { self.keys };
+        if let Some(numbers) = of_row(&self.segments, row) {
+            let own = numbers[position];
+            keys.start = numbers.partition_point(|&number| number < own);
+            keys.end = keys.end.min(numbers.partition_point(|&number| number <= own));
+        }
+        keys
+    }
+
+    /// Whether a rule hides a key from a position.
+    fn is_hidden(&self, row: usize, position: usize, key: usize) -> bool {
+        let marked = |rule: &[Vec<bool>], at: usize| of_row(rule, row).is_some_and(|row| row[at]);
+        let branch = |at: usize| of_row(&self.branches, row).map_or(0, |row| row[at]);
+        let place = |at: usize| of_row(&self.places, row).map_or(at as i64, |row| row[at]);
+        self.window.is_some_and(|window| place(key) + window as i64 <= place(position))
+            || branch(key) != 0 && branch(key) != branch(position)
+            || marked(&self.padding, key)
+            || marked(&self.strangers, key) && marked(&self.strangers, position)
     }
 
     /// Every key that one of these queries sees lies in here.
@@ -264,6 +303,11 @@ impl Mask {
     }
 }
 
+/// What a rule says of a row of the batch, where it says something; a single row speaks for all.
+fn of_row<T>(rule: &[Vec<T>], row: usize) -> Option<&[T]> {
+    rule.get(if rule.len() == 1 { 0 } else { row }).map(Vec::as_slice)
+}
+
 fn range(positions: &Range<usize>) -> Vec<i64> {
     positions.clone().map(|position| position as i64).collect()
 }
@@ -278,8 +322,20 @@ fn segment_numbers(lengths: &[usize], seq: usize) -> Vec<i64> {
 mod tests {
     use super::*;
 
-    /// One row per query, `x` where it sees a key.
+    /// One row per query, `x` where it sees a key; as the bias has it, which has to be as the runs have it.
     fn picture(mask: &Mask) -> Vec<String> {
+        let pictured = of_bias(mask);
+        let seen = mask.seen();
+        let rows = pictured.len() / mask.queries;
+        let of_runs = (0..rows * mask.queries).map(|at| {
+            let runs = seen.of(at / mask.queries, at % mask.queries);
+            (0..mask.keys as u32).map(|key| if runs.iter().any(|run| run.contains(&key)) { 'x' } else { '.' }).collect()
+        });
+        assert_eq!(of_runs.collect::<Vec<String>>(), pictured);
+        pictured
+    }
+
+    fn of_bias(mask: &Mask) -> Vec<String> {
         let bias = mask.whole().into_data().try_to_vec::<f32>().expect("f32");
         bias.chunks_exact(mask.keys)
             .map(|row| row.iter().map(|&bias| if bias == 0.0 { 'x' } else { '.' }).collect())

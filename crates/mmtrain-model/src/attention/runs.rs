@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
+use mmtrain_kernels::Seen;
 
 /// Which runs of keys each query sees.
 #[derive(Debug, Clone)]
@@ -43,6 +44,12 @@ impl KeyRuns {
         let first = (0..self.runs).find(sees).unwrap_or(0);
         let last = (first..self.runs).rfind(sees).unwrap_or(first);
         first * self.keys_per_run..(last + 1) * self.keys_per_run
+    }
+
+    /// The keys that each query sees.
+    pub(super) fn seen(&self) -> Seen {
+        let sees = |row: usize, query: usize, key: usize| self.of(row, query)[key / self.keys_per_run];
+        Seen::new([self.batch, self.queries(), self.keys()], |_, _| 0..self.keys(), sees)
     }
 
     /// Whether a query does not see a key; `keys` are whole runs. `[batch, 1, queries, keys]`

@@ -56,7 +56,8 @@ fn pieces_through_the_cache_give_the_states_of_the_whole() {
             found.push(decoder.blocks_between(x, &context, Some(&mut cache), |_, x| x));
         }
         let difference = worst(&Tensor::cat(found, 1), &expected);
-        assert!(difference < 1e-5, "{family:?}: {difference}");
+        // A single query is not computed by the kernel for several.
+        assert!(difference < 2e-5, "{family:?}: {difference}");
     }
 }
 

@@ -194,8 +194,8 @@ impl DryRun {
         let sizes = model.config.clone();
         let preprocessor = origin.preprocessor(config, &sizes)?;
         setup::instruction_tokenizer(origin.dir(), &sizes)?;
-        let keep = keep(config, &sizes);
-        let memory = room::of_run(config, &model);
+        let keep = keep(config, &sizes, &device.device);
+        let memory = room::of_run(config, &model, &device.device);
         if let Err(refusal) = room::check_run(&memory, available_bytes()) {
             note(&format!("warning: {refusal}; here the run would be refused"));
         }

@@ -116,7 +116,7 @@ impl Plan {
         model: &Vlm,
         seen: Option<Outlook>,
     ) -> anyhow::Result<Self> {
-        let shape = micro_shape(config);
+        let shape = micro_shape(config, &device.device);
         let is_seen = seen.is_some();
         let outlook = seen.unwrap_or_else(|| Outlook::longest(config, &model.config, shape));
         let [batch, seq, images] = outlook.largest;

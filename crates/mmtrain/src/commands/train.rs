@@ -159,7 +159,8 @@ impl Prepared {
         setup::check_vocab(&tokenizer, &sizes)?;
         let preprocessor = origin.preprocessor(&config, &sizes)?;
         let preparer = Arc::new(preparer(&config, origin, &sizes, (tokenizer.clone(), preprocessor.clone()))?);
-        let progress = start(&config, base, origin, &data.mixture, &sizes)?;
+        let keep = keep(&config, &sizes, device);
+        let progress = start(&config, base, origin, &data.mixture, keep)?;
         let frozen = progress.state.frozen.clone();
         let total_steps = total_steps(&config, data.mixture.epoch_len());
         let features = feature_cache(&config, &frozen)?;
@@ -232,7 +233,7 @@ fn start(
     base: Vlm,
     origin: &Origin<'_>,
     mixture: &Mixture,
-    sizes: &VlmConfig,
+    keep: KeepPlan,
 ) -> anyhow::Result<Progress> {
     let data = identities(mixture);
     let trained = trained(config);
@@ -240,7 +241,6 @@ fn start(
         let kept = Part::ALL.into_iter().filter(|&part| !trained.part(part).saves_all());
         let frozen = kept.map(|part| origin.frozen_part(config, part, &base)).collect::<anyhow::Result<_>>()?;
         let cursor = mmtrain_data::Cursor::default();
-        let keep = keep(config, sizes);
         let state = TrainState::new(cursor, data, keep, frozen);
         return Ok(Progress { model: base, optimizer: AdamW::default(), state });
     };
@@ -322,8 +322,8 @@ fn feature_cache(config: &RunConfig, frozen: &[FrozenPart]) -> anyhow::Result<Op
 }
 
 /// Which blocks keep their graph: as many as half of the free memory holds, unless told otherwise.
-pub(crate) fn keep(config: &RunConfig, sizes: &VlmConfig) -> KeepPlan {
-    keep_for(config, sizes, micro_shape(config))
+pub(crate) fn keep(config: &RunConfig, sizes: &VlmConfig, device: &Device) -> KeepPlan {
+    keep_for(config, sizes, micro_shape(config, device))
 }
 
 /// As [`keep`], for the largest micro-batch.
@@ -336,7 +336,7 @@ pub(crate) fn keep_for(config: &RunConfig, sizes: &VlmConfig, shape: MicroShape)
 }
 
 /// The largest micro-batch a configuration allows.
-pub(crate) fn micro_shape(config: &RunConfig) -> MicroShape {
+pub(crate) fn micro_shape(config: &RunConfig, device: &Device) -> MicroShape {
     let batch = config.train.micro_batch_size.get();
     // A pair is a row of two answers, each as long as a row may be; behind a cut-out one of them stands once more.
     let answers = if config.objective.is_preference() { 2 } else { 1 };
@@ -348,6 +348,7 @@ pub(crate) fn micro_shape(config: &RunConfig) -> MicroShape {
         images: batch,
         ranks,
         passes: config.train.grad_accum_steps().div_ceil(ranks),
+        scores: *device != Device::flex(),
     }
 }
 
