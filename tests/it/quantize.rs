@@ -100,6 +100,7 @@ fn what_cannot_be_done_is_said() {
         2,
         &["groups of 12 do not divide the 16 inputs", "`--group 8` fits all layers"],
     );
+    place.fails("quantize --model run --out x --bits 4 --group 99999999999", 2, &["do not divide", "fits all layers"]);
     place.fails("quantize --model run --out data --bits 4", 2, &["`data` is there already"]);
     assert!(!place.path("x").exists());
     quantize(&place, "--out out --bits 4 --group 16");

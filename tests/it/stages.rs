@@ -299,6 +299,11 @@ fn a_directory_is_asked_as_its_checkpoint_or_its_run_writes_conversations() {
     fs_err::remove_file(place.path("hf/chat_template.jinja")).expect("removed");
     let bare = asked_with("hf");
     assert!(bare + 20 < of_run, "{bare} tokens, and {of_run} with all that Vicuna says before");
+    // `plain` cannot say what would be learned, since it throws questions away then. To ask, that is not needed.
+    place.ok("export --model checkpoints/pretrain-tiny --out captions -q");
+    let of_run = asked_with("captions");
+    fs_err::remove_file(place.path("captions/mmtrain.toml")).expect("removed");
+    assert_eq!(asked_with("captions"), of_run);
 }
 
 #[test]

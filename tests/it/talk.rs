@@ -96,6 +96,10 @@ fn boxes_are_printed_and_drawn() {
     place.fails(&format!("{ask} --boxes"), 2, &["none is shown", "hint:"]);
     place.fails(&format!("{ask} --image a.jpg --draw /nowhere/b.png"), 3, &["`/nowhere` is no directory"]);
     place.fails(&format!("{ask} --image a.jpg --draw b.jpg"), 2, &["`--draw b.jpg`", "hint: a PNG is written"]);
+    place.write("a.png", include_bytes!("../fixtures/media/resize/texture_64x64.png"));
+    place.fails(&format!("{ask} --image a.png --draw ./a.png"), 2, &["the picture that is shown would be lost"]);
+    place.fails(&format!("{ask} --image nothing.png"), 3, &["`nothing.png`: No such file", "hint: a picture"]);
+    place.fails(&format!("{ask} --stop="), 2, &["--stop"]);
 }
 
 #[test]
@@ -133,6 +137,7 @@ fn bad_messages_are_refused_with_their_place() {
     #[cfg(feature = "fetch")]
     {
         place.write("m.json", shown("http://localhost:1/a.png").to_string().as_bytes());
+        place.fails("generate --model run --messages m.json --allow-remote http://x/", 2, &["without `https://`"]);
         let words = ["localhost", "is no public address"];
         place.fails("generate --model run --messages m.json --allow-remote localhost", 3, &words);
     }
@@ -190,13 +195,37 @@ fn a_chat_goes_on_from_its_history() {
 #[test]
 fn what_goes_wrong_in_a_chat_does_not_end_it() {
     let place = place();
-    let lines = b"/image nothing.jpg\n/image\n/dance\n/save /nowhere/x.json\n\nab\xffc\nhello\n";
+    let lines = b"/image nothing.jpg\n/image\n/dance\n/save /nowhere/x.json\n/save a.jpg\n\nab\xffc\nhello\n";
     let (code, answers, stderr) = chat_of_bytes(&place, lines, "--system brief");
     assert_eq!((code, answers.len()), (Some(3), 1), "a script that pipes its lines is told: {answers:?}");
-    let said = ["nothing.jpg", "hint: a picture", "`/image` without a file", "no command `/dance`", "/nowhere/x.json"];
+    let said = [
+        "nothing.jpg",
+        "hint: a picture",
+        "`/image` without a file",
+        "no command `/dance`",
+        "/nowhere/x.json",
+        "`a.jpg` is there already",
+    ];
     for words in said.into_iter().chain(["byte 3 of the line is no text"]) {
         assert!(stderr.contains(words), "no `{words}` in {stderr}");
     }
+}
+
+#[test]
+fn an_answer_without_words_ends_no_chat() {
+    let place = place();
+    // Whatever it says first is what it is told to stop at.
+    let said = json_of(&place, "generate --model run --prompt hello --max-new-tokens 8");
+    let first = said["text"].as_str().and_then(|text| text.chars().next()).expect("some text").to_string();
+    let (answers, stderr) = chat(&place, &["hello", "and now", "/save talk.json"], &format!("--stop={first}"));
+    assert!(answers.len() >= 2 && !stderr.contains("error:"), "{answers:?} {stderr}");
+    let talk: Value = serde_json::from_slice(&place.read("talk.json")).expect("JSON");
+    assert_eq!(talk[1]["content"][0]["text"], "", "{talk}");
+    assert_eq!(talk.as_array().map(Vec::len), Some(4));
+    // The file can be gone on with.
+    let mut more = talk.as_array().expect("a list").clone();
+    more.push(json!({ "role": "user", "content": "and then" }));
+    ask(&place, &Value::from(more), "");
 }
 
 #[test]

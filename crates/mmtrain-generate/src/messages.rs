@@ -36,8 +36,10 @@ pub struct Asked {
 pub struct AskedMedium {
     /// What it is.
     pub kind: MediaKind,
-    /// Where it is; several places are the frames of a clip.
+    /// Where it is; of a clip in frames, where these are.
     pub places: Vec<Location>,
+    /// Whether the places are the frames of a clip.
+    pub in_frames: bool,
     /// Where in the messages, for errors about it.
     pub at: String,
     /// What is said of its size.
@@ -96,6 +98,19 @@ const ROLES: &str = "roles are system, user and assistant";
 const PARTS: &str = "parts are text, image, video, audio, image_url, video_url, audio_url and input_audio";
 const PLACE: &str = "give a path, a `file://` address, a data URL with base64, or an `https://` address";
 const BASE64: &str = "a data URL is `data:image/png;base64,` and the bytes in base64, padded with `=`";
+/// What `qwen_vl_utils` reads of a part besides.
+const UNREAD: [&str; 9] = [
+    "resized_height",
+    "resized_width",
+    "video_start",
+    "video_end",
+    "min_frames",
+    "max_frames",
+    "total_pixels",
+    "raw_fps",
+    "sample_fps",
+];
+const WISHES: &str = "`min_pixels`, `max_pixels`, `fps` and `nframes` say how a medium is seen";
 const NUMBER: &str = "expected a number above 0";
 const RANGE: &str = "a picture is resized to at least `min_pixels` and at most `max_pixels`";
 const RATE: &str = "`fps` is for so many frames a second, `nframes` for so many in all";
@@ -125,6 +140,8 @@ impl Reader {
                     parts.iter().enumerate().map(|(index, part)| self.part(part, role, &format!("{at}[{index}]")));
                 parts.collect::<Result<_, _>>()?
             }
+            // OpenAI's API has none where an answer had no words.
+            Some(Value::Null) if role == Role::Assistant => Vec::new(),
             Some(other) => {
                 return Err(bad(&at, format!("{} where a text or a list is expected", kind_of(other)), PARTS));
             }
@@ -153,8 +170,11 @@ impl Reader {
                 "pictures, clips and sounds are the user's",
             ));
         }
-        let medium =
-            AskedMedium { kind, places: places(fields, kind, at)?, at: at.to_owned(), wishes: wishes(fields, at)? };
+        if let Some(key) = UNREAD.iter().find(|key| fields.get(**key).is_some_and(|value| !value.is_null())) {
+            return Err(bad(&format!("{at}.{key}"), "it is not read here".into(), WISHES));
+        }
+        let (places, in_frames) = places(fields, kind, at)?;
+        let medium = AskedMedium { kind, places, in_frames, at: at.to_owned(), wishes: wishes(fields, at)? };
         self.media.push(medium);
         Ok(Part::Media(MediaRef { kind, index: self.media.len() - 1 }))
     }
@@ -168,23 +188,27 @@ fn text(fields: &Map<String, Value>, at: &str) -> Result<Part, GenerateError> {
 }
 
 /// The places of a medium: under the name of its kind, of an address, or in the message.
-fn places(fields: &Map<String, Value>, kind: MediaKind, at: &str) -> Result<Vec<Location>, GenerateError> {
+fn places(fields: &Map<String, Value>, kind: MediaKind, at: &str) -> Result<(Vec<Location>, bool), GenerateError> {
     if let Some(Value::Object(sound)) = fields.get("input_audio") {
         let data = sound.get("data").and_then(Value::as_str).unwrap_or_default();
-        return Ok(vec![decoded(data, &format!("{at}.input_audio.data"))?]);
+        return Ok((vec![decoded(data, &format!("{at}.input_audio.data"))?], false));
     }
     let keys = match kind {
         MediaKind::Image => ["image", "image_url", "url", "path"],
         MediaKind::Video => ["video", "video_url", "url", "path"],
         MediaKind::Audio => ["audio", "audio_url", "url", "path"],
     };
-    let Some((key, value)) = keys.iter().find_map(|key| Some((*key, fields.get(*key)?))) else {
+    let mut given = keys.iter().filter_map(|key| Some((*key, fields.get(*key).filter(|value| !value.is_null())?)));
+    let Some((key, value)) = given.next() else {
         return Err(bad(at, format!("a part of type `{}` without its place", keys[0]), PLACE));
     };
+    if let Some((other, _)) = given.find(|(_, other)| *other != value) {
+        return Err(bad(at, format!("`{key}` and `{other}` name different places"), PLACE));
+    }
     let at = format!("{at}.{key}");
     match value {
         Value::Object(inner) => match inner.get("url").and_then(Value::as_str) {
-            Some(place) => Ok(vec![location(place, &at)?]),
+            Some(place) => Ok((vec![location(place, &at)?], false)),
             None => Err(bad(&at, "there is no `url`".into(), PLACE)),
         },
         Value::Array(frames) if kind == MediaKind::Video && !frames.is_empty() => {
@@ -194,9 +218,9 @@ fn places(fields: &Map<String, Value>, kind: MediaKind, at: &str) -> Result<Vec<
                     Err(bad(&format!("{at}[{index}]"), format!("{} where a place is expected", kind_of(frame)), PLACE))
                 }
             });
-            frames.collect()
+            Ok((frames.collect::<Result<_, _>>()?, true))
         }
-        Value::String(place) => Ok(vec![location(place, &at)?]),
+        Value::String(place) => Ok((vec![location(place, &at)?], false)),
         other => Err(bad(&at, format!("{} where a place is expected", kind_of(other)), PLACE)),
     }
 }
@@ -366,7 +390,11 @@ mod tests {
         assert_eq!(only(&sound), Location::Data(vec![1, 2, 3]));
         assert_eq!(only(&json!({ "type": "audio", "path": "a.wav" })), Location::File("a.wav".into()));
         let frames = read(&json!([{ "type": "video", "video": ["1.jpg", "2.jpg"] }])).expect("frames");
-        assert_eq!(frames.media[0].places.len(), 2);
+        assert_eq!((frames.media[0].places.len(), frames.media[0].in_frames), (2, true));
+        let frame = read(&json!([{ "type": "video", "video": ["1.jpg"] }])).expect("a frame");
+        assert_eq!((frame.media[0].places.len(), frame.media[0].in_frames), (1, true));
+        let silent = json!([{ "role": "user", "content": "a" }, { "role": "assistant", "content": null }, { "role": "user", "content": "b" }]);
+        assert!(read_messages(&silent).expect("messages").conversation.turns[1].parts.is_empty());
     }
 
     #[test]
@@ -387,6 +415,8 @@ mod tests {
             (json!([{ "type": "image", "image": "a", "min_pixels": 9, "max_pixels": 3 }]), "9 is more than"),
             (json!([{ "type": "video", "video": "a", "fps": 0 }]), "messages[0].content[0].fps: 0"),
             (json!([{ "type": "video", "video": "a", "fps": 1, "nframes": 4 }]), "nframes: `fps` is given as well"),
+            (json!([{ "type": "image", "image": "a", "resized_height": 28 }]), "resized_height: it is not read here"),
+            (json!([{ "type": "image", "image": "a", "url": "b" }]), "`image` and `url` name different places"),
         ] {
             let found = place(&content);
             assert!(found.contains(expected), "{found}");

@@ -91,13 +91,23 @@ impl ChatTemplate {
         self.segments(conversation, &text, &learned)
     }
 
+    /// A whole conversation of which nothing is learned.
+    pub(crate) fn render_unlearned(
+        &self,
+        conversation: &Conversation,
+        place: Placement,
+    ) -> Result<Vec<Segment>, TextError> {
+        let messages = self.messages.of_prompt(conversation, place, &self.shield);
+        self.segments(conversation, &self.run(&messages, false)?, &[])
+    }
+
     /// What stands before the answer to the last turn.
     pub(crate) fn render_prompt(
         &self,
         conversation: &Conversation,
         place: Placement,
     ) -> Result<Vec<Segment>, TextError> {
-        let messages = self.messages.of(conversation, place, &self.shield)?;
+        let messages = self.messages.of_prompt(conversation, place, &self.shield);
         let text = self.run(&messages, true)?;
         self.segments(conversation, &text, &[])
     }

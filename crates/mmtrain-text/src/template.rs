@@ -41,7 +41,7 @@ use crate::jinja::ChatTemplate;
 use crate::{Conversation, MediaKind, Piece, Role, Segment, TextError, TextTokenizer, Turn, encode};
 
 pub use content::Placement;
-pub(crate) use content::media_in_front;
+pub(crate) use content::{is_learned, media_in_front};
 pub use format::Format;
 
 /// How a conversation is written down for the model.
@@ -119,38 +119,66 @@ impl Template {
     /// `plain` lets the model go on from what the user says last, because in its training the answer follows the picture
     /// directly. `article` takes it as the instruction.
     pub fn render_prompt(&self, conversation: &Conversation) -> Result<Vec<Segment>, TextError> {
-        let mut segments = self.write(&self.with_orders(conversation), true)?;
+        let mut conversation = self.with_orders(conversation).into_owned();
+        // So that an earlier answer may be empty, as a model's can be.
+        if matches!(self.writing, Writing::Known(_)) {
+            for turn in &mut conversation.turns {
+                turn.supervised = false;
+            }
+        }
+        let mut segments = self.write(&conversation, true)?;
         for segment in &mut segments {
             segment.supervised = false;
         }
         Ok(segments)
     }
 
-    /// Whether every token that the template writes is one of the tokenizer's.
+    /// Whether it says what is learned, and every token that it writes is one of the tokenizer's.
     pub fn check(&self, tokenizer: &TextTokenizer) -> Result<(), TextError> {
-        encode(&self.probe()?, tokenizer, &[]).map(|_| ()).map_err(|error| match error {
+        self.check_tokens(&self.probe()?, tokenizer)
+    }
+
+    /// Whether every token of its prompts is one of the tokenizer's.
+    pub fn check_prompts(&self, tokenizer: &TextTokenizer) -> Result<(), TextError> {
+        let asked = Conversation { turns: vec![Turn::said(Role::User, "a")] };
+        self.check_tokens(&self.render_prompt(&asked)?, tokenizer)
+    }
+
+    fn check_tokens(&self, segments: &[Segment], tokenizer: &TextTokenizer) -> Result<(), TextError> {
+        encode(segments, tokenizer, &[]).map(|_| ()).map_err(|error| match error {
             TextError::NoSpecialToken { token } => TextError::TemplateToken { template: self.name().to_owned(), token },
             other => other,
         })
     }
 
     /// The tokens at which generation stops: that which ends an answer, and end-of-text.
-    pub fn stop_ids(&self, tokenizer: &TextTokenizer) -> Result<Vec<u32>, TextError> {
-        let segments = self.probe()?;
-        let mut learned = segments.iter().rev().filter(|segment| segment.supervised);
-        let end = learned.find_map(|segment| match &segment.piece {
-            Piece::Special(name) => tokenizer.token_to_id(name),
-            _ => None,
-        });
+    pub fn stop_ids(&self, tokenizer: &TextTokenizer) -> Vec<u32> {
+        let end = self.end_of_answer().and_then(|name| tokenizer.token_to_id(&name));
         let mut ids = end.into_iter().chain(tokenizer.eos_id().ok()).collect::<Vec<_>>();
         ids.dedup();
-        Ok(ids)
+        ids
+    }
+
+    /// The last special token that is learned; of a template that does not say what is learned the one behind an answer.
+    fn end_of_answer(&self) -> Option<String> {
+        let name = |segment: &Segment| match &segment.piece {
+            Piece::Special(name) => Some(name.to_string()),
+            _ => None,
+        };
+        if let Ok(segments) = self.probe() {
+            return segments.iter().rev().filter(|segment| segment.supervised).find_map(name);
+        }
+        let Writing::Jinja(template) = &self.writing else { return None };
+        let segments = template.render_unlearned(&answered(), self.placement).ok()?;
+        let answer = segments
+            .iter()
+            .rposition(|segment| matches!(&segment.piece, Piece::Text(text) if text.contains(ANSWER)))?;
+        segments[answer + 1..].iter().find_map(name)
     }
 
     /// The shortest conversation, written down.
     fn probe(&self) -> Result<Vec<Segment>, TextError> {
-        let turns = vec![Turn::said(Role::User, "a"), Turn::said(Role::Assistant, "b")];
-        self.render(&Conversation { turns })
+        self.render(&answered())
     }
 
     fn write(&self, conversation: &Conversation, open: bool) -> Result<Vec<Segment>, TextError> {
@@ -190,6 +218,14 @@ impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// What [`answered`] answers: words that no template contains.
+const ANSWER: &str = "mmtrain probe of an answer";
+
+/// A question and its answer.
+fn answered() -> Conversation {
+    Conversation { turns: vec![Turn::said(Role::User, "a"), Turn::said(Role::Assistant, ANSWER)] }
 }
 
 /// The error for a conversation of another shape than `expected`.

@@ -142,7 +142,7 @@ mod tests {
         let tokenizer = TextTokenizer::train_bpe_with(captions().into_iter(), 384, special).expect("a tokenizer");
         let template = Template::from(Format::Chatml);
         template.check(&tokenizer).expect("every token");
-        assert_eq!(template.stop_ids(&tokenizer).expect("ids"), [5, 2]);
+        assert_eq!(template.stop_ids(&tokenizer), [5, 2]);
         let error = template.check(&train(captions())).expect_err("no such token");
         assert_eq!(error.to_string(), "template `chatml` writes `<|im_start|>`, which the tokenizer has not");
     }

@@ -3,6 +3,7 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mmtrain_config::FormatKind;
 use mmtrain_model::device::DeviceChoice;
@@ -139,7 +140,7 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "image", "video", "audio"])]
     pub(crate) messages: Option<PathBuf>,
     /// Read media of messages at `https://` addresses of these hosts, whose addresses have to be public.
-    #[arg(long, value_name = "HOST", requires = "messages", value_delimiter = ',')]
+    #[arg(long, value_name = "HOST", requires = "messages", value_delimiter = ',', value_parser = host_name)]
     pub(crate) allow_remote: Vec<String>,
     #[command(flatten)]
     pub(crate) how: AnswerArgs,
@@ -185,7 +186,7 @@ pub(crate) struct AnswerArgs {
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// A text that ends the answer and is no part of it; may be repeated.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) stop: Vec<String>,
 }
 
@@ -624,6 +625,15 @@ pub(crate) struct SynthArgs {
     /// One JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// The name of a host, without a scheme, a port or a path.
+fn host_name(text: &str) -> Result<String, String> {
+    let is_name = |c: char| c.is_alphanumeric() || ".-_".contains(c);
+    if text.is_empty() || !text.chars().all(is_name) {
+        return Err("a host such as `example.org`, without `https://`, port and path".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn range(text: &str) -> Result<(u32, u32), String> {

@@ -120,7 +120,7 @@ pub(crate) fn load(path: &Path, weights: WeightsChoice, quiet: bool, device: &De
     setup::check_vocab(&tokenizer, &model.config)?;
     let data = conversations::settings(&dir, &tokenizer, model.config.text.context_length())?;
     let preprocessor = preprocess::fitting(&dir, &model.config.encoder)?;
-    let template = setup::template(&data, &tokenizer).with_context(|| format!("`{}`", dir.display()))?;
+    let template = setup::asking_template(&data, &tokenizer).with_context(|| format!("`{}`", dir.display()))?;
     let instruction = setup::instruction_tokenizer(Some(&dir), &model.config)?;
     let tokenizers = setup::Tokenizers { text: Arc::new(tokenizer), instruction };
     let preparer = setup::preparer(tokenizers, preprocessor, &model.config, template, &data)?;

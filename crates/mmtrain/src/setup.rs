@@ -301,6 +301,19 @@ pub(crate) fn preparer(
 
 /// The template of a configuration. Chat templates, also one from a file, are handed on with the tokenizer.
 pub(crate) fn template(data: &DataConfig, tokenizer: &TextTokenizer) -> anyhow::Result<Template> {
+    let template = unchecked_template(data, tokenizer)?;
+    template.check(tokenizer)?;
+    Ok(template)
+}
+
+/// As [`template`], of a model that is only asked: what would be learned need not be told.
+pub(crate) fn asking_template(data: &DataConfig, tokenizer: &TextTokenizer) -> anyhow::Result<Template> {
+    let template = unchecked_template(data, tokenizer)?;
+    template.check_prompts(tokenizer)?;
+    Ok(template)
+}
+
+fn unchecked_template(data: &DataConfig, tokenizer: &TextTokenizer) -> anyhow::Result<Template> {
     let template = match format(&data.template) {
         Some(format) => Template::from(format),
         None => Template::of_tokenizer(tokenizer)?,
@@ -313,7 +326,6 @@ pub(crate) fn template(data: &DataConfig, tokenizer: &TextTokenizer) -> anyhow::
         Some(system) => template.with_system(system)?,
         None => template,
     };
-    template.check(tokenizer)?;
     Ok(template)
 }
 

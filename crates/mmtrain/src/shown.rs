@@ -45,7 +45,7 @@ pub(crate) fn bytes_of(sources: &Sources, preparer: &Preparer, asked: &AskedMedi
 fn one(sources: &Sources, preparer: &Preparer, asked: &AskedMedium) -> anyhow::Result<Medium> {
     let preparer = wished(seeing(preparer, asked.kind)?, asked.kind, asked.wishes)?;
     let content = match asked.places.as_slice() {
-        [place] => content(sources, &preparer, asked.kind, place)?,
+        [place] if !asked.in_frames => content(sources, &preparer, asked.kind, place)?,
         frames => {
             let frames = frames.iter().map(|frame| bytes(sources, &preparer, MediaKind::Image, frame));
             MediaContent::Frames(frames.collect::<anyhow::Result<_>>()?)
@@ -104,7 +104,8 @@ fn existing(kind: MediaKind, file: &Path) -> anyhow::Result<std::path::PathBuf> 
         MediaKind::Video => "a clip is a file that ffmpeg reads",
         MediaKind::Audio => "a sound is a WAV, FLAC, MP3 or Ogg file",
     };
-    let found = fs::metadata(file).map_err(|error| Refusal::missing(error.to_string(), takes))?;
+    let unread = |error: std::io::Error| Refusal::missing(format!("`{}`: {error}", file.display()), takes);
+    let found = file.metadata().map_err(unread)?;
     if !found.is_file() {
         return Err(Refusal::missing(format!("`{}` is no file", file.display()), takes).into());
     }

@@ -5,7 +5,7 @@ use minijinja::value::Value;
 
 use super::ChatTemplate;
 use super::shield::{MEDIUM, SHOWN, Shield};
-use crate::template::{Placement, media_in_front};
+use crate::template::{Placement, is_learned, media_in_front};
 use crate::{Conversation, MediaKind, MediaRef, Part, Role, TextError, Turn};
 
 /// What a template takes as the content of a message.
@@ -56,25 +56,29 @@ impl Messages {
         self.media.contains(&kind)
     }
 
-    /// The messages of a conversation, special tokens in its words broken.
+    /// The messages of a conversation from which is learned, special tokens in its words broken.
     pub(super) fn of(
         &self,
         conversation: &Conversation,
         place: Placement,
         shield: &Shield,
     ) -> Result<Vec<Value>, TextError> {
+        if conversation.turns.iter().any(|turn| is_learned(turn) && turn.text().is_empty()) {
+            return Err(TextError::EmptyAnswer);
+        }
+        Ok(self.of_prompt(conversation, place, shield))
+    }
+
+    /// The same of one that is only gone on with, in which an answer may have been empty.
+    pub(super) fn of_prompt(&self, conversation: &Conversation, place: Placement, shield: &Shield) -> Vec<Value> {
         conversation.turns.iter().map(|turn| self.of_turn(turn, place, shield)).collect()
     }
 
-    fn of_turn(&self, turn: &Turn, place: Placement, shield: &Shield) -> Result<Value, TextError> {
+    fn of_turn(&self, turn: &Turn, place: Placement, shield: &Shield) -> Value {
         let parts = match place {
             Placement::Keep => turn.parts.clone(),
             Placement::Front => media_in_front(turn),
         };
-        let is_learned = turn.role == Role::Assistant && turn.supervised;
-        if is_learned && turn.text().is_empty() {
-            return Err(TextError::EmptyAnswer);
-        }
         let in_list = |part: &Part| matches!(part, Part::Media(medium) if self.media.contains(&medium.kind));
         let is_shown = turn.role == Role::Assistant && !turn.supervised;
         let content = if self.list && (!self.text || parts.iter().any(in_list)) {
@@ -82,7 +86,7 @@ impl Messages {
         } else {
             Value::from(line(&parts, is_shown, shield))
         };
-        Ok(message(turn.role, content))
+        message(turn.role, content)
     }
 
     fn items(&self, parts: &[Part], is_shown: bool, shield: &Shield) -> Vec<Value> {

@@ -113,7 +113,7 @@ pub(super) fn qwen_markers(kind: MediaKind) -> (&'static str, &'static str) {
 }
 
 /// Whether the words of a turn are learned.
-pub(super) fn is_learned(turn: &Turn) -> bool {
+pub(crate) fn is_learned(turn: &Turn) -> bool {
     turn.role == Role::Assistant && turn.supervised
 }
 

@@ -14,9 +14,7 @@ impl Template {
     /// The same as a chat template for the special tokens of `tokenizer`; none of what is one already.
     ///
     /// Conversations are those of `transformers`: a content is words or a list of `{"type": "text", "text": …}`,
-    /// `{"type": "image"}`, and so on. Where a turn is one text, or media and a text, prompts are those of
-    /// [`Template::render_prompt`], token by token. Deviation: blanks are trimmed from the first and the last part alone, so that
-    /// a text of nothing but blanks at either end leaves those of its neighbour.
+    /// `{"type": "image"}`, and so on; prompts are those of [`Template::render_prompt`], token by token.
     pub fn to_jinja(&self, tokenizer: &TextTokenizer) -> Option<String> {
         let Writing::Known(format) = self.writing else { return None };
         let orders = self.system.as_deref().or(format.default_system()).filter(|orders| !orders.is_empty());
@@ -34,9 +32,9 @@ impl Template {
     }
 }
 
-/// `text` as a literal of Jinja.
+/// `text` as a literal of Jinja, in which no statement seems to begin.
 fn literal(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    serde_json::Value::from(text).to_string().replace("{%", "{\\u0025")
 }
 
 /// The beginning of a sequence of words, where the tokenizer has one. `transformers` tokenizes it together with the words, which
@@ -84,11 +82,16 @@ fn medium_macro(marked: bool, tokenizer: &TextTokenizer) -> String {
 fn content_macros(marked: bool, placement: Placement, tokenizer: &TextTokenizer) -> String {
     let list = match placement {
         Placement::Keep => {
-            "{%- set at = namespace(front=true) -%}{%- for part in content -%}{%- if part['type'] == 'text' -%}\
+            "{%- set ends = namespace(first=none, last=none) -%}\
+             {%- for part in content -%}{%- if part['type'] != 'text' or part['text'] | trim -%}\
+             {%- set ends.first = loop.index0 if ends.first is none else ends.first -%}{%- set ends.last = loop.index0 -%}\
+             {%- endif -%}{%- endfor -%}\
+             {%- set at = namespace(front=true) -%}{%- if ends.first is not none -%}\
+             {%- for part in content[ends.first:ends.last + 1] if part['type'] != 'text' or part['text'] -%}\
+             {%- if part['type'] == 'text' -%}\
              {%- set words = part['text'].lstrip() if loop.first else part['text'] -%}\
-             {%- set words = words.rstrip() if loop.last else words -%}{{- words -}}\
-             {%- if words -%}{%- set at.front = false -%}{%- endif -%}\
-             {%- else -%}{{- medium(part) -}}BREAK{%- endif -%}{%- endfor -%}"
+             {%- set words = words.rstrip() if loop.last else words -%}{{- words -}}{%- set at.front = false -%}\
+             {%- else -%}{{- medium(part) -}}BREAK{%- endif -%}{%- endfor -%}{%- endif -%}"
         }
         Placement::Front => {
             "{%- set said = namespace(words='') -%}\

@@ -1,7 +1,8 @@
 //! Chat templates: what is learned, where media stand, what is refused.
 
 use mmtrain_text::{
-    Conversation, IGNORE_INDEX, MediaKind, MediaRef, Part, Piece, Role, Segment, Template, TextError, Turn, encode,
+    Conversation, Format, IGNORE_INDEX, MediaKind, MediaRef, Part, Piece, Role, Segment, Template, TextError, Turn,
+    encode,
 };
 
 use crate::common::{read, text_of, tokenizer};
@@ -155,7 +156,43 @@ fn a_chat_template_is_handed_on_with_its_tokenizer() {
     }
     let read = mmtrain_text::TextTokenizer::load(dir.path()).expect("a tokenizer");
     let template = Template::of_tokenizer(&read).expect("a template");
-    assert_eq!((template.name(), template.stop_ids(&read).expect("ids").len()), ("chat", 2));
+    assert_eq!((template.name(), template.stop_ids(&read).len()), ("chat", 2));
     let encoded = encode(&template.render(&chat()).expect("segments"), &read, &[2.into()]).expect("ids");
     assert!(encoded.labels.iter().any(|&label| label != IGNORE_INDEX));
+}
+
+#[test]
+fn an_earlier_answer_may_be_empty_but_is_not_learned_from() {
+    let tokenizer = tokenizer("byte_level", "<image>");
+    let turns = [(Role::User, "What?"), (Role::Assistant, ""), (Role::User, "And now?")];
+    let mut chat = Conversation { turns: turns.map(|(role, said)| Turn::said(role, said)).to_vec() };
+    let source = "{% for m in messages %}{{ m.role }}: {{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";
+    let jinja = Template::jinja("lines", source, &tokenizer).expect("a template");
+    let prompt = text_of(&jinja.render_prompt(&chat).expect("segments"), "<image>");
+    assert_eq!(prompt, "user: What?</s>assistant: </s>user: And now?</s>assistant: ");
+    let vicuna = Template::from(Format::VicunaV1).with_system("").expect("a template");
+    let prompt = text_of(&vicuna.render_prompt(&chat).expect("segments"), "<image>");
+    assert_eq!(prompt, "<s>USER: What? ASSISTANT: </s>USER: And now? ASSISTANT:");
+    chat.turns.push(Turn::said(Role::Assistant, "Nothing."));
+    for template in [jinja, vicuna] {
+        assert_eq!(template.render(&chat).expect_err("nothing to learn").reason(), "empty_caption");
+    }
+}
+
+#[test]
+fn a_template_that_does_not_say_what_is_learned_still_writes_prompts() {
+    let tokenizer = tokenizer("byte_level", "<image>");
+    let thinks = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
+                  {% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}";
+    let template = Template::jinja("thinks", thinks, &tokenizer).expect("a template");
+    assert!(template.check(&tokenizer).is_err());
+    template.check_prompts(&tokenizer).expect("prompts");
+    let names =
+        |ids: Vec<u32>| ids.into_iter().map(|id| tokenizer.id_to_token(id).expect("a token")).collect::<Vec<_>>();
+    assert_eq!(names(template.stop_ids(&tokenizer)), ["<|im_end|>", "</s>"]);
+    let once =
+        "{% if messages | length > 1 %}{{ raise_exception('a single turn') }}{% endif %}{{ messages[0].content }}";
+    let template = Template::jinja("once", once, &tokenizer).expect("a template");
+    template.check_prompts(&tokenizer).expect("prompts");
+    assert_eq!(names(template.stop_ids(&tokenizer)), ["</s>"]);
 }

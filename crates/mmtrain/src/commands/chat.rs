@@ -213,6 +213,10 @@ impl<'a> Chat<'a> {
     }
 
     fn save(&self, file: &Path) -> anyhow::Result<()> {
+        if file.exists() && file.extension().is_none_or(|extension| extension != "json") {
+            let hint = "only `.json` files are written over";
+            return Err(Refusal::usage(format!("`{}` is there already", file.display()), hint).into());
+        }
         let messages = self.conversation.turns.iter().map(|turn| {
             let parts = turn.parts.iter().map(|part| self.written(part)).collect::<Vec<_>>();
             json!({ "role": turn.role.name(), "content": parts })

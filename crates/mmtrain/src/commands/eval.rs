@@ -102,6 +102,6 @@ pub(super) fn open(
 /// The likeliest caption, up to the end token.
 pub(crate) fn greedy(preparer: &Preparer, max_new_tokens: usize) -> GenerateOptions {
     let sampling = SamplingConfig::GREEDY;
-    let stop_ids = preparer.template.stop_ids(&preparer.tokenizer).unwrap_or_default();
+    let stop_ids = preparer.template.stop_ids(&preparer.tokenizer);
     GenerateOptions { max_new_tokens, sampling, stop_ids }
 }

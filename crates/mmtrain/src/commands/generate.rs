@@ -26,7 +26,7 @@ use crate::shown::{self, Sources};
 
 /// Runs the command. The answer goes to stdout, as it is made; several stand there behind one another once all are made.
 pub(crate) fn run(context: &Context, args: &GenerateArgs) -> anyhow::Result<ExitCode> {
-    args.draw.as_deref().map(drawable).transpose()?;
+    args.draw.as_deref().map(|out| drawable(out, args)).transpose()?;
     let device = context.device.open()?;
     let loaded = model_dir::load(&args.model, args.weights, context.quiet, &device.device)?;
     let preparer = &loaded.preparer;
@@ -69,7 +69,14 @@ fn placed(loaded: &LoadedModel, pictures: &[Option<Picture>], answers: &[Generat
 }
 
 /// Refuses, before anything is computed, a place where no picture can be written.
-fn drawable(out: &Path) -> Result<(), Refusal> {
+fn drawable(out: &Path, args: &GenerateArgs) -> Result<(), Refusal> {
+    let is_out = |file: &Path| out.exists() && file.canonicalize().ok() == out.canonicalize().ok();
+    if args.image.iter().any(|file| is_out(file)) {
+        return Err(Refusal::usage(
+            format!("`--draw {}`", out.display()),
+            "the picture that is shown would be lost: name another file",
+        ));
+    }
     if out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
         return Err(Refusal::usage(format!("`--draw {}`", out.display()), "a PNG is written: `--draw OUT.png`"));
     }
@@ -125,7 +132,7 @@ pub(crate) fn options(how: &AnswerArgs, preparer: &Preparer) -> anyhow::Result<G
         seed: how.seed,
     };
     sampling.check()?;
-    let stop_ids = preparer.template.stop_ids(&preparer.tokenizer)?;
+    let stop_ids = preparer.template.stop_ids(&preparer.tokenizer);
     Ok(GenerateOptions { max_new_tokens: how.max_new_tokens, sampling, stop_ids })
 }
 

@@ -43,13 +43,17 @@ pub(crate) fn run(context: &Context, args: &QuantizeArgs) -> anyhow::Result<Exit
     if !context.quiet && is_packed(&dir)? {
         note(&format!("`{}` is packed already: what is rounded there is rounded once more", dir.display()));
     }
-    let packing = Packing { scheme, parts: parts(args), head: args.head, stored };
+    let mut packing = Packing { scheme, parts: parts(args), head: args.head, stored };
     let model = load_wide(&dir, &Device::flex())?;
     // What no class of transformers holds is written for mmtrain alone, with the settings of its run.
     let export = Export::new(&model).unwrap_or_else(|_| Export::own(&model));
     let before = Part::ALL.iter().flat_map(|&part| model.infos(part)).map(|info| info.elements() as u64).sum::<u64>();
     let before = before * stored.bytes() as u64;
-    let export = if args.head { export.untied() } else { export };
+    if packing.head && !export.packs_head(&packing) {
+        note("the output projection is left as it is: its sizes do not fill the words of the layout");
+        packing.head = false;
+    }
+    let export = if packing.head { export.untied() } else { export };
     let written = in_place(&args.out, |out| {
         write_beside(&export, export.packed_config(&packing).map_err(|reason| refused(&reason))?, &dir, out)?;
         let settings = dir.join("config.toml");

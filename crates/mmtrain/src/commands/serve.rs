@@ -28,7 +28,7 @@ pub(crate) fn run(context: &Context, args: &ServeArgs) -> anyhow::Result<ExitCod
     let device = context.device.open()?;
     let loaded = model_dir::load(&args.model, args.weights, context.quiet, &device.device)?;
     let readying = Readying::new(&loaded.preparer, args)?;
-    let stop_ids = loaded.preparer.template.stop_ids(&loaded.preparer.tokenizer)?;
+    let stop_ids = loaded.preparer.template.stop_ids(&loaded.preparer.tokenizer);
     let mut model = Model::new(&loaded.model, &loaded.preparer.tokenizer, stop_ids);
     let stop = stop_on_signals()?;
     let name = settings.model.clone();

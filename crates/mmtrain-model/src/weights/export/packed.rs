@@ -38,7 +38,10 @@ pub struct Packing {
 impl Packing {
     /// Whether the layout has room for a matrix of these sizes.
     pub(super) fn fits(&self, outgoing: &Outgoing) -> bool {
-        let &[output, input] = outgoing.shape.as_slice() else { return false };
+        matches!(outgoing.shape.as_slice(), &[output, input] if self.fits_sizes(output, input))
+    }
+
+    fn fits_sizes(&self, output: usize, input: usize) -> bool {
         match self.scheme {
             Scheme::Affine { bits, .. } => {
                 let per_word = 32 / bits.count();
@@ -101,6 +104,11 @@ impl Export<'_> {
     pub fn untied(mut self) -> Self {
         self.config.text.tie_word_embeddings = false;
         self
+    }
+
+    /// Whether the layout has room for the output projection.
+    pub fn packs_head(&self, packing: &Packing) -> bool {
+        packing.fits_sizes(self.config.text.num_embeddings(), self.config.text.hidden_size)
     }
 
     /// The `config.json` of packed weights.
@@ -299,7 +307,7 @@ fn fits_groups<'a>(scheme: Scheme, layers: impl Iterator<Item = &'a Outgoing>) -
     let Some((name, input)) = inputs.iter().find(|(_, input)| group == 0 || !input.is_multiple_of(group)) else {
         return Ok(());
     };
-    let fitting = (1..=group).rev().find(|&size| divides_all(size)).unwrap_or(1);
+    let fitting = (1..=group.min(*input)).rev().find(|&size| divides_all(size)).unwrap_or(1);
     let stem = name.strip_suffix(".weight").unwrap_or(name);
     Err(ModelError::Input {
         message: format!("groups of {group} do not divide the {input} inputs of `{stem}`"),

@@ -56,7 +56,7 @@ fn add(out: &Path, name: &str, json: &Value) -> anyhow::Result<()> {
 /// Where an answer begins and ends: also at what the run's template writes behind one.
 fn generation(tokenizer: &TextTokenizer, from: &Path) -> anyhow::Result<Value> {
     let stop_ids = match run_config(from)? {
-        Some(config) => setup::template(&config.data, tokenizer)?.stop_ids(tokenizer)?,
+        Some(config) => setup::template(&config.data, tokenizer)?.stop_ids(tokenizer),
         None => tokenizer.eos_id().into_iter().collect(),
     };
     let mut json = match stop_ids.as_slice() {

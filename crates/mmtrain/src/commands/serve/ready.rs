@@ -82,7 +82,7 @@ impl Readying {
 
     fn check_one(&self, medium: &AskedMedium) -> Result<(), Refusal> {
         match medium.places.as_slice() {
-            [Location::Data(_)] => self.check_wishes(medium),
+            [Location::Data(_)] if !medium.in_frames => self.check_wishes(medium),
             [Location::File(_) | Location::Remote(_)] => {
                 let message = "neither files nor addresses are read here; send the medium itself as a data URL \
                                (`data:image/png;base64,…`)";
