@@ -294,7 +294,9 @@ fn a_key_comes_from_a_file_or_the_environment_and_opens_the_network() {
     let mut server = Server::start(&place, "--key-file key -v");
     assert_eq!(server.ask("GET", "/v1/models", "", b"").0, 401);
     assert_eq!(server.ask("GET", "/health", "", b"").0, 200);
-    let page = server.ask("GET", "/", "", b"");
+    assert_eq!(server.ask("GET", "/", "", b"").0, 401);
+    let password = STANDARD.encode(format!("anybody:{KEY}"));
+    let page = server.ask("GET", "/", &format!("Authorization: Basic {password}\r\n"), b"");
     assert!(page.0 == 200 && page.1.contains("<title>mmtrain</title>"));
     let (status, models) = server.ask("GET", "/v1/models", &format!("Authorization: Bearer {KEY}\r\n"), b"");
     assert!(status == 200 && models.contains("\"id\":\"run\""), "{models}");

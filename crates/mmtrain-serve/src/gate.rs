@@ -6,6 +6,8 @@
 
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use hyper::http::uri::Authority;
 use hyper::http::{HeaderName, HeaderValue};
@@ -30,15 +32,26 @@ pub(crate) fn check_origin<B>(request: &Request<B>, settings: &Settings) -> Resu
     Err(Refusal::forbidden("pages of other sites may not ask this server", "foreign_origin"))
 }
 
-/// Refuses whoever does not know the key, where there is one.
+/// Refuses whoever does not know the key, where there is one. Clients send it as it is, browsers as a password, behind whichever
+/// name (RFC 7617).
 pub(crate) fn check_key(headers: &HeaderMap, key: Option<&Key>) -> Result<(), Refusal> {
     let Some(key) = key else { return Ok(()) };
     let given = only(headers, &AUTHORIZATION)?.map(HeaderValue::as_bytes).unwrap_or_default();
-    let (scheme, token) = given.split_at_checked(b"Bearer ".len()).unwrap_or_default();
-    if scheme.eq_ignore_ascii_case(b"Bearer ") && key.is(token.trim_ascii()) {
-        return Ok(());
-    }
-    Err(Refusal::unauthorized())
+    let is_right = match given.iter().position(|&byte| byte == b' ').map(|end| given.split_at(end)) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer") => key.is(token.trim_ascii()),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Basic") => {
+            password(token.trim_ascii()).is_some_and(|password| key.is(&password))
+        }
+        _ => false,
+    };
+    if is_right { Ok(()) } else { Err(Refusal::unauthorized()) }
+}
+
+/// What stands behind the name.
+fn password(token: &[u8]) -> Option<Vec<u8>> {
+    let mut name = BASE64_STANDARD.decode(token).ok()?;
+    let colon = name.iter().position(|&byte| byte == b':')?;
+    Some(name.split_off(colon + 1))
 }
 
 /// The one name under which the server was asked.
@@ -127,6 +140,10 @@ mod tests {
         let check = |headers: &[(&str, &str)]| check_key(asked("/", headers).headers(), Some(&key)).is_ok();
         assert!(check(&[("authorization", "Bearer 0123456789abcdef")]));
         assert!(check(&[("authorization", "bearer  0123456789abcdef ")]));
+        // `:key`, `me:key` and `key:`.
+        assert!(check(&[("authorization", "Basic OjAxMjM0NTY3ODlhYmNkZWY=")]));
+        assert!(check(&[("authorization", "basic bWU6MDEyMzQ1Njc4OWFiY2RlZg==")]));
+        assert!(!check(&[("authorization", "Basic MDEyMzQ1Njc4OWFiY2RlZjo=")]));
         let right = "Bearer 0123456789abcdef";
         for wrong in ["", "Bearer", "Bearer ", "0123456789abcdef", "Basic 0123456789abcdef", "Bearer 0123456789abcde"] {
             assert!(!check(&[("authorization", wrong)]), "{wrong}");

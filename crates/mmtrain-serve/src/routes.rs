@@ -1,7 +1,7 @@
 //! What can be asked, and who is let through to it.
 //!
-//! Everything passes `answer`: first the host, then the key, and only then the table. `/health` and the files of the page,
-//! which are the same for everybody, are all that is open without the key.
+//! Everything passes `answer`: first the host, then the key, and only then the table. `/health` is all that is open without
+//! the key.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -47,6 +47,9 @@ pub(crate) struct App<P: Prepare> {
     pub(crate) started: u64,
 }
 
+/// How browsers are told to ask for the key.
+const BROWSERS: &str = "Basic realm=\"mmtrain: any name, the key as the password\", charset=\"UTF-8\"";
+
 /// Where a path leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -76,7 +79,7 @@ impl Route {
     }
 
     fn is_open(self) -> bool {
-        matches!(self, Self::Page(_) | Self::Health)
+        self == Self::Health
     }
 
     fn name(self) -> &'static str {
@@ -107,6 +110,9 @@ pub(crate) async fn answer<P: Prepare>(
         }
     };
     finish(&mut response, &id);
+    if response.status() == StatusCode::UNAUTHORIZED && matches!(route, Route::Page(_)) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(BROWSERS));
+    }
     let (status, millis) = (response.status().as_u16(), since.elapsed().as_millis() as u64);
     app.metrics.answered(route.name(), status);
     tracing::info!(id = %id.0, %method, route = route.name(), status, millis, "answered");

@@ -17,7 +17,7 @@ fn server() -> Server {
 }
 
 #[test]
-fn every_route_but_health_and_the_page_wants_the_key() {
+fn every_route_but_health_wants_the_key() {
     let server = server();
     let others = [
         "/v1/models/m",
@@ -32,15 +32,17 @@ fn every_route_but_health_and_the_page_wants_the_key() {
     ];
     let known = ROUTES.iter().map(|(path, _)| *path);
     for path in known.chain(others) {
-        let open =
-            ROUTES.iter().any(|(known, route)| *known == path && matches!(route, Route::Page(_) | Route::Health));
+        let route = ROUTES.iter().find(|(known, _)| *known == path).map(|(_, route)| *route);
+        let open = route == Some(Route::Health);
+        let challenge = if matches!(route, Some(Route::Page(_))) { "Basic realm=" } else { "Bearer" };
         for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "HEAD"] {
             let mut wire = Wire::open(server.address);
             wire.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").as_bytes());
             let (status, headers) = wire.head().expect("an answer");
             assert_eq!(status == 401, !open, "{method} {path}: {status}");
             if status == 401 {
-                assert!(headers.contains(&("www-authenticate".to_owned(), "Bearer".to_owned())));
+                let asked = headers.iter().find(|(name, _)| name == "www-authenticate").expect("a challenge");
+                assert!(asked.1.starts_with(challenge), "{path}: {}", asked.1);
             }
         }
     }
@@ -63,6 +65,11 @@ fn only_the_right_key_opens() {
     }
     let right = format!("Authorization: Bearer {KEY}\r\n");
     assert_eq!(get(server.address, "/v1/models", &right).status, 200);
+    // As a browser sends it: `me:correct-horse-battery`.
+    let typed = "Authorization: Basic bWU6Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5\r\n";
+    for path in ["/", "/app.js", "/v1/models"] {
+        assert_eq!(get(server.address, path, typed).status, 200, "{path}");
+    }
     let mut wire = Wire::open(server.address);
     wire.post(&ask("count"), &right);
     assert_eq!(wire.answer().expect("an answer").status, 200);
