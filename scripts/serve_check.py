@@ -6,6 +6,7 @@ import pathlib
 import sys
 
 import openai
+import playwright.sync_api as playwright_api
 from playwright.sync_api import expect, sync_playwright
 
 ADDRESS, KEY, PICTURE, BROWSER, OUT = sys.argv[1:]
@@ -80,9 +81,14 @@ def library():
 def page():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        stranger = browser.new_page()
-        assert stranger.goto(ADDRESS).status == 401 and stranger.locator("#prompt").count() == 0
-        stranger.close()
+        for wrong in (None, {"username": "anybody", "password": "wrong-key-wrong-key"}):
+            stranger = browser.new_page(http_credentials=wrong)
+            try:
+                refused = stranger.goto(ADDRESS).status == 401
+            except playwright_api.Error as error:
+                refused = "INVALID_AUTH_CREDENTIALS" in str(error)
+            assert refused and stranger.locator("#prompt").count() == 0
+            stranger.close()
         done("the page wants the key")
         password = {"username": "anybody", "password": KEY}
         for scheme in ["light", "dark"]:
