@@ -43,9 +43,9 @@ def main():
     new_tokens, work = int(rest[0]) if rest else 16, pathlib.Path(work)
     torch.manual_seed(0)
     config = Qwen2VLConfig(text_config=TEXT, vision_config=VISION, tie_word_embeddings=True, **IDS)
-    model = Qwen2VLForConditionalGeneration(config).to(torch.bfloat16)
-    reference.restless(model).save_pretrained(work)
-    model = model.float().eval()
+    reference.restless(Qwen2VLForConditionalGeneration(config).to(torch.bfloat16)).save_pretrained(work)
+    # Read again, since tables of rotary positions became bf16 as well.
+    model = Qwen2VLForConditionalGeneration.from_pretrained(work, dtype=torch.float32).eval()
     ids = prompt()
     kinds = (ids == IDS["image_token_id"]).int()
     media = dict(
