@@ -97,7 +97,10 @@ fn boxes_are_printed_and_drawn() {
     place.fails(&format!("{ask} --image a.jpg --draw /nowhere/b.png"), 3, &["`/nowhere` is no directory"]);
     place.fails(&format!("{ask} --image a.jpg --draw b.jpg"), 2, &["`--draw b.jpg`", "hint: a PNG is written"]);
     place.write("a.png", include_bytes!("../fixtures/media/resize/texture_64x64.png"));
-    place.fails(&format!("{ask} --image a.png --draw ./a.png"), 2, &["the picture that is shown would be lost"]);
+    place.fails(&format!("{ask} --image a.png --draw ./a.png"), 2, &["what is shown would be lost"]);
+    place.write("m.json", user(&json!([{ "type": "image", "image": "a.png" }])).to_string().as_bytes());
+    fs_err::hard_link(place.path("a.png"), place.path("other.png")).expect("linked");
+    place.fails("generate --model run --messages m.json --draw other.png", 2, &["what is shown would be lost"]);
     place.fails(&format!("{ask} --image nothing.png"), 3, &["`nothing.png`: No such file", "hint: a picture"]);
     place.fails(&format!("{ask} --stop="), 2, &["--stop"]);
 }

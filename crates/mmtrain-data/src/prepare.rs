@@ -200,8 +200,8 @@ pub(crate) fn skip(id: &SampleId, reason: &str, detail: impl Into<Box<str>>) -> 
 mod tests {
 
     use mmtrain_media::{
-        AudioLimits, ClipRule, Ffmpeg, Filter, FrameSampling, ImageProcessor, LogMel, MediaLayout, Normalise,
-        PixelRange, Processor, Qwen2Vl, SoundProcessor, TokenGrid, VideoLimits,
+        AudioLimits, ClipRule, Ffmpeg, Filter, FrameRounding, FrameSampling, ImageProcessor, LogMel, MediaLayout,
+        Normalise, PixelRange, Processor, Qwen2Vl, SmartFrames, SoundProcessor, TokenGrid, VideoLimits,
     };
     use mmtrain_text::{MediaKind, MediaRef, Part};
 
@@ -471,6 +471,20 @@ mod tests {
         let clips = Clips { rule: ClipRule { sampling, total_pixels: None }, every: 1, ffmpeg, cache: None };
         let processor = Processor::Square(ImageProcessor::siglip(4));
         Some(Preparer { intake: Intake::Sight { processor, clips: Some(Box::new(clips)) }, ..preparer() })
+    }
+
+    /// `Qwen2-VL` sees frames in twos; the prompts of `transformers` 5.24 have as many placeholders.
+    #[test]
+    fn a_last_frame_without_another_stands_twice() {
+        let sampling = FrameSampling::Qwen2Vl(SmartFrames::qwen2_vl(FrameRounding::Down));
+        let Some(seeing) = seeing(sampling) else { return };
+        let frames = |count: u8| {
+            let pictures = (0..count).map(|shade| jpeg(12, 8, shade * 10)).collect();
+            let seen = seeing.prepare(&about(MediaKind::Video, MediaContent::Frames(pictures))).expect("prepared");
+            seen.media[0].input.layout.clone()
+        };
+        let expected = |frames| MediaLayout::Frames { side: 4, frames };
+        assert_eq!([1, 2, 3, 4, 7].map(frames), [2, 2, 4, 4, 8].map(expected));
     }
 
     #[test]

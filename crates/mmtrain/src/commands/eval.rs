@@ -37,6 +37,10 @@ pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<ExitCode
             }
         }
     }
+    if samples.is_empty() && skipped > 0 {
+        let hint = "a score over no sample would say nothing; the warnings say what is wrong with them";
+        return Err(Refusal::missing(format!("none of {skipped} samples can be used"), hint).into());
+    }
     let blank = || {
         let preparer = Preparer { shown: Shown::Blank, ..loaded.preparer.as_ref().clone() };
         Ok(prepared(&mixture, &Arc::new(preparer), limit)?.into_iter().flatten().collect())

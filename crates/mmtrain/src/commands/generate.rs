@@ -4,12 +4,13 @@ mod said;
 pub(crate) mod stats;
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use mmtrain_data::Preparer;
-use mmtrain_generate::{GenerateOptions, Generated, Prompt, SamplingConfig, generate, read_messages};
+use mmtrain_generate::{GenerateOptions, Generated, Location, Prompt, SamplingConfig, generate, read_messages};
 use mmtrain_media::MediaLayout;
 use mmtrain_score::PlacedBoxes;
 use mmtrain_text::MediaKind;
@@ -26,11 +27,12 @@ use crate::shown::{self, Sources};
 
 /// Runs the command. The answer goes to stdout, as it is made; several stand there behind one another once all are made.
 pub(crate) fn run(context: &Context, args: &GenerateArgs) -> anyhow::Result<ExitCode> {
-    args.draw.as_deref().map(|out| drawable(out, args)).transpose()?;
+    args.draw.as_deref().map(drawable).transpose()?;
     let device = context.device.open()?;
     let loaded = model_dir::load(&args.model, args.weights, context.quiet, &device.device)?;
     let preparer = &loaded.preparer;
     let asked = asked(args, preparer)?;
+    args.draw.as_deref().map(|out| spare(out, &asked)).transpose()?;
     let (prompts, pictures): (Vec<_>, Vec<_>) = asked.into_iter().map(|asked| (asked.prompt, asked.picture)).unzip();
     let pictures = decoded(args, &pictures)?;
     let options = options(&args.how, preparer)?;
@@ -69,14 +71,7 @@ fn placed(loaded: &LoadedModel, pictures: &[Option<Picture>], answers: &[Generat
 }
 
 /// Refuses, before anything is computed, a place where no picture can be written.
-fn drawable(out: &Path, args: &GenerateArgs) -> Result<(), Refusal> {
-    let is_out = |file: &Path| out.exists() && file.canonicalize().ok() == out.canonicalize().ok();
-    if args.image.iter().any(|file| is_out(file)) {
-        return Err(Refusal::usage(
-            format!("`--draw {}`", out.display()),
-            "the picture that is shown would be lost: name another file",
-        ));
-    }
+fn drawable(out: &Path) -> Result<(), Refusal> {
     if out.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("png")) {
         return Err(Refusal::usage(format!("`--draw {}`", out.display()), "a PNG is written: `--draw OUT.png`"));
     }
@@ -136,9 +131,22 @@ pub(crate) fn options(how: &AnswerArgs, preparer: &Preparer) -> anyhow::Result<G
     Ok(GenerateOptions { max_new_tokens: how.max_new_tokens, sampling, stop_ids })
 }
 
+/// Refuses a place where something lies that is shown, under whichever name.
+fn spare(out: &Path, asked: &[Asking]) -> Result<(), Refusal> {
+    let Ok(there) = out.metadata().map(|found| (found.dev(), found.ino())) else { return Ok(()) };
+    let is_there = |file: &PathBuf| file.metadata().is_ok_and(|found| (found.dev(), found.ino()) == there);
+    if asked.iter().flat_map(|asking| &asking.files).any(is_there) {
+        let hint = "what is shown would be lost: name another file";
+        return Err(Refusal::usage(format!("`--draw {}`", out.display()), hint));
+    }
+    Ok(())
+}
+
 /// What a model is asked.
 struct Asking {
     prompt: Prompt,
+    /// Files that are shown.
+    files: Vec<PathBuf>,
     /// The bytes of the first picture, and what became of it; where they are wanted.
     picture: Option<(Vec<u8>, MediaLayout)>,
 }
@@ -155,8 +163,10 @@ fn asked(args: &GenerateArgs, preparer: &Preparer) -> anyhow::Result<Vec<Asking>
     let picture = first.map(|file| anyhow::Ok((fs_err::read(file)?, media[0].input.layout.clone()))).transpose()?;
     let nothing = [String::new()];
     let asked = if args.prompt.is_empty() { &nothing[..] } else { &args.prompt };
-    let asking =
-        |text: &String| Ok(Asking { prompt: Prompt::of_user(preparer, text, &media)?, picture: picture.clone() });
+    let asking = |text: &String| {
+        let files = [&args.image, &args.video, &args.audio].into_iter().flatten().cloned().collect();
+        Ok(Asking { prompt: Prompt::of_user(preparer, text, &media)?, files, picture: picture.clone() })
+    };
     asked.iter().map(asking).collect()
 }
 
@@ -187,8 +197,14 @@ fn of_messages(
             let bytes = shown::bytes_of(sources, preparer, &asked.media[at])?;
             anyhow::Ok((bytes, media[at].input.layout.clone()))
         });
+        let places = asked.media.iter().flat_map(|medium| &medium.places);
+        let files = places.filter_map(|place| match place {
+            Location::File(path) => Some(path.clone()),
+            Location::Data(_) | Location::Remote(_) => None,
+        });
         Ok(Asking {
             prompt: Prompt::of_conversation(preparer, &asked.conversation, &media)?,
+            files: files.collect(),
             picture: picture.transpose()?,
         })
     });
