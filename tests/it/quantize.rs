@@ -104,6 +104,10 @@ fn what_cannot_be_done_is_said() {
     place.fails("quantize --model run --out data --bits 4", 2, &["`data` is there already"]);
     assert!(!place.path("x").exists());
     quantize(&place, "--out out --bits 4 --group 16");
+    // 300 tokens do not fill words of eight codes: the table stays one with the head.
+    let done = place.ok("quantize --model run --out left --bits 4 --group 16 --head");
+    assert!(done.stderr.contains("the output projection is left as it is"), "{}", done.stderr);
+    assert_eq!(place.read("left/model.safetensors").len(), place.read("out/model.safetensors").len());
     let done = place.ok("quantize --model out --out again --bits 4 --group 16");
     assert!(done.stderr.contains("`out` is packed already"), "{}", done.stderr);
     place.edit("out/config.json", "\"gptq\",\n    \"checkpoint_format\"", "\"hqq\",\n    \"checkpoint_format\"");

@@ -304,6 +304,12 @@ fn a_directory_is_asked_as_its_checkpoint_or_its_run_writes_conversations() {
     let of_run = asked_with("captions");
     fs_err::remove_file(place.path("captions/mmtrain.toml")).expect("removed");
     assert_eq!(asked_with("captions"), of_run);
+    // To be measured on answers, it is.
+    place.fails(
+        "eval --model captions --data datasets/llava-instruct --limit 2",
+        3,
+        &["none of 2 samples can be used"],
+    );
 }
 
 #[test]

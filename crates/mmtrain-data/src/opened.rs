@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use mmtrain_media::{
-    Ablation, ClipPlan, FrameKey, FrameSampling, MediaError, MediaLayout, MediaValues, Processor, Rgb8, Size,
-    SoundLength, VideoFile, VideoIdentity, VideoInfo, audio_length, decode, decode_audio, probe,
+    Ablation, ClipPlan, FrameKey, MediaError, MediaLayout, MediaValues, Processor, Rgb8, Size, SoundLength, VideoFile,
+    VideoIdentity, VideoInfo, audio_length, decode, decode_audio, probe,
 };
 use mmtrain_text::MediaKind;
 
@@ -97,7 +97,7 @@ impl<'a> Opened<'a> {
         let file = match &medium.content {
             MediaContent::Frames(pictures) => {
                 let first = pictures.first().ok_or_else(|| no_clip("a clip has at least one frame"))?;
-                let (frames, fps) = (shown_frames(pictures.len(), clips.rule.sampling), PICTURES_PER_SEC);
+                let (frames, fps) = (clips.rule.sampling.frames_of(pictures.len() as u64), PICTURES_PER_SEC);
                 let (size, duration_secs) = (size_of(first, preparer)?, frames as f64 / fps);
                 return Ok(Self::Frames {
                     pictures,
@@ -184,15 +184,6 @@ impl<'a> Opened<'a> {
 
 fn no_clip(detail: &str) -> MediaError {
     MediaError::Video { detail: detail.into() }
-}
-
-/// Frames of a clip of so many pictures: the last one stands again where a family takes frames in groups, as
-/// `transformers` has it.
-fn shown_frames(pictures: usize, sampling: FrameSampling) -> u64 {
-    match sampling {
-        FrameSampling::Qwen2Vl(smart) => (pictures as u64).next_multiple_of(u64::from(smart.factor.max(1))),
-        _ => pictures as u64,
-    }
 }
 
 /// Frames of a clip, and what they become.

@@ -123,6 +123,15 @@ impl SmartFrames {
 }
 
 impl FrameSampling {
+    /// How many frames a clip has that came as so many pictures: where a family takes frames in groups, the last one stands
+    /// again until a group is full, as in `transformers`.
+    pub fn frames_of(&self, pictures: u64) -> u64 {
+        match self {
+            Self::Qwen2Vl(smart) => pictures.next_multiple_of(u64::from(smart.factor.max(1))),
+            _ => pictures,
+        }
+    }
+
     /// Numbers of the frames, ascending, of a video of `total` frames at `fps` a second.
     pub fn indices(&self, total: u64, fps: f64) -> Result<Vec<u64>, MediaError> {
         check_video(total, fps)?;

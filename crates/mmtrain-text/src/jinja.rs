@@ -91,25 +91,15 @@ impl ChatTemplate {
         self.segments(conversation, &text, &learned)
     }
 
-    /// A whole conversation of which nothing is learned.
+    /// A conversation of which nothing is learned, with `open` up to where an answer to its last turn would begin.
     pub(crate) fn render_unlearned(
         &self,
         conversation: &Conversation,
         place: Placement,
+        open: bool,
     ) -> Result<Vec<Segment>, TextError> {
         let messages = self.messages.of_prompt(conversation, place, &self.shield);
-        self.segments(conversation, &self.run(&messages, false)?, &[])
-    }
-
-    /// What stands before the answer to the last turn.
-    pub(crate) fn render_prompt(
-        &self,
-        conversation: &Conversation,
-        place: Placement,
-    ) -> Result<Vec<Segment>, TextError> {
-        let messages = self.messages.of_prompt(conversation, place, &self.shield);
-        let text = self.run(&messages, true)?;
-        self.segments(conversation, &text, &[])
+        self.segments(conversation, &self.run(&messages, open)?, &[])
     }
 
     /// The text that the template makes, marks included.

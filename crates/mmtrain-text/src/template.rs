@@ -169,7 +169,7 @@ impl Template {
             return segments.iter().rev().filter(|segment| segment.supervised).find_map(name);
         }
         let Writing::Jinja(template) = &self.writing else { return None };
-        let segments = template.render_unlearned(&answered(), self.placement).ok()?;
+        let segments = template.render_unlearned(&answered(), self.placement, false).ok()?;
         let answer = segments
             .iter()
             .rposition(|segment| matches!(&segment.piece, Piece::Text(text) if text.contains(ANSWER)))?;
@@ -184,7 +184,7 @@ impl Template {
     fn write(&self, conversation: &Conversation, open: bool) -> Result<Vec<Segment>, TextError> {
         let format = match &self.writing {
             Writing::Known(format) => *format,
-            Writing::Jinja(template) if open => return template.render_prompt(conversation, self.placement),
+            Writing::Jinja(template) if open => return template.render_unlearned(conversation, self.placement, true),
             Writing::Jinja(template) => return template.render(conversation, self.placement),
         };
         match format {

@@ -11,13 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::commands::note;
 use crate::holdings::run_config;
-use crate::setup;
 
 /// Beside weights that a run made and Hugging Face's files describe: what those cannot say.
 const FILE: &str = "mmtrain.toml";
-
-/// Where `transformers` looks for a chat template.
-const CHAT_TEMPLATE: &str = "chat_template.jinja";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,20 +67,6 @@ pub(crate) fn hand_on(from: &Path, out: &Path) -> anyhow::Result<()> {
         )?;
     } else if from.join(FILE).is_file() {
         fs::copy(from.join(FILE), out.join(FILE))?;
-    }
-    Ok(())
-}
-
-/// Writes the template of the run in `from` as a chat template into the export `out`, for other programs; one that the
-/// tokenizer came with would have them write conversations otherwise than the run did.
-pub(crate) fn write_chat_template(from: &Path, tokenizer: &TextTokenizer, out: &Path) -> anyhow::Result<()> {
-    let Some(config) = run_config(from)? else { return Ok(()) };
-    let Some(source) = setup::template(&config.data, tokenizer)?.to_jinja(tokenizer) else { return Ok(()) };
-    fs::write(out.join(CHAT_TEMPLATE), source)?;
-    // `transformers` would read this instead.
-    let legacy = out.join("chat_template.json");
-    if legacy.is_file() {
-        fs::remove_file(legacy)?;
     }
     Ok(())
 }

@@ -6,10 +6,9 @@ use std::path::Path;
 use fs_err as fs;
 use mmtrain_model::config::HubClass;
 use mmtrain_model::weights::Export;
-use mmtrain_text::TextTokenizer;
+use mmtrain_text::{Template, TextTokenizer};
 use serde_json::{Value, json};
 
-use crate::conversations;
 use crate::holdings::run_config;
 use crate::setup;
 
@@ -20,17 +19,32 @@ pub(super) fn add_companions(export: &Export<'_>, from: &Path, out: &Path) -> an
     if let Some(processor) = export.processor(placeholder.as_deref()) {
         add(out, "processor_config.json", &processor)?;
     }
-    if let Some(tokenizer) = &tokenizer {
-        add(out, "special_tokens_map.json", &tokenizer.special_tokens_map())?;
-        add(out, "generation_config.json", &generation(tokenizer, from)?)?;
-    }
-    if matches!(export.class(), Some(HubClass::Blip2 | HubClass::InstructBlip)) {
+    // Their processors put pictures in front of whatever a chat template writes.
+    let in_front = matches!(export.class(), Some(HubClass::Blip2 | HubClass::InstructBlip));
+    if in_front {
         unname_placeholder(out)?;
-    } else if let Some(tokenizer) = &tokenizer {
-        // Those classes' processors put pictures in front of whatever a chat template writes.
-        conversations::write_chat_template(from, tokenizer, out)?;
+    }
+    if let Some(tokenizer) = &tokenizer {
+        let template = run_config(from)?.map(|config| setup::template(&config.data, tokenizer)).transpose()?;
+        add(out, "special_tokens_map.json", &tokenizer.special_tokens_map())?;
+        add(out, "generation_config.json", &generation(tokenizer, template.as_ref()))?;
+        if let Some(source) = template.filter(|_| !in_front).and_then(|template| template.to_jinja(tokenizer)) {
+            write_chat_template(&source, out)?;
+        }
     }
     split_preprocessor(out)
+}
+
+/// The run's template, in place of one that the tokenizer came with, by which other programs would write conversations otherwise
+/// than the run did.
+fn write_chat_template(source: &str, out: &Path) -> anyhow::Result<()> {
+    fs::write(out.join("chat_template.jinja"), source)?;
+    // `transformers` would read this instead.
+    let legacy = out.join("chat_template.json");
+    if legacy.is_file() {
+        fs::remove_file(legacy)?;
+    }
+    Ok(())
 }
 
 /// Version 5 makes a string of a placeholder that `tokenizer_config.json` names, where BLIP-2's processors want a token: they
@@ -54,9 +68,9 @@ fn add(out: &Path, name: &str, json: &Value) -> anyhow::Result<()> {
 }
 
 /// Where an answer begins and ends: also at what the run's template writes behind one.
-fn generation(tokenizer: &TextTokenizer, from: &Path) -> anyhow::Result<Value> {
-    let stop_ids = match run_config(from)? {
-        Some(config) => setup::template(&config.data, tokenizer)?.stop_ids(tokenizer),
+fn generation(tokenizer: &TextTokenizer, template: Option<&Template>) -> Value {
+    let stop_ids = match template {
+        Some(template) => template.stop_ids(tokenizer),
         None => tokenizer.eos_id().into_iter().collect(),
     };
     let mut json = match stop_ids.as_slice() {
@@ -69,7 +83,7 @@ fn generation(tokenizer: &TextTokenizer, from: &Path) -> anyhow::Result<Value> {
             json[key] = id.into();
         }
     }
-    Ok(json)
+    json
 }
 
 /// Settings for clips, which a run nests beside those for pictures, get a file of their own: the classes of version 4 look
