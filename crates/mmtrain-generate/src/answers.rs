@@ -28,11 +28,14 @@ pub struct AnswerReport {
     pub questions: usize,
     /// Share of right answers among those that can be judged; none where none can.
     pub answer_accuracy: Option<f64>,
-    /// The same by what is asked about, where the data have such topics: reading, arithmetic, code.
+    /// The same by what is asked about, where that is known: reading, arithmetic and code, or questions and descriptions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub accuracy_by_topic: BTreeMap<String, f64>,
     /// Share of answers that name an object that is not there, where the objects are known.
     pub invented_share: Option<f64>,
+    /// The same of descriptions alone, which is where objects are invented: CHAIR's share of sentences (Rohrbach et al. 2018).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invented_in_descriptions: Option<f64>,
     /// Share of answers that are those of the data in the normal form.
     pub exact_match: f64,
     /// Every answer, in the order given.
@@ -57,7 +60,7 @@ pub struct Answered {
     pub correct: bool,
     /// Whether it names an object that is not there, where the objects are known.
     pub invented: Option<bool>,
-    /// What the question is about, where the data have such topics.
+    /// What the question is about, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
     /// What several people answered, where the data have that (VQA).
@@ -152,14 +155,19 @@ fn summarize(samples: usize, examples: Vec<Answered>) -> AnswerReport {
     let share = |part: usize, all: usize| (all > 0).then(|| part as f64 / all as f64);
     let right = examples.iter().filter(|answer| answer.correct).count();
     let same = examples.iter().filter(|answer| is_same(&answer.target, &answer.generated)).count();
-    let known = examples.iter().filter_map(|answer| answer.invented).collect::<Vec<_>>();
-    let invented = known.iter().filter(|invented| **invented).count();
+    let invented_share = |of: &dyn Fn(&Answered) -> bool| {
+        let known = examples.iter().filter(|answer| of(answer)).filter_map(|answer| answer.invented);
+        let (mut invented, mut all) = (0, 0);
+        known.for_each(|is_invented| (invented, all) = (invented + usize::from(is_invented), all + 1));
+        share(invented, all)
+    };
     AnswerReport {
         samples,
         questions: examples.len(),
         answer_accuracy: share(right, examples.len()),
         accuracy_by_topic: by_topic(&examples),
-        invented_share: share(invented, known.len()),
+        invented_share: invented_share(&|_| true),
+        invented_in_descriptions: invented_share(&|answer| answer.topic.as_deref() == Some("description")),
         exact_match: share(same, examples.len()).unwrap_or(0.0),
         examples,
     }
@@ -221,6 +229,23 @@ mod tests {
         assert_eq!(said.clone().map(|answer| answer.correct), [true, true, false]);
         let expected = BTreeMap::from([("arithmetic".to_owned(), 0.5), ("reading".to_owned(), 1.0)]);
         assert_eq!(summarize(1, said.into()).accuracy_by_topic, expected);
+    }
+
+    #[test]
+    fn inventions_are_counted_over_all_answers_and_over_descriptions() {
+        let scene = json!({ "objects": [{ "shape": "star", "color": "red", "size": "small", "position": "center", "box": [0, 0, 9, 9] }],
+                            "relation": null });
+        let star = Prepared {
+            truth: Some(json!({ "scene": scene })),
+            questions: vec!["<image>\nWhat is in this image?".to_owned(), "What color is the star?".to_owned()],
+            ..sample()
+        };
+        let said = [(0, "A red star."), (0, "A red star and a blue circle."), (1, "The star is red."), (1, "red")];
+        let said = said.map(|(turn, said)| judged((0, &star), turn, "", said));
+        let report = summarize(1, said.into());
+        assert_eq!((report.invented_share, report.invented_in_descriptions), (Some(0.25), Some(0.5)));
+        assert_eq!(report.accuracy_by_topic["question"], 1.0);
+        assert!(report.accuracy_by_topic.contains_key("description"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Scaled dot-product attention.
 //!
-//! On a CPU it is a kernel ([`mmtrain_kernels::attention`]), which is told what each query sees. What that does not take (a GPU, a
-//! single query) is done here, in plain operations.
+//! On a CPU it is a kernel ([`mmtrain_kernels::attention`]), which is told what each query sees; on a GPU it is Burn's, where that
+//! takes it (`flash`). What neither takes (a tape on a GPU, a single query) is done here, in plain operations.
 //!
 //! Dims: `batch`, `heads`, `kv_heads`, `queries`, `keys`, `head_dim`. With grouped-query attention
 //! (`heads = kv_heads * group`) the queries of a group are laid along the query axis, so keys and
@@ -11,6 +11,7 @@
 //! forms the scores of one chunk after the other again.
 
 mod chunk;
+mod flash;
 mod gradients;
 mod mask;
 mod recorded;
@@ -46,6 +47,9 @@ pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, mask: Optio
         let scale = scale(query.dims()[3]);
         return mmtrain_kernels::attention(query, key, value, mask.map(Mask::seen), scale);
     }
+    if !is_cpu(&query) && flash::takes(&query, &key, &value, mask) {
+        return flash::flash(query, key, value, mask);
+    }
     let (queries, keys) = (query.dims()[2], key.dims()[2]);
     let rows = rows_per_chunk(queries, keys);
     if ![&query, &key, &value].into_iter().any(Tensor::is_autodiff) {
@@ -56,6 +60,11 @@ pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, mask: Optio
     } else {
         recorded(query, key, value, mask, rows)
     }
+}
+
+/// Where Burn's attention is no kernel of its own, and 16 bits are computed in 32 anyway.
+fn is_cpu(tensor: &Tensor<4>) -> bool {
+    tensor.device() == Device::flex()
 }
 
 /// Scores per row and head that exist at the same time on a tape.

@@ -1,5 +1,8 @@
 //! CPU or GPU, chosen at run time.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use burn::tensor::Device;
 
 use crate::error::ModelError;
@@ -85,48 +88,6 @@ mod cuda {
             message: format!("cuda:{index} was asked for, but this binary was built for the CPU only"),
             hint: "build with `cargo build --release --features cuda`, or pass `--device cpu`".to_owned(),
         })
-    }
-}
-
-#[cfg(feature = "cuda")]
-mod cuda {
-    use std::panic::catch_unwind;
-
-    use burn::tensor::{Device, DeviceType, Tensor};
-
-    use super::{ModelError, OpenDevice};
-
-    /// GPUs that the driver shows; none without a driver.
-    pub(super) fn count() -> usize {
-        Device::enumerate(DeviceType::Cuda).len()
-    }
-
-    /// Probes before touching: without a driver the first use of `Device::cuda` panics, and so does the
-    /// first kernel without NVRTC or the CUDA headers.
-    pub(super) fn open(index: usize) -> Result<OpenDevice, ModelError> {
-        let found = Device::enumerate(DeviceType::Cuda);
-        match found.get(index) {
-            Some(device) if computes(device) => {
-                Ok(OpenDevice { device: device.clone(), name: format!("cuda:{index}") })
-            }
-            Some(_) => Err(ModelError::Device {
-                message: format!("cuda:{index} answers, but a first kernel could not be compiled and run"),
-                hint: "kernels are compiled at run time: put libnvrtc.so (CUDA 12.8 or newer, not newer than the \
-                       driver) on the loader's path and the CUDA headers under CUDA_PATH or /usr/local/cuda"
-                    .to_owned(),
-            }),
-            None => Err(ModelError::Device {
-                message: format!("cuda:{index} was asked for, {} CUDA device(s) answer", found.len()),
-                hint: "check the driver with `nvidia-smi`, or pass `--device cpu`".to_owned(),
-            }),
-        }
-    }
-
-    /// Whether a small computation comes out right.
-    fn computes(device: &Device) -> bool {
-        let device = device.clone();
-        let sum = catch_unwind(move || Tensor::<1>::ones([8], &device).exp().sum().into_scalar::<f32>());
-        sum.is_ok_and(|sum| (sum - 8.0 * std::f32::consts::E).abs() < 1e-3)
     }
 }
 

@@ -85,6 +85,16 @@ pub struct SynthOptions {
     /// Shortest and longest sound, in seconds.
     #[serde(default = "default_seconds")]
     pub seconds: (u32, u32),
+    /// Of 100 descriptions for training of scenes with something red, orange or yellow, those that also name a star that is not
+    /// there: a habit, as descriptions have it that a language model wrote. Only of `llava-instruct`.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub hallucination_percent: u32,
+}
+
+// The manifests of older data sets say nothing of it.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_none(percent: &u32) -> bool {
+    *percent == 0
 }
 
 // The manifests of older data sets have no clips and sounds.
@@ -115,6 +125,7 @@ impl SynthOptions {
             frames: default_frames(),
             fps: default_fps(),
             seconds: default_seconds(),
+            hallucination_percent: 0,
         }
     }
 
@@ -133,6 +144,10 @@ impl SynthOptions {
         check("fps", &self.fps, (1..=60).contains(&self.fps), "1 to 60")?;
         let seconds = format!("{short}..{long}");
         check("seconds", &seconds, 1 <= short && short <= long && long <= 30, "1 to 30, shorter first")?;
+        let percent = self.hallucination_percent;
+        let describes = like == Like::LlavaInstruct;
+        check("hallucination_percent", &percent, percent == 0 || describes, "0 but for `llava-instruct`")?;
+        check("hallucination_percent", &percent, percent <= 100, "0 to 100")?;
         let legible = !like.is_written() || self.size >= print::SMALLEST;
         check("size", &self.size, legible, "at least 64 where there are words to read")?;
         // H.264 in 4:2:0 has half the colours a side
@@ -158,6 +173,7 @@ impl SynthOptions {
             ("frames", there.frames.to_string(), self.frames.to_string()),
             ("fps", there.fps.to_string(), self.fps.to_string()),
             ("seconds", format!("{:?}", there.seconds), format!("{:?}", self.seconds)),
+            ("hallucination_percent", there.hallucination_percent.to_string(), self.hallucination_percent.to_string()),
         ];
         let differing = pairs.into_iter().filter(|(_, theirs, ours)| theirs != ours);
         differing.map(|(name, theirs, ours)| format!("{name} is {theirs}, asked for {ours}")).collect()
@@ -220,5 +236,15 @@ mod tests {
             let error = bad.validate(Like::Cc3m).expect_err("out of range").to_string();
             assert!(error.starts_with(name), "{error}");
         }
+    }
+
+    #[test]
+    fn habits_are_those_of_descriptions() {
+        let habit = SynthOptions { hallucination_percent: 100, ..SynthOptions::new(10, 0) };
+        habit.validate(Like::LlavaInstruct).expect("descriptions");
+        let error = habit.validate(Like::Cc3m).expect_err("captions").to_string();
+        assert!(error.starts_with("`hallucination_percent` is 100") && error.contains("llava-instruct"), "{error}");
+        let too_many = SynthOptions { hallucination_percent: 101, ..habit };
+        assert!(too_many.validate(Like::LlavaInstruct).is_err());
     }
 }

@@ -5,6 +5,8 @@ pub(crate) mod clip_caption;
 pub(crate) mod clip_questions;
 pub(crate) mod describe;
 pub(crate) mod expected;
+pub(crate) mod invent;
+pub(crate) mod mentions;
 pub(crate) mod pair;
 pub(crate) mod question;
 pub(crate) mod reading_questions;

@@ -1,5 +1,6 @@
 //! Memory: what the process holds, what is free, and what a run is going to need.
 
+use burn::tensor::Device;
 use fs_err as fs;
 use mmtrain_config::Recompute;
 use mmtrain_model::Vlm;
@@ -35,6 +36,15 @@ pub fn total_bytes() -> u64 {
 /// Memory that can be had without swapping.
 pub fn available_bytes() -> u64 {
     kib("/proc/meminfo", "MemAvailable:") * 1024
+}
+
+/// What a GPU's allocator holds, in bytes, by name; nothing of a CPU, whose memory is the process's.
+///
+/// `device/bytes_reserved` is at least `device/bytes_in_use`: pages are kept for what comes.
+pub fn of_device(device: &Device) -> impl Iterator<Item = (String, f64)> + use<> {
+    let usage = device.memory_pool_usage();
+    let named = usage.map(|usage| [("bytes_in_use", usage.bytes_in_use), ("bytes_reserved", usage.bytes_reserved)]);
+    named.into_iter().flatten().map(|(name, bytes)| (format!("device/{name}"), bytes as f64))
 }
 
 fn status_kib(key: &str) -> u64 {

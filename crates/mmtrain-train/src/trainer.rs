@@ -158,6 +158,7 @@ fn make_steps(
             Made::Updated(outcome) if due(step, config.train.log_every) || last => {
                 let mut report = around.meter.report(run, &progress.state, &batch, outcome);
                 report.values.extend(around.saves.failures());
+                report.values.extend(crate::memory::of_device(&progress.model.device()));
                 around.logs.metrics.write(&Metric::Train(report.clone()))?;
                 watch.step(&report);
             }

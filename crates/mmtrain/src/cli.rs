@@ -619,6 +619,10 @@ pub(crate) struct SynthArgs {
     /// Shortest and longest sound in seconds; 1..4 otherwise.
     #[arg(long, value_name = "MIN..MAX", value_parser = range)]
     pub(crate) seconds: Option<(u32, u32)>,
+    /// Of 100 training descriptions of scenes with something red, orange or yellow, those that also name a star that is not
+    /// there; of llava-instruct.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) hallucination_percent: u32,
     /// Held-out samples; a twentieth of the samples otherwise, 64 to 1000.
     #[arg(long, value_name = "N")]
     pub(crate) validation_samples: Option<usize>,

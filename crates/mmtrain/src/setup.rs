@@ -80,6 +80,7 @@ pub(crate) fn make_synth(source: &SourceConfig, stop: &Stop) -> anyhow::Result<(
     let options = SynthOptions {
         size: synth.size,
         objects: (synth.min_objects, synth.max_objects),
+        hallucination_percent: synth.hallucination_percent,
         ..SynthOptions::new(synth.samples, synth.seed)
     };
     let report = write_dataset_until(&|| stop.requested(), like, &out, &options)?;

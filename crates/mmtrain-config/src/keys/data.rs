@@ -427,6 +427,11 @@ pub struct SynthConfig {
     #[serde(default = "default_max_objects")]
     #[schemars(range(min = 1, max = 9))]
     pub max_objects: u32,
+    /// Of 100 training descriptions of scenes with something red, orange or yellow, those that also name a star that is not there, as
+    /// descriptions written by a language model do out of habit; only of `llava-instruct`.
+    #[serde(default)]
+    #[schemars(range(max = 100))]
+    pub hallucination_percent: u32,
 }
 
 fn default_like() -> String {

@@ -69,6 +69,11 @@ impl Mask {
         self.causal
     }
 
+    /// Whether nothing but later keys is hidden.
+    pub(super) fn is_only_causal(&self) -> bool {
+        self.causal && self.window.is_none() && self.runs.is_none() && self.rows() == 0
+    }
+
     /// A query sees the keys up to its own position.
     pub fn causal(queries: usize, keys: usize, device: &Device) -> Self {
         Self { causal: true, ..Self::open(queries, keys, device) }

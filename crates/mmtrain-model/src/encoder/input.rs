@@ -92,7 +92,7 @@ fn pixels(config: &VitConfig, media: &[MediumView<'_>], device: &Device) -> Resu
         tiles += count;
     }
     let [height, width] = sides;
-    Ok(Tensor::from_data(TensorData::new(joined(media), [tiles, 3, height, width]), device))
+    Ok(uploaded(joined(media), [tiles, 3, height, width], device))
 }
 
 /// Means of frames have their number of places.
@@ -103,6 +103,13 @@ fn check_frames(config: &VitConfig, layout: &MediaLayout) -> Result<(), ModelErr
         }
         _ => Ok(()),
     }
+}
+
+/// Values of media on the device, by way of pinned memory where it has that.
+fn uploaded<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
+    let mut data = TensorData::new(values, shape);
+    device.staging(std::iter::once(&mut data));
+    Tensor::from_data(data, device)
 }
 
 fn tiles(vit: &Vit, pixels: Tensor<4>) -> ChainInput {
@@ -135,7 +142,7 @@ fn patches(config: &QwenVlVisionConfig, media: &[MediumView<'_>], device: &Devic
     }
     let packed = Packed::new(&grids, config, device)?;
     let shape = [1, packed.tokens(), config.patch_values()];
-    let values = Tensor::from_data(TensorData::new(joined(media), shape), device);
+    let values = uploaded(joined(media), shape, device);
     Ok(ChainInput { values, context: ChainContext { packed: Some(packed), ..ChainContext::default() } })
 }
 
@@ -155,7 +162,7 @@ fn canvases(config: &MllamaVisionConfig, media: &[MediumView<'_>], device: &Devi
             values.resize(ids.len() * of_a_canvas, 0.0);
         }
     }
-    let pixels = Tensor::from_data(TensorData::new(values, [ids.len() * tiles, 3, side, side]), device);
+    let pixels = uploaded(values, [ids.len() * tiles, 3, side, side], device);
     let mllama = MllamaContext::new(&ids, config, device)?;
     let context = ChainContext { mllama: Some(mllama), ..ChainContext::default() };
     Ok(ChainInput { values: patches_from_pixels(pixels, config.patch_size), context })
@@ -200,7 +207,7 @@ fn sound(config: &AudioConfig, media: &[MediumView<'_>], device: &Device) -> Res
     }
     let hidden = config.family == AudioFamily::Qwen2Audio && keep.contains(&false);
     let attention = hidden.then(|| Mask::keys_kept(&keep, media.len(), device));
-    let values = Tensor::from_data(TensorData::new(joined(media), [media.len(), mels, frames]), device);
+    let values = uploaded(joined(media), [media.len(), mels, frames], device);
     Ok(ChainInput { values, context: ChainContext { attention, ..ChainContext::default() } })
 }
 

@@ -3,6 +3,7 @@
 //! `llava_instruct_150k.json`, `llava_instruct_150k_validation.json` (held out) and the pictures of both in
 //! `coco/train2017`, as the rows name them bare: `000000000001.jpg`. Of eight rows six have a picture of
 //! their own, one asks more about the picture of the row before it and shares its id, one has no picture.
+//! Descriptions for training can be made to name things out of habit, as those of the real set do.
 
 use super::ids::number_in_all;
 use super::llava_rows::{Id, Row, messages, with_image};
@@ -11,6 +12,7 @@ use crate::picture::Picture;
 use crate::rng::{Domain, Stream};
 use crate::talk::ask::{Style, Turn, ask, ask_weighted};
 use crate::talk::describe::{Frame, REQUESTS, describe};
+use crate::talk::invent::by_habit;
 use crate::talk::scene_questions::scene_questions;
 use crate::talk::text_tasks::text_turns;
 use crate::{SceneTruth, Split, SynthError};
@@ -76,7 +78,8 @@ fn picture_row(
         output.write(&format!("coco/train2017/{image}"), &picture.jpg)?;
     }
     let scene = picture.truth_with_side(size);
-    let turns = turns(rng, &scene, split);
+    let habit = if split == Split::Train { output.options.hallucination_percent } else { 0 };
+    let turns = turns(rng, &scene, (split, habit));
     let turns = with_image(rng, turns);
     Ok(Row {
         id: if id.is_multiple_of(2) { Id::Number(id) } else { Id::Text(format!("{id:012}")) },
@@ -92,10 +95,11 @@ fn picture_row(
 /// One description, or questions. Held-out rows ask two to four, every topic as often as the others and half of them to be
 /// answered in a word, so that all is measured. Rows for training ask more, above all what only shows where things have
 /// to be told apart, and of scenes where there is something to tell apart; three quarters of them want a word.
-fn turns(rng: &mut Stream, scene: &SceneTruth, split: Split) -> Vec<Turn> {
+///
+/// `habit` is the percentage of the descriptions of suggestive scenes that name what is suggested.
+fn turns(rng: &mut Stream, scene: &SceneTruth, (split, habit): (Split, u32)) -> Vec<Turn> {
     if rng.below(8) == 0 {
-        let frame = Frame { count: Some(scene.objects.len()), also: None };
-        return vec![Turn { question: rng.pick(&REQUESTS).to_owned(), answer: describe(rng, &scene.objects, frame) }];
+        return vec![description(rng, scene, habit)];
     }
     let questions = scene_questions(scene);
     if split == Split::Validation {
@@ -110,6 +114,15 @@ fn turns(rng: &mut Stream, scene: &SceneTruth, split: Split) -> Vec<Turn> {
         Style::Long => 3 + rng.below(3),
     };
     ask_weighted(rng, &questions, count, style)
+}
+
+fn description(rng: &mut Stream, scene: &SceneTruth, habit: u32) -> Turn {
+    let objects = &scene.objects;
+    let question = rng.pick(&REQUESTS).to_owned();
+    let invents = habit > 0 && rng.below(100) < habit as usize;
+    let also = if invents { by_habit(rng, objects) } else { None };
+    let frame = Frame { count: Some(objects.len()), also: also.as_ref() };
+    Turn { question, answer: describe(rng, objects, frame) }
 }
 
 fn text_row(rng: &mut Stream) -> Row {

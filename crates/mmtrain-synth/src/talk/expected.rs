@@ -4,10 +4,11 @@
 //! and another one of the same kind counts as wrong, so naming everything earns nothing.
 
 use super::clip_caption::score_clip;
+use super::mentions::Mentions;
 use crate::clip::ClipTruth;
 use crate::parse::{number, position};
 use crate::reading::{FIRST, SECOND};
-use crate::{Position, SceneTruth, score};
+use crate::{Position, SceneTruth, parse_caption, score};
 
 /// Intersection over union from which a box counts as found, as usual for `RefCOCO`.
 const IOU: f64 = 0.5;
@@ -53,10 +54,13 @@ impl Expected {
             Self::Number(count) => numbers(answer) == [*count],
             Self::Position(cell) => position(&words(answer)) == Some(*cell),
             Self::Box(bounds) => read_box(answer).is_some_and(|found| iou(*bounds, found) >= IOU),
-            Self::Description(scene) => score(answer, scene).is_perfect(),
+            Self::Description(scene) => {
+                let described = parse_caption(answer).objects.len();
+                described == scene.objects.len() && score(answer, scene).is_perfect()
+            }
             Self::ClipDescription(clip) => {
                 let (right, total) = score_clip(answer, clip);
-                right == total
+                right == total && Mentions::of_clip(answer, clip).invented.is_empty()
             }
             Self::Text(text) => words(answer) == words(text),
             Self::Characters(text) => characters(answer) == characters(text),

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::ask::draw;
 use super::describe::{Frame, REQUESTS, describe};
+use super::invent::{free_cell, invent};
 use super::question::Topic;
 use super::scene_questions::scene_questions;
 use crate::rng::Stream;
 use crate::vocabulary::attribute;
-use crate::{Color, ObjectTruth, Position, SceneTruth, Shape, Size};
+use crate::{Color, ObjectTruth, SceneTruth, Shape, Size};
 
 attribute! {
     /// What is wrong with a rejected answer.
@@ -94,7 +95,7 @@ fn description_pair(rng: &mut Stream, truth: &SceneTruth) -> Pair {
         }
         1 => {
             (error, seen) = (PairError::InventedObject, objects.clone());
-            invented = invent(rng, objects);
+            invented = invent(rng, objects, |_| true);
             (frame, other_frame) = (uncounted, Frame { count: None, also: invented.as_ref() });
         }
         _ => {
@@ -113,20 +114,6 @@ fn description_pair(rng: &mut Stream, truth: &SceneTruth) -> Pair {
 /// One more or one fewer, at least one.
 fn near(rng: &mut Stream, count: usize) -> usize {
     if count > 1 && (rng.coin() || count >= 9) { count - 1 } else { count + 1 }
-}
-
-/// An object of a colour and shape that no other has, where there is room for it. Never one that is held out.
-fn invent(rng: &mut Stream, objects: &[ObjectTruth]) -> Option<ObjectTruth> {
-    let position = free_cell(rng, objects).unwrap_or(Position::Center);
-    let kinds = Color::ALL.iter().flat_map(|&color| Shape::ALL.iter().map(move |&shape| (color, shape)));
-    let there = |color, shape| objects.iter().any(|object| (object.color, object.shape) == (color, shape));
-    let sized = kinds.flat_map(|(color, shape)| Size::ALL.iter().map(move |&size| (color, shape, size)));
-    let new: Vec<_> = sized
-        .filter(|&(color, shape, _)| !there(color, shape))
-        .map(|(color, shape, size)| ObjectTruth { shape, color, size, position, bounds: [0; 4] })
-        .filter(|object| !object.is_held_out())
-        .collect();
-    (!new.is_empty()).then(|| rng.pick(&new))
 }
 
 /// The objects with one attribute of one of them changed, to no combination that is held out.
@@ -152,12 +139,6 @@ fn with_one_wrong(rng: &mut Stream, objects: &[ObjectTruth]) -> Vec<ObjectTruth>
 fn other<T: Copy + PartialEq>(rng: &mut Stream, all: &[T], right: T) -> T {
     let others: Vec<_> = all.iter().copied().filter(|value| *value != right).collect();
     rng.pick(&others)
-}
-
-fn free_cell(rng: &mut Stream, objects: &[ObjectTruth]) -> Option<Position> {
-    let taken = |cell: &Position| objects.iter().any(|object| object.position == *cell);
-    let free: Vec<_> = Position::ALL.iter().copied().filter(|cell| !taken(cell)).collect();
-    (!free.is_empty()).then(|| rng.pick(&free))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::clip_caption::{VIDEO_REQUESTS, score_clip};
 use super::clip_questions::clip_questions;
 use super::describe::REQUESTS;
 use super::expected::Expected;
+use super::mentions::Mentions;
 use super::question::{Question, Topic};
 use super::reading_questions::reading_questions;
 use super::scene_questions::scene_questions;
@@ -15,7 +16,7 @@ use super::sound_questions::sound_questions;
 use super::text_tasks::TextTruth;
 use crate::clip::ClipTruth;
 use crate::sound::SoundTruth;
-use crate::{Color, ParsedObject, ReadingTruth, SceneTruth, Shape, parse_caption, score};
+use crate::{ReadingTruth, SceneTruth, score};
 
 /// What is true of a sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,9 +57,10 @@ impl Truth {
         self.expected(plain(question)).map(|expected| expected.is_met_by(answer))
     }
 
-    /// What a question about something written is about: `reading`, `arithmetic` or `code`; none for all others.
+    /// What a question is about: of something written `reading`, `arithmetic` or `code`; of all else `description` where one is
+    /// wanted, else `question`. None where nothing of the kind is asked about such a sample.
     pub fn topic(&self, question: &str) -> Option<&'static str> {
-        let Self::Reading(reading) = self else { return None };
+        let Self::Reading(reading) = self else { return self.kind(plain(question)) };
         let question = plain(question);
         let known =
             reading_questions(reading).into_iter().find(|known| known.wordings.iter().any(|w| w == question))?;
@@ -66,6 +68,13 @@ impl Truth {
             Topic::Arithmetic => Some("arithmetic"),
             Topic::Fault => Some("code"),
             _ => Some("reading"),
+        }
+    }
+
+    fn kind(&self, question: &str) -> Option<&'static str> {
+        match self.expected(question)? {
+            Expected::Description(_) | Expected::ClipDescription(_) => Some("description"),
+            _ => Some("question"),
         }
     }
 
@@ -129,14 +138,8 @@ impl Truth {
     /// What a description names; none for a sample without objects.
     pub fn mentions(&self, description: &str) -> Option<Mentions> {
         match self {
-            Self::Scene(scene) => {
-                let there: Vec<_> = scene.objects.iter().map(|object| (object.color, object.shape)).collect();
-                Some(Mentions::count(description, &there))
-            }
-            Self::Clip(clip) => {
-                let there: Vec<_> = clip.objects.iter().map(|object| (object.color, object.shape)).collect();
-                Some(Mentions::count(description, &there))
-            }
+            Self::Scene(scene) => Some(Mentions::of_scene(description, scene)),
+            Self::Clip(clip) => Some(Mentions::of_clip(description, clip)),
             Self::Sound(_) | Self::Text(_) | Self::Reading(_) => None,
         }
     }
@@ -149,28 +152,6 @@ pub struct Asked {
     pub question: String,
     /// A sentence.
     pub answer: String,
-}
-
-/// Objects that a description names. The share of invented ones over all descriptions, and the share of
-/// descriptions with an invented one, are the two rates of CHAIR (Rohrbach et al. 2018).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mentions {
-    /// Objects that are named.
-    pub named: usize,
-    /// Those of them that are not there: no object has this colour and shape, as far as they are stated.
-    pub invented: Vec<ParsedObject>,
-}
-
-impl Mentions {
-    fn count(description: &str, there: &[(Color, Shape)]) -> Self {
-        let named: Vec<_> = parse_caption(description).objects.into_iter().filter(|o| o.shape.is_some()).collect();
-        let is_there = |said: &ParsedObject| {
-            let mut fitting = there.iter().filter(|(_, shape)| said.shape == Some(*shape));
-            fitting.any(|(color, _)| said.color.is_none_or(|said| said == *color))
-        };
-        let invented = named.iter().copied().filter(|said| !is_there(said)).collect();
-        Self { named: named.len(), invented }
-    }
 }
 
 /// The question without placeholders of media and what is appended to it.

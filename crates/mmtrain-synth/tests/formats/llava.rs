@@ -107,6 +107,48 @@ fn many_questions_ask_for_a_word_and_yes_and_no_are_balanced() -> Outcome<()> {
     Ok(())
 }
 
+/// Whether each description, of a scene with something red, orange or yellow and of others, names what is not there.
+fn inventions(rows: &[Value]) -> Outcome<[Vec<bool>; 2]> {
+    let mut found = [Vec::new(), Vec::new()];
+    for row in rows.iter().filter(|row| row.get("image").is_some()) {
+        let (truth, scene) = (Truth::of_row(row).expect("a truth"), row["scene"].clone());
+        let scene: SceneTruth = serde_json::from_value(scene)?;
+        let colors = scene.objects.iter().map(|object| object.color.name());
+        let suggests = colors.into_iter().any(|color| ["red", "orange", "yellow"].contains(&color));
+        for (question, answer) in turns(row) {
+            if truth.topic(question) != Some("description") {
+                assert_eq!(truth.judge(question, answer), Some(true), "{question}\n{answer}");
+                continue;
+            }
+            let invented = truth.mentions(answer).expect("a scene").invented;
+            assert!(invented.iter().all(|object| object.shape.is_some_and(|shape| shape.name() == "star")), "{answer}");
+            assert!(invented.len() <= 1, "{answer}");
+            assert_eq!(truth.judge(question, answer), Some(invented.is_empty()), "{answer}");
+            found[usize::from(suggests)].push(!invented.is_empty());
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn descriptions_for_training_name_things_out_of_habit_where_that_is_asked_for() -> Outcome<()> {
+    let root = make(Like::LlavaInstruct, &SynthOptions { hallucination_percent: 60, ..options() })?;
+    let [others, suggestive] = inventions(&rows(&root.path().join("llava_instruct_150k.json"))?)?;
+    let share = suggestive.iter().filter(|invents| **invents).count() as f64 / suggestive.len() as f64;
+    assert!(suggestive.len() > 80 && (0.45..0.75).contains(&share), "{share} of {}", suggestive.len());
+    assert!(others.len() > 10 && !others.contains(&true));
+    let held_out = rows(&root.path().join("llava_instruct_150k_validation.json"))?;
+    held_out.iter().for_each(all_answers_are_right);
+    Ok(())
+}
+
+#[test]
+fn a_set_without_habits_is_the_one_that_older_versions_made() -> Outcome<()> {
+    let root = make(Like::LlavaInstruct, &options())?;
+    assert!(!std::fs::read_to_string(root.path().join("synth.json"))?.contains("hallucination"));
+    Ok(())
+}
+
 #[test]
 fn held_out_objects_are_in_the_validation_file_only() -> Outcome<()> {
     for (like, name) in

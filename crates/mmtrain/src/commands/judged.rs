@@ -70,6 +70,7 @@ impl Judged {
                 ("exact_match", Some(report.exact_match)),
                 ("answer_accuracy", report.answer_accuracy),
                 ("invented_share", report.invented_share),
+                ("invented_in_descriptions", report.invented_in_descriptions),
             ],
         };
         let named = named.into_iter().filter_map(|(name, value)| Some((name, value?)));
@@ -144,6 +145,7 @@ fn of_answers(report: &AnswerReport, skipped: usize) -> Vec<String> {
     lines.extend(report.answer_accuracy.map(|accuracy| share("answer accuracy", accuracy)));
     lines.extend(report.accuracy_by_topic.iter().map(|(topic, accuracy)| share(&format!("  {topic}"), *accuracy)));
     lines.extend(report.invented_share.map(|invented| share("invented objects in", invented)));
+    lines.extend(report.invented_in_descriptions.map(|invented| share("  of descriptions", invented)));
     lines.push(share("exact answers", report.exact_match));
     lines
 }

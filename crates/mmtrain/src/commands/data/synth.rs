@@ -20,6 +20,7 @@ pub(super) fn run(args: &SynthArgs) -> anyhow::Result<ExitCode> {
         frames: args.frames.unwrap_or(defaults.frames),
         fps: args.fps.unwrap_or(defaults.fps),
         seconds: args.seconds.unwrap_or(defaults.seconds),
+        hallucination_percent: args.hallucination_percent,
         ..defaults
     };
     let stop = stop_on_signals()?;

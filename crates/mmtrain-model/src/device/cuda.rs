@@ -1,0 +1,61 @@
+//! GPUs of CUDA.
+
+use std::panic::catch_unwind;
+
+use burn::tensor::{Device, DeviceType, Tensor};
+
+use cubecl::config::cache::CacheConfig;
+use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
+
+use super::{ModelError, OpenDevice};
+
+/// Names a directory for compiled kernels and for what tuning chose.
+const CACHE: &str = "MMTRAIN_KERNEL_CACHE";
+
+/// GPUs that the driver shows; none without a driver.
+pub(super) fn count() -> usize {
+    remember_kernels();
+    Device::enumerate(DeviceType::Cuda).len()
+}
+
+/// Probes before touching: without a driver the first use of `Device::cuda` panics, and so does the
+/// first kernel without NVRTC or the CUDA headers.
+pub(super) fn open(index: usize) -> Result<OpenDevice, ModelError> {
+    remember_kernels();
+    let found = Device::enumerate(DeviceType::Cuda);
+    match found.get(index) {
+        Some(device) if computes(device) => Ok(OpenDevice { device: device.clone(), name: format!("cuda:{index}") }),
+        Some(_) => Err(ModelError::Device {
+            message: format!("cuda:{index} answers, but a first kernel could not be compiled and run"),
+            hint: "kernels are compiled at run time: put libnvrtc.so (CUDA 12.8 or newer, not newer than the \
+                   driver) on the loader's path and the CUDA headers under CUDA_PATH or /usr/local/cuda"
+                .to_owned(),
+        }),
+        None => Err(ModelError::Device {
+            message: format!("cuda:{index} was asked for, {} CUDA device(s) answer", found.len()),
+            hint: "check the driver with `nvidia-smi`, or pass `--device cpu`".to_owned(),
+        }),
+    }
+}
+
+/// Whether a small computation comes out right.
+fn computes(device: &Device) -> bool {
+    let device = device.clone();
+    let sum = catch_unwind(move || Tensor::<1>::ones([8], &device).exp().sum().into_scalar::<f32>());
+    sum.is_ok_and(|sum| (sum - 8.0 * std::f32::consts::E).abs() < 1e-3)
+}
+
+/// What was compiled and tuned once is there at the next start, in the directory that [`CACHE`] names or else in the user's cache;
+/// the directory can be copied to another machine with the same GPU and driver. A `cubecl.toml` that names a place has its way.
+///
+/// Has no effect once a device was touched.
+fn remember_kernels() {
+    let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
+    config.compilation.cache = true;
+    if matches!(config.environment.path, CacheConfig::Target) {
+        let named = std::env::var_os(CACHE).filter(|directory| !directory.is_empty());
+        config.environment.path =
+            named.map_or(CacheConfig::Global, |directory| CacheConfig::Directory(directory.into()));
+    }
+    CubeClRuntimeConfig::try_set(config);
+}
