@@ -3,7 +3,8 @@
 
     scripts/bench/plan.py [STEPS] [CASE …]      MMTRAIN: the binary; OUT: where data and runs go (a temporary directory)
 
-Each case is a configuration that needs no downloads, run for STEPS steps (12), saved and evaluated at the end only.
+Each case is a configuration that needs no downloads, run for STEPS steps (12), saved (but for the case of that name) and evaluated at
+the end only.
 """
 
 import json
@@ -49,6 +50,7 @@ CASES = {
     "aligned": ("pretrain", "quickstart", TOWER | DECODER | FROZEN),
     "lora": ("pretrain", "quickstart", TOWER | DECODER | LORA),
     "one rank": ("pretrain", "quickstart", DECODER | {"train.ranks": 1}),
+    "saved": ("pretrain", "quickstart", DECODER | {"checkpoint.every": 2}),
 }
 
 

@@ -39,7 +39,8 @@ fn each_stage_starts_from_the_newest_finished_run_of_the_one_before() {
     let place = place();
     place.fails("dpo --config pairs.toml", 2, &["no finished sft run", "--init"]);
     place.ok("sft --config talks.toml -q");
-    place.ok("dpo --config pairs.toml -q");
+    // A job that may be interrupted is begun and gone on with by one command line.
+    place.ok("dpo --config pairs.toml -q --run-dir checkpoints/dpo-pairs --resume checkpoints/dpo-pairs");
     let run = json(&place.read("checkpoints/dpo-pairs/run.json"));
     let stages =
         run["lineage"].as_array().expect("a list").iter().map(|run| (run["stage"].clone(), run["step"].clone()));
@@ -66,6 +67,9 @@ fn each_stage_starts_from_the_newest_finished_run_of_the_one_before() {
     assert!(eval["values"]["rewards/image_gap"].as_f64().is_some_and(|gap| gap != 0.0), "{eval}");
     let report = String::from_utf8(place.read("checkpoints/dpo-pairs/report.html")).expect("text");
     assert!(report.contains("held out image gap"), "the report draws it");
+    let hashes = run["lineage"].as_array().expect("a list").iter().map(|run| run["hash"].as_str().expect("a hash"));
+    assert!(hashes.into_iter().all(|hash| report.contains(hash)), "the report says where the run comes from");
+    let in_the_loop = eval["values"]["preference_accuracy"].clone();
     place.ok("generate --model checkpoints/dpo-pairs --image checkpoints/dpo-pairs/samples/0.jpg --prompt hello --max-new-tokens 4");
     let eval = |model: &str, data: &str| {
         json(
@@ -78,6 +82,7 @@ fn each_stage_starts_from_the_newest_finished_run_of_the_one_before() {
     let pairs = eval("checkpoints/dpo-pairs", "./rlaif-v");
     assert!(pairs["preference_accuracy"].is_number() && pairs["answer_accuracy"].is_number(), "{pairs}");
     assert!(pairs["image_gap"].is_number(), "{pairs}");
+    assert_eq!(pairs["preference_accuracy"], in_the_loop, "one name, one number");
     let talks = eval("checkpoints/sft-talks", "./llava-instruct");
     assert!(
         talks["questions"].as_u64() > talks["samples"].as_u64() && talks["preference_accuracy"].is_null(),
@@ -87,6 +92,44 @@ fn each_stage_starts_from_the_newest_finished_run_of_the_one_before() {
     for score in ["bleu4", "rouge_l", "cider_d", "exact_match", "attribute_accuracy"] {
         assert!(captions[score].is_number(), "{score} in {captions}");
     }
+}
+
+#[test]
+fn a_model_of_the_hub_is_trained_with_the_words_that_it_was_made_with() {
+    let place = place();
+    place.ok("sft --config talks.toml -q");
+    place.ok("export --model checkpoints/sft-talks --out hub");
+    let begun = |options: &str| {
+        place.ok(&format!("dpo {options} --init hub -q --run-dir run --set train.steps=1"));
+        let config = String::from_utf8(place.read("run/config.toml")).expect("text");
+        fs_err::remove_dir_all(place.path("run")).expect("a run");
+        config
+    };
+    // Without a template of its own a configuration takes the model's; with one it has its way.
+    assert!(begun("--config pairs.toml").contains("template = \"vicuna_v1\""));
+    assert!(begun("--config pairs.toml --set data.template=llama2").contains("template = \"llama2\""));
+}
+
+/// TRL's `bco_pair` has the pairs of a micro-batch in the mean that it compares their rewards with (`dpo_trainer.py`,
+/// `self.running.update` before the losses).
+#[test]
+fn rewards_are_compared_with_a_mean_that_they_are_part_of() {
+    let place = place();
+    let one = "--set train.global_batch_size=1 --set train.micro_batch_size=1 --set train.ranks=1 --set train.steps=4";
+    place.ok(&format!(
+        "dpo --config pairs.toml --init checkpoints/pretrain-tiny {CONSTANT} {one} --set objective.loss=bco_pair --run-dir bco"
+    ));
+    let (mut sum, mut steps) = (0.0, 0.0);
+    let softplus = |x: f64| x.exp().ln_1p();
+    for line in place.metrics("bco").iter().filter(|line| line["kind"] == "train") {
+        let number = |name: &str| line[name].as_f64().expect("a number");
+        let (chosen, rejected) = (number("rewards/chosen"), number("rewards/rejected"));
+        (sum, steps) = (sum + f64::midpoint(chosen, rejected), steps + 1.0);
+        let expected = softplus(sum / steps - chosen) + softplus(rejected - sum / steps);
+        assert!((number("loss") - expected).abs() < 1e-9, "{line} is {expected}");
+        assert!(steps < 2.0 || chosen != 0.0, "the policy has moved: {line}");
+    }
+    assert!(steps > 3.0, "{steps}");
 }
 
 /// mDPO as three losses.
@@ -260,6 +303,7 @@ fn a_model_from_the_hub_brings_its_sizes_and_its_chat_template() {
     place.ok("data synth --like llava-instruct --out datasets/llava-instruct --samples 16 --size 32");
     place.ok("export --model checkpoints/pretrain-tiny --out hf -q");
     place.write("hf/chat_template.jinja", CHAT.as_bytes());
+    fs_err::remove_file(place.path("hf/mmtrain.toml")).expect("what only exports have");
     let start = "sft --init hf --data llava-instruct --set train.global_batch_size=4 --set train.epochs=2 -q";
     place.ok(&format!("{start} --run-dir run"));
     let config = String::from_utf8(place.read("run/config.toml")).expect("text");

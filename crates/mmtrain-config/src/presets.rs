@@ -52,6 +52,7 @@ pub fn presets() -> &'static [Preset] {
             "sharegpt4v-pretrain",
             "blip2-stage2",
             "openflamingo",
+            "msr-vtt",
             "wavcaps-whisper",
             "clotho-whisper-q-former",
             "sft",

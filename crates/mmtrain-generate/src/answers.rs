@@ -244,7 +244,7 @@ mod tests {
         let said = said.map(|(turn, said)| judged((0, &star), turn, "", said));
         let report = summarize(1, said.into());
         assert_eq!((report.invented_share, report.invented_in_descriptions), (Some(0.25), Some(0.5)));
-        assert_eq!(report.accuracy_by_topic["question"], 1.0);
+        assert_eq!(report.accuracy_by_topic.get("question"), Some(&1.0));
         assert!(report.accuracy_by_topic.contains_key("description"));
     }
 

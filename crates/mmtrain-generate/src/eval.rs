@@ -3,6 +3,8 @@
 //! A sample's prompt is what stands before its first learned token, so every template works without
 //! being asked; the target is the learned part after it.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use mmtrain_data::{Prepared, SampleId};
 use mmtrain_model::Vlm;
 use mmtrain_synth::{AttributeScore, SceneTruth, Truth, score};
@@ -66,6 +68,9 @@ pub struct Example {
     pub target: String,
     /// The caption it was given.
     pub generated: String,
+    /// Names what it shows or plays: captions of the same are references of one another. None without a medium.
+    #[serde(skip)]
+    pub medium: Option<u64>,
     /// Whether all attributes are stated rightly; where nothing is known, whether the words are the same.
     pub correct: bool,
     /// (right, total) of what is true of the scene, the clip or the sound, where it is known.
@@ -118,6 +123,7 @@ fn example(sample: &Prepared, target: &str, generated: &str) -> Result<Example, 
         id: sample.id.clone(),
         target: target.trim().to_owned(),
         generated: generated.trim().to_owned(),
+        medium: medium(sample),
         correct: stated.map_or(exact, |(right, total)| right == total),
         stated,
         score: match &truth {
@@ -126,6 +132,16 @@ fn example(sample: &Prepared, target: &str, generated: &str) -> Result<Example, 
         },
         unseen: stated.and(truth).map(|truth| truth.is_held_out()),
     })
+}
+
+/// A hash of what the encoder gets to see or hear.
+fn medium(sample: &Prepared) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    for medium in &sample.media {
+        medium.input.shape().hash(&mut hasher);
+        medium.input.values.iter().for_each(|value| value.to_bits().hash(&mut hasher));
+    }
+    (!sample.media.is_empty()).then(|| hasher.finish())
 }
 
 /// What is true of a synthetic sample. A `scene` that lists no `objects` is another data set's own.

@@ -113,7 +113,7 @@ impl Preference {
         })
     }
 
-    /// The running mean of rewards with those of these pairs. TRL has the pairs of a micro-batch in it before their losses.
+    /// The running mean of rewards with those of these pairs, which TRL takes before it computes their losses.
     pub fn observe(&self, running: RunningDelta, pairs: &[PairLogps]) -> Result<RunningDelta, PreferenceError> {
         let rewards = Scores::read(self, pairs)?.iter().map(|pair| self.rewards(pair)).collect::<Vec<_>>();
         Ok(running.observe(&rewards))

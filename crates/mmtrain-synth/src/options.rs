@@ -92,7 +92,7 @@ pub struct SynthOptions {
 }
 
 // The manifests of older data sets say nothing of it.
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
 fn is_none(percent: &u32) -> bool {
     *percent == 0
 }

@@ -7,13 +7,13 @@ use mmtrain_config::RunConfig;
 use mmtrain_data::{Cursor, DataError, HostBatch, HostMedium, Mixture, Preparer, StepLoader};
 use mmtrain_media::MediaLayout;
 use mmtrain_model::Vlm;
-use mmtrain_model::config::{EncoderConfig, VlmConfig};
+use mmtrain_model::config::{EncoderConfig, TextConfig, VlmConfig};
 use mmtrain_model::flops::model::{Load, ModelFlops, step as step_flops};
 use mmtrain_model::params::{Part, Tuned};
 use serde::Serialize;
 
 use crate::driver::Trained;
-use crate::memory::{KeepPlan, MicroShape, decoder_widths, encoder_widths};
+use crate::memory::{KeepPlan, MicroShape};
 use crate::trainer::loader_config;
 
 /// Floats that AdamW reads and writes for a weight: gradient, two moments and the value read, the last three written.
@@ -245,8 +245,8 @@ impl Passes {
     }
 
     fn floats(&self, config: &VlmConfig, load: &Load) -> f64 {
-        let decoder = (config.text.num_hidden_layers * decoder_widths(&config.text)) as f64 * load.rows * load.seq;
-        let encoder = (config.encoder.num_layers() * encoder_widths(&config.encoder)) as f64 * load.positions;
+        let decoder = (config.text.num_hidden_layers * decoder_values(&config.text)) as f64 * load.rows * load.seq;
+        let encoder = (config.encoder.num_layers() * encoder_values(&config.encoder)) as f64 * load.positions;
         let scores = (config.text.num_hidden_layers * config.text.num_attention_heads) as f64
             * load.rows
             * load.seq.powi(2)
@@ -255,6 +255,17 @@ impl Passes {
         let seen = (config.encoder.num_layers() * heads) as f64 * load.position_pairs * self.encoder;
         decoder * self.decoder + encoder * self.encoder + scores + seen
     }
+}
+
+/// Values of a token that one block of the decoder makes: about 11 tensors of the stream's width, 3 of the MLP's.
+fn decoder_values(config: &TextConfig) -> usize {
+    11 * config.hidden_size + 3 * config.intermediate_size
+}
+
+/// As [`decoder_values`] for a position of the encoder.
+fn encoder_values(config: &EncoderConfig) -> usize {
+    let [hidden, inner, _] = config.block_sizes();
+    8 * hidden + 2 * inner
 }
 
 #[cfg(test)]

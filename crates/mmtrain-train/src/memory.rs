@@ -6,7 +6,7 @@ use mmtrain_config::Recompute;
 use mmtrain_model::Vlm;
 use mmtrain_model::attention::{scores_at_once, tape_keeps_scores};
 use mmtrain_model::config::{CrossAttentionConfig, EncoderConfig, TextConfig, VlmConfig};
-use mmtrain_model::params::{ParamInfo, Part};
+use mmtrain_model::params::{ParamInfo, Part, Tuned};
 use serde::{Deserialize, Serialize};
 
 use crate::driver::Trained;
@@ -87,12 +87,14 @@ pub struct MemoryEstimate {
     pub activations: u64,
     /// Logits of a chunk, forward and backward.
     pub head: u64,
+    /// Parameters and moments of the step that is being saved while later ones update them.
+    pub saving: u64,
 }
 
 impl MemoryEstimate {
     /// All of it.
     pub fn total(&self) -> u64 {
-        sum([self.weights, self.gradients, self.optimizer, self.activations, self.head])
+        sum([self.weights, self.gradients, self.optimizer, self.activations, self.head, self.saving])
     }
 }
 
@@ -119,7 +121,7 @@ pub fn keep_plan(
         Recompute::All => KeepPlan { encoder: 0, decoder: 0 },
         Recompute::Auto => {
             let ranks = shape.ranks as u64;
-            let kept = |blocks| decoder_graph_bytes(config, shape, blocks).saturating_mul(ranks);
+            let kept = |blocks| decoder_graph_bytes(config, shape, trained.decoder, blocks).saturating_mul(ranks);
             let decoder = (1..=all.decoder).take_while(|&blocks| kept(blocks) <= budget).last().unwrap_or(0);
             let left = budget - kept(decoder);
             let encoder_block = encoder_block_bytes(&config.encoder, shape).saturating_mul(ranks);
@@ -131,6 +133,8 @@ pub fn keep_plan(
 }
 
 /// Sums up a run's memory. Activation counts are tensors that the tape holds per block.
+///
+/// Without what saves hold.
 pub fn estimate(model: &Vlm, trained: Trained, shape: MicroShape, keep: KeepPlan, chunk_rows: usize) -> MemoryEstimate {
     let infos = Part::ALL.iter().flat_map(|&part| model.infos(part)).collect::<Vec<_>>();
     let all = sum(infos.iter().map(|info| info.elements() as u64));
@@ -140,8 +144,10 @@ pub fn estimate(model: &Vlm, trained: Trained, shape: MicroShape, keep: KeepPlan
     let [handed_on, gathered] = [handed_on, gathered].map(|infos| sum(infos.iter().map(|info| info.elements() as u64)));
     let tuned = handed_on.saturating_add(gathered);
     let (config, ranks) = (&model.config, shape.ranks as u64);
-    let inputs = decoder_input_elements(config, shape).saturating_add(encoder_input_elements(&config.encoder, shape));
-    let decoder_graphs = decoder_graph_bytes(config, shape, keep.decoder).max(largest_stretch_bytes(config, shape));
+    let of_encoder = if trained.encoder.is_trained() { encoder_input_elements(&config.encoder, shape) } else { 0 };
+    let inputs = decoder_input_elements(config, shape).saturating_add(of_encoder);
+    let kept = decoder_graph_bytes(config, shape, trained.decoder, keep.decoder);
+    let decoder_graphs = kept.max(largest_stretch_bytes(config, shape, trained.decoder));
     let encoder_kept = keep.encoder.max(usize::from(trained.encoder.is_trained())) as u64;
     let encoder_graphs = encoder_kept.saturating_mul(encoder_block_bytes(&config.encoder, shape));
     let activations = sum([inputs.saturating_mul(F32), decoder_graphs, encoder_graphs, passing_scores(config, shape)]);
@@ -152,6 +158,7 @@ pub fn estimate(model: &Vlm, trained: Trained, shape: MicroShape, keep: KeepPlan
         optimizer: tuned.saturating_mul(2 * F32),
         activations: activations.saturating_mul(ranks),
         head: product([shape.ranks, 4, rows, config.text.vocab_size]).saturating_mul(F32),
+        saving: 0,
     }
 }
 
@@ -179,18 +186,18 @@ fn decoder_input_elements(config: &VlmConfig, shape: MicroShape) -> u64 {
 }
 
 /// The tapes of the first `blocks` blocks of the decoder, and of the layers before each of them.
-fn decoder_graph_bytes(config: &VlmConfig, shape: MicroShape, blocks: usize) -> u64 {
+fn decoder_graph_bytes(config: &VlmConfig, shape: MicroShape, tuned: Tuned, blocks: usize) -> u64 {
     let layers = config.cross_attention().map_or(0, |cross| {
         let kept = cross.before_blocks.iter().filter(|&&before| before < blocks).count() as u64;
         kept.saturating_mul(reading_layer_bytes(config, cross, shape))
     });
-    (blocks as u64).saturating_mul(decoder_block_bytes(&config.text, shape)).saturating_add(layers)
+    (blocks as u64).saturating_mul(decoder_block_bytes(&config.text, shape, tuned)).saturating_add(layers)
 }
 
 /// The largest tape of one stretch, which is there in the backward pass even where none is kept.
-fn largest_stretch_bytes(config: &VlmConfig, shape: MicroShape) -> u64 {
+fn largest_stretch_bytes(config: &VlmConfig, shape: MicroShape, tuned: Tuned) -> u64 {
     let layer = config.cross_attention().map_or(0, |cross| reading_layer_bytes(config, cross, shape));
-    decoder_block_bytes(&config.text, shape).max(layer)
+    decoder_block_bytes(&config.text, shape, tuned).max(layer)
 }
 
 /// What the tape of one cross-attention layer holds: as a block of the decoder, with 6 tensors of the keys' width for each
@@ -208,14 +215,16 @@ fn keys(config: &VlmConfig, cross: &CrossAttentionConfig) -> usize {
     cross.resampler.as_ref().map_or_else(|| config.encoder.typical_tokens(), |resampler| resampler.num_latents)
 }
 
-/// Values of a token that the tape of one decoder block holds: about 11 tensors of the stream's width, 3 of the MLP's.
-pub(crate) fn decoder_widths(config: &TextConfig) -> usize {
-    11 * config.hidden_size + 3 * config.intermediate_size
+/// Values of a token that the tape of one decoder block holds: 2 tensors of the MLP's width, and of the stream's about 10, of which
+/// about 5 are there for the gradients of weights.
+fn decoder_widths(config: &TextConfig, tuned: Tuned) -> usize {
+    let of_stream = if tuned.is_trained() { 10 } else { 5 };
+    of_stream * config.hidden_size + 2 * config.intermediate_size
 }
 
 /// What the tape of one decoder block holds, scores included.
-fn decoder_block_bytes(config: &TextConfig, shape: MicroShape) -> u64 {
-    let widths = product([shape.batch, shape.seq, decoder_widths(config)]).saturating_mul(F32);
+fn decoder_block_bytes(config: &TextConfig, shape: MicroShape, tuned: Tuned) -> u64 {
+    let widths = product([shape.batch, shape.seq, decoder_widths(config, tuned)]).saturating_mul(F32);
     widths.saturating_add(decoder_scores(config, shape).in_each)
 }
 
@@ -226,7 +235,7 @@ fn encoder_input_elements(config: &EncoderConfig, shape: MicroShape) -> u64 {
 }
 
 /// As [`decoder_widths`] for a position of the encoder: about 8 of the width, 2 of the MLP's.
-pub(crate) fn encoder_widths(config: &EncoderConfig) -> usize {
+fn encoder_widths(config: &EncoderConfig) -> usize {
     let [hidden, inner, _] = config.block_sizes();
     8 * hidden + 2 * inner
 }
@@ -297,7 +306,7 @@ mod tests {
         assert_eq!((short.in_each, short.once), (matrices(512), 0));
         let long = decoder_scores(&config, shape(4096));
         assert_eq!((long.in_each, long.once), (0, matrices(512)));
-        let [block, twice] = [4096, 8192].map(|seq| decoder_block_bytes(&config, shape(seq)));
+        let [block, twice] = [4096, 8192].map(|seq| decoder_block_bytes(&config, shape(seq), Tuned::Frozen));
         assert_eq!(2 * block, twice);
         let in_kernels = decoder_scores(&config, MicroShape { scores: false, ..shape(512) });
         assert_eq!((in_kernels.in_each, in_kernels.once), (0, 0));

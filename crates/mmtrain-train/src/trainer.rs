@@ -221,7 +221,7 @@ fn evaluate_now(
         watch.eval(report);
     }
     around.meter.restart();
-    let observed = observe(&run.config, &mut progress.state, reports.first());
+    let observed = observe(&run.config, &mut progress.state, &reports);
     if observed.is_err() {
         around.saves.finish(run, progress, &mut around.logs)?;
     }
@@ -344,10 +344,10 @@ fn turn_back(
 }
 
 /// Notes an evaluation. Whether it is the best so far.
-fn observe(config: &RunConfig, state: &mut TrainState, report: Option<&EvalReport>) -> Result<bool, TrainError> {
-    let Some((best, report)) = config.checkpoint.best.as_ref().zip(report) else { return Ok(false) };
-    state.best = Best::observe(state.best, best, report)?;
-    Ok(state.best.is_some_and(|best| best.step == report.step))
+fn observe(config: &RunConfig, state: &mut TrainState, reports: &[EvalReport]) -> Result<bool, TrainError> {
+    let Some((best, first)) = config.checkpoint.best.as_ref().zip(reports.first()) else { return Ok(false) };
+    state.best = Best::observe(state.best, best, reports)?;
+    Ok(state.best.is_some_and(|best| best.step == first.step))
 }
 
 /// Whether evaluations have stopped getting better.
@@ -504,7 +504,7 @@ fn evaluate(
     let mut watched = watch.measure(run, &progress.model)?;
     let reports = run.held_out.iter().map(|HeldOut { name, data }| {
         let mut values = std::mem::take(&mut watched);
-        values.extend(objective.evaluate(run, &progress.model, data)?);
+        values.extend(objective.evaluate(run, progress, data)?);
         Ok(EvalReport { step, name: name.clone(), values })
     });
     reports.collect()

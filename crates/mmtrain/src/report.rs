@@ -25,6 +25,8 @@ use fs_err as fs;
 use mmtrain_train::checkpoint::write_atomically;
 use mmtrain_train::metrics::Metric;
 
+use crate::run_dir::Ancestor;
+
 pub(crate) use bars::histogram_png;
 
 /// One part of the model in the ledger of trained parameters.
@@ -68,6 +70,8 @@ pub(crate) struct ReportInput<'a> {
     pub(crate) config_toml: &'a str,
     /// One row per part of the model.
     pub(crate) ledger: &'a [LedgerRow],
+    /// The runs and models that led to it, the first one first.
+    pub(crate) lineage: &'a [Ancestor],
     /// Held-out samples with generated captions.
     pub(crate) samples: &'a [ShownSample],
     /// Names and values for the head of the page, such as device, seed, samples per second, peak memory.

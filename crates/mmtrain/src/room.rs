@@ -66,12 +66,20 @@ pub(crate) fn of_run(config: &RunConfig, model: &Vlm, device: &Device) -> Memory
 pub(crate) fn of_micro_batches(config: &RunConfig, model: &Vlm, shape: MicroShape) -> MemoryEstimate {
     let chunk_rows = config.objective.chunk_rows();
     let needed = estimate(model, trained(config), shape, keep_for(config, &model.config, shape), chunk_rows);
+    // Parameters beside the two moments.
+    let held = needed.optimizer.saturating_add(needed.optimizer / 2);
+    let needed = MemoryEstimate { saving: if saves_beside_steps(config) { held } else { 0 }, ..needed };
     let packed = Part::ALL.into_iter().filter_map(|part| Some((part, packed_size(config, model, part)?.1)));
     packed.fold(needed, |needed, (part, size)| MemoryEstimate {
         weights: needed.weights.saturating_sub(4 * size.elements).saturating_add(size.bytes),
         activations: needed.activations.saturating_add(dense_block(config, model, part, size.elements)),
         ..needed
     })
+}
+
+/// Whether a checkpoint is written while steps go on, but for the last one.
+fn saves_beside_steps(config: &RunConfig) -> bool {
+    config.checkpoint.async_save && config.checkpoint.every > 0
 }
 
 /// The packed weights of a part, where a configuration asks for some.
@@ -132,8 +140,14 @@ mod tests {
 
     #[test]
     fn both_numbers_are_said_and_sums_do_not_wrap() {
-        let needed =
-            MemoryEstimate { weights: 3 << 30, gradients: 1 << 29, optimizer: 1 << 30, activations: 1 << 40, head: 0 };
+        let needed = MemoryEstimate {
+            weights: 3 << 30,
+            gradients: 1 << 29,
+            optimizer: 1 << 30,
+            activations: 1 << 40,
+            head: 0,
+            saving: 0,
+        };
         assert_eq!(check_run(&needed, 5 << 30), Ok(()));
         let message = check_run(&needed, 4 << 30).expect_err("too much").message;
         assert!(message.contains("need 4.5 GiB") && message.contains("4.0 GiB of memory are available"), "{message}");

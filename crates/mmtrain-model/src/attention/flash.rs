@@ -1,4 +1,4 @@
-//! Attention as the device has it in one kernel (FlashAttention, Dao 2023), where Burn brings one.
+//! Attention as the device has it in one kernel (`FlashAttention`, Dao 2023), where Burn brings one.
 //!
 //! Burn's kernel takes no tape, and forms products from 16-bit parts whatever the tensors are: it serves what is computed in 16 bits
 //! and not differentiated, such as a frozen encoder, blocks that are to be run again, and generation.

@@ -78,7 +78,6 @@ fn weight(topic: Topic) -> usize {
     match topic {
         Topic::Position => 16,
         Topic::Present | Topic::Absent => 11,
-        Topic::Count | Topic::Sideways | Topic::Upright => 12,
         Topic::Box => 10,
         Topic::CountNone => 5,
         _ => 9,

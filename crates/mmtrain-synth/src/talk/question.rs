@@ -53,8 +53,17 @@ pub(crate) struct Question {
     pub(crate) short: String,
     /// The right answer as a sentence.
     pub(crate) long: String,
-    /// False answers in the form of `long`.
-    pub(crate) wrong: Vec<String>,
+    /// False answers.
+    pub(crate) wrong: Vec<Phrased>,
+}
+
+/// One answer in two forms.
+#[derive(Debug, Clone)]
+pub(crate) struct Phrased {
+    /// In a word or a short phrase.
+    pub(crate) short: String,
+    /// As a sentence.
+    pub(crate) long: String,
 }
 
 impl Question {
@@ -73,32 +82,34 @@ impl Question {
             expected: Expected::one_of(options.iter().copied(), right),
             short: options[right].to_owned(),
             long: sentence(options[right]),
-            wrong: others.map(|(_, option)| sentence(option)).collect(),
+            wrong: others.map(|(_, &option)| Phrased { short: option.to_owned(), long: sentence(option) }).collect(),
         }
     }
 
     /// A number up to nine; one more and one fewer are the wrong answers.
     pub(crate) fn count(wordings: [String; 2], number: usize, sentence: impl Fn(usize) -> String) -> Self {
-        let near = [number.checked_sub(1), Some(number + 1)];
+        let near = [number.checked_sub(1), Some(number + 1)].into_iter().flatten().filter(|wrong| *wrong <= 9);
         Self {
             topic: if number == 0 { Topic::CountNone } else { Topic::Count },
             wordings: wordings.into(),
             expected: Expected::Number(number),
             short: number.to_string(),
             long: sentence(number),
-            wrong: near.into_iter().flatten().filter(|wrong| (1..=9).contains(wrong)).map(sentence).collect(),
+            wrong: near.map(|wrong| Phrased { short: wrong.to_string(), long: sentence(wrong) }).collect(),
         }
     }
 
     /// Whether something is there; `yes` and `no` are the sentences.
     pub(crate) fn existence(wordings: [String; 2], there: bool, yes: String, no: String) -> Self {
-        let (long, wrong) = if there { (yes, no) } else { (no, yes) };
+        let yes = Phrased { short: "Yes".to_owned(), long: yes };
+        let no = Phrased { short: "No".to_owned(), long: no };
+        let (right, wrong) = if there { (yes, no) } else { (no, yes) };
         Self {
             topic: if there { Topic::Present } else { Topic::Absent },
             wordings: wordings.into(),
             expected: Expected::yes_or_no(there),
-            short: if there { "Yes" } else { "No" }.to_owned(),
-            long,
+            short: right.short,
+            long: right.long,
             wrong: vec![wrong],
         }
     }

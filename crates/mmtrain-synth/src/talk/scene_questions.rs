@@ -1,7 +1,7 @@
 //! Every question that can be asked about a picture.
 
 use super::expected::Expected;
-use super::question::{Question, Topic};
+use super::question::{Phrased, Question, Topic};
 use super::reference::{Attribute, place, refer, with_article};
 use crate::caption::COUNTS;
 use crate::{Color, ObjectTruth, Position, Relation, SceneTruth, Shape, Size};
@@ -81,7 +81,9 @@ fn position(name: &str, position: Position) -> Question {
         expected: Expected::Position(position),
         short: position.to_string(),
         long: sentence(position),
-        wrong: Position::ALL.iter().copied().filter(|other| *other != position).map(sentence).collect(),
+        wrong: others(Position::ALL, position)
+            .map(|other| Phrased { short: other.to_string(), long: sentence(other) })
+            .collect(),
     }
 }
 

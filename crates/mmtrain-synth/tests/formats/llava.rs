@@ -145,7 +145,7 @@ fn descriptions_for_training_name_things_out_of_habit_where_that_is_asked_for() 
 #[test]
 fn a_set_without_habits_is_the_one_that_older_versions_made() -> Outcome<()> {
     let root = make(Like::LlavaInstruct, &options())?;
-    assert!(!std::fs::read_to_string(root.path().join("synth.json"))?.contains("hallucination"));
+    assert!(!fs_err::read_to_string(root.path().join("synth.json"))?.contains("hallucination"));
     Ok(())
 }
 

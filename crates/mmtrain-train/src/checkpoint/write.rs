@@ -1,9 +1,10 @@
-//! Writing a checkpoint: a snapshot on the host, a thread that commits it.
+//! Writing a checkpoint: a snapshot, a thread that commits it.
 
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod power_loss;
+mod snapshot;
 mod storage;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,87 +15,22 @@ use std::thread::JoinHandle;
 
 use burn::tensor::TensorData;
 use fs_err as fs;
-use mmtrain_model::lora::peft::{self, PeftAdapter};
-use mmtrain_model::params::{FlatTensors, NamedParam};
-use mmtrain_model::weights::{StoredType, file_layout, write_typed};
+use mmtrain_model::lora::peft;
+use mmtrain_model::weights::{StoredType, write_typed};
 
+use self::snapshot::Saved;
+pub use self::snapshot::Snapshot;
 use self::storage::{Disk, NewFile, Storage, remove_tree};
 use super::manifest::{FORMAT_VERSION, FileEntry, Manifest, run_id};
-use super::{TrainState, dir_name, retain, steps};
+use super::{dir_name, retain, steps};
 use crate::error::TrainError;
 use crate::lines::is_full;
-use crate::optimizer::AdamW;
 
 /// Bytes that a save sets aside for what it writes beside tensors.
 pub const MARGIN: u64 = 1 << 20;
 
 /// What is being removed is called so, and then the name of the checkpoint.
 const TRASH: &str = ".trash-";
-
-/// A tensor on the host: name, shape in the file, values.
-type HostTensor = (String, Vec<usize>, TensorData);
-
-/// Everything a checkpoint holds, on the host and independent of the run that goes on.
-#[derive(Debug)]
-pub struct Snapshot {
-    state: TrainState,
-    model: Vec<HostTensor>,
-    optimizer: Vec<HostTensor>,
-    /// As PEFT reads them.
-    adapter: Vec<HostTensor>,
-    texts: Vec<(String, String)>,
-}
-
-impl Snapshot {
-    /// Copies the trained parameters and the optimizer to the host. `texts` are the other files, by name; `adapter` says how
-    /// PEFT calls those of adapters.
-    pub fn take(
-        state: TrainState,
-        trained: Vec<NamedParam>,
-        optimizer: &AdamW,
-        mut texts: Vec<(String, String)>,
-        adapter: Option<&PeftAdapter>,
-    ) -> Self {
-        let tensor = |NamedParam { info, value }| (info.name.clone(), info.file_shape(), file_layout(&info, value));
-        let named = |param: &NamedParam| {
-            let (_, shape, values) = tensor(param.clone());
-            Some((adapter?.name(&param.info)?.to_owned(), shape, values))
-        };
-        let as_peft = trained.iter().filter_map(named).collect();
-        texts.extend(adapter.map(|adapter| (peft::CONFIG_FILE.to_owned(), format!("{:#}\n", adapter.config()))));
-        let model = trained.into_iter().map(tensor).collect();
-        let moments = [("exp_avg", &optimizer.exp_avg), ("exp_avg_sq", &optimizer.exp_avg_sq)];
-        let optimizer = moments.into_iter().flat_map(|(suffix, tensors)| host(tensors, suffix)).collect();
-        Self { state, model, optimizer, adapter: as_peft, texts }
-    }
-
-    /// The first tensor that is not all numbers.
-    fn poisoned(&self) -> Option<&str> {
-        let tensors = self.model.iter().chain(&self.optimizer).chain(&self.adapter);
-        let is_finite = |data: &TensorData| match data.as_slice::<f32>() {
-            Ok(values) => all_finite(values),
-            Err(_) => data.iter::<f32>().all(f32::is_finite),
-        };
-        tensors.into_iter().find(|(_, _, data)| !is_finite(data)).map(|(name, _, _)| name.as_str())
-    }
-
-    fn bytes(&self) -> u64 {
-        let tensors = self.model.iter().chain(&self.optimizer).chain(&self.adapter);
-        tensors.map(|(_, _, data)| data.as_bytes().len() as u64).sum::<u64>() + MARGIN
-    }
-}
-
-/// In pieces, each of which is looked at without a branch.
-fn all_finite(values: &[f32]) -> bool {
-    values.chunks(4096).all(|piece| piece.iter().fold(true, |finite, value| finite & value.is_finite()))
-}
-
-fn host(tensors: &FlatTensors, suffix: &str) -> Vec<HostTensor> {
-    let item = |(name, tensor): (&String, &burn::tensor::Tensor<1>)| {
-        (format!("{name}.{suffix}"), tensor.dims().to_vec(), tensor.to_data())
-    };
-    tensors.iter().map(item).collect()
-}
 
 /// Commits snapshots, in a thread of its own or in the caller's; at most one is in flight.
 #[derive(Debug)]
@@ -263,14 +199,9 @@ fn file_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn write_tensors(
-    storage: &dyn Storage,
-    dir: &Path,
-    name: &str,
-    tensors: Vec<HostTensor>,
-) -> std::io::Result<FileEntry> {
-    let list = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect::<Vec<_>>();
-    let mut data = tensors.into_iter().map(|(_, _, data)| data);
+fn write_tensors(storage: &dyn Storage, dir: &Path, name: &str, tensors: Vec<Saved>) -> std::io::Result<FileEntry> {
+    let list = tensors.iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())).collect::<Vec<_>>();
+    let mut data = tensors.into_iter().map(Saved::into_data);
     let empty = || TensorData::from([0.0_f32; 0]);
     let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
     let fetch = |_| data.next().unwrap_or_else(empty);

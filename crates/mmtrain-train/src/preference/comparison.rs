@@ -93,11 +93,12 @@ impl Comparison {
         batch.forks.iter().map(|fork| Counted::of(batch, fork, self.dense())).collect()
     }
 
-    /// The totals of a step, known before anything of it is computed. `delta` is the running mean that `bco_pair` reads.
-    pub(super) fn totals(counted: &[CountedPairs], delta: f64) -> Step {
+    /// The totals of a step, known before anything of it is computed. `running` is the mean of the rewards before it.
+    pub(super) fn totals(counted: &[CountedPairs], running: RunningDelta) -> Totals {
         let pairs = || counted.iter().flatten();
         let chosen_tokens = pairs().map(|[chosen, _]| chosen.tokens()).sum();
-        Step { pairs: pairs().count(), chosen_tokens, delta, kl: 0.0 }
+        let step = Step { pairs: pairs().count(), chosen_tokens, delta: running.mean(), kl: 0.0 };
+        Totals { step, running }
     }
 
     /// The losses of a micro-batch of a step, and the slope of each supervised token.
@@ -106,13 +107,13 @@ impl Comparison {
         (batch, counted): (&HostBatch, &CountedPairs),
         (rows, logps): (&Supervised, &[f64]),
         reference: &ReferenceTable,
-        step: &Step,
+        totals: &Totals,
     ) -> Result<Weighed, TrainError> {
         let scored = batch.forks.iter().zip(counted).zip(by_answer(batch, rows, logps));
         let scored = scored.map(|((fork, counted), tokens)| Scored { fork, counted, tokens }).collect::<Vec<_>>();
         let (mut weighed, gradients) = match self {
-            Self::Pairs { preference, .. } => of_pairs(preference, &scored, (reference, self.asked()), step)?,
-            Self::Single(kto) => of_single(kto, &scored, (reference, self.asked()), step)?,
+            Self::Pairs { preference, .. } => of_pairs(preference, &scored, (reference, self.asked()), totals)?,
+            Self::Single(kto) => of_single(kto, &scored, (reference, self.asked()), &totals.step)?,
         };
         weighed.slopes = slopes(rows, &scored, &gradients);
         Ok(weighed)
@@ -126,11 +127,18 @@ impl Comparison {
     }
 }
 
+/// What losses have to know of the whole step, and of those before it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Totals {
+    pub(super) step: Step,
+    running: RunningDelta,
+}
+
 fn of_pairs(
     preference: &Preference,
     scored: &[Scored<'_>],
     (reference, asked): (&ReferenceTable, Asked),
-    step: &Step,
+    totals: &Totals,
 ) -> Result<(Weighed, Vec<PairGradient>), TrainError> {
     let mut pairs = Vec::with_capacity(scored.len());
     for pair in scored {
@@ -142,7 +150,9 @@ fn of_pairs(
             ablated: pair.fork.ablated.filter(|_| asked.ablated).map(|_| answer(Side::Ablated)).transpose()?,
         });
     }
-    let outcome = preference.evaluate(&pairs, step)?;
+    // As TRL has it, the pairs of a micro-batch are in the mean that they are compared with.
+    let delta = preference.observe(totals.running, &pairs)?.mean();
+    let outcome = preference.evaluate(&pairs, &Step { delta, ..totals.step })?;
     let margins = outcome.rewards.iter().map(mmtrain_preference::Rewards::margin).collect();
     let weighed = Weighed { loss: outcome.loss, metrics: outcome.metrics, margins, pairs, slopes: Vec::new() };
     Ok((weighed, outcome.gradients))

@@ -3,7 +3,7 @@
 use mmtrain_data::HostBatch;
 use mmtrain_model::params::FlatTensors;
 use mmtrain_model::{ModelError, Vlm};
-use mmtrain_preference::{Metrics, PairLogps};
+use mmtrain_preference::{Metrics, PairLogps, RunningDelta};
 
 use super::answers::by_answer;
 use super::comparison::Weighed;
@@ -69,7 +69,7 @@ impl PairScores {
     }
 }
 
-/// Forward and backward over all pairs of a step. `delta` is the running mean that `bco_pair` reads.
+/// Forward and backward over all pairs of a step. `running` is the mean of the rewards before it, which `bco_pair` reads.
 ///
 /// # Errors
 ///
@@ -79,10 +79,10 @@ pub fn step_pairs(
     model: &Vlm,
     micro_batches: &[HostBatch],
     plan: &Plan,
-    (comparison, reference, delta): (&Comparison, &ReferenceTable, f64),
+    (comparison, reference, running): (&Comparison, &ReferenceTable, RunningDelta),
 ) -> Result<StepPairs, TrainError> {
     let counted = micro_batches.iter().map(|batch| comparison.counted(batch)).collect::<Result<Vec<_>, _>>()?;
-    let step = Comparison::totals(&counted, delta);
+    let step = Comparison::totals(&counted, running);
     let run = |number: usize, batch: &HostBatch, gathering: &mut Gathering<'_>| {
         let mut scores = PairScores::default();
         let weigh = |rows: &Supervised, logps: &[f64]| {
@@ -106,7 +106,7 @@ pub fn step_pairs(
     Ok(total)
 }
 
-/// The pairs of a batch without learning; the loss is their sum.
+/// The pairs of a batch without learning; the loss is their sum. `running` is that of [`step_pairs`].
 ///
 /// # Errors
 ///
@@ -115,7 +115,7 @@ pub fn evaluate_pairs(
     model: &Vlm,
     batch: &HostBatch,
     plan: &Plan,
-    (comparison, reference): (&Comparison, &ReferenceTable),
+    (comparison, reference, running): (&Comparison, &ReferenceTable, RunningDelta),
 ) -> Result<PairScores, TrainError> {
     let mut scores = PairScores::default();
     if batch.forks.is_empty() {
@@ -123,9 +123,9 @@ pub fn evaluate_pairs(
     }
     let (rows, logps) = forward_logps(model, batch, plan)?;
     let counted = comparison.counted(batch)?;
-    let step = Comparison::totals(std::slice::from_ref(&counted), 0.0);
-    scores.add(batch, comparison.weigh((batch, &counted), (&rows, &logps), reference, &step)?);
-    scores.loss *= step.pairs as f64;
+    let totals = Comparison::totals(std::slice::from_ref(&counted), running);
+    scores.add(batch, comparison.weigh((batch, &counted), (&rows, &logps), reference, &totals)?);
+    scores.loss *= totals.step.pairs as f64;
     Ok(scores)
 }
 

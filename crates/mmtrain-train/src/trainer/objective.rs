@@ -70,7 +70,7 @@ impl Objective {
                 Ok(Computed { loss: loss / divisor, gradients: result.gradients, values, delta })
             }
             Self::Pairs(Pairs { comparison, reference }) => {
-                let how = (comparison, reference, delta.mean());
+                let how = (comparison, reference, delta);
                 let result = step_pairs(ranks, model, &batch.micro_batches, &plan, how)?;
                 let delta = comparison.observe(delta, &result.scores.pairs)?;
                 let (loss, values) = (result.scores.loss, named(&result.scores));
@@ -83,32 +83,40 @@ impl Objective {
     pub(super) fn evaluate(
         &self,
         run: &Run,
-        model: &Vlm,
+        progress: &Progress,
         held_out: &Arc<Mixture>,
     ) -> Result<BTreeMap<String, f64>, TrainError> {
         match self {
-            Self::NextToken(_) => evaluate_tokens(run, model, held_out),
-            Self::Pairs(pairs) => pairs.evaluate(run, model, held_out),
+            Self::NextToken(_) => evaluate_tokens(run, &progress.model, held_out),
+            Self::Pairs(pairs) => pairs.evaluate(run, progress, held_out),
         }
     }
 }
 
 impl Pairs {
-    fn evaluate(&self, run: &Run, model: &Vlm, held_out: &Arc<Mixture>) -> Result<BTreeMap<String, f64>, TrainError> {
+    fn evaluate(
+        &self,
+        run: &Run,
+        progress: &Progress,
+        held_out: &Arc<Mixture>,
+    ) -> Result<BTreeMap<String, f64>, TrainError> {
         let Self { comparison, reference } = self;
+        let (model, running) = (&progress.model, progress.state.delta);
         let mut scores = PairScores::default();
         each_held_out(run, held_out, |batch| {
-            scores.merge(evaluate_pairs(model, &batch, &run.plan, (comparison, reference))?);
+            scores.merge(evaluate_pairs(model, &batch, &run.plan, (comparison, reference, running))?);
             Ok(())
         })?;
         let mut values = named(&scores);
         if scores.count > 0 {
             values.insert("loss".to_owned(), scores.loss / scores.count as f64);
         }
-        if let Some(&accuracy) = values.get("rewards/accuracies") {
-            values.insert("preference_accuracy".to_owned(), accuracy);
+        // `rewards/accuracies` is beside the reference; this is what the model itself would rather say.
+        let preferred = scores.pairs.iter().filter(|pair| pair.chosen.policy > pair.rejected.policy).count();
+        if !scores.pairs.is_empty() {
+            values.insert("preference_accuracy".to_owned(), preferred as f64 / scores.pairs.len() as f64);
         }
-        let gap = self.image_gap(run, model, held_out, &scores)?;
+        let gap = self.image_gap(run, (model, running), held_out, &scores)?;
         values.extend(gap.map(|gap| ("rewards/image_gap".to_owned(), gap)));
         Ok(values)
     }
@@ -118,14 +126,14 @@ impl Pairs {
     fn image_gap(
         &self,
         run: &Run,
-        model: &Vlm,
+        (model, running): (&Vlm, RunningDelta),
         held_out: &Arc<Mixture>,
         whole: &PairScores,
     ) -> Result<Option<f64>, TrainError> {
         let Some(margin) = whole.margin_with_media() else { return Ok(None) };
         let (comparison, mut scores) = (self.comparison.of_two_answers(), PairScores::default());
         each_prepared(run, &blank(run), held_out, |batch| {
-            scores.merge(evaluate_pairs(model, &batch, &run.plan, (&comparison, &self.reference))?);
+            scores.merge(evaluate_pairs(model, &batch, &run.plan, (&comparison, &self.reference, running))?);
             Ok(())
         })?;
         Ok(scores.margin_with_media().map(|blank| margin - blank))

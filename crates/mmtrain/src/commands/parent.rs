@@ -4,19 +4,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use fs_err as fs;
-use mmtrain_config::ConnectorConfig;
+use mmtrain_config::{ConnectorConfig, DataConfig, PlaceholderKind, TemplateKind};
 use mmtrain_model::config::read_vlm;
 use mmtrain_text::TextTokenizer;
 use serde::Serialize;
 
+use crate::conversations;
 use crate::model_dir::{locate, require_whole};
 
 /// The configuration that stands below the one of a run.
 pub(crate) struct Parent {
     text: String,
     name: String,
-    /// Whether it is a model with a chat template of its own.
-    pub(crate) chats: bool,
+    /// How conversations are written to a model of the hub that knows it, as `key=value`: presets say that for models that do not.
+    pub(crate) conversations: Vec<String>,
 }
 
 impl Parent {
@@ -32,7 +33,7 @@ impl Parent {
         let file = dir.join("config.toml");
         if file.is_file() {
             let text = fs::read_to_string(&file)?;
-            return Ok(Some(Self { text, name: file.display().to_string(), chats: false }));
+            return Ok(Some(Self { text, name: file.display().to_string(), conversations: Vec::new() }));
         }
         Self::of_hub(dir).map(Some)
     }
@@ -42,18 +43,45 @@ impl Parent {
         require_whole(&dir)?;
         let name = dir.display().to_string();
         let connector = read_vlm(&dir)?.connector.to_arch();
-        let has_tokenizer = dir.join("tokenizer.json").is_file();
-        let chats = has_tokenizer && TextTokenizer::load(&dir)?.chat_template().is_some();
+        let conversation = conversation(&dir)?;
         let weights = Weights { weights: dir };
         let model = Model { encoder: &weights, decoder: &weights, connector };
-        let text = toml::to_string(&Layer { model }).with_context(|| format!("`{name}`"))?;
-        Ok(Self { text, name, chats })
+        let text =
+            toml::to_string(&Layer { model, data: conversation.as_ref() }).with_context(|| format!("`{name}`"))?;
+        let conversations = conversation.as_ref().map_or_else(|| Ok(Vec::new()), Conversation::sets)?;
+        Ok(Self { text, name, conversations })
     }
+}
+
+/// How a directory of the hub says that conversations are written: in the file that an export has beside it, or by a chat template.
+fn conversation(dir: &Path) -> anyhow::Result<Option<Conversation>> {
+    if !dir.join("tokenizer.json").is_file() {
+        return Ok(None);
+    }
+    let DataConfig { template, system, placeholder, .. } = conversations::settings(dir, &TextTokenizer::load(dir)?, 0)?;
+    let is_known = template != TemplateKind::Plain;
+    Ok(is_known.then_some(Conversation { template, system, placeholder }))
 }
 
 #[derive(Serialize)]
 struct Layer<'a> {
     model: Model<'a>,
+    data: Option<&'a Conversation>,
+}
+
+#[derive(Serialize)]
+struct Conversation {
+    template: TemplateKind,
+    system: Option<String>,
+    placeholder: PlaceholderKind,
+}
+
+impl Conversation {
+    /// As they are given to `--set`.
+    fn sets(&self) -> anyhow::Result<Vec<String>> {
+        let table = toml::Table::try_from(self)?;
+        Ok(table.into_iter().map(|(key, value)| format!("data.{key}={value}")).collect())
+    }
 }
 
 #[derive(Serialize)]

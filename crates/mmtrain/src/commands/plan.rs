@@ -91,6 +91,9 @@ fn look_ahead(config: &RunConfig, origin: &Origin<'_>, model: &Vlm, steps: usize
     Ok(Some(Outlook::of_data(config, (mixture, preparer), &model.config.encoder, workers, steps)?))
 }
 
+/// What evaluations and the report take beside that, of a small model as of a large one (measured).
+const AT_THE_END: u64 = 20 << 20;
+
 /// What a run will cost.
 struct Plan {
     run: DryRun,
@@ -124,7 +127,7 @@ impl Plan {
         let cost = StepCost::of(model, trained(config), run.keep, config.train.ranks, &outlook);
         let available = available_bytes();
         // What the process holds by now is what a run holds beside the model: itself, its data and its tokenizer.
-        let process = resident_bytes();
+        let process = resident_bytes().saturating_add(AT_THE_END);
         let fits = |rows: usize| {
             let images = (images * rows).div_ceil(batch.max(1));
             let shape = MicroShape { batch: rows, seq, images, ..shape };

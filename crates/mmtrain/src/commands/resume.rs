@@ -43,8 +43,9 @@ pub(crate) fn resolve(
     found: Option<&Found>,
 ) -> anyhow::Result<Resolved> {
     let anew = || match &args.config {
-        Some(config) => ask(args, Some(config), parent, &[]),
-        None => ask(args, stage.preset(), parent, &own_template(parent)),
+        // The preset is the same whether it is named or not.
+        Some(config) if Some(config.as_str()) != stage.preset() => ask(args, Some(config), parent, &[]),
+        _ => ask(args, stage.preset(), parent, parent.map_or(&[], |parent| &parent.conversations)),
     };
     let Some(dir) = resume else { return anew() };
     let own = dir.join("config.toml");
@@ -57,18 +58,13 @@ pub(crate) fn resolve(
         _ => own,
     };
     let base = base.display().to_string();
-    let asked = ask(args, Some(args.config.as_deref().unwrap_or(&base)), parent, &[])?;
+    let asked = if args.config.is_some() { anew()? } else { ask(args, Some(&base), parent, &[])? };
     let changed = changes(&stored, &asked.config);
     if changed.is_empty() {
         return Ok(with_ranks(asked, stored.train.ranks));
     }
     let message = format!("the run in `{}` has another configuration:\n  {}", dir.display(), changed.join("\n  "));
     Err(Refusal::usage(message, "leave out what differs, or start a new run with `--init` from this one").into())
-}
-
-/// Presets say how conversations are written to a model that knows none; one with a chat template keeps it.
-fn own_template(parent: Option<&Parent>) -> Vec<String> {
-    parent.filter(|parent| parent.chats).map(|_| "data.template=chat".to_owned()).into_iter().collect()
 }
 
 fn ask(args: &RecipeArgs, config: Option<&str>, parent: Option<&Parent>, own: &[String]) -> anyhow::Result<Resolved> {
@@ -159,6 +155,8 @@ pub(crate) fn init(
             Err(other_init(dir, init, began.as_deref()).into())
         }
         Some(init) => Ok(began.or_else(|| Some(init.clone()))),
+        // A run that begins here begins as it would without `--resume`.
+        None if !has_begun && args.config.is_some() => stage.parent(args.config.as_deref()),
         None => Ok(began),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
 use fs_err as fs;
-use mmtrain_config::{FullTuning, ObjectiveConfig, Precision, RunConfig, Tuning};
+use mmtrain_config::{FullTuning, ObjectiveConfig, Precision, RunConfig, TemplateKind, Tuning};
 use mmtrain_data::{Mixture, Preparer, Shown, Wanted};
 use mmtrain_media::Preprocessor;
 use mmtrain_model::Vlm;
@@ -62,6 +62,7 @@ pub(crate) fn run(context: &Context, stage: Stage, args: &TrainArgs) -> anyhow::
     let resolved = resolve(stage, &args.recipe, (resume.as_deref(), parent.as_ref()), found.as_ref())?;
     resolved.notes().iter().for_each(|text| note(&format!("note: {text}")));
     stage.check(&resolved.config)?;
+    note_unasked(&resolved.config);
     require_inputs(&resolved.config, init.is_none() && found.is_none())?;
     let origin = Origin::new(found.as_ref(), init.as_deref())?;
     origin.check(&resolved.config)?;
@@ -89,6 +90,16 @@ pub(crate) fn run(context: &Context, stage: Stage, args: &TrainArgs) -> anyhow::
     let began = reference::Beginning { init: init.as_deref(), info: &info, device: &device.device };
     reference::ask(context, (run, objective, progress), &began)?;
     finish(context, stage.name(), prepared, &device.name)
+}
+
+/// Says so where answers are compared without what they answer.
+fn note_unasked(config: &RunConfig) {
+    if config.objective.is_preference() && config.data.template == TemplateKind::Plain {
+        note(
+            "warning: `data.template = \"plain\"` writes no question: answers are compared as captions are; set `data.template`, or \
+             begin from an `sft` run",
+        );
+    }
 }
 
 /// Keeps others out of a directory that is there already, before anything in it is looked at.
@@ -448,6 +459,7 @@ pub(crate) fn memory_rows(estimate: &memory::MemoryEstimate) -> BTreeMap<&'stati
         ("optimizer", estimate.optimizer),
         ("activations", estimate.activations),
         ("head", estimate.head),
+        ("saving", estimate.saving),
         ("total", estimate.total()),
     ])
 }

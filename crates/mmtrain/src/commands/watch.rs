@@ -22,6 +22,7 @@ use super::{Context, note};
 use crate::progress::{Mode, Progress};
 use crate::report::medium::extension;
 use crate::report::{ReportInput, ShownSample, write_html, write_plot};
+use crate::run_dir::RunInfo;
 
 /// Rows that are generated together.
 const BATCH: usize = 16;
@@ -97,6 +98,7 @@ impl Watcher {
             metrics: &metrics,
             config_toml: &config,
             ledger: &ledger,
+            lineage: &RunInfo::read(&run.run_dir).map(|info| info.lineage).unwrap_or_default(),
             samples: &self.shown_samples(),
             summary: &self.summary(run, &metrics, device),
         };

@@ -7,6 +7,7 @@ use super::medium::element;
 use super::series::{self, Point};
 use super::text::{escaped, grouped, percent, push};
 use super::{LedgerRow, ReportInput, ShownSample};
+use crate::run_dir::Ancestor;
 
 /// Nothing may be loaded or run, whatever a caption holds.
 const POLICY: &str = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'";
@@ -23,6 +24,7 @@ pub(super) fn page(input: &ReportInput) -> String {
     html.push_str(&curves(input));
     html.push_str(&samples(input.samples));
     html.push_str(&ledger(input.ledger));
+    html.push_str(&lineage(input.lineage));
     html.push_str(&configuration(input.config_toml));
     push(
         &mut html,
@@ -174,6 +176,23 @@ fn table_row(part: &str, tuning: &str, parameters: u64, trained: u64) -> String 
     let (part, tuning) = (escaped(part), escaped(tuning));
     let (parameters, trained) = (grouped(parameters), grouped(trained));
     format!("<tr><td>{part}</td><td>{tuning}</td><td>{parameters}</td><td>{trained}</td><td>{share}</td></tr>\n")
+}
+
+/// What the run began from, and what that began from.
+fn lineage(ancestors: &[Ancestor]) -> String {
+    if ancestors.is_empty() {
+        return String::new();
+    }
+    let mut html = String::from(
+        "<section>\n<h2>Lineage</h2>\n<div class=\"table\"><table>\n\
+         <thead><tr><th>stage</th><th>step</th><th>checkpoint</th><th>blake3</th></tr></thead>\n<tbody>\n",
+    );
+    for Ancestor { path, stage, step, hash } in ancestors {
+        let (stage, step) = (stage.as_deref().unwrap_or("–"), step.map_or_else(|| "–".to_owned(), grouped));
+        let (stage, path, hash) = (escaped(stage), escaped(&path.display().to_string()), escaped(hash));
+        push(&mut html, format_args!("<tr><td>{stage}</td><td>{step}</td><td>{path}</td><td>{hash}</td></tr>\n"));
+    }
+    html + "</tbody>\n</table></div>\n</section>\n"
 }
 
 fn configuration(toml: &str) -> String {

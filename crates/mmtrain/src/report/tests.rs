@@ -53,7 +53,22 @@ fn html(metrics: &[Metric], samples: &[ShownSample], text: &str) -> String {
     let ledger = [LedgerRow { part: text.into(), tuning: text.into(), parameters: 2_000_000, trained: 500_000 }];
     let summary = [(text.to_owned(), text.to_owned())];
     let (run_name, stage, config_toml) = (text, text, text);
-    let input = ReportInput { run_name, stage, metrics, config_toml, ledger: &ledger, samples, summary: &summary };
+    let lineage = [Ancestor {
+        path: "checkpoints/<first>/step-00000010".into(),
+        stage: Some("pretrain".into()),
+        step: Some(10),
+        hash: "00ff".into(),
+    }];
+    let input = ReportInput {
+        run_name,
+        stage,
+        metrics,
+        config_toml,
+        ledger: &ledger,
+        lineage: &lineage,
+        samples,
+        summary: &summary,
+    };
     write_html(&path, &input).expect("page is written");
     fs::read_to_string(path).expect("page is there")
 }

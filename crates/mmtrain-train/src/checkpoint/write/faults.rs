@@ -4,10 +4,11 @@ use std::cell::Cell;
 use std::io::{self, Write};
 use std::path::Path;
 
-use burn::tensor::TensorData;
+use burn::tensor::{Device, Tensor, TensorData};
 use mmtrain_data::Cursor;
 use mmtrain_preference::RunningDelta;
 
+use super::snapshot::Saved;
 use super::storage::{Disk, NewFile, Storage};
 use super::{Known, Snapshot, commit, sweep};
 use crate::best::Best;
@@ -19,9 +20,24 @@ use crate::memory::KeepPlan;
 pub(super) fn snapshot(step: u64) -> Snapshot {
     let tensor = |name: &str| {
         let values = (0..40).map(|index| (index * step) as f32).collect::<Vec<_>>();
-        (name.to_owned(), vec![8, 5], TensorData::new(values, [8, 5]))
+        Saved::new(name.to_owned(), vec![8, 5], Tensor::from_data(TensorData::new(values, [40]), &Device::flex()))
     };
-    let state = TrainState {
+    let state = state(step);
+    Snapshot {
+        state,
+        model: vec![tensor("weight"), tensor("bias")],
+        optimizer: vec![tensor("weight.exp_avg"), tensor("weight.exp_avg_sq")],
+        adapter: vec![tensor("lora_A")],
+        texts: vec![
+            ("config.toml".into(), format!("step = {step}\n")),
+            ("folder/tokenizer.json".into(), "{}\n".into()),
+        ],
+    }
+}
+
+/// Where a run stands at a step.
+pub(super) fn state(step: u64) -> TrainState {
+    TrainState {
         step,
         cursor: Cursor::default(),
         samples: step * 4,
@@ -32,16 +48,6 @@ pub(super) fn snapshot(step: u64) -> Snapshot {
         delta: RunningDelta::default(),
         best: (step > 1).then_some(Best { step: 1, value: 0.5, stale: 0 }),
         guard: Guarded::default(),
-    };
-    Snapshot {
-        state,
-        model: vec![tensor("weight"), tensor("bias")],
-        optimizer: vec![tensor("weight.exp_avg"), tensor("weight.exp_avg_sq")],
-        adapter: vec![tensor("lora_A")],
-        texts: vec![
-            ("config.toml".into(), format!("step = {step}\n")),
-            ("folder/tokenizer.json".into(), "{}\n".into()),
-        ],
     }
 }
 

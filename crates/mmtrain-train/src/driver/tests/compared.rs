@@ -6,7 +6,7 @@ use burn::tensor::DType;
 use mmtrain_data::{AblatedRow, HostBatch, HostFork, HostMedium};
 use mmtrain_model::params::FlatTensors;
 use mmtrain_model::{ModelError, Vlm};
-use mmtrain_preference::{Kto, Normalize, Preference, PreferenceLoss};
+use mmtrain_preference::{Kto, Normalize, Preference, PreferenceLoss, RunningDelta};
 
 use super::matrix::models;
 use super::pairs::batch;
@@ -202,7 +202,8 @@ fn check(decoder: usize, tower: &str, connectors: &[&str]) {
             let mut table = ReferenceTable::open(dir.path(), [0; 32]).expect("a table");
             let asked = comparison.asked();
             assert_eq!(fill_reference((&mut table, asked), &other, &of_run, &plan, &ranks).expect("asked"), PAIRS);
-            let ours = step_pairs(&ranks, &model, &of_run, &plan, (&comparison, &table, 0.0)).expect("they fit");
+            let ours = step_pairs(&ranks, &model, &of_run, &plan, (&comparison, &table, RunningDelta::default()))
+                .expect("they fit");
             let (expected, gradients) = whole(&model, &other, &plain, &plan, &comparison);
             let what = format!("{loss}, {name}, {decoder}");
             let found = ours.scores.loss;
@@ -240,7 +241,8 @@ fn what_a_reference_says_holds_for_other_weights_of_changed_tokens() {
         let comparison = Comparison::Pairs { preference: dpo, dense };
         let asked = (&mut table, comparison.asked());
         assert_eq!(fill_reference(asked, &model, &of_run, &plan, &ranks).expect("asked"), 0);
-        let first = step_pairs(&ranks, &model, &of_run, &plan, (&comparison, &table, 0.0)).expect("they fit");
+        let first = step_pairs(&ranks, &model, &of_run, &plan, (&comparison, &table, RunningDelta::default()))
+            .expect("they fit");
         assert!((first.scores.loss - std::f64::consts::LN_2).abs() < 1e-6, "the policy is the reference");
     }
 }

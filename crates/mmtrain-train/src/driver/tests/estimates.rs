@@ -60,7 +60,7 @@ fn a_budget_is_spent_on_blocks_with_the_layers_before_them() {
     assert_eq!(cross.before_blocks, [0, 2]);
     let (text, tokens) = (&config.text, SHAPE.batch * SHAPE.seq);
     let scores = 4 * SHAPE.batch * text.num_attention_heads * SHAPE.seq * SHAPE.seq;
-    let block = 4 * (tokens * (11 * text.hidden_size + 3 * text.intermediate_size) + scores);
+    let block = 4 * (tokens * (10 * text.hidden_size + 2 * text.intermediate_size) + scores);
     let first = (block + tape(cross, keys)) as u64;
     let kept = |budget| keep_plan(&config, SHAPE, ALL, Recompute::Auto, budget).decoder;
     assert_eq!([kept(first - 1), kept(first), kept(first + block as u64), kept(1 << 40)], [0, 1, 2, 3]);

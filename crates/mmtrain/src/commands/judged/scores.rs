@@ -10,11 +10,19 @@ use mmtrain_score::{
 /// Scores by name, such as `cider_d`.
 pub(super) type Scores = BTreeMap<&'static str, f64>;
 
-/// BLEU, ROUGE-L and CIDEr-D, each caption against the one of its sample.
+/// BLEU, ROUGE-L and CIDEr-D, each caption against all that the data have of the same picture, clip or sound, which counts once.
 pub(super) fn of_captions(examples: &[Example]) -> Result<Scores, ScoreError> {
-    let graded =
-        examples.iter().map(|example| Graded { answer: &example.generated, references: vec![&example.target] });
-    let graded = graded.collect::<Vec<_>>();
+    let mut graded: Vec<Graded<'_>> = Vec::new();
+    let mut places: BTreeMap<u64, usize> = BTreeMap::new();
+    for example in examples {
+        let known = example.medium.and_then(|medium| places.get(&medium).copied());
+        if let Some(place) = known {
+            graded[place].references.push(&example.target);
+            continue;
+        }
+        places.extend(example.medium.map(|medium| (medium, graded.len())));
+        graded.push(Graded { answer: &example.generated, references: vec![&example.target] });
+    }
     if graded.is_empty() {
         return Ok(Scores::new());
     }
@@ -102,6 +110,31 @@ mod tests {
             topic: None,
             references: Vec::new(),
         }
+    }
+
+    fn captioned(medium: Option<u64>, target: &str) -> Example {
+        Example {
+            id: SampleId { source: "s".into(), shard: "a".into(), key: "0".into(), index: 0 },
+            target: target.into(),
+            generated: "a dog runs on the grass".into(),
+            medium,
+            correct: false,
+            stated: None,
+            score: None,
+            unseen: None,
+        }
+    }
+
+    #[test]
+    fn captions_of_one_picture_are_references_of_one_another() {
+        let texts = ["a dog runs on the grass", "the animal is outside"];
+        let of = |media: [Option<u64>; 2]| {
+            let both = [captioned(media[0], texts[0]), captioned(media[1], texts[1])];
+            of_captions(&both).expect("scores")["bleu1"]
+        };
+        assert!((of([Some(1), Some(1)]) - 1.0).abs() < 1e-9, "one picture, and one of its captions is met");
+        let apart = of([Some(1), Some(2)]);
+        assert!(apart < 0.7 && (apart - of([None, None])).abs() < 1e-12, "{apart}");
     }
 
     #[test]
