@@ -28,8 +28,9 @@ struct Manifest {
 /// Raised when the same options would make other bytes of such a set.
 fn format_version(like: Like) -> u32 {
     match like {
-        // Words stand on a grid, dark on light, and rows for training do not end with all that is written.
-        Like::Reading => 2,
+        // Words stand on a grid, dark on light, and rows for training do not end with all that is written; of pairs half of the
+        // questions want a word, and what is not there is counted as well.
+        Like::Reading | Like::RlhfV | Like::RlaifV => 2,
         _ => 1,
     }
 }

@@ -84,11 +84,13 @@ fn pictures_that_are_too_small_for_words_are_refused() {
 #[test]
 fn a_set_that_an_older_version_made_is_not_taken_for_one_of_today() -> Outcome<()> {
     let options = SynthOptions::new(4, 7);
-    let root = make(Like::Reading, &options)?;
-    let manifest = root.path().join("synth.json");
-    let text = fs_err::read_to_string(&manifest)?;
-    fs_err::write(&manifest, text.replace("\"format_version\": 2", "\"format_version\": 1"))?;
-    let error = write_dataset(Like::Reading, root.path(), &options).expect_err("other bytes");
-    assert!(error.to_string().contains("format_version is 1, now 2"), "{error}");
+    for like in [Like::Reading, Like::RlhfV, Like::RlaifV] {
+        let root = make(like, &options)?;
+        let manifest = root.path().join("synth.json");
+        let text = fs_err::read_to_string(&manifest)?;
+        fs_err::write(&manifest, text.replace("\"format_version\": 2", "\"format_version\": 1"))?;
+        let error = write_dataset(like, root.path(), &options).expect_err("other bytes");
+        assert!(error.to_string().contains("format_version is 1, now 2"), "{error}");
+    }
     Ok(())
 }

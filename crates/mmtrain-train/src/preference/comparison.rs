@@ -93,11 +93,12 @@ impl Comparison {
         batch.forks.iter().map(|fork| Counted::of(batch, fork, self.dense())).collect()
     }
 
-    /// The totals of a step, known before anything of it is computed. `running` is the mean of the rewards before it.
+    /// The totals of a step, known before anything of it is computed. `running` is the mean of the rewards before it; what each
+    /// micro-batch is compared with comes of that and its own.
     pub(super) fn totals(counted: &[CountedPairs], running: RunningDelta) -> Totals {
         let pairs = || counted.iter().flatten();
         let chosen_tokens = pairs().map(|[chosen, _]| chosen.tokens()).sum();
-        let step = Step { pairs: pairs().count(), chosen_tokens, delta: running.mean(), kl: 0.0 };
+        let step = Step { pairs: pairs().count(), chosen_tokens, delta: 0.0, kl: 0.0 };
         Totals { step, running }
     }
 
