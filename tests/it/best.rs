@@ -25,7 +25,9 @@ fn a_run_ends_where_no_evaluation_is_better_and_goes_on_if_asked() {
     let best = "--set checkpoint.best.metric=loss --set checkpoint.best.min_delta=100";
     let start = format!("pretrain --config tiny.toml {EVERY}");
     place.ok(&format!("{start} --run-dir whole"));
-    place.ok(&format!("{start} --run-dir run {best} --set checkpoint.best.patience=2"));
+    let told = format!("{start} --run-dir run {best} --set checkpoint.best.patience=2").replace("-q ", "");
+    let told = place.ok(&told).stderr;
+    assert!(told.contains("finished at step 3 of 6, since `loss` was not better in 2 evaluations than "), "{told}");
     assert_eq!(place.read("run/finished"), b"3");
     place.ok("pretrain --resume run -q");
     assert_eq!(place.read("run/latest"), b"step-00000003", "nothing is left to do");

@@ -34,6 +34,10 @@ fn a_dry_run_says_that_a_vocabulary_which_is_yet_to_be_learned_is_an_upper_bound
     let config = json(&String::from_utf8(place.read("run/step-00000001/config.json")).expect("UTF-8"));
     assert_eq!(after["vocab_size"], config["text_config"]["vocab_size"]);
     assert!(decoder(&after) < decoder(&before), "these captions have not 2000 tokens");
+    // Of a run, data are seen with its tokenizer.
+    place.ok("data show --config run/config.toml -n 1");
+    place.write("run/tokenizer.json", b"{}");
+    place.fails("data show --config run/config.toml -n 1", 2, &["tokenizer.json"]);
 }
 
 #[test]

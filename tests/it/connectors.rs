@@ -109,7 +109,11 @@ fn cross_attention_learns_beside_frozen_parts() {
     place.fails(
         "pretrain --config other.toml --init whole --run-dir next --set model.connector.interval=1",
         2,
-        &["`model.connector` is not the connector of", "cross-attention before blocks [1], to all features"],
+        &[
+            "`model.connector` is not the connector of",
+            "cross-attention before blocks [1], to all features",
+            ": the configuration asks for cross-attention before blocks [0, 1, 2], to all features",
+        ],
     );
 }
 
@@ -158,6 +162,8 @@ fn weights_with_another_connector_than_the_configuration_says_are_refused() {
     );
     place.ok("pretrain --config other.toml --run-dir run -q --set train.steps=1");
     let words = ["`model.connector` is not the connector of", "a Q-Former of 2 layers with 3 queries", "hint:"];
+    let kinds = "\n  `model.connector.kind`: \"mlp\", the model has \"q_former\"\nhint:";
+    let words = [&words[..], &[kinds]].concat();
     place.fails("pretrain --config tiny.toml --init run --run-dir next", 2, &words);
     place.fails("pretrain --config tiny.toml --init run --run-dir next --dry-run", 2, &words);
 }

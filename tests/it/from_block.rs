@@ -51,7 +51,7 @@ fn the_ledger_says_it_and_a_block_that_is_not_there_is_refused() {
     let plan: Value = serde_json::from_str(&plan).expect("JSON");
     let encoder = &plan["ledger"].as_array().expect("rows")[0];
     let tuning = encoder["tuning"].as_str().expect("text");
-    assert!(tuning.starts_with("from block 2 on, ") && tuning.ends_with("lr 1e-2"), "{tuning}");
+    assert!(tuning.starts_with("from block 2 on, ") && tuning.ends_with(", lr 1e-2, weight decay 0.01"), "{tuning}");
     assert!(encoder["trained"].as_u64() < encoder["parameters"].as_u64(), "{encoder}");
     for (tuning, words) in [
         ("train.encoder.tuning={full={lr=1e-2,from_block=3}}", "the encoder has 3 blocks"),

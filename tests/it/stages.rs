@@ -250,11 +250,37 @@ fn a_stage_refuses_the_data_and_the_objective_of_another() {
             "`objective.dense` is for pairs of answers",
         ),
         ("dpo --config pairs.toml --set objective.terms=[{loss='kto'}]", 2, "learns from single answers"),
+        (
+            "dpo --config pairs.toml --set objective.loss=hinge --set objective.label_smoothing=0.1",
+            2,
+            "`objective.label_smoothing` is for \"sigmoid\", \"robust\", \"exo_pair\", \"aot\", \"aot_unpaired\", \"simpo\" and \
+             \"cpo\", `objective.loss` is \"hinge\"",
+        ),
+        ("dpo --config pairs.toml --set objective.gamma=1.5", 2, "`objective.gamma` is for \"simpo\""),
+        ("dpo --config pairs.toml --set objective.undesirable_weight=2", 2, "is for \"kto\""),
     ] {
-        place.fails(&format!("{command} {init}"), code, &[words, "hint:"]);
-        assert!(!place.path("run").exists(), "{command}");
+        for dry in ["", "--dry-run"] {
+            place.fails(&format!("{command} {init} {dry}"), code, &[words, "hint:"]);
+            assert!(!place.path("run").exists(), "{command} {dry}");
+        }
     }
     place.ok(&format!("sft --config talks.toml --data pairs {init} -q --set data.sources.0.better_answer=true"));
+}
+
+#[test]
+fn held_out_pairs_are_asked_for_where_the_run_evaluates() {
+    let place = place();
+    let start = "dpo --config pairs.toml --init checkpoints/pretrain-tiny --set schedule.kind=constant --run-dir run";
+    let asked = |command: &str| {
+        let told = place.ok(command).stderr;
+        let number =
+            told.split("reference model: ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
+        number.unwrap_or_else(|| panic!("{told}"))
+    };
+    assert_eq!(asked(&format!("{start} --set train.steps=3 --set train.eval_every=0")), 3 * 4);
+    let later = asked("dpo --resume run --set train.steps=4 --set train.eval_every=1");
+    assert!(later > 4, "{later}: those of one step more, and what is held out");
+    assert!(place.metrics("run").iter().any(|line| line["kind"] == "eval"));
 }
 
 #[test]
@@ -363,6 +389,7 @@ fn the_presets_of_later_stages_take_the_model_of_the_run_before() {
     place.ok("data synth --like rlhf-v --out datasets/rlhf-v --samples 16 --size 32");
     place.ok("sft --data llava-instruct --set train.global_batch_size=4 --set data.max_seq=1024 -q");
     let done = place.ok("dpo --set train.epochs=1");
+    assert!(done.stderr.contains("starting from `checkpoints/sft-run`"), "{}", done.stderr);
     assert!(done.stderr.contains("reference model: 16 pairs"), "{}", done.stderr);
     let config = String::from_utf8(place.read("checkpoints/dpo-run/config.toml")).expect("text");
     assert!(config.contains("template = \"vicuna_v1\""), "as the run before has it: {config}");

@@ -63,10 +63,18 @@ impl Checker<'_> {
     }
 
     fn table(&mut self, entries: &Entries, table: &Table, path: &str) {
+        self.unknown_keys(entries, table, path, |name| hint::for_unknown_key(path, name, table));
+        self.fields(entries, table, path);
+    }
+
+    fn unknown_keys(&mut self, entries: &Entries, table: &Table, path: &str, hint: impl Fn(&str) -> Option<String>) {
         for name in entries.keys().filter(|name| table.field(name).is_none()) {
             let key = join(path, name);
-            self.report(&key, format!("unknown key `{key}`"), hint::for_unknown_key(path, name, table));
+            self.report(&key, format!("unknown key `{key}`"), hint(name));
         }
+    }
+
+    fn fields(&mut self, entries: &Entries, table: &Table, path: &str) {
         for field in &table.fields {
             self.field(entries, field, &join(path, &field.name));
         }
@@ -110,7 +118,12 @@ impl Checker<'_> {
             return self.report(&key, format!("`{key}` is missing"), Some(hint));
         };
         match kinds.iter().find(|(name, _)| kind.text() == Some(name)) {
-            Some((_, table)) => self.table(entries, table, path),
+            Some((_, table)) => {
+                let hint =
+                    |name: &str| of_other_kinds(kinds, name, &key).or_else(|| hint::for_unknown_key(path, name, table));
+                self.unknown_keys(entries, table, path, hint);
+                self.fields(entries, table, path);
+            }
             None => self.value(kind, &Shape::Choice(names), &key),
         }
     }
@@ -125,6 +138,13 @@ impl Checker<'_> {
             self.report(path, message, None);
         }
     }
+}
+
+/// Says so where a key is right, but of another kind.
+fn of_other_kinds(kinds: &[(String, Table)], name: &str, tag: &str) -> Option<String> {
+    let having = kinds.iter().filter(|(_, table)| table.field(name).is_some());
+    let having = having.map(|(kind, _)| format!("\"{kind}\"")).collect::<Vec<_>>();
+    (!having.is_empty()).then(|| format!("`{name}` goes with `{tag}` {}", hint::one_of(&having)))
 }
 
 /// Whether a single value is of the shape and in its range.
@@ -291,6 +311,16 @@ hint: write it as an integer: 1000",
             "
 x.toml:1: `data.sources` must be a list, each item a table, found a table
 hint: write [[data.sources]], with double brackets, for each item",
+        );
+    }
+
+    #[test]
+    fn a_key_of_another_kind_is_answered_with_that_kind() {
+        check_text(
+            "objective = { kind = 'preference', reduction = 'answer' }",
+            "
+x.toml:1: unknown key `objective.reduction`
+hint: `reduction` goes with `objective.kind` \"next_token\"",
         );
     }
 

@@ -68,10 +68,19 @@ fn known_here(path: &str, table: &Table) -> Option<String> {
 
 /// `a`, `b` or `c`.
 pub(crate) fn one_of(words: &[String]) -> String {
+    joined(words, "or")
+}
+
+/// `a`, `b` and `c`.
+pub(crate) fn all_of(words: &[String]) -> String {
+    joined(words, "and")
+}
+
+fn joined(words: &[String], before_last: &str) -> String {
     match words {
         [] => String::new(),
         [word] => word.clone(),
-        [most @ .., last] => format!("{} or {last}", most.join(", ")),
+        [most @ .., last] => format!("{} {before_last} {last}", most.join(", ")),
     }
 }
 

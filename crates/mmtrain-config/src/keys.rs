@@ -32,6 +32,7 @@ pub use encoder::{
     AudioArch, AudioFamily, EncoderConfig, ImageFit, SecondTower, VideoFeatures, VisionArch, VisionFamily,
 };
 pub use guard::{GuardConfig, Remedy};
+pub(crate) use run::default_gamma;
 pub use run::{
     BestConfig, CheckpointConfig, DenseConfig, EvalConfig, LossReduction, ModelConfig, ObjectiveConfig,
     PreferenceLossKind, PreferenceTerm, RunConfig, ScheduleConfig, ScheduleKind,

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use crate::datasets::dataset_presets;
 use crate::hint;
+use crate::keys::default_gamma;
 use crate::{
     AudioArch, ConnectorConfig, DecoderArch, DecoderConfig, DecoderFamily, EncoderConfig, ModelConfig, ObjectiveConfig,
-    PartConfig, PreferenceLossKind, RunConfig, SourceConfig, TrainConfig, VisionArch, VisionFamily,
+    PartConfig, PreferenceLossKind, RunConfig, ScheduleConfig, ScheduleKind, SourceConfig, TrainConfig, VisionArch,
+    VisionFamily,
 };
 
 /// Values that do not fit each other.
@@ -37,10 +39,12 @@ pub(crate) fn conflicts(config: &RunConfig) -> Vec<Conflict> {
     found.extend(packing(config));
     found.extend(trained_parts(&config.train));
     found.extend(feature_cache(&config.train));
+    found.extend(decay(&config.schedule));
     found.extend(best(config));
     found.extend(resampled_rows(config));
     found.extend(packed_pairs(config));
     found.extend(unpaired(&config.objective));
+    found.extend(unread(&config.objective));
     found.extend(split_pairs(config));
     found.extend(encoder(&config.model.encoder));
     found.extend(connector(&config.model));
@@ -71,7 +75,7 @@ fn packed_pairs(config: &RunConfig) -> Option<Conflict> {
 
 /// What is said of pairs does not go with answers that are judged by themselves.
 fn unpaired(objective: &ObjectiveConfig) -> Vec<Conflict> {
-    let ObjectiveConfig::Preference { terms, sft_weight, dense, label_smoothing, weight, .. } = objective else {
+    let ObjectiveConfig::Preference { terms, sft_weight, dense, weight, .. } = objective else {
         return Vec::new();
     };
     let conflict = |key: &str| {
@@ -84,7 +88,6 @@ fn unpaired(objective: &ObjectiveConfig) -> Vec<Conflict> {
             ("objective.sft_weight", *sft_weight > 0.0),
             ("objective.weight", (*weight - 1.0).abs() > 0.0),
             ("objective.dense", dense.is_some()),
-            ("objective.label_smoothing", label_smoothing.is_some()),
         ];
         return of_pairs.into_iter().filter(|(_, set)| *set).map(|(key, _)| conflict(key)).collect();
     }
@@ -95,6 +98,34 @@ fn unpaired(objective: &ObjectiveConfig) -> Vec<Conflict> {
         Conflict::new(&[&key], message).hint("set `objective.loss = \"kto\"` alone")
     });
     of_added.into_iter().collect()
+}
+
+/// Parameters that none of the losses has.
+fn unread(objective: &ObjectiveConfig) -> Vec<Conflict> {
+    let ObjectiveConfig::Preference {
+        loss, terms, label_smoothing, gamma, desirable_weight, undesirable_weight, ..
+    } = objective
+    else {
+        return Vec::new();
+    };
+    let has = |kinds: &[PreferenceLossKind]| {
+        let mut losses = std::iter::once(*loss).chain(terms.iter().map(|term| term.loss));
+        losses.any(|loss| kinds.contains(&loss))
+    };
+    let is_set = |value: f64, usual: f64| (value - usual).abs() > 0.0;
+    let parameters = [
+        ("label_smoothing", label_smoothing.is_some(), PreferenceLossKind::SMOOTHED),
+        ("gamma", is_set(*gamma, default_gamma()), &[PreferenceLossKind::Simpo]),
+        ("desirable_weight", is_set(*desirable_weight, 1.0), &[PreferenceLossKind::Kto]),
+        ("undesirable_weight", is_set(*undesirable_weight, 1.0), &[PreferenceLossKind::Kto]),
+    ];
+    let conflict = |(name, _, kinds): (&str, bool, &[PreferenceLossKind])| {
+        let key = format!("objective.{name}");
+        let kinds = kinds.iter().map(|kind| format!("\"{}\"", kind.name())).collect::<Vec<_>>();
+        let message = format!("`{key}` is for {}, `objective.loss` is \"{}\"", hint::all_of(&kinds), loss.name());
+        Conflict::new(&[&key, "objective.loss"], message).hint(format!("leave `{key}` out, or choose another loss"))
+    };
+    parameters.into_iter().filter(|(_, is_set, kinds)| *is_set && !has(kinds)).map(conflict).collect()
 }
 
 /// Pairs are split for what learns from single answers.
@@ -129,6 +160,16 @@ fn feature_cache(train: &TrainConfig) -> Option<Conflict> {
         let message = "`train.feature_cache` is for an encoder that does not change, this one is trained".to_owned();
         Conflict::new(&keys, message)
             .hint("leave `train.feature_cache` out, or set `train.encoder.tuning = \"frozen\"`")
+    })
+}
+
+/// Other curves fall from the warm-up on.
+fn decay(schedule: &ScheduleConfig) -> Option<Conflict> {
+    (schedule.decay_ratio.is_some() && schedule.kind != ScheduleKind::WarmupStableDecay).then(|| {
+        let keys = ["schedule.decay_ratio", "schedule.kind"];
+        let message = format!("`{}` is for `{}` \"warmup_stable_decay\"", keys[0], keys[1]);
+        Conflict::new(&keys, message)
+            .hint(format!("leave `{}` out, or set `{} = \"warmup_stable_decay\"`", keys[0], keys[1]))
     })
 }
 

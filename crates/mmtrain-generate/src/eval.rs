@@ -3,6 +3,7 @@
 //! A sample's prompt is what stands before its first learned token, so every template works without
 //! being asked; the target is the learned part after it.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use mmtrain_data::{Prepared, SampleId};
@@ -81,29 +82,56 @@ pub struct Example {
     pub unseen: Option<bool>,
 }
 
-/// Captions `samples`, `batch_size` at a time, and compares.
+/// Captions `samples`, `batch_size` at a time, and compares. What several captions of the data show or play is captioned once.
 ///
 /// Random draws, if `options` asks for any, do not depend on `batch_size`.
 pub fn caption_eval(
     model: &Vlm,
     tokenizer: &TextTokenizer,
-    samples: impl IntoIterator<Item = Prepared>,
+    samples: &[Prepared],
     (options, goes_on): (&GenerateOptions, &dyn Fn() -> bool),
     batch_size: usize,
 ) -> Result<CaptionReport, GenerateError> {
-    let mut samples = samples.into_iter();
-    let mut examples = Vec::new();
-    loop {
-        let batch = samples.by_ref().take(batch_size.max(1)).collect::<Vec<_>>();
-        if batch.is_empty() {
-            return Ok(summarize(examples));
+    let media = samples.iter().map(medium).collect::<Vec<_>>();
+    let Wanted { first, of_sample } = Wanted::of(samples, &media);
+    let mut captions = Vec::with_capacity(first.len());
+    for batch in first.chunks(batch_size.max(1)) {
+        let prompts = batch.iter().map(|&sample| Prompt::of_sample(&samples[sample])).collect::<Vec<_>>();
+        for result in generate_while(goes_on, captions.len(), (model, &prompts, options))? {
+            captions.push(tokenizer.decode(&result.tokens)?);
         }
-        let prompts = batch.iter().map(Prompt::of_sample).collect::<Vec<_>>();
-        let results = generate_while(goes_on, examples.len(), (model, &prompts, options))?;
-        for (sample, result) in batch.iter().zip(results) {
-            let target = tokenizer.decode(&target_ids(sample))?;
-            examples.push(example(sample, &target, &tokenizer.decode(&result.tokens)?)?);
-        }
+    }
+    let examples = samples.iter().zip(media).zip(of_sample).map(|((sample, medium), caption)| {
+        let target = tokenizer.decode(&target_ids(sample))?;
+        Ok(Example { medium, ..example(sample, &target, &captions[caption])? })
+    });
+    Ok(summarize(examples.collect::<Result<_, GenerateError>>()?))
+}
+
+/// The captions that are wanted of some samples.
+#[derive(Debug, PartialEq)]
+struct Wanted {
+    /// The first sample that wants each.
+    first: Vec<usize>,
+    /// Which one each sample wants.
+    of_sample: Vec<usize>,
+}
+
+impl Wanted {
+    /// Of samples with these media, by their hashes. Those of one medium and one prompt want the same.
+    fn of(samples: &[Prepared], media: &[Option<u64>]) -> Self {
+        let (mut first, mut places) = (Vec::new(), HashMap::new());
+        let of_sample = samples.iter().zip(media).enumerate().map(|(number, (sample, medium))| {
+            let mut new = || {
+                first.push(number);
+                first.len() - 1
+            };
+            let Some(medium) = medium else { return new() };
+            let prompt = &sample.encoded.input_ids[..prompt_len(sample)];
+            *places.entry((medium, prompt)).or_insert_with(new)
+        });
+        let of_sample = of_sample.collect();
+        Self { first, of_sample }
     }
 }
 
@@ -123,7 +151,7 @@ fn example(sample: &Prepared, target: &str, generated: &str) -> Result<Example, 
         id: sample.id.clone(),
         target: target.trim().to_owned(),
         generated: generated.trim().to_owned(),
-        medium: medium(sample),
+        medium: None,
         correct: stated.map_or(exact, |(right, total)| right == total),
         stated,
         score: match &truth {
@@ -248,6 +276,20 @@ mod tests {
     }
 
     #[test]
+    fn several_captions_of_one_picture_want_one() {
+        let preparer = preparer(Format::Plain);
+        let (a, b) = (sample(&preparer, 0, false), sample(&preparer, 1, false));
+        let mut longer = a.clone();
+        longer.encoded.labels[prompt_len(&a)] = IGNORE_INDEX;
+        let mut blind = a.clone();
+        blind.media.clear();
+        let samples = [a.clone(), b, Prepared { id: blind.id.clone(), ..a }, longer, blind.clone(), blind];
+        let media = samples.iter().map(medium).collect::<Vec<_>>();
+        let wanted = Wanted::of(&samples, &media);
+        assert_eq!(wanted, Wanted { first: vec![0, 1, 3, 4, 5], of_sample: vec![0, 1, 0, 2, 3, 4] });
+    }
+
+    #[test]
     fn wrong_captions_count_against_it() {
         let report = summarize(vec![judged(0, true, str::to_owned), judged(1, true, |_| String::new())]);
         assert!((report.exact_match - 0.5).abs() < f64::EPSILON);
@@ -348,7 +390,7 @@ mod tests {
             let sampling = SamplingConfig { temperature, seed: 2, ..SamplingConfig::GREEDY };
             let options = GenerateOptions { max_new_tokens: 6, sampling, stop_ids: stop_ids.clone() };
             let run = |batch_size| {
-                caption_eval(&model, tokenizer, samples.clone(), (&options, &|| true), batch_size).expect("a report")
+                caption_eval(&model, tokenizer, &samples, (&options, &|| true), batch_size).expect("a report")
             };
             let report = run(2);
             assert!(report.examples.iter().map(|example| &example.id).eq(samples.iter().map(|sample| &sample.id)));

@@ -19,5 +19,5 @@ mod score;
 pub use answers::Dense;
 pub use comparison::Comparison;
 pub use objective::objective_of;
-pub use reference::{Asked, ReferenceTable, fill_reference};
+pub use reference::{Asked, Covered, ReferenceTable, fill_reference};
 pub use score::{PairScores, StepPairs, answer_logps, evaluate_pairs, step_pairs};

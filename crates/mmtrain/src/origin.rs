@@ -16,6 +16,7 @@ use mmtrain_train::Stop;
 use mmtrain_train::checkpoint::{Found, FrozenPart};
 use mmtrain_train::trainer::part_config;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::fail::Refusal;
 use crate::vocabulary::TokenizerKind;
@@ -202,15 +203,34 @@ fn check_sizes(config: &RunConfig, model: &VlmConfig, dir: &Path) -> anyhow::Res
     .into())
 }
 
-/// The values of two sizes that are not the same, a line each.
-fn differences<T: Serialize>(key: &str, ours: &T, theirs: &T) -> anyhow::Result<Vec<String>> {
+/// A value that is not the same in both.
+struct Differing {
+    name: String,
+    ours: Value,
+    theirs: Value,
+}
+
+impl Differing {
+    fn line(&self, key: &str) -> String {
+        let Self { name, ours, theirs } = self;
+        format!("`{key}.{name}`: {ours}, the model has {theirs}")
+    }
+}
+
+/// The values of two sizes that are not the same.
+fn differing<T: Serialize>(ours: &T, theirs: &T) -> anyhow::Result<Vec<Differing>> {
     let (ours, theirs) = (serde_json::to_value(ours)?, serde_json::to_value(theirs)?);
     let ours = ours.as_object().into_iter().flatten();
     let differing = ours.filter_map(|(name, value)| {
-        let other = theirs.get(name).unwrap_or(&serde_json::Value::Null);
-        (value != other).then(|| format!("`{key}.{name}`: {value}, the model has {other}"))
+        let other = theirs.get(name).unwrap_or(&Value::Null);
+        (value != other).then(|| Differing { name: name.clone(), ours: value.clone(), theirs: other.clone() })
     });
     Ok(differing.collect())
+}
+
+/// As [`differing`], a line each.
+fn differences<T: Serialize>(key: &str, ours: &T, theirs: &T) -> anyhow::Result<Vec<String>> {
+    Ok(differing(ours, theirs)?.iter().map(|value| value.line(key)).collect())
 }
 
 /// The features that a model was made with are those that it goes on with.
@@ -238,9 +258,25 @@ fn check_connector(config: &RunConfig, model: &VlmConfig, dir: &Path) -> anyhow:
     if is_its_models || ours.has_layers_of(theirs) {
         return Ok(());
     }
+    let dir = dir.display();
+    let message = format!(
+        "`model.connector` is not the connector of `{dir}`, which is {theirs}: the configuration asks for {ours}"
+    );
+    let lines = theirs.to_arch().map(|theirs| connector_differences(&config.model.connector, &theirs)).transpose()?;
     Err(Refusal::usage(
-        format!("`model.connector` is not the connector of `{}`, which is {theirs}", dir.display()),
+        lines.into_iter().flatten().fold(message, |message, line| format!("{message}\n  {line}")),
         "set `model.connector` to it, or name the parts to start from in `model.encoder.weights` and `model.decoder.weights`",
     )
     .into())
+}
+
+/// What a configuration says of its connector and the model's has otherwise: of another kind the kind alone.
+fn connector_differences(ours: &user::ConnectorConfig, theirs: &user::ConnectorConfig) -> anyhow::Result<Vec<String>> {
+    // Where weights are is no property of a connector, and what is left out is not said.
+    let is_said = |value: &Differing| value.name != "weights" && !value.ours.is_null();
+    let mut found = differing(ours, theirs)?.into_iter().filter(is_said).collect::<Vec<_>>();
+    if found.iter().any(|value| value.name == "kind") {
+        found.retain(|value| value.name == "kind");
+    }
+    Ok(found.iter().map(|value| value.line("model.connector")).collect())
 }

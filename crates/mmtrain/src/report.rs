@@ -34,7 +34,7 @@ pub(crate) use bars::histogram_png;
 pub(crate) struct LedgerRow {
     /// `encoder`, `connector` or `decoder`.
     pub(crate) part: String,
-    /// How it is trained: `full, lr 1e-3` or `frozen`.
+    /// How it is trained: `full, lr 1e-3, weight decay 0.01` or `frozen`.
     pub(crate) tuning: String,
     /// Parameters of the part.
     pub(crate) parameters: u64,

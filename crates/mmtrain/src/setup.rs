@@ -49,8 +49,7 @@ pub(crate) fn open_data(config: &RunConfig, stop: &Stop) -> anyhow::Result<RunDa
     let named = named.chain(config.data.held_out.iter().map(|source| (source.name.as_str(), source)));
     let open = |(name, source): (&str, &SourceConfig)| -> anyhow::Result<HeldOut> {
         make_synth(source, stop)?;
-        let opened = open_source(source, config.data.placeholder)?;
-        refuse_other_pairing(&source.name, opened.as_ref(), config)?;
+        let opened = open_held_out(source, config)?;
         Ok(HeldOut { name: name.to_owned(), data: Arc::new(Mixture::new(vec![(opened, 1.0)])?) })
     };
     let held_out = named.map(open).collect::<Result<Vec<_>, _>>()?;
@@ -65,11 +64,23 @@ pub(crate) fn open_mixture(config: &RunConfig, stop: &Stop) -> anyhow::Result<Mi
     let mut sources: Vec<(Arc<dyn Source>, f64)> = Vec::new();
     for source in &config.data.sources {
         make_synth(source, stop)?;
-        let opened = open_training(source, config.data.placeholder)?;
-        refuse_other_stage(&source.name, opened.as_ref(), config)?;
-        sources.push((opened, source.weight));
+        sources.push((open_learned(source, config)?, source.weight));
     }
     Ok(Mixture::new(sources)?)
+}
+
+/// Opens a source that the run learns from, and refuses what another stage learns from.
+pub(crate) fn open_learned(source: &SourceConfig, config: &RunConfig) -> anyhow::Result<Arc<dyn Source>> {
+    let opened = open_training(source, config.data.placeholder)?;
+    refuse_other_stage(&source.name, opened.as_ref(), config)?;
+    Ok(opened)
+}
+
+/// Opens a source that the run is evaluated on, and refuses what it could not be.
+pub(crate) fn open_held_out(source: &SourceConfig, config: &RunConfig) -> anyhow::Result<Arc<dyn Source>> {
+    let opened = open_source(source, config.data.placeholder)?;
+    refuse_other_pairing(&source.name, opened.as_ref(), config)?;
+    Ok(opened)
 }
 
 /// Makes what the `synth` table of a source describes, if it has one and nothing is there yet.

@@ -77,7 +77,7 @@ pub enum ObjectiveConfig {
         #[schemars(extend("exclusiveMinimum" = 0.0, "x-also" = ["pref_beta", "dpo_beta"]))]
         beta: f64,
         /// Share of pairs that are thought to be the wrong way round, for `sigmoid` (then cDPO), `robust`, `exo_pair`, `aot`,
-        /// `simpo` and `cpo`; default of the loss.
+        /// `aot_unpaired`, `simpo` and `cpo`; default of the loss.
         #[serde(default)]
         #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 0.5))]
         label_smoothing: Option<f64>,
@@ -195,6 +195,10 @@ pub enum PreferenceLossKind {
 }
 
 impl PreferenceLossKind {
+    /// Those that know of pairs that are the wrong way round.
+    pub(crate) const SMOOTHED: &[Self] =
+        &[Self::Sigmoid, Self::Robust, Self::ExoPair, Self::Aot, Self::AotUnpaired, Self::Simpo, Self::Cpo];
+
     /// Its name, as in configurations.
     pub fn name(self) -> &'static str {
         match self {
@@ -227,7 +231,7 @@ fn default_beta() -> f64 {
     0.1
 }
 
-fn default_gamma() -> f64 {
+pub(crate) fn default_gamma() -> f64 {
     0.5
 }
 
@@ -309,6 +313,9 @@ pub struct ScheduleConfig {
     /// Where the curve ends, as a part of the full learning rate.
     #[schemars(range(min = 0.0, max = 1.0), extend("x-also" = ["min_lr"]))]
     pub min_lr_ratio: f64,
+    /// Last part of all steps, rounded up, in which the rate falls, of `warmup_stable_decay`; default 0.2.
+    #[schemars(range(min = 0.0, max = 1.0), extend("x-also" = ["num_decay_steps"]))]
+    pub decay_ratio: Option<f64>,
 }
 
 /// The curve of the learning rate after the warm-up.
@@ -322,15 +329,21 @@ pub enum ScheduleKind {
     Linear,
     /// The full rate to the end.
     Constant,
+    /// The full rate until the last `decay_ratio` of the steps, then half a cosine (WSD, `MiniCPM`).
+    WarmupStableDecay,
 }
 
 impl Default for ScheduleConfig {
     fn default() -> Self {
-        Self { kind: ScheduleKind::Cosine, warmup_steps: None, warmup_ratio: 0.03, min_lr_ratio: 0.0 }
+        let kind = ScheduleKind::Cosine;
+        Self { kind, warmup_steps: None, warmup_ratio: 0.03, min_lr_ratio: 0.0, decay_ratio: None }
     }
 }
 
 impl ScheduleConfig {
+    /// `decay_ratio` where nothing is said.
+    pub const USUAL_DECAY_RATIO: f64 = 0.2;
+
     /// Steps of warm-up in a run of `total` steps: `warmup_steps`, else `ceil(warmup_ratio * total)` as in `transformers`.
     pub fn warmup(&self, total: u64) -> u64 {
         self.warmup_steps.unwrap_or_else(|| (self.warmup_ratio * total as f64).ceil() as u64)

@@ -37,6 +37,34 @@ hint: set `train.steps`",
 }
 
 #[test]
+fn a_parameter_that_no_loss_has_is_refused() {
+    let objective = |parameters: &str| format!("objective={{ kind = 'preference', {parameters} }}");
+    check(
+        &[&objective("loss = 'hinge', label_smoothing = 0.1, gamma = 1.0")],
+        "
+`objective.label_smoothing` is for \"sigmoid\", \"robust\", \"exo_pair\", \"aot\", \"aot_unpaired\", \"simpo\" and \"cpo\", `objective.loss` is \"hinge\"
+hint: leave `objective.label_smoothing` out, or choose another loss
+`objective.gamma` is for \"simpo\", `objective.loss` is \"hinge\"
+hint: leave `objective.gamma` out, or choose another loss",
+    );
+    let sets = [objective("loss = 'hinge', gamma = 1.0, terms = [{ loss = 'simpo' }]")];
+    assert!(
+        load(&Request { config: Some("quickstart"), sets: &sets, ..Request::default() }).is_ok(),
+        "an added loss has it"
+    );
+}
+
+#[test]
+fn a_decay_is_of_a_stable_rate() {
+    check(
+        &["schedule.decay_ratio=0.5"],
+        "
+`schedule.decay_ratio` is for `schedule.kind` \"warmup_stable_decay\"
+hint: leave `schedule.decay_ratio` out, or set `schedule.kind = \"warmup_stable_decay\"`",
+    );
+}
+
+#[test]
 fn batch_sizes_have_to_divide() {
     check(
         &["train.global_batch_size=32", "train.micro_batch_size=5"],

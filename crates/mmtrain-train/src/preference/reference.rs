@@ -101,18 +101,19 @@ impl ReferenceTable {
         Ok([[all[0], of_changed[0]], [all[1], of_changed[1]], ablated])
     }
 
-    /// Whether every pair of a run of so many steps is known, with all that is asked of it.
-    pub fn covers(&self, steps: u64, asked: Asked) -> bool {
-        self.has(&covering(steps, asked))
+    /// Whether all these pairs are known, with all that is asked of them.
+    pub fn covers(&self, pairs: Covered, asked: Asked) -> bool {
+        let all = Covered { held_out: true, ..pairs };
+        self.has(&covering(pairs, asked)) || self.has(&covering(all, asked))
     }
 
-    /// Notes that every pair of a run of so many steps is known.
+    /// Notes that all these pairs are known.
     ///
     /// # Errors
     ///
     /// If the file cannot be written.
-    pub fn cover(&mut self, steps: u64, asked: Asked) -> Result<(), TrainError> {
-        self.put(&[(covering(steps, asked), [steps as f64, 0.0])])
+    pub fn cover(&mut self, pairs: Covered, asked: Asked) -> Result<(), TrainError> {
+        self.put(&[(covering(pairs, asked), [pairs.steps as f64, 0.0])])
     }
 
     /// Keeps what the reference model says of some pairs.
@@ -156,9 +157,19 @@ fn named(key: &PairKey, what: &str) -> PairKey {
     blake3::derive_key(what, key)
 }
 
+/// The pairs that a run asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Covered {
+    /// Those of so many steps.
+    pub steps: u64,
+    /// Those that are held out too, also without their media: of a run that evaluates.
+    pub held_out: bool,
+}
+
 /// The name of an entry that says what is covered.
-fn covering(steps: u64, asked: Asked) -> PairKey {
-    let text = format!("all pairs of {steps} steps, and held-out ones without their media; {asked:?}");
+fn covering(Covered { steps, held_out }: Covered, asked: Asked) -> PairKey {
+    let and = if held_out { ", and held-out ones without their media" } else { "" };
+    let text = format!("all pairs of {steps} steps{and}; {asked:?}");
     *blake3::hash(text.as_bytes()).as_bytes()
 }
 

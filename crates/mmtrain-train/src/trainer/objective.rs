@@ -14,7 +14,9 @@ use crate::driver::Plan;
 use crate::error::TrainError;
 use crate::evaluate::{TOKEN_ACCURACY, each_held_out, each_prepared, evaluate_tokens};
 use crate::objective::{Averaged, Sums};
-use crate::preference::{Asked, Comparison, PairScores, ReferenceTable, evaluate_pairs, fill_reference, step_pairs};
+use crate::preference::{
+    Asked, Comparison, Covered, PairScores, ReferenceTable, evaluate_pairs, fill_reference, step_pairs,
+};
 use crate::ranks::Ranks;
 
 /// What a run minimizes.
@@ -177,21 +179,22 @@ fn fill<E: From<TrainError>>(
     tell: &mut impl FnMut(u64, usize),
 ) -> Result<usize, E> {
     let asked = comparison.asked();
-    if table.covers(run.total_steps, asked) {
+    let pairs = Covered { steps: run.total_steps, held_out: run.config.train.eval_every > 0 };
+    if table.covers(pairs, asked) {
         return Ok(0);
     }
     let model = model()?;
-    let asked_for = ask_all(run, (table, asked), &model, tell);
+    let asked_for = ask_all(run, (table, asked), (&model, pairs), tell);
     // Also of what was interrupted: the next start asks for the rest.
     table.sync()?;
     Ok(asked_for?)
 }
 
-/// Asks for the pairs of the training data, then for those that are held out.
+/// Asks for the pairs of the training data, then for those that are held out where the run evaluates.
 fn ask_all(
     run: &Run,
     (table, asked): (&mut ReferenceTable, Asked),
-    model: &Vlm,
+    (model, covered): (&Vlm, Covered),
     tell: &mut impl FnMut(u64, usize),
 ) -> Result<usize, TrainError> {
     let mut pairs = 0;
@@ -212,7 +215,7 @@ fn ask_all(
         }
     }
     let blank = blank(run);
-    for held_out in &run.held_out {
+    for held_out in run.held_out.iter().filter(|_| covered.held_out) {
         let mut ask = |batch, asked| {
             pairs += fill_reference((table, asked), model, &[batch], &run.plan, &ranks)?;
             Ok(())
@@ -221,6 +224,6 @@ fn ask_all(
         let asked = Asked { ablated: false, ..asked };
         each_prepared(run, &blank, &held_out.data, |batch| ask(batch, asked))?;
     }
-    table.cover(run.total_steps, asked)?;
+    table.cover(covered, asked)?;
     Ok(pairs)
 }

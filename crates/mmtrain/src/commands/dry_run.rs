@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use burn::tensor::Device;
-use mmtrain_config::{Quantization, Resolved, RunConfig};
+use mmtrain_config::{Quantization, Resolved, RunConfig, SourceConfig};
 use mmtrain_data::Mixture;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::VlmConfig;
@@ -158,14 +158,24 @@ fn sources(config: &RunConfig) -> anyhow::Result<Vec<SourceLine>> {
         lines.push(match &source.synth {
             Some(synth) if !place.exists() => line("will be made on first use".into(), false, Some(synth.samples)),
             _ => {
-                let opened =
-                    Mixture::new(vec![(setup::open_training(source, config.data.placeholder)?, source.weight)])?;
+                let opened = Mixture::new(vec![(setup::open_learned(source, config)?, source.weight)])?;
                 let state = opened.problems().first().map_or("open".into(), |problem| format!("open; {problem}"));
                 line(state, true, Some(opened.num_samples()))
             }
         });
     }
     Ok(lines)
+}
+
+/// Refuses held-out data that the run would refuse; what will be made on first use is not there yet.
+fn check_held_out(config: &RunConfig) -> anyhow::Result<()> {
+    let held_out = || config.data.eval.iter().chain(&config.data.held_out);
+    let made = config.data.sources.iter().chain(held_out()).filter(|source| source.synth.is_some());
+    let made = made.map(SourceConfig::location).collect::<Vec<_>>();
+    let will_be_made = |source: &SourceConfig| !source.location().exists() && made.contains(&source.location());
+    held_out()
+        .filter(|source| !will_be_made(source))
+        .try_for_each(|source| setup::open_held_out(source, config).map(drop))
 }
 
 /// What a run would be.
@@ -189,6 +199,7 @@ impl DryRun {
     /// Opens what a run would open. With it comes the model of zeros that it would fill.
     pub(crate) fn of(config: &RunConfig, origin: &Origin<'_>, device: &OpenDevice) -> anyhow::Result<(Self, Vlm)> {
         let sources = sources(config)?;
+        check_held_out(config)?;
         let Described { model, vocabulary, weights } = describe(config, origin, &device.device)?;
         blocks::check(config, &model)?;
         let sizes = model.config.clone();

@@ -47,7 +47,7 @@ pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<ExitCode
     };
     let preferred = Preferred::of(&loaded, &samples, blank)?;
     let options = greedy(&loaded.preparer, args.max_new_tokens);
-    let judged = Judged::of(&loaded.model, &loaded.preparer.tokenizer, samples, (&options, &|| true), BATCH)?;
+    let judged = Judged::of(&loaded.model, &loaded.preparer.tokenizer, &samples, (&options, &|| true), BATCH)?;
     let report = Measured { judged, preferred };
     if let Some(output) = &args.output {
         write_atomically(output, &serde_json::to_vec_pretty(&report)?).map_err(|error| {

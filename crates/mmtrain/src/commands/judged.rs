@@ -46,12 +46,12 @@ impl Judged {
     pub(crate) fn of(
         model: &Vlm,
         tokenizer: &TextTokenizer,
-        samples: Vec<Prepared>,
+        samples: &[Prepared],
         options: (&GenerateOptions, &dyn Fn() -> bool),
         batch: usize,
     ) -> anyhow::Result<Self> {
         if samples.iter().any(asks) {
-            let report = answer_eval(model, tokenizer, &samples, options, batch)?;
+            let report = answer_eval(model, tokenizer, samples, options, batch)?;
             let scores = scores::of_answers(&report.examples)?;
             return Ok(Self { said: Said::Answers(report), scores });
         }

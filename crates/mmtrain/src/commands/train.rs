@@ -15,6 +15,7 @@ use mmtrain_model::config::VlmConfig;
 use mmtrain_model::lora::LoraConfig;
 use mmtrain_model::params::{ParamInfo, Part};
 use mmtrain_text::TextTokenizer;
+use mmtrain_train::best::Best;
 use mmtrain_train::checkpoint::{
     DataIdentity, Found, FrozenPart, TrainState, dir_name, find_newest, load as load_checkpoint, sweep,
     write_atomically,
@@ -58,6 +59,9 @@ pub(crate) fn run(context: &Context, stage: Stage, args: &TrainArgs) -> anyhow::
     let held = hold(&path, resume.is_some(), args.dry_run)?;
     let found = if resume.is_some() { find_newest(&path)? } else { None };
     let init = init(stage, &args.recipe, resume.as_deref(), found.as_ref())?;
+    if let Some(init) = init.as_ref().filter(|_| args.recipe.init.is_none() && found.is_none() && !context.quiet) {
+        note(&format!("starting from `{}`", init.display()));
+    }
     let parent = Parent::of(init.as_deref())?;
     let resolved = resolve(stage, &args.recipe, (resume.as_deref(), parent.as_ref()), found.as_ref())?;
     resolved.notes().iter().for_each(|text| note(&format!("note: {text}")));
@@ -406,7 +410,8 @@ fn finish(context: &Context, stage: &str, mut prepared: Prepared, device: &str) 
         Ending::Finished => {
             mark_finished(&run.run_dir, progress.state.step)?;
             watcher.finish(&format!(
-                "finished: `{}`, report in `{}`",
+                "finished{}: `{}`, report in `{}`",
+                given_up(run, &progress.state).unwrap_or_default(),
                 run.run_dir.join(dir_name(progress.state.step)).display(),
                 run.run_dir.join("report.html").display()
             ));
@@ -423,6 +428,19 @@ fn finish(context: &Context, stage: &str, mut prepared: Prepared, device: &str) 
     }
 }
 
+/// Why a run ended before its last step: its evaluations got no better.
+fn given_up(run: &Run, state: &TrainState) -> Option<String> {
+    let (config, best) = (run.config.checkpoint.best.as_ref()?, state.best?);
+    (state.step < run.total_steps).then(|| {
+        let Best { step, value, stale } = best;
+        let metric = &config.metric;
+        format!(
+            " at step {} of {}, since `{metric}` was not better in {stale} evaluations than {value:.4} at step {step}",
+            state.step, run.total_steps
+        )
+    })
+}
+
 /// For the ledger: parameters of each part, and how it is trained.
 pub(crate) fn ledger(config: &RunConfig, model: &Vlm) -> Vec<crate::report::LedgerRow> {
     let row = |part: Part| {
@@ -432,7 +450,12 @@ pub(crate) fn ledger(config: &RunConfig, model: &Vlm) -> Vec<crate::report::Ledg
         };
         let (parameters, trained) = (sum(&|_| true), sum(&|info| tuned.trains(info)));
         let of = format!("{} of {}", grouped(trained), grouped(parameters));
-        let tuning = tuning_words(&part_config(config, part).tuning, &of);
+        let settings = part_config(config, part);
+        let mut tuning = tuning_words(&settings.tuning, &of);
+        if !settings.tuning.is_frozen() {
+            let decay = settings.weight_decay.unwrap_or(config.train.weight_decay);
+            tuning = format!("{tuning}, weight decay {decay}");
+        }
         crate::report::LedgerRow { part: part.name().to_owned(), tuning, parameters, trained }
     };
     Part::ALL.into_iter().map(row).collect()

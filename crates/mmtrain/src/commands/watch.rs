@@ -110,10 +110,10 @@ impl Watcher {
         if self.samples.is_empty() {
             return Ok(None);
         }
-        let samples = self.samples.iter().map(|(sample, _)| sample.clone()).collect();
+        let samples = self.samples.iter().map(|(sample, _)| sample.clone()).collect::<Vec<_>>();
         let options = greedy(&self.preparer, self.max_new_tokens);
         let goes_on = || !run.drops_evaluation();
-        let judged = Judged::of(model, &self.preparer.tokenizer, samples, (&options, &goes_on), BATCH);
+        let judged = Judged::of(model, &self.preparer.tokenizer, &samples, (&options, &goes_on), BATCH);
         self.latest = Some(judged.map_err(|error| match error.downcast_ref() {
             Some(GenerateError::Interrupted) => TrainError::Interrupted,
             _ => TrainError::Io(std::io::Error::other(error)),

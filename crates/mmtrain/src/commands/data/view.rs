@@ -1,5 +1,6 @@
 //! A dataset as the model of a configuration would see it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -48,7 +49,10 @@ impl View {
             take_all(&mut config, &sources);
         }
         let mixture = Mixture::new(sources.iter().map(|source| (source.clone(), 1.0)).collect())?;
-        let mut tokenizer = view_tokenizer(&config, &mixture)?;
+        let mut tokenizer = match of_run(args.config.as_deref()) {
+            Some(run) => TextTokenizer::load(run)?,
+            None => view_tokenizer(&config, &mixture)?,
+        };
         tokenizer.ensure_image_token()?;
         let sizes = setup::model_config(&config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?;
         let preprocessor = preprocess::preprocessor(&config.model.encoder, &sizes)?;
@@ -120,6 +124,12 @@ fn open(source: &SourceConfig, placeholder: PlaceholderKind) -> anyhow::Result<A
         }
         _ => error,
     })
+}
+
+/// The directory of a run, or of a checkpoint, where the configuration is its own: its tokenizer has been learned.
+fn of_run(config: Option<&str>) -> Option<&Path> {
+    let dir = Path::new(config?).parent()?;
+    dir.join("tokenizer.json").is_file().then_some(dir)
 }
 
 /// A tokenizer is learned from what is looked at; that costs a moment and needs no download.
