@@ -291,7 +291,11 @@ fn a_reference_table_of_another_model_is_refused() {
     let mut table = place.read("run/reference.bin");
     table[10] ^= 1;
     place.write("run/reference.bin", &table);
-    place.fails("dpo --resume run -q --set train.steps=4", 4, &["reference.bin", "another reference model"]);
+    place.fails(
+        "dpo --resume run -q --set train.steps=4",
+        4,
+        &["reference.bin", "another reference model", "without it they are computed again"],
+    );
 }
 
 #[test]

@@ -205,7 +205,10 @@ fn read(file: &mut fs::File, model: &[u8; HASH]) -> Result<Kept, Unusable> {
         ));
     }
     if header[MAGIC.len()..] != *model {
-        return Err(Unusable::Other("holds log-probabilities of another reference model than the run's"));
+        return Err(Unusable::Other(
+            "holds log-probabilities of another reference model than the run's; put the run's own back, or remove it: without it they \
+             are computed again",
+        ));
     }
     kept.bytes = HEADER as u64;
     let mut record = [0; RECORD];

@@ -15,7 +15,7 @@ use mmtrain_train::memory::{KeepPlan, MemoryEstimate, available_bytes};
 use serde_json::{Map, Value, json};
 
 use super::train::{keep, ledger, memory_rows, plan_json, resolve_ranks, total_steps};
-use super::{note, print, print_json};
+use super::{note, print, print_json, reference};
 use crate::adapters;
 use crate::blocks;
 use crate::holdings::{Holding, all_holdings, check_headers, check_values, configured};
@@ -198,6 +198,7 @@ pub(crate) struct DryRun {
 impl DryRun {
     /// Opens what a run would open. With it comes the model of zeros that it would fill.
     pub(crate) fn of(config: &RunConfig, origin: &Origin<'_>, device: &OpenDevice) -> anyhow::Result<(Self, Vlm)> {
+        reference::comparison(config)?;
         let sources = sources(config)?;
         check_held_out(config)?;
         let Described { model, vocabulary, weights } = describe(config, origin, &device.device)?;

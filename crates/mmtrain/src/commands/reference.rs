@@ -8,7 +8,7 @@ use mmtrain_model::Vlm;
 use mmtrain_model::params::Part;
 use mmtrain_preference::PreferenceError;
 use mmtrain_train::TrainError;
-use mmtrain_train::preference::{ReferenceTable, objective_of};
+use mmtrain_train::preference::{Comparison, ReferenceTable, objective_of};
 use mmtrain_train::trainer::{Objective, Pairs, Progress, Run, complete_reference, part_config};
 
 use super::{Context, note};
@@ -16,13 +16,18 @@ use crate::fail::Refusal;
 use crate::origin::Origin;
 use crate::run_dir::RunInfo;
 
-/// What is minimized; where answers are compared, with what is known of the reference model.
-pub(crate) fn objective(config: &RunConfig, run_dir: &Path, info: &RunInfo, dtype: DType) -> anyhow::Result<Objective> {
+/// How answers are compared, where they are; parameters that no loss can have are refused.
+pub(crate) fn comparison(config: &RunConfig) -> anyhow::Result<Option<Comparison>> {
     let refused = |error: PreferenceError| {
         let hint = error.hint().unwrap_or("change `[objective]`");
         Refusal::usage(format!("`[objective]`: {error}"), hint)
     };
-    let Some(comparison) = objective_of(&config.objective).map_err(refused)? else {
+    Ok(objective_of(&config.objective).map_err(refused)?)
+}
+
+/// What is minimized; where answers are compared, with what is known of the reference model.
+pub(crate) fn objective(config: &RunConfig, run_dir: &Path, info: &RunInfo, dtype: DType) -> anyhow::Result<Objective> {
+    let Some(comparison) = comparison(config)? else {
         return Ok(Objective::NextToken(config.objective.reduction()));
     };
     let reference = ReferenceTable::open(run_dir, reference_identity(config, info, dtype))?;
