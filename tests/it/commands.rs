@@ -37,7 +37,7 @@ fn a_dry_run_says_that_a_vocabulary_which_is_yet_to_be_learned_is_an_upper_bound
     // Of a run, data are seen with its tokenizer.
     place.ok("data show --config run/config.toml -n 1");
     place.write("run/tokenizer.json", b"{}");
-    place.fails("data show --config run/config.toml -n 1", 2, &["tokenizer.json"]);
+    place.fails("data show --config run/config.toml -n 1", 3, &["tokenizer.json"]);
 }
 
 #[test]
