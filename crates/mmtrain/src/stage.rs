@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use mmtrain_config::{Request, RunConfig, mentions};
+use mmtrain_config::{Request, RunConfig, TemplateKind, mentions};
 use mmtrain_data::{Feedback, RawSample, Source};
+use mmtrain_text::Role;
 
 use crate::commands::config_dirs;
 use crate::fail::Refusal;
@@ -103,9 +104,27 @@ fn first_of(source: &dyn Source) -> Option<RawSample> {
     (0..source.len().min(LOOKED_AT)).find_map(|index| source.get(index).ok())
 }
 
-/// Refuses held-out data of which no sample would count: pairs where single answers are compared, and single answers where pairs are.
-pub(crate) fn refuse_other_pairing(name: &str, source: &dyn Source, config: &RunConfig) -> anyhow::Result<()> {
-    first_of(source).map_or(Ok(()), |sample| check_pairing(name, &sample, config))
+/// Refuses conversations of several turns where `plain` writes captions: most samples would be left out.
+pub(crate) fn refuse_conversations(name: &str, source: &dyn Source, config: &RunConfig) -> anyhow::Result<()> {
+    if config.data.template != TemplateKind::Plain || config.objective.is_preference() {
+        return Ok(());
+    }
+    let answers =
+        |sample: &RawSample| sample.conversation.turns.iter().filter(|turn| turn.role == Role::Assistant).count();
+    let looked_at = (0..source.len().min(LOOKED_AT)).filter_map(|index| source.get(index).ok());
+    let (several, all) =
+        looked_at.fold((0, 0), |(several, all), sample| (several + usize::from(answers(&sample) > 1), all + 1));
+    if 2 * several <= all {
+        return Ok(());
+    }
+    Err(Refusal::usage(
+        format!(
+            "source `{name}` holds conversations of several turns, which instruction tuning (`mmtrain sft`) learns from; \
+             `data.template = \"plain\"` writes one caption a sample"
+        ),
+        "run `mmtrain sft`, or set `data.template` to one for conversations, such as \"vicuna_v1\"",
+    )
+    .into())
 }
 
 fn check_pairing(name: &str, sample: &RawSample, config: &RunConfig) -> anyhow::Result<()> {
