@@ -230,12 +230,12 @@ fn a_stage_refuses_the_data_and_the_objective_of_another() {
         ("dpo --config pairs.toml --data data", 2, "holds captions, which alignment (`mmtrain pretrain`) learns from"),
         ("pretrain --config tiny.toml --data talks", 2, "which instruction tuning (`mmtrain sft`) learns from"),
         (
-            "dpo --config pairs.toml --set data.eval.path=talks",
+            "dpo --config pairs.toml --set data.eval.name=talks --set data.eval.path=talks",
             2,
             "which instruction tuning (`mmtrain sft`) learns from",
         ),
         (
-            "sft --config talks.toml --set data.eval.path=pairs",
+            "sft --config talks.toml --set data.eval.name=pairs --set data.eval.path=pairs",
             2,
             "which preference alignment (`mmtrain dpo`) learns from",
         ),
