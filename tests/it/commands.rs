@@ -38,6 +38,9 @@ fn a_dry_run_says_that_a_vocabulary_which_is_yet_to_be_learned_is_an_upper_bound
     place.ok("data show --config run/config.toml -n 1");
     place.write("run/tokenizer.json", b"{}");
     place.fails("data show --config run/config.toml -n 1", 3, &["tokenizer.json"]);
+    // What merely lies beside a configuration is no run's.
+    place.write("tokenizer.json", b"{}");
+    place.ok("data show --config tiny.toml -n 1");
 }
 
 #[test]

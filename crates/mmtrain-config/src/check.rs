@@ -35,7 +35,7 @@ impl Checker<'_> {
 
     fn entry(&mut self, entry: &Entry, shape: &Shape, path: &str) {
         match (&entry.node, shape) {
-            (Node::Table(entries), Shape::Table(table)) => self.table(entries, table, path),
+            (Node::Table(entries), Shape::Table(table)) => self.table(entries, (table, &[]), path),
             (Node::Table(entries), Shape::Kinds(kinds)) => self.kinds(entries, kinds, path),
             (Node::Table(entries), Shape::Keyed { tables, .. }) => self.keyed(entries, tables, path),
             (Node::List(items), Shape::List(item)) => {
@@ -62,19 +62,13 @@ impl Checker<'_> {
         self.report(path, message, hint);
     }
 
-    fn table(&mut self, entries: &Entries, table: &Table, path: &str) {
-        self.unknown_keys(entries, table, path, |name| hint::for_unknown_key(path, name, table));
-        self.fields(entries, table, path);
-    }
-
-    fn unknown_keys(&mut self, entries: &Entries, table: &Table, path: &str, hint: impl Fn(&str) -> Option<String>) {
+    /// `kinds` are all that the table might be, where there are several.
+    fn table(&mut self, entries: &Entries, (table, kinds): (&Table, &[(String, Table)]), path: &str) {
         for name in entries.keys().filter(|name| table.field(name).is_none()) {
             let key = join(path, name);
-            self.report(&key, format!("unknown key `{key}`"), hint(name));
+            let hint = of_other_kinds(kinds, name, path).or_else(|| hint::for_unknown_key(path, name, table));
+            self.report(&key, format!("unknown key `{key}`"), hint);
         }
-    }
-
-    fn fields(&mut self, entries: &Entries, table: &Table, path: &str) {
         for field in &table.fields {
             self.field(entries, field, &join(path, &field.name));
         }
@@ -86,7 +80,7 @@ impl Checker<'_> {
     fn field(&mut self, entries: &Entries, field: &Field, path: &str) {
         match (entries.get(&field.name), &field.shape) {
             (Some(entry), shape) => self.entry(entry, shape, path),
-            (None, Shape::Table(table)) if field.required => self.table(&Entries::new(), table, path),
+            (None, Shape::Table(table)) if field.required => self.table(&Entries::new(), (table, &[]), path),
             (None, shape) if field.required => {
                 let hint = Some(format!("`{path}` must be {}", expected(shape)));
                 self.report(path, format!("`{path}` is missing"), hint);
@@ -118,18 +112,13 @@ impl Checker<'_> {
             return self.report(&key, format!("`{key}` is missing"), Some(hint));
         };
         match kinds.iter().find(|(name, _)| kind.text() == Some(name)) {
-            Some((_, table)) => {
-                let hint =
-                    |name: &str| of_other_kinds(kinds, name, &key).or_else(|| hint::for_unknown_key(path, name, table));
-                self.unknown_keys(entries, table, path, hint);
-                self.fields(entries, table, path);
-            }
+            Some((_, table)) => self.table(entries, (table, kinds), path),
             None => self.value(kind, &Shape::Choice(names), &key),
         }
     }
 
     fn keyed(&mut self, entries: &Entries, tables: &Table, path: &str) {
-        self.table(entries, tables, path);
+        self.table(entries, (tables, &[]), path);
         let known: Vec<_> = entries.keys().filter(|name| tables.field(name).is_some()).collect();
         if known.len() != 1 && entries.len() == known.len() {
             let names: Vec<_> = tables.fields.iter().map(|field| format!("`{}`", field.name)).collect();
@@ -141,10 +130,10 @@ impl Checker<'_> {
 }
 
 /// Says so where a key is right, but of another kind.
-fn of_other_kinds(kinds: &[(String, Table)], name: &str, tag: &str) -> Option<String> {
+fn of_other_kinds(kinds: &[(String, Table)], name: &str, path: &str) -> Option<String> {
     let having = kinds.iter().filter(|(_, table)| table.field(name).is_some());
     let having = having.map(|(kind, _)| format!("\"{kind}\"")).collect::<Vec<_>>();
-    (!having.is_empty()).then(|| format!("`{name}` goes with `{tag}` {}", hint::one_of(&having)))
+    (!having.is_empty()).then(|| format!("`{name}` goes with `{}` {}", join(path, TAG), hint::one_of(&having)))
 }
 
 /// Whether a single value is of the shape and in its range.

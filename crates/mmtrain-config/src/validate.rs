@@ -112,6 +112,7 @@ fn unread(objective: &ObjectiveConfig) -> Vec<Conflict> {
         let mut losses = std::iter::once(*loss).chain(terms.iter().map(|term| term.loss));
         losses.any(|loss| kinds.contains(&loss))
     };
+    // A run's own configuration states the defaults.
     let is_set = |value: f64, usual: f64| (value - usual).abs() > 0.0;
     let parameters = [
         ("label_smoothing", label_smoothing.is_some(), PreferenceLossKind::SMOOTHED),

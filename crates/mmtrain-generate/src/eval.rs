@@ -93,7 +93,7 @@ pub fn caption_eval(
     batch_size: usize,
 ) -> Result<CaptionReport, GenerateError> {
     let media = samples.iter().map(medium).collect::<Vec<_>>();
-    let Wanted { first, of_sample } = Wanted::of(samples, &media);
+    let Distinct { first, of_sample } = Distinct::of(samples, &media);
     let mut captions = Vec::with_capacity(first.len());
     for batch in first.chunks(batch_size.max(1)) {
         let prompts = batch.iter().map(|&sample| Prompt::of_sample(&samples[sample])).collect::<Vec<_>>();
@@ -103,21 +103,21 @@ pub fn caption_eval(
     }
     let examples = samples.iter().zip(media).zip(of_sample).map(|((sample, medium), caption)| {
         let target = tokenizer.decode(&target_ids(sample))?;
-        Ok(Example { medium, ..example(sample, &target, &captions[caption])? })
+        example((sample, medium), &target, &captions[caption])
     });
     Ok(summarize(examples.collect::<Result<_, GenerateError>>()?))
 }
 
-/// The captions that are wanted of some samples.
+/// The captions that differ among those wanted of some samples.
 #[derive(Debug, PartialEq)]
-struct Wanted {
+struct Distinct {
     /// The first sample that wants each.
     first: Vec<usize>,
     /// Which one each sample wants.
     of_sample: Vec<usize>,
 }
 
-impl Wanted {
+impl Distinct {
     /// Of samples with these media, by their hashes. Those of one medium and one prompt want the same.
     fn of(samples: &[Prepared], media: &[Option<u64>]) -> Self {
         let (mut first, mut places) = (Vec::new(), HashMap::new());
@@ -143,7 +143,11 @@ fn target_ids(sample: &Prepared) -> Vec<u32> {
     labels.take_while(|&&label| label != IGNORE_INDEX).map(|&label| label as u32).collect()
 }
 
-fn example(sample: &Prepared, target: &str, generated: &str) -> Result<Example, GenerateError> {
+fn example(
+    (sample, medium): (&Prepared, Option<u64>),
+    target: &str,
+    generated: &str,
+) -> Result<Example, GenerateError> {
     let truth = truth(sample)?;
     let stated = truth.as_ref().and_then(|truth| truth.score_caption(generated));
     let exact = same_words(target, generated);
@@ -151,7 +155,7 @@ fn example(sample: &Prepared, target: &str, generated: &str) -> Result<Example, 
         id: sample.id.clone(),
         target: target.trim().to_owned(),
         generated: generated.trim().to_owned(),
-        medium: None,
+        medium,
         correct: stated.map_or(exact, |(right, total)| right == total),
         stated,
         score: match &truth {
@@ -251,7 +255,7 @@ mod tests {
         let preparer = preparer(Format::Plain);
         let sample = sample(&preparer, index, with_scene);
         let target = preparer.tokenizer.decode(&target_ids(&sample)).expect("text");
-        example(&sample, &target, &generated(&target)).expect("judged")
+        example((&sample, None), &target, &generated(&target)).expect("judged")
     }
 
     #[test]
@@ -285,8 +289,8 @@ mod tests {
         blind.media.clear();
         let samples = [a.clone(), b, Prepared { id: blind.id.clone(), ..a }, longer, blind.clone(), blind];
         let media = samples.iter().map(medium).collect::<Vec<_>>();
-        let wanted = Wanted::of(&samples, &media);
-        assert_eq!(wanted, Wanted { first: vec![0, 1, 3, 4, 5], of_sample: vec![0, 1, 0, 2, 3, 4] });
+        let distinct = Distinct::of(&samples, &media);
+        assert_eq!(distinct, Distinct { first: vec![0, 1, 3, 4, 5], of_sample: vec![0, 1, 0, 2, 3, 4] });
     }
 
     #[test]
@@ -307,7 +311,7 @@ mod tests {
             scenes.into_iter().find(|(_, truth, _)| truth.is_held_out() == unseen).expect("endless");
         let sample = sample(&preparer(Format::Plain), 0, false);
         let sample = Prepared { truth: Some(serde_json::json!({ "scene": truth })), ..sample };
-        example(&sample, &caption, &generated(&caption)).expect("judged")
+        example((&sample, None), &caption, &generated(&caption)).expect("judged")
     }
 
     #[test]
@@ -343,7 +347,7 @@ mod tests {
         } });
         let said = |truth: &Value, generated: &str| {
             let sample = sample(&preparer(Format::Plain), 0, false);
-            example(&Prepared { truth: Some(truth.clone()), ..sample }, "x", generated).expect("judged")
+            example((&Prepared { truth: Some(truth.clone()), ..sample }, None), "x", generated).expect("judged")
         };
         let right = said(&sound, "Four low beats.");
         let (known, total) = right.stated.expect("a truth");
@@ -373,7 +377,7 @@ mod tests {
     fn a_foreign_scene_is_left_alone_and_a_broken_one_is_an_error() {
         let with = |scene: Value| {
             let sample = sample(&preparer(Format::Plain), 0, false);
-            example(&Prepared { truth: Some(serde_json::json!({ "scene": scene })), ..sample }, "a", "a")
+            example((&Prepared { truth: Some(serde_json::json!({ "scene": scene })), ..sample }, None), "a", "a")
         };
         assert_eq!(with("a beach".into()).expect("judged").score, None);
         let error = with(serde_json::json!({ "objects": [{ "shape": "blob" }] })).expect_err("broken").to_string();

@@ -16,15 +16,13 @@ pub struct Schedule {
 impl Schedule {
     /// Resolves warm-up and decay against the length of the run: their ratios are rounded up, as `transformers` does.
     pub fn new(config: &ScheduleConfig, total_steps: u64) -> Self {
-        let part = |ratio: f64| (ratio * total_steps as f64).ceil() as u64;
-        let warmup_steps = config.warmup_steps.unwrap_or_else(|| part(config.warmup_ratio)).min(total_steps);
+        let warmup_steps = config.warmup(total_steps).min(total_steps);
         Self {
             kind: config.kind,
             warmup_steps,
             total_steps,
             min_lr_ratio: config.min_lr_ratio,
-            decay_steps: part(config.decay_ratio.unwrap_or(ScheduleConfig::USUAL_DECAY_RATIO))
-                .min(total_steps - warmup_steps),
+            decay_steps: config.decay(total_steps).min(total_steps - warmup_steps),
         }
     }
 

@@ -462,7 +462,7 @@ fn rates(config: &RunConfig, total_steps: u64, step: u64) -> BTreeMap<Part, Part
     for part in Part::ALL {
         let settings = part_config(config, part);
         if let Some(lr) = settings.tuning.lr() {
-            let weight_decay = settings.weight_decay.unwrap_or(config.train.weight_decay);
+            let weight_decay = config.train.weight_decay_of(settings);
             rates.insert(part, PartRates { lr: lr * factor, weight_decay });
         }
     }

@@ -26,7 +26,7 @@ use crate::fail::Refusal;
 use crate::holdings::{check_headers, configured, in_all_parts};
 use crate::preprocess::{family_processor, intake, preprocessor_in, sight};
 pub(crate) use crate::source::{open_source, open_training};
-use crate::stage::{refuse_conversations, refuse_other_stage};
+use crate::stage::refuse_other_stage;
 use crate::unused::warn_unused_of_parts;
 use crate::weights::PartWeights;
 use crate::{number_type, preprocess};
@@ -73,7 +73,6 @@ pub(crate) fn open_mixture(config: &RunConfig, stop: &Stop) -> anyhow::Result<Mi
 pub(crate) fn open_learned(source: &SourceConfig, config: &RunConfig) -> anyhow::Result<Arc<dyn Source>> {
     let opened = open_training(source, config.data.placeholder)?;
     refuse_other_stage(&source.name, opened.as_ref(), config)?;
-    refuse_conversations(&source.name, opened.as_ref(), config)?;
     Ok(opened)
 }
 

@@ -104,29 +104,6 @@ fn first_of(source: &dyn Source) -> Option<RawSample> {
     (0..source.len().min(LOOKED_AT)).find_map(|index| source.get(index).ok())
 }
 
-/// Refuses conversations of several turns where `plain` writes captions: most samples would be left out.
-pub(crate) fn refuse_conversations(name: &str, source: &dyn Source, config: &RunConfig) -> anyhow::Result<()> {
-    if config.data.template != TemplateKind::Plain || config.objective.is_preference() {
-        return Ok(());
-    }
-    let answers =
-        |sample: &RawSample| sample.conversation.turns.iter().filter(|turn| turn.role == Role::Assistant).count();
-    let looked_at = (0..source.len().min(LOOKED_AT)).filter_map(|index| source.get(index).ok());
-    let (several, all) =
-        looked_at.fold((0, 0), |(several, all), sample| (several + usize::from(answers(&sample) > 1), all + 1));
-    if 2 * several <= all {
-        return Ok(());
-    }
-    Err(Refusal::usage(
-        format!(
-            "source `{name}` holds conversations of several turns, which instruction tuning (`mmtrain sft`) learns from; \
-             `data.template = \"plain\"` writes one caption a sample"
-        ),
-        "run `mmtrain sft`, or set `data.template` to one for conversations, such as \"vicuna_v1\"",
-    )
-    .into())
-}
-
 fn check_pairing(name: &str, sample: &RawSample, config: &RunConfig) -> anyhow::Result<()> {
     let Some(feedback) = sample.feedback.as_ref().filter(|_| config.objective.is_preference()) else { return Ok(()) };
     match (config.objective.is_unpaired(), matches!(feedback, Feedback::Rejected(_))) {
@@ -144,7 +121,19 @@ fn check_pairing(name: &str, sample: &RawSample, config: &RunConfig) -> anyhow::
     }
 }
 
-/// Refuses data of another stage: judged answers where nothing is compared, and answers that nobody judged where something is.
+/// Whether most samples of a source have several answers.
+fn converses(source: &dyn Source) -> bool {
+    let looked_at = (0..source.len().min(LOOKED_AT)).filter_map(|index| source.get(index).ok());
+    let answers = looked_at.map(|sample| {
+        let turns = sample.conversation.turns.iter();
+        turns.filter(|turn| turn.role == Role::Assistant).count()
+    });
+    let (several, one) = answers.partition::<Vec<_>, _>(|&answers| answers > 1);
+    several.len() > one.len()
+}
+
+/// Refuses data of another stage: judged answers where nothing is compared, answers that nobody judged where something is, and
+/// conversations of several turns where `plain` writes captions, which would leave most samples out.
 pub(crate) fn refuse_other_stage(name: &str, source: &dyn Source, config: &RunConfig) -> anyhow::Result<()> {
     let Some(sample) = first_of(source) else { return Ok(()) };
     check_pairing(name, &sample, config)?;
@@ -167,6 +156,14 @@ pub(crate) fn refuse_other_stage(name: &str, source: &dyn Source, config: &RunCo
             )
             .into())
         }
+        (false, false) if config.data.template == TemplateKind::Plain && converses(source) => Err(Refusal::usage(
+            format!(
+                "source `{name}` holds conversations of several turns, which instruction tuning (`mmtrain sft`) learns from; \
+                 `data.template = \"plain\"` writes one caption a sample"
+            ),
+            "run `mmtrain sft`, or set `data.template` to one for conversations, such as \"vicuna_v1\"",
+        )
+        .into()),
         _ => Ok(()),
     }
 }

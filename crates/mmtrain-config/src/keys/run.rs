@@ -196,7 +196,7 @@ pub enum PreferenceLossKind {
 
 impl PreferenceLossKind {
     /// Those that know of pairs that are the wrong way round.
-    pub(crate) const SMOOTHED: &[Self] =
+    pub const SMOOTHED: &[Self] =
         &[Self::Sigmoid, Self::Robust, Self::ExoPair, Self::Aot, Self::AotUnpaired, Self::Simpo, Self::Cpo];
 
     /// Its name, as in configurations.
@@ -341,12 +341,14 @@ impl Default for ScheduleConfig {
 }
 
 impl ScheduleConfig {
-    /// `decay_ratio` where nothing is said.
-    pub const USUAL_DECAY_RATIO: f64 = 0.2;
-
     /// Steps of warm-up in a run of `total` steps: `warmup_steps`, else `ceil(warmup_ratio * total)` as in `transformers`.
     pub fn warmup(&self, total: u64) -> u64 {
         self.warmup_steps.unwrap_or_else(|| (self.warmup_ratio * total as f64).ceil() as u64)
+    }
+
+    /// Last steps of a run of `total` steps in which a stable rate falls.
+    pub fn decay(&self, total: u64) -> u64 {
+        (self.decay_ratio.unwrap_or(0.2) * total as f64).ceil() as u64
     }
 }
 
@@ -433,5 +435,6 @@ mod tests {
         assert_eq!(schedule.warmup(0), 0);
         schedule.warmup_steps = Some(7);
         assert_eq!(schedule.warmup(101), 7);
+        assert_eq!(schedule.decay(101), 21);
     }
 }

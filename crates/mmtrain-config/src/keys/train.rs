@@ -183,4 +183,9 @@ impl TrainConfig {
     pub fn grad_accum_steps(&self) -> usize {
         self.global_batch_size.get() / self.micro_batch_size.get()
     }
+
+    /// The weight decay of a part: its own, or that of all.
+    pub fn weight_decay_of(&self, part: &PartConfig) -> f64 {
+        part.weight_decay.unwrap_or(self.weight_decay)
+    }
 }

@@ -92,6 +92,18 @@ mod tests {
     }
 
     #[test]
+    fn the_losses_that_are_smoothed_are_those_of_the_configuration() {
+        for loss in PreferenceLoss::all().iter().filter(|loss| !matches!(loss, PreferenceLoss::Kto { .. })) {
+            let sum = |smoothing: &str| {
+                losses(&format!(r#"{{ "kind": "preference", "loss": "{}"{smoothing} }}"#, loss.name()))
+            };
+            let is_read = sum(r#", "label_smoothing": 0.25"#) != sum("");
+            let is_listed = PreferenceLossKind::SMOOTHED.iter().any(|kind| kind.name() == loss.name());
+            assert_eq!(is_read, is_listed, "{}", loss.name());
+        }
+    }
+
+    #[test]
     fn losses_add_up() {
         let text = r#"{ "kind": "preference", "weight": 0.8, "sft_weight": 1.0, "terms": [{ "loss": "bco_pair", "weight": 0.2 }] }"#;
         assert_eq!(losses(text), Preference::mpo(0.1));

@@ -451,11 +451,11 @@ pub(crate) fn ledger(config: &RunConfig, model: &Vlm) -> Vec<crate::report::Ledg
         let (parameters, trained) = (sum(&|_| true), sum(&|info| tuned.trains(info)));
         let of = format!("{} of {}", grouped(trained), grouped(parameters));
         let settings = part_config(config, part);
-        let mut tuning = tuning_words(&settings.tuning, &of);
-        if !settings.tuning.is_frozen() {
-            let decay = settings.weight_decay.unwrap_or(config.train.weight_decay);
-            tuning = format!("{tuning}, weight decay {decay}");
-        }
+        let words = tuning_words(&settings.tuning, &of);
+        let tuning = match &settings.tuning {
+            Tuning::Frozen => words,
+            _ => format!("{words}, weight decay {}", config.train.weight_decay_of(settings)),
+        };
         crate::report::LedgerRow { part: part.name().to_owned(), tuning, parameters, trained }
     };
     Part::ALL.into_iter().map(row).collect()

@@ -32,8 +32,10 @@ pub(crate) struct Watcher {
     progress: Progress,
     quiet: bool,
     started: Instant,
-    /// Held-out samples for generation, each with its first medium as it stands in the data.
-    samples: Vec<(Prepared, Vec<u8>)>,
+    /// Held-out samples for generation.
+    samples: Vec<Prepared>,
+    /// The first medium of each, as it stands in the data.
+    media: Vec<Vec<u8>>,
     preparer: std::sync::Arc<mmtrain_data::Preparer>,
     max_new_tokens: usize,
     latest: Option<Judged>,
@@ -42,16 +44,15 @@ pub(crate) struct Watcher {
 impl Watcher {
     /// A watcher for a run that goes on from `step`. Some held-out media are written to `samples/`.
     pub(crate) fn new(run: &Run, context: &Context, step: u64) -> anyhow::Result<Self> {
-        let samples = match run.held_out.first() {
-            Some(held_out) => shown(&run.preparer, &held_out.data, run.config.eval.generate),
-            None => Vec::new(),
-        };
-        write_media(&run.run_dir, &samples)?;
+        let shown = run.held_out.first().map(|held_out| shown(&run.preparer, &held_out.data, run.config.eval.generate));
+        let (samples, media) = shown.unwrap_or_default().into_iter().unzip::<_, _, _, Vec<_>>();
+        write_media(&run.run_dir, &media)?;
         Ok(Self {
             progress: Progress::new(run.total_steps, step, Mode::detect(context.quiet)),
             quiet: context.quiet,
             started: Instant::now(),
             samples,
+            media,
             preparer: run.preparer.clone(),
             max_new_tokens: run.config.eval.max_new_tokens,
             latest: None,
@@ -110,10 +111,9 @@ impl Watcher {
         if self.samples.is_empty() {
             return Ok(None);
         }
-        let samples = self.samples.iter().map(|(sample, _)| sample.clone()).collect::<Vec<_>>();
         let options = greedy(&self.preparer, self.max_new_tokens);
         let goes_on = || !run.drops_evaluation();
-        let judged = Judged::of(model, &self.preparer.tokenizer, &samples, (&options, &goes_on), BATCH);
+        let judged = Judged::of(model, &self.preparer.tokenizer, &self.samples, (&options, &goes_on), BATCH);
         self.latest = Some(judged.map_err(|error| match error.downcast_ref() {
             Some(GenerateError::Interrupted) => TrainError::Interrupted,
             _ => TrainError::Io(std::io::Error::other(error)),
@@ -123,8 +123,8 @@ impl Watcher {
 
     fn shown_samples(&self) -> Vec<ShownSample> {
         let Some(judged) = &self.latest else { return Vec::new() };
-        let pairs = judged.samples().into_iter().zip(&self.samples);
-        let shown = pairs.map(|(SaidOf { id, target, generated, correct }, (_, medium))| ShownSample {
+        let pairs = judged.samples().into_iter().zip(&self.media);
+        let shown = pairs.map(|(SaidOf { id, target, generated, correct }, medium)| ShownSample {
             id,
             medium: medium.clone(),
             target,
@@ -183,13 +183,13 @@ impl Watch for Watcher {
     }
 }
 
-fn write_media(run_dir: &Path, samples: &[(Prepared, Vec<u8>)]) -> anyhow::Result<()> {
-    if samples.is_empty() {
+fn write_media(run_dir: &Path, media: &[Vec<u8>]) -> anyhow::Result<()> {
+    if media.is_empty() {
         return Ok(());
     }
     let dir = run_dir.join("samples");
     fs::create_dir_all(&dir)?;
-    for (number, (_, medium)) in samples.iter().enumerate().filter(|(_, (_, medium))| !medium.is_empty()) {
+    for (number, medium) in media.iter().enumerate().filter(|(_, medium)| !medium.is_empty()) {
         fs::write(dir.join(format!("{number}.{}", extension(medium))), medium)?;
     }
     Ok(())

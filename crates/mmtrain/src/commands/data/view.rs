@@ -17,6 +17,7 @@ use crate::cli::DataArgs;
 use crate::commands::{config_dirs, note};
 use crate::fail::Refusal;
 use crate::fetch::localize::localize;
+use crate::run_dir::RunInfo;
 use crate::{preprocess, setup, vocabulary};
 
 /// Row length for looking at a dataset without a configuration.
@@ -129,7 +130,8 @@ fn open(source: &SourceConfig, placeholder: PlaceholderKind) -> anyhow::Result<A
 /// The directory of a run, or of a checkpoint, where the configuration is its own: its tokenizer has been learned.
 fn of_run(config: Option<&str>) -> Option<&Path> {
     let dir = Path::new(config?).parent()?;
-    dir.join("tokenizer.json").is_file().then_some(dir)
+    let is_own = dir.join("manifest.json").is_file() || RunInfo::read(dir).is_some();
+    (is_own && dir.join("tokenizer.json").is_file()).then_some(dir)
 }
 
 /// A tokenizer is learned from what is looked at; that costs a moment and needs no download.
