@@ -1,6 +1,6 @@
 //! Files of one record a line: read line by line whatever their size, and added to also where there is no room for a while.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use fs_err as fs;
@@ -41,6 +41,26 @@ fn next_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Option
             return Ok(Some(true));
         }
     }
+}
+
+/// Bytes that are read at once from the end of a file.
+const BLOCK_BYTES: u64 = 1 << 16;
+
+/// Bytes of a file up to the end of its last line that has one.
+pub(crate) fn len_of_whole_lines(file: &mut fs::File) -> io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    let mut block = Vec::new();
+    while end > 0 {
+        let begin = end.saturating_sub(BLOCK_BYTES);
+        file.seek(SeekFrom::Start(begin))?;
+        block.clear();
+        Read::by_ref(file).take(end - begin).read_to_end(&mut block)?;
+        if let Some(last) = block.iter().rposition(|&byte| byte == b'\n') {
+            return Ok(begin + last as u64 + 1);
+        }
+        end = begin;
+    }
+    Ok(0)
 }
 
 /// A file that lines are added to. Lines that a full disk has no room for are kept, and written once there is some: a run need not end
@@ -137,6 +157,22 @@ mod tests {
         file.room = 100;
         write_out(&mut file, &mut bytes).expect("room");
         assert_eq!((file.taken.as_slice(), bytes.len()), (&b"one\ntwo\n"[..], 0));
+    }
+
+    #[test]
+    fn the_last_end_of_a_line_is_found_however_far_back_it_is() {
+        let place = tempfile::tempdir().expect("temp dir");
+        let path = place.path().join("lines");
+        let block = BLOCK_BYTES as usize;
+        for (whole, torn) in
+            [(0, 0), (0, 5), (7, 0), (7, 5), (block, 0), (block, 3 * block), (3, block - 3), (9, block)]
+        {
+            let mut bytes = vec![b'x'; whole + torn];
+            bytes.iter_mut().take(whole).skip(whole.saturating_sub(1)).for_each(|byte| *byte = b'\n');
+            fs::write(&path, bytes).expect("written");
+            let mut file = fs::File::open(&path).expect("opens");
+            assert_eq!(len_of_whole_lines(&mut file).expect("read"), whole as u64, "{whole} and {torn}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `quarantine.jsonl`: every sample left out, once.
 
 use std::collections::HashSet;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
 use fs_err as fs;
@@ -9,17 +9,18 @@ use mmtrain_data::Skip;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::lines::Lines;
+use crate::lines::{Lines, each_line, len_of_whole_lines};
 
 /// Appends samples that were left out; a sample that is there already is not written again.
 #[derive(Debug)]
 pub struct Quarantine {
     lines: Lines,
-    seen: HashSet<Entry>,
+    /// Marks of all that are in the file.
+    seen: HashSet<[u8; 16]>,
 }
 
 /// What of a line tells its sample from all others; keys may repeat, even in one shard.
-#[derive(Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Entry {
     source: String,
     key: String,
@@ -31,20 +32,31 @@ impl Entry {
         let id = &skip.id;
         Self { source: id.source.clone(), key: format!("{}/{}", id.shard, id.key), index: id.index }
     }
+
+    /// Half a hash of it, which takes less room than names do.
+    fn mark(&self) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new();
+        for bytes in [self.source.as_bytes(), self.key.as_bytes()] {
+            hasher.update(&bytes.len().to_le_bytes());
+            hasher.update(bytes);
+        }
+        hasher.update(&self.index.to_le_bytes());
+        let mut mark = [0; 16];
+        hasher.finalize_xof().fill(&mut mark);
+        mark
+    }
 }
 
 impl Quarantine {
     /// Opens the ledger of a run. A last line that is torn, as a power loss leaves it, is cut off.
     pub fn open(run_dir: &Path) -> std::io::Result<Self> {
         let path = run_dir.join("quarantine.jsonl");
-        let mut file = fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        let complete = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
-        file.set_len(complete as u64)?;
-        file.seek(SeekFrom::Start(complete as u64))?;
-        let lines = bytes[..complete].split(|&byte| byte == b'\n');
-        let seen = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        let mut file = fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
+        let complete = len_of_whole_lines(&mut file)?;
+        file.set_len(complete)?;
+        file.seek(SeekFrom::End(0))?;
+        let mut seen = HashSet::new();
+        each_line(&path, |line, _| seen.extend(serde_json::from_slice::<Entry>(line).ok().map(|entry| entry.mark())))?;
         Ok(Self { lines: Lines::new(file), seen })
     }
 
@@ -54,7 +66,7 @@ impl Quarantine {
             let entry = Entry::of(skip);
             let line = json!({ "source": entry.source, "key": entry.key, "index": entry.index,
                                "reason": skip.reason, "detail": skip.detail });
-            if self.seen.insert(entry) {
+            if self.seen.insert(entry.mark()) {
                 self.lines.add(line.to_string().as_bytes())?;
             }
         }
