@@ -105,6 +105,8 @@ fn bad_samples_are_counted_named_and_left_out() {
     place.ok(&format!("{run} --run-dir lenient --set data.max_skip_ratio=0.9"));
     let quarantine = String::from_utf8(place.read("lenient/quarantine.jsonl")).expect("UTF-8");
     assert_eq!(quarantine.lines().count(), 7, "{quarantine}");
+    let page = String::from_utf8(place.read("lenient/report.html")).expect("UTF-8");
+    assert!(page.contains("7 samples, ambiguous_image 1, "), "the report counts them");
 }
 
 #[test]

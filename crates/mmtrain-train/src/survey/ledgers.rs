@@ -1,6 +1,7 @@
 //! What the lines of `metrics.jsonl` and `quarantine.jsonl` add up to, and what `bad_batch.json` says.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -108,7 +109,8 @@ struct Reason {
 }
 
 impl QuarantineState {
-    pub(super) fn read(run_dir: &Path) -> std::io::Result<Self> {
+    /// That of a run, which may have left none out.
+    pub fn read(run_dir: &Path) -> std::io::Result<Self> {
         let mut state = Self::default();
         each_line(&run_dir.join("quarantine.jsonl"), |line, _| match serde_json::from_slice::<Reason>(line) {
             Ok(Reason { reason }) => *state.reasons.entry(reason).or_default() += 1,
@@ -120,6 +122,13 @@ impl QuarantineState {
     /// All samples that were left out.
     pub fn samples(&self) -> u64 {
         self.reasons.values().sum()
+    }
+}
+
+impl fmt::Display for QuarantineState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} samples", self.samples())?;
+        self.reasons.iter().try_for_each(|(reason, count)| write!(f, ", {reason} {count}"))
     }
 }
 

@@ -86,7 +86,7 @@ pub(crate) fn ask(
         return Ok(());
     }
     if let Some(asked) = asked?.filter(|_| !context.quiet) {
-        note(&format!("reference model: {asked} pairs asked for, the others known"));
+        note(&format!("reference model: {asked} pairs asked for"));
     }
     Ok(())
 }

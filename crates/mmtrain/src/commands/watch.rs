@@ -12,6 +12,7 @@ use mmtrain_model::config::VlmConfig;
 use mmtrain_train::TrainError;
 use mmtrain_train::memory::peak_bytes;
 use mmtrain_train::metrics::{self, EvalReport, FaultReport, StepReport};
+use mmtrain_train::survey::QuarantineState;
 use mmtrain_train::trainer::{Run, Watch};
 
 use super::dry_run::{ledger_lines, tokens_per_image};
@@ -147,6 +148,10 @@ impl Watcher {
         }
         if let Some((name, accuracy)) = self.latest.as_ref().and_then(Judged::headline) {
             rows.push((name.into(), format!("{:.1} %", accuracy * 100.0)));
+        }
+        // A list that cannot be read is no reason to write no report.
+        if let Some(left_out) = QuarantineState::read(&run.run_dir).ok().filter(|left_out| left_out.samples() > 0) {
+            rows.push(("left out".into(), left_out.to_string()));
         }
         rows.push(("time of this process".into(), format!("{:.0} s", self.started.elapsed().as_secs_f64())));
         rows.push(("peak memory".into(), format!("{:.0} MiB", peak_bytes() as f64 / f64::from(1 << 20))));

@@ -94,8 +94,7 @@ impl fmt::Display for RunReport {
         writeln!(f, "pointers  latest {}, best {}", pointer(&survey.latest), pointer(&survey.best))?;
         writeln!(f, "lock      {}", lock(&survey.lock))?;
         writeln!(f, "metrics   {}", survey.metrics.as_ref().map_or_else(|| "none".to_owned(), metrics))?;
-        let reasons = survey.quarantine.reasons.iter().map(|(reason, count)| format!(", {reason} {count}"));
-        writeln!(f, "left out  {} samples{}", survey.quarantine.samples(), reasons.collect::<String>())?;
+        writeln!(f, "left out  {}", survey.quarantine)?;
         writeln!(f, "disk      {}", gibibytes(survey.bytes))
     }
 }
