@@ -279,6 +279,66 @@ fn a_stage_refuses_the_data_and_the_objective_of_another() {
 }
 
 #[test]
+fn data_of_a_later_stage_are_checked_with_what_it_starts_from() {
+    let place = place();
+    place.ok("data synth --like rlaif-v --out rlaif-v --samples 16 --size 32");
+    place.ok("data synth --like llava-instruct --out llava-instruct --samples 16 --size 32");
+    let check = "data check --config pairs.toml";
+    place.fails(check, 2, &["`model.decoder.weights` or `model.decoder.arch` is needed", "`--init RUN|CKPT|HF_DIR`"]);
+    let check = format!("{check} --init checkpoints/pretrain-tiny");
+    let pairs = json(place.ok(&format!("{check} --json")).stdout.as_bytes())["ok"].as_u64().expect("a number");
+    let split = json(place.ok(&format!("{check} {KTO} --json")).stdout.as_bytes())["ok"].as_u64();
+    assert_eq!(split, Some(2 * pairs), "both answers of each pair, each with the answer to something else");
+    // What is counted is what a run of that stage would leave out.
+    let talks = "--set data.sources.0.name=talks --set data.sources.0.path=llava-instruct";
+    for (sets, reason) in [("--set objective.loss=kto", "not_judged"), (talks, "no_pair")] {
+        let report = json(place.exits(&format!("{check} {sets} --json"), 3).stdout.as_bytes());
+        assert!(report["ok"] == 0 && report["reasons"][reason] == report["bad"], "{report}");
+    }
+    // Without a configuration data of any stage are.
+    place.ok("data check ./rlaif-v");
+    place.ok("data check ./llava-instruct");
+    // Words are counted in the tokens of the model.
+    place.ok("export --model checkpoints/pretrain-tiny --out hf -q");
+    let shown = format!("data show -n 1 --json --config talks.toml --init hf {talks}");
+    place.ok(&shown);
+    place.write("hf/tokenizer.json", b"{}");
+    place.fails(&shown, 3, &["tokenizer.json"]);
+}
+
+#[test]
+fn an_evaluation_of_split_pairs_sees_both_answers_of_each() {
+    let place = place();
+    let start = format!("dpo --config pairs.toml --init checkpoints/pretrain-tiny {CONSTANT} {KTO} --run-dir run");
+    place.ok(&format!("{start} --set train.steps=1 --set train.eval_every=1 --set eval.samples=3"));
+    let eval = place.metrics("run").into_iter().rfind(|line| line["kind"] == "eval").expect("an evaluation");
+    assert!(["logps/chosen", "logps/rejected"].iter().all(|name| eval["values"][name].is_number()), "{eval}");
+}
+
+#[test]
+fn a_model_goes_on_with_its_own_tokenizer() {
+    let place = place();
+    place.ok("export --model checkpoints/pretrain-tiny --out hf -q");
+    place.ok("pretrain --config tiny.toml -q --run-dir other --set train.steps=1 --set model.tokenizer.train_bpe.vocab_size=280");
+    let start = "sft --config talks.toml --run-dir run -q --set train.steps=1";
+    for init in ["checkpoints/pretrain-tiny", "hf"] {
+        let other = format!("{start} --init {init} --set model.tokenizer={{path='other/tokenizer.json'}}");
+        place.fails(
+            &other,
+            2,
+            &["`model.tokenizer.path` is `other/tokenizer.json`", init, "leave `model.tokenizer` out"],
+        );
+        assert!(!place.path("run").exists());
+    }
+    let told = place.ok(&format!("{start} --init hf --set model.tokenizer.path=hf")).stderr;
+    assert!(!told.contains("tokenizer"), "{told}");
+    let start = "sft --config talks.toml --init checkpoints/pretrain-tiny -q --set train.steps=1";
+    let told = place.ok(&format!("{start} --run-dir anew --set model.tokenizer.train_bpe.vocab_size=280")).stderr;
+    assert!(told.contains("is not learned anew"), "{told}");
+    assert!(place.read("anew/tokenizer.json") == place.read("checkpoints/pretrain-tiny/tokenizer.json"));
+}
+
+#[test]
 fn held_out_pairs_are_asked_for_where_the_run_evaluates() {
     let place = place();
     let start = "dpo --config pairs.toml --init checkpoints/pretrain-tiny --set schedule.kind=constant --run-dir run";

@@ -94,7 +94,8 @@ impl Checker<'_> {
         let paths: Vec<_> = keys.iter().map(|key| format!("`{}`", join(path, key))).collect();
         match set.as_slice() {
             [] if required => {
-                self.report(&join(path, &keys[0]), format!("one of {} is needed", hint::one_of(&paths)), None);
+                let message = format!("one of {} is needed", hint::one_of(&paths));
+                self.report(&join(path, &keys[0]), message, hint::for_nothing_set(path));
             }
             [first, _, ..] => {
                 let hint = format!("keep one of {}", hint::one_of(&paths));

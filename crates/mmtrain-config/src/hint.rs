@@ -33,6 +33,13 @@ pub(crate) fn for_unknown_key(path: &str, name: &str, table: &Table) -> Option<S
         .or_else(|| known_here(path, table))
 }
 
+/// What to do where none of the keys of the table at `path` is set of which one is needed.
+pub(crate) fn for_nothing_set(path: &str) -> Option<String> {
+    let brings_a_model = path == "model.decoder";
+    brings_a_model
+        .then(|| "a stage that starts from a model takes its parts: name it with `--init RUN|CKPT|HF_DIR`".to_owned())
+}
+
 fn also(field: &Field, name: &str) -> bool {
     field.name == name || field.also.iter().any(|other| other == name)
 }

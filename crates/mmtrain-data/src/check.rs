@@ -32,7 +32,7 @@ pub struct CheckReport {
     pub problems: Vec<ShardProblem>,
 }
 
-/// Prepares the first `limit` samples of a source (all without a limit), as a run would, on all cores.
+/// Prepares the first `limit` samples of a source (all without a limit), as a run with this preparer would, on all cores.
 pub fn check(
     source: &Arc<dyn Source>,
     preparer: &Arc<Preparer>,
@@ -64,7 +64,7 @@ struct Checker {
 
 impl Checker {
     fn check(&self, index: usize) -> Result<Option<Fitted>, Skip> {
-        let work = || self.look(&self.source.get(index).map_err(|error| error.0)?);
+        let work = || self.look(&self.preparer.read(self.source.as_ref(), index)?);
         confined(work).unwrap_or_else(|panic| Err(skip(&self.source.id(index), "panic", panic)))
     }
 

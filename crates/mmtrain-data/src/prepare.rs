@@ -93,14 +93,17 @@ impl Prepared {
 impl Preparer {
     /// Reads and prepares the sample at `index` of `source`.
     pub fn fetch(&self, source: &dyn Source, index: usize) -> Result<Prepared, Skip> {
-        let work = || {
-            let raw = source.get(index).map_err(|error| error.0)?;
-            match self.wanted {
-                Wanted::Judged => self.try_prepare(&with_answer_elsewhere(source, index, raw)?),
-                _ => self.try_prepare(&raw),
-            }
-        };
+        let work = || self.try_prepare(&self.read(source, index)?);
         confined(work).unwrap_or_else(|panic| Err(skip(&source.id(index), "panic", panic)))
+    }
+
+    /// Reads the sample at `index`, with the answer of another one where that is compared with its own.
+    pub(crate) fn read(&self, source: &dyn Source, index: usize) -> Result<RawSample, Skip> {
+        let raw = source.get(index).map_err(|error| error.0)?;
+        match self.wanted {
+            Wanted::Judged => with_answer_elsewhere(source, index, raw),
+            Wanted::Answers | Wanted::Pairs | Wanted::Any => Ok(raw),
+        }
     }
 
     /// Prepares a sample that has been read.

@@ -545,6 +545,9 @@ pub(crate) struct DataArgs {
     /// Take dataset, template and sizes from a configuration.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<String>,
+    /// What a run of that configuration would start from: its model and its tokenizer.
+    #[arg(long, value_name = "RUN|CKPT|HF_DIR", requires = "config")]
+    pub(crate) init: Option<PathBuf>,
     /// Set one value of the configuration.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) sets: Vec<String>,

@@ -52,7 +52,8 @@ impl<'a> Origin<'a> {
                 let model = read_vlm(dir)?;
                 check_sizes(config, &model, dir)?;
                 check_feature_layer(config, &model, dir)?;
-                check_connector(config, &model, dir)
+                check_connector(config, &model, dir)?;
+                vocabulary::check_brought(config, dir)
             }
             Self::Checkpoint(_) | Self::Config => Ok(()),
         }

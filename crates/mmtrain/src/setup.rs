@@ -78,9 +78,21 @@ pub(crate) fn open_learned(source: &SourceConfig, config: &RunConfig) -> anyhow:
 
 /// Opens a source that the run is evaluated on, and refuses what it could not be.
 pub(crate) fn open_held_out(source: &SourceConfig, config: &RunConfig) -> anyhow::Result<Arc<dyn Source>> {
-    let opened = open_source(source, config.data.placeholder)?;
+    let opened = open_source(&evaluated(source, config.eval.samples), config.data.placeholder)?;
     refuse_other_stage(&source.name, opened.as_ref(), config)?;
     Ok(opened)
+}
+
+/// Of pairs that are split, those whose answers are evaluated: all better answers stand before the worse ones, so that the first
+/// `samples` (0: all) of more pairs would be better ones alone.
+fn evaluated(source: &SourceConfig, samples: usize) -> SourceConfig {
+    let pairs = samples.div_ceil(2);
+    let limit = if source.split_pairs && samples > 0 {
+        Some(source.limit.map_or(pairs, |limit| limit.min(pairs)))
+    } else {
+        source.limit
+    };
+    SourceConfig { limit, ..source.clone() }
 }
 
 /// Makes what the `synth` table of a source describes, if it has one and nothing is there yet.

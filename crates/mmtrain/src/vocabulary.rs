@@ -4,13 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use mmtrain_config::{RunConfig, TemplateKind, TrainBpe};
+use fs_err as fs;
+use mmtrain_config::{RunConfig, TemplateKind, TokenizerConfig, TrainBpe, parse_resolved};
 use mmtrain_data::{Mixture, Source};
 use mmtrain_text::{Conversation, Format, Piece, Template, TextTokenizer, Turn};
 use mmtrain_train::Stop;
 
+use crate::commands::note;
 use crate::fail::Refusal;
 use crate::setup::{format, make_synth, open_training};
+
+/// In the directory of a model.
+const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// Texts of a source from which a tokenizer is learned, at most.
 const LEARNED_TEXTS: usize = 100_000;
@@ -52,9 +57,45 @@ pub(crate) fn tokenizer(
     };
     tokenizer.ensure_image_token()?;
     if let TemplateKind::Jinja(file) = &config.data.template {
-        tokenizer.set_chat_template(fs_err::read_to_string(file).with_context(|| "`data.template`")?);
+        tokenizer.set_chat_template(fs::read_to_string(file).with_context(|| "`data.template`")?);
     }
     Ok(tokenizer)
+}
+
+/// The model of a directory goes on with the tokenizer that it brings: another one is refused, and it is said where one would be
+/// learned.
+pub(crate) fn check_brought(config: &RunConfig, dir: &Path) -> anyhow::Result<()> {
+    if !dir.join(TOKENIZER_FILE).is_file() || config.model.tokenizer == asked_by_run(dir)? {
+        return Ok(());
+    }
+    let shown = dir.display();
+    match &config.model.tokenizer.path {
+        Some(path) if !is_same(path, dir)? => Err(Refusal::usage(
+            format!("`model.tokenizer.path` is `{}`, and the model of `{shown}` brings a tokenizer", path.display()),
+            "leave `model.tokenizer` out: the rows of an embedding belong to the tokens of its own",
+        )
+        .into()),
+        Some(_) => Ok(()),
+        None => {
+            note(&format!("note: the tokenizer is that of `{shown}`; what `model.tokenizer` says is not learned anew"));
+            Ok(())
+        }
+    }
+}
+
+/// `[model.tokenizer]` of the run that made a directory; empty where none did.
+fn asked_by_run(dir: &Path) -> anyhow::Result<TokenizerConfig> {
+    let file = dir.join("config.toml");
+    if !file.is_file() {
+        return Ok(TokenizerConfig::default());
+    }
+    Ok(parse_resolved(&fs::read_to_string(&file)?, &file.display().to_string())?.config.model.tokenizer)
+}
+
+/// Whether a `tokenizer.json`, or that in a directory, is the one of a model.
+fn is_same(path: &Path, dir: &Path) -> anyhow::Result<bool> {
+    let asked = if path.is_dir() { path.join(TOKENIZER_FILE) } else { path.to_owned() };
+    Ok(fs::read(asked)? == fs::read(dir.join(TOKENIZER_FILE))?)
 }
 
 /// Opens the sources from which a tokenizer is learned besides the run's own, and makes those that a `synth` table

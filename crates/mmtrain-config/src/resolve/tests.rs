@@ -108,6 +108,7 @@ fn an_empty_file_is_told_what_is_needed() {
         "
 run.toml: one of `model.encoder.weights`, `model.encoder.arch` or `model.encoder.audio_arch` is needed
 run.toml: one of `model.decoder.weights` or `model.decoder.arch` is needed
+hint: a stage that starts from a model takes its parts: name it with `--init RUN|CKPT|HF_DIR`
 run.toml: `train.global_batch_size` is missing
 hint: `train.global_batch_size` must be an integer from 1 to 1048576
 run.toml: `train.micro_batch_size` is missing

@@ -19,7 +19,7 @@ pub(super) fn run(args: &DataArgs) -> anyhow::Result<ExitCode> {
     let view = View::open(args)?;
     let mut total = CheckReport::default();
     for source in &view.sources {
-        total.merge(check(source, &view.preparer, args.limit)?);
+        total.merge(check(source, &view.of_run, args.limit)?);
     }
     if args.json {
         print_json(&with_hints(&total)?)?;

@@ -29,7 +29,7 @@ pub(super) fn run(args: &SpeedArgs) -> anyhow::Result<ExitCode> {
     let view = View::open(&args.data)?;
     let workers = setup::workers(view.config.data.workers);
     let config = loader_config(&view.config, workers);
-    let mut loader = StepLoader::new(Arc::new(view.mixture), view.preparer, config, Cursor::default())?;
+    let mut loader = StepLoader::new(Arc::new(view.mixture), view.of_run, config, Cursor::default())?;
     // Behind it the workers run.
     loader.next_step()?;
     let (started, patience) = (Instant::now(), Duration::from_secs(args.seconds.get()));

@@ -9,16 +9,20 @@ use mmtrain_config::{
     TemplateKind, dataset_preset, load,
 };
 use mmtrain_data::remote::is_remote;
-use mmtrain_data::{Mixture, Preparer, Source};
+use mmtrain_data::{Mixture, Preparer, Source, Wanted};
 use mmtrain_text::{MediaKind, TextTokenizer};
+use mmtrain_train::Stop;
 
 use super::source_of;
 use crate::cli::DataArgs;
+use crate::commands::parent::Parent;
+use crate::commands::train::preparer;
 use crate::commands::{config_dirs, note};
 use crate::fail::Refusal;
 use crate::fetch::localize::localize;
+use crate::origin::{self, Origin};
 use crate::run_dir::RunInfo;
-use crate::{preprocess, setup, vocabulary};
+use crate::{setup, vocabulary};
 
 /// Row length for looking at a dataset without a configuration.
 const USUAL_MAX_SEQ: usize = 2048;
@@ -29,7 +33,11 @@ pub(super) struct View {
     /// All sources, each sample once.
     pub(super) mixture: Mixture,
     pub(super) sources: Vec<Arc<dyn Source>>,
+    /// Of samples of any stage, to be looked at.
     pub(super) preparer: Arc<Preparer>,
+    /// As a run of the configuration has it, which learns from its own stage's samples. Data that the configuration does not
+    /// name are of any.
+    pub(super) of_run: Arc<Preparer>,
 }
 
 impl View {
@@ -37,6 +45,8 @@ impl View {
     /// sounds what takes them.
     pub(super) fn open(args: &DataArgs) -> anyhow::Result<Self> {
         let mut config = config(args)?;
+        let origin = Origin::new(None, args.init.as_deref())?;
+        origin.check(&config)?;
         let sources = match &args.data {
             Some(data) => vec![open(&source_of(data, args.format, args.split.as_deref()), config.data.placeholder)?],
             None => config
@@ -50,17 +60,16 @@ impl View {
             take_all(&mut config, &sources);
         }
         let mixture = Mixture::new(sources.iter().map(|source| (source.clone(), 1.0)).collect())?;
-        let mut tokenizer = match of_run(args.config.as_deref()) {
-            Some(run) => TextTokenizer::load(run)?,
-            None => view_tokenizer(&config, &mixture)?,
+        let tokenizer = tokenizer((args, &config), &origin, &mixture)?;
+        let sizes = match origin.dir() {
+            Some(dir) => origin::sizes(&config, dir)?,
+            None => setup::model_config(&config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?,
         };
-        tokenizer.ensure_image_token()?;
-        let sizes = setup::model_config(&config, tokenizer.vocab_size(), tokenizer.image_id()? as usize)?;
-        let preprocessor = preprocess::preprocessor(&config.model.encoder, &sizes)?;
-        let template = setup::template(&config.data, &tokenizer)?;
-        let tokenizers = setup::Tokenizers { text: Arc::new(tokenizer), instruction: None };
-        let preparer = setup::preparer(tokenizers, preprocessor, &sizes, template, &config.data)?;
-        Ok(Self { config, mixture, sources, preparer: Arc::new(preparer) })
+        let preprocessor = origin.preprocessor(&config, &sizes)?;
+        let of_run = preparer(&config, &origin, &sizes, (Arc::new(tokenizer), preprocessor))?;
+        let preparer = Arc::new(Preparer { wanted: Wanted::Any, ..of_run.clone() });
+        let of_run = if args.data.is_some() { preparer.clone() } else { Arc::new(of_run) };
+        Ok(Self { config, mixture, sources, preparer, of_run })
     }
 }
 
@@ -81,7 +90,10 @@ fn config(args: &DataArgs) -> anyhow::Result<RunConfig> {
         // Its later stages' conversations have nothing to do with these data.
         sets.insert(0, "model.tokenizer.train_bpe.sources=[]".to_owned());
     }
-    let mut config = load(&Request { config: Some(config), sets: &sets, search: &dirs, ..Request::default() })?.config;
+    let parent = Parent::of(args.init.as_deref())?;
+    let parent = parent.as_ref().map(Parent::layer);
+    let request = Request { config: Some(config), sets: &sets, search: &dirs, parent, ..Request::default() };
+    let mut config = load(&request)?.config;
     localize(&mut config)?;
     Ok(config)
 }
@@ -127,15 +139,32 @@ fn open(source: &SourceConfig, placeholder: PlaceholderKind) -> anyhow::Result<A
     })
 }
 
+/// That of the model from which a run would start, that of a run whose configuration this is, or one that is learned.
+fn tokenizer(
+    (args, config): (&DataArgs, &RunConfig),
+    origin: &Origin<'_>,
+    mixture: &Mixture,
+) -> anyhow::Result<TextTokenizer> {
+    if let Origin::Init(_) = origin {
+        return origin.tokenizer(config, mixture, &Stop::default());
+    }
+    let mut tokenizer = match run_of(args.config.as_deref()) {
+        Some(run) => TextTokenizer::load(run)?,
+        None => learned_tokenizer(config, mixture)?,
+    };
+    tokenizer.ensure_image_token()?;
+    Ok(tokenizer)
+}
+
 /// The directory of a run, or of a checkpoint, where the configuration is its own: its tokenizer has been learned.
-fn of_run(config: Option<&str>) -> Option<&Path> {
+fn run_of(config: Option<&str>) -> Option<&Path> {
     let dir = Path::new(config?).parent()?;
     let is_own = dir.join("manifest.json").is_file() || RunInfo::read(dir).is_some();
     (is_own && dir.join("tokenizer.json").is_file()).then_some(dir)
 }
 
 /// A tokenizer is learned from what is looked at; that costs a moment and needs no download.
-fn view_tokenizer(config: &RunConfig, mixture: &Mixture) -> anyhow::Result<TextTokenizer> {
+fn learned_tokenizer(config: &RunConfig, mixture: &Mixture) -> anyhow::Result<TextTokenizer> {
     let (there, absent): (Vec<_>, Vec<_>) = config.learned_from().partition(|source| source.location().exists());
     for source in absent {
         note(&format!("source `{}` is not there yet: the tokenizer is learned without it", source.name));
