@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use fs_err as fs;
-use mmtrain_config::{ConnectorConfig, DataConfig, PlaceholderKind, TemplateKind};
+use mmtrain_config::{ConnectorConfig, DataConfig, PlaceholderKind, TemplateKind, parse_resolved};
 use mmtrain_model::config::read_vlm;
 use mmtrain_text::TextTokenizer;
+use mmtrain_train::checkpoint::Found;
 use serde::Serialize;
 
 use crate::conversations;
@@ -16,7 +17,8 @@ use crate::model_dir::{locate, require_whole};
 pub(crate) struct Parent {
     text: String,
     name: String,
-    /// How conversations are written to a model of the hub that knows it, as `key=value`: presets say that for models that do not.
+    /// How conversations are written to a model of the hub that knows it, or by a run that goes on, as `key=value`: presets say that
+    /// for models that do not.
     pub(crate) conversations: Vec<String>,
 }
 
@@ -36,6 +38,14 @@ impl Parent {
             return Ok(Some(Self { text, name: file.display().to_string(), conversations: Vec::new() }));
         }
         Self::of_hub(dir).map(Some)
+    }
+
+    /// What a run that goes on had taken over: it is in its own checkpoint, and what it began from may be gone.
+    pub(crate) fn of_checkpoint(found: &Found) -> anyhow::Result<Self> {
+        let (text, name) = (found.text("config.toml")?, found.dir.join("config.toml").display().to_string());
+        let DataConfig { template, system, placeholder, .. } = parse_resolved(&text, &name)?.config.data;
+        let conversations = Conversation { template, system, placeholder }.sets()?;
+        Ok(Self { text, name, conversations })
     }
 
     /// A directory of weights that no run made.

@@ -161,8 +161,10 @@ pub(crate) fn init(
     }
 }
 
+/// Whether two names are of one place, which may be gone.
 fn same_place(a: &Path, b: &Path) -> bool {
-    a == b || matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+    let place = |path: &Path| fs::canonicalize(path).or_else(|_| std::path::absolute(path));
+    a == b || matches!((place(a), place(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 fn other_init(dir: &Path, init: &Path, began: Option<&Path>) -> Refusal {

@@ -62,7 +62,10 @@ pub(crate) fn run(context: &Context, stage: Stage, args: &TrainArgs) -> anyhow::
     if let Some(init) = init.as_ref().filter(|_| args.recipe.init.is_none() && found.is_none() && !context.quiet) {
         note(&format!("starting from `{}`", init.display()));
     }
-    let parent = Parent::of(init.as_deref())?;
+    let parent = match (&found, &init) {
+        (Some(found), Some(_)) => Some(Parent::of_checkpoint(found)?),
+        (_, init) => Parent::of(init.as_deref())?,
+    };
     let resolved = resolve(stage, &args.recipe, (resume.as_deref(), parent.as_ref()), found.as_ref())?;
     resolved.notes().iter().for_each(|text| note(&format!("note: {text}")));
     stage.check(&resolved.config)?;
