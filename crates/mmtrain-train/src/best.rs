@@ -80,7 +80,7 @@ mod tests {
     }
 
     fn report(step: u64, metric: &str, value: f64) -> EvalReport {
-        EvalReport { step, name: "held_out".into(), values: BTreeMap::from([(metric.to_owned(), value)]) }
+        EvalReport { step, name: "held_out".into(), values: BTreeMap::from([(metric.to_owned(), value)]), skipped: 0 }
     }
 
     #[track_caller]

@@ -59,6 +59,14 @@ pub struct EvalReport {
     pub name: String,
     /// Results by name, such as `loss`.
     pub values: BTreeMap<String, f64>,
+    /// Held-out samples that could not be used.
+    #[serde(default, skip_serializing_if = "is_none_at_all")]
+    pub skipped: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_none_at_all(count: &u64) -> bool {
+    *count == 0
 }
 
 /// [`FaultReport::remedy`] of a step that counts without an update.
@@ -173,7 +181,12 @@ mod tests {
     use super::*;
 
     fn eval(step: u64) -> Metric {
-        Metric::Eval(EvalReport { step, name: "held_out".into(), values: BTreeMap::from([("loss".into(), 0.5)]) })
+        Metric::Eval(EvalReport {
+            step,
+            name: "held_out".into(),
+            values: BTreeMap::from([("loss".into(), 0.5)]),
+            skipped: 0,
+        })
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
 use fs_err as fs;
-use mmtrain_data::Skip;
+use mmtrain_data::{Skip, StepBatch, StepLoader};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::error::TrainError;
 use crate::lines::{Lines, each_line, len_of_whole_lines};
 
 /// Appends samples that were left out; a sample that is there already is not written again.
@@ -71,6 +72,13 @@ impl Quarantine {
             }
         }
         Ok(())
+    }
+
+    /// The data of the next step. What was left out on the way is recorded, also where it was too much.
+    pub fn next_step(&mut self, loader: &mut StepLoader) -> Result<StepBatch, TrainError> {
+        let outcome = loader.next_step();
+        self.record(outcome.as_ref().map_or(loader.left_out(), |batch| &batch.skipped))?;
+        Ok(outcome?)
     }
 
     /// Makes all lines durable.

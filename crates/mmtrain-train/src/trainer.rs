@@ -141,7 +141,8 @@ fn make_steps(
         around.saves.save(run, progress, &mut around.logs)?;
     }
     while progress.state.step < run.total_steps && !is_given_up(config, &progress.state) && !run.stop.requested() {
-        let batch = around.logs.next_batch()?;
+        let Logs { quarantine, loader, .. } = &mut around.logs;
+        let batch = quarantine.next_step(loader)?;
         around.meter.add(&batch);
         let made = train_step((run, objective), progress, &batch, &around.ranks, &mut around.verification)?;
         if let Made::Nothing(fault) = made {
@@ -215,7 +216,7 @@ fn evaluate_now(
     around: &mut Around,
     watch: &mut dyn Watch,
 ) -> Result<bool, TrainError> {
-    let reports = evaluate((run, objective), progress, watch)?;
+    let reports = evaluate((run, objective), progress, &mut around.logs.quarantine, watch)?;
     for report in &reports {
         around.logs.metrics.write(&Metric::Eval(report.clone()))?;
         watch.eval(report);
@@ -267,13 +268,6 @@ impl Logs {
         let synced = self.metrics.sync().and_then(|()| self.quarantine.sync());
         let synced = synced.and_then(|()| self.bad_steps.as_mut().map_or(Ok(()), Lines::sync));
         synced.map_err(|error| TrainError::Save { step, message: error.to_string() })
-    }
-
-    /// The data of the next step. What was left out on the way is recorded, also where it was too much.
-    fn next_batch(&mut self) -> Result<StepBatch, TrainError> {
-        let outcome = self.loader.next_step();
-        self.quarantine.record(outcome.as_ref().map_or(self.loader.left_out(), |batch| &batch.skipped))?;
-        Ok(outcome?)
     }
 
     /// Writes down a step that was no update, and its samples.
@@ -494,18 +488,21 @@ fn has_dropout(config: &RunConfig) -> bool {
     lora.into_iter().any(|lora| lora.dropout > 0.0)
 }
 
-/// One report for each of the held-out data.
+/// One report for each of the held-out data. What cannot be used of them is recorded.
 fn evaluate(
     (run, objective): (&Run, &Objective),
     progress: &Progress,
+    quarantine: &mut Quarantine,
     watch: &mut dyn Watch,
 ) -> Result<Vec<EvalReport>, TrainError> {
     let step = progress.state.step;
     let mut watched = watch.measure(run, &progress.model)?;
     let reports = run.held_out.iter().map(|HeldOut { name, data }| {
         let mut values = std::mem::take(&mut watched);
-        values.extend(objective.evaluate(run, progress, data)?);
-        Ok(EvalReport { step, name: name.clone(), values })
+        let found = objective.evaluate(run, progress, data)?;
+        quarantine.record(&found.left_out)?;
+        values.extend(found.values);
+        Ok(EvalReport { step, name: name.clone(), values, skipped: found.left_out.len() as u64 })
     });
     reports.collect()
 }

@@ -193,7 +193,8 @@ fn rates(report: &StepReport) -> String {
 
 fn eval_line(report: &EvalReport) -> String {
     let values = report.values.iter().map(|(name, value)| format!("{name} {value:.4}")).collect::<Vec<_>>();
-    format!("eval step {} {}: {}", report.step, report.name, values.join(" "))
+    let skipped = if report.skipped > 0 { format!(" left out {}", report.skipped) } else { String::new() };
+    format!("eval step {} {}: {}{skipped}", report.step, report.name, values.join(" "))
 }
 
 /// Seconds as the two largest units.
@@ -260,8 +261,10 @@ mod tests {
     #[test]
     fn an_eval_line_lists_all_values() {
         let values = BTreeMap::from([("attribute_accuracy".into(), 0.913_44), ("loss".into(), 0.4)]);
-        let line = eval_line(&EvalReport { step: 200, name: "held_out".into(), values });
-        assert_eq!(line, "eval step 200 held_out: attribute_accuracy 0.9134 loss 0.4000");
+        let mut report = EvalReport { step: 200, name: "held_out".into(), values, skipped: 0 };
+        assert_eq!(eval_line(&report), "eval step 200 held_out: attribute_accuracy 0.9134 loss 0.4000");
+        report.skipped = 3;
+        assert_eq!(eval_line(&report), "eval step 200 held_out: attribute_accuracy 0.9134 loss 0.4000 left out 3");
     }
 
     #[test]

@@ -12,11 +12,12 @@ use mmtrain_preference::RunningDelta;
 use super::{Progress, Run, has_dropout, loader_config};
 use crate::driver::Plan;
 use crate::error::TrainError;
-use crate::evaluate::{TOKEN_ACCURACY, each_held_out, each_prepared, evaluate_tokens};
+use crate::evaluate::{Evaluated, TOKEN_ACCURACY, each_held_out, each_prepared, evaluate_tokens};
 use crate::objective::{Averaged, Sums};
 use crate::preference::{
     Asked, Comparison, Covered, PairScores, ReferenceTable, evaluate_pairs, fill_reference, step_pairs,
 };
+use crate::quarantine::Quarantine;
 use crate::ranks::Ranks;
 
 /// What a run minimizes.
@@ -81,13 +82,13 @@ impl Objective {
         }
     }
 
-    /// Results on held-out data, by name.
+    /// Results on held-out data.
     pub(super) fn evaluate(
         &self,
         run: &Run,
         progress: &Progress,
         held_out: &Arc<Mixture>,
-    ) -> Result<BTreeMap<String, f64>, TrainError> {
+    ) -> Result<Evaluated, TrainError> {
         match self {
             Self::NextToken(_) => evaluate_tokens(run, &progress.model, held_out),
             Self::Pairs(pairs) => pairs.evaluate(run, progress, held_out),
@@ -96,16 +97,11 @@ impl Objective {
 }
 
 impl Pairs {
-    fn evaluate(
-        &self,
-        run: &Run,
-        progress: &Progress,
-        held_out: &Arc<Mixture>,
-    ) -> Result<BTreeMap<String, f64>, TrainError> {
+    fn evaluate(&self, run: &Run, progress: &Progress, held_out: &Arc<Mixture>) -> Result<Evaluated, TrainError> {
         let Self { comparison, reference } = self;
         let (model, running) = (&progress.model, progress.state.delta);
         let mut scores = PairScores::default();
-        each_held_out(run, held_out, |batch| {
+        let left_out = each_held_out(run, held_out, |batch| {
             scores.merge(evaluate_pairs(model, &batch, &run.plan, (comparison, reference, running))?);
             Ok(())
         })?;
@@ -120,7 +116,7 @@ impl Pairs {
         }
         let gap = self.image_gap(run, (model, running), held_out, &scores)?;
         values.extend(gap.map(|gap| ("rewards/image_gap".to_owned(), gap)));
-        Ok(values)
+        Ok(Evaluated { values, left_out })
     }
 
     /// How much of the margin comes from the media: the mean margin of the pairs that have some, less that of the same pairs
@@ -205,9 +201,9 @@ fn ask_all(
         loader_config(&run.config, run.workers),
         Cursor::default(),
     );
-    let mut loader = loader?;
+    let (mut loader, mut quarantine) = (loader?, Quarantine::open(&run.run_dir)?);
     for step in 1..=run.total_steps {
-        let batch = loader.next_step()?;
+        let batch = quarantine.next_step(&mut loader)?;
         pairs += fill_reference((table, asked), model, &batch.micro_batches, &run.plan, &ranks)?;
         tell(step, pairs);
         if batch.cursor_after.epoch > 0 {
@@ -224,6 +220,7 @@ fn ask_all(
         let asked = Asked { ablated: false, ..asked };
         each_prepared(run, &blank, &held_out.data, |batch| ask(batch, asked))?;
     }
+    quarantine.sync()?;
     table.cover(covered, asked)?;
     Ok(pairs)
 }

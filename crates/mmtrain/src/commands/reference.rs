@@ -74,11 +74,12 @@ pub(crate) fn ask(
     began: &Beginning<'_>,
 ) -> anyhow::Result<()> {
     let model = || if progress.state.step == 0 { Ok(progress.model.clone()) } else { began.model(run) };
+    let what = if run.config.objective.is_unpaired() { "answers" } else { "pairs" };
     let mut told = 0;
     let tell = |_, asked: usize| {
         if !context.quiet && asked >= told + REFERENCE_LINE {
             told = asked;
-            note(&format!("reference model: {asked} pairs"));
+            note(&format!("reference model: {asked} {what}"));
         }
     };
     let asked = complete_reference(run, objective, model, tell);
@@ -86,7 +87,7 @@ pub(crate) fn ask(
         return Ok(());
     }
     if let Some(asked) = asked?.filter(|_| !context.quiet) {
-        note(&format!("reference model: {asked} pairs asked for"));
+        note(&format!("reference model: {asked} {what} asked for"));
     }
     Ok(())
 }

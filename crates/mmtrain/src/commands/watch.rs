@@ -167,9 +167,10 @@ impl Watch for Watcher {
     fn eval(&mut self, report: &EvalReport) {
         self.progress.eval(report);
         if !report.values.contains_key("loss") {
-            let name = &report.name;
+            let EvalReport { name, skipped, .. } = report;
             self.progress.note(&format!(
-                "warning: `{name}`: none of its samples can be used, so nothing was measured (`mmtrain data check` says why)"
+                "warning: `{name}`: none of the {skipped} samples that are evaluated can be used, so there is no loss \
+                 (`quarantine.jsonl` says why)"
             ));
         }
     }

@@ -29,7 +29,7 @@ fn step(step: u64, loss: f64) -> Metric {
 
 fn eval(step: u64, loss: f64) -> Metric {
     let values = BTreeMap::from([("loss".into(), loss), ("attribute_accuracy".into(), 0.875)]);
-    Metric::Eval(EvalReport { step, name: "held_out".into(), values })
+    Metric::Eval(EvalReport { step, name: "held_out".into(), values, skipped: 0 })
 }
 
 fn many() -> Vec<Metric> {
@@ -117,6 +117,7 @@ fn markup_in_any_text_stays_text() {
         step: 500,
         name: attack.into(),
         values: BTreeMap::from([("loss".into(), 1.0)]),
+        skipped: 0,
     }));
     let page = html(&metrics, &[sample(attack)], attack);
     assert!(!page.contains("<script") && !page.contains("<img src=x"));
