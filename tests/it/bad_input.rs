@@ -53,9 +53,16 @@ fn held_out_data_of_which_nothing_can_be_used_measure_nothing_and_that_is_said()
     place.write("gone/rows.json", row.as_bytes());
     let eval = "--set data.eval.path=gone --set data.eval.split=train --set train.eval_every=6 --set train.steps=6";
     let done = place.ok(&format!("{} {eval}", RUN.replace(" -q", "")));
-    assert!(done.stderr.contains("warning: `held_out`: none of its samples can be used"), "{}", done.stderr);
+    let warning = "warning: `held_out`: none of the 1 samples that are evaluated can be used";
+    assert!(done.stderr.contains(warning), "{}", done.stderr);
     let evaluated = place.metrics("run").into_iter().find(|line| line["kind"] == "eval").expect("an evaluation");
     assert_eq!(evaluated["values"], serde_json::json!({}), "no number that stands for nothing");
+    assert_eq!(evaluated["skipped"], 1, "{evaluated}");
+    let quarantine = String::from_utf8(place.read("run/quarantine.jsonl")).expect("UTF-8");
+    assert!(quarantine.lines().count() == 1 && quarantine.contains("gone"), "named once: {quarantine}");
+    let check = place.exits(&format!("data check --config tiny.toml --json {eval}"), 3).stdout;
+    let check: Value = serde_json::from_str(&check).expect("JSON");
+    assert_eq!((&check["ok"], &check["bad"]), (&48.into(), &1.into()), "held-out data are checked too: {check}");
 }
 
 #[test]

@@ -281,26 +281,34 @@ fn a_stage_refuses_the_data_and_the_objective_of_another() {
 #[test]
 fn data_of_a_later_stage_are_checked_with_what_it_starts_from() {
     let place = place();
-    place.ok("data synth --like rlaif-v --out rlaif-v --samples 16 --size 32");
-    place.ok("data synth --like llava-instruct --out llava-instruct --samples 16 --size 32");
+    // What `talks.toml` describes; that of `pairs.toml` is made on first use.
+    place.ok("data synth --like llava-instruct --out llava-instruct --samples 24 --seed 5 --size 32");
     let check = "data check --config pairs.toml";
     place.fails(check, 2, &["`model.decoder.weights` or `model.decoder.arch` is needed", "`--init RUN|CKPT|HF_DIR`"]);
     let check = format!("{check} --init checkpoints/pretrain-tiny");
     let pairs = json(place.ok(&format!("{check} --json")).stdout.as_bytes())["ok"].as_u64().expect("a number");
+    let train = json(place.ok("data check ./rlaif-v --split train --json").stdout.as_bytes())["ok"].as_u64();
+    assert!(train.is_some_and(|train| train < pairs), "{pairs} with those that are held out");
     let split = json(place.ok(&format!("{check} {KTO} --json")).stdout.as_bytes())["ok"].as_u64();
     assert_eq!(split, Some(2 * pairs), "both answers of each pair, each with the answer to something else");
     // What is counted is what a run of that stage would leave out.
-    let talks = "--set data.sources.0.name=talks --set data.sources.0.path=llava-instruct";
-    for (sets, reason) in [("--set objective.loss=kto", "not_judged"), (talks, "no_pair")] {
+    let talks = "--set data.sources=[{name='talks',path='llava-instruct'}]";
+    let no_held_out = "--set data.eval={name='rlaif-v',path='rlaif-v',split='train'}";
+    for (sets, ok, reason) in [
+        ("--set objective.loss=kto", 0, "not_judged"),
+        (&format!("{talks} {no_held_out}"), 24, "no_pair"),
+        ("./llava-instruct", 0, "no_pair"),
+    ] {
         let report = json(place.exits(&format!("{check} {sets} --json"), 3).stdout.as_bytes());
-        assert!(report["ok"] == 0 && report["reasons"][reason] == report["bad"], "{report}");
+        assert!(report["ok"] == ok && report["reasons"][reason] == report["bad"], "{report}");
     }
+    place.fails(&format!("{check} --split train"), 2, &["--split"]);
     // Without a configuration data of any stage are.
     place.ok("data check ./rlaif-v");
     place.ok("data check ./llava-instruct");
     // Words are counted in the tokens of the model.
     place.ok("export --model checkpoints/pretrain-tiny --out hf -q");
-    let shown = format!("data show -n 1 --json --config talks.toml --init hf {talks}");
+    let shown = format!("data show -n 1 --json --config talks.toml --init hf");
     place.ok(&shown);
     place.write("hf/tokenizer.json", b"{}");
     place.fails(&shown, 3, &["tokenizer.json"]);
@@ -323,12 +331,12 @@ fn a_model_goes_on_with_its_own_tokenizer() {
     let start = "sft --config talks.toml --run-dir run -q --set train.steps=1";
     for init in ["checkpoints/pretrain-tiny", "hf"] {
         let other = format!("{start} --init {init} --set model.tokenizer={{path='other/tokenizer.json'}}");
-        place.fails(
-            &other,
-            2,
-            &["`model.tokenizer.path` is `other/tokenizer.json`", init, "leave `model.tokenizer` out"],
-        );
+        let words = ["`model.tokenizer.path` is `other/tokenizer.json`", init, "leave `model.tokenizer` out"];
+        place.fails(&other, 2, &words);
         assert!(!place.path("run").exists());
+        let check = "config check talks.toml --set model.tokenizer={path='other/tokenizer.json'}";
+        place.fails(&format!("{check} --init {init}"), 2, &words);
+        place.fails(&other.replace("other/", "none/"), 3, &["`model.tokenizer.path`", "none/tokenizer.json", "hint:"]);
     }
     let told = place.ok(&format!("{start} --init hf --set model.tokenizer.path=hf")).stderr;
     assert!(!told.contains("tokenizer"), "{told}");
@@ -352,6 +360,30 @@ fn held_out_pairs_are_asked_for_where_the_run_evaluates() {
     let later = asked("dpo --resume run --set train.steps=4 --set train.eval_every=1");
     assert!(later > 4, "{later}: those of one step more, and what is held out");
     assert!(place.metrics("run").iter().any(|line| line["kind"] == "eval"));
+}
+
+#[test]
+fn a_run_goes_on_without_what_it_began_from() {
+    let place = place();
+    let whole = format!("{CONSTANT} --set train.encoder.tuning={{full={{lr=1e-4}}}}");
+    let start = format!("sft --config talks.toml --init checkpoints/pretrain-tiny {whole}");
+    place.ok(&format!("{start} --run-dir whole"));
+    place.ok(&format!("{start} --run-dir cut --set train.steps=3"));
+    place.ok("sft --config talks.toml --init checkpoints/pretrain-tiny -q --run-dir frozen --set train.steps=3");
+    place.ok(&format!("dpo --config pairs.toml --init whole --run-dir pairs {whole} --set train.steps=3"));
+    for gone in ["checkpoints/pretrain-tiny", "whole"] {
+        fs_err::rename(place.path(gone), place.path(&format!("{gone}-moved"))).expect("moved");
+    }
+    // One command line, and what the run itself knows.
+    place.ok(&format!("{start} --run-dir cut --resume cut --set train.steps=5"));
+    place.ok("sft --resume cut -q --set train.steps=6");
+    assert!(
+        place.read("cut/step-00000006/model.safetensors") == place.read("whole-moved/step-00000006/model.safetensors")
+    );
+    place.ok("dpo --resume pairs -q --set train.steps=3");
+    // What is still needed of it is named.
+    place.fails("sft --resume frozen -q --set train.steps=4", 3, &["checkpoints/pretrain-tiny", "encoder", "hint:"]);
+    place.fails("dpo --resume pairs -q --set train.steps=4", 3, &["whole", "hint:"]);
 }
 
 #[test]

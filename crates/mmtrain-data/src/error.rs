@@ -196,7 +196,7 @@ impl DataError {
                 Some("the data changed since the checkpoint; put them back, or start a new run".into())
             }
             Self::TooManySkips { .. } | Self::NothingUsable { .. } => Some(
-                "`mmtrain data check --json` lists every bad sample; `data.max_skip_ratio` sets how many may be left out"
+                "`mmtrain data check --config FILE --json` lists every bad sample; `data.max_skip_ratio` sets how many may be left out"
                     .into(),
             ),
             _ => None,

@@ -21,6 +21,14 @@ const HINTS: &[(&[&str], &str)] = &[
         &["no_medium"],
         "leave pairs of text alone out of the data, or `image_conditional` out of the losses, which learns from pictures",
     ),
+    (
+        &["judged_answer"],
+        "`mmtrain dpo` learns from it; with `better_answer = true` of the source `mmtrain sft` learns the better ones",
+    ),
+    (
+        &["no_pair"],
+        "`mmtrain sft` learns from answers that nobody judged, `objective.loss = \"kto\"` from answers judged one by one",
+    ),
     (&["not_judged"], "KTO learns from single answers; `split_pairs = true` of the source makes two of each pair"),
     (&["media_mismatch"], "the placeholders of the text and the listed media must be as many"),
     (

@@ -552,7 +552,7 @@ pub(crate) struct DataArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) sets: Vec<String>,
     /// Which shards, by a word in their name.
-    #[arg(long)]
+    #[arg(long, requires = "data")]
     pub(crate) split: Option<String>,
     /// At most this many samples.
     #[arg(short = 'n', long, value_name = "N")]

@@ -95,7 +95,10 @@ fn asked_by_run(dir: &Path) -> anyhow::Result<TokenizerConfig> {
 /// Whether a `tokenizer.json`, or that in a directory, is the one of a model.
 fn is_same(path: &Path, dir: &Path) -> anyhow::Result<bool> {
     let asked = if path.is_dir() { path.join(TOKENIZER_FILE) } else { path.to_owned() };
-    Ok(fs::read(asked)? == fs::read(dir.join(TOKENIZER_FILE))?)
+    let asked = fs::read(asked).map_err(|error| {
+        Refusal::missing(format!("`model.tokenizer.path`: {error}"), "leave it out: the model brings a tokenizer")
+    })?;
+    Ok(asked == fs::read(dir.join(TOKENIZER_FILE))?)
 }
 
 /// Opens the sources from which a tokenizer is learned besides the run's own, and makes those that a `synth` table

@@ -8,6 +8,7 @@ use serde_json::{Map, json};
 use super::parent::Parent;
 use super::{config_dirs, note, print, print_json};
 use crate::cli::{ConfigArgs, ConfigCommand};
+use crate::origin::Origin;
 
 /// Runs the command.
 pub(crate) fn run(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
@@ -51,6 +52,7 @@ fn show(args: &ConfigArgs) -> anyhow::Result<()> {
 }
 
 fn check(args: &ConfigArgs) -> anyhow::Result<()> {
-    resolve(args)?;
+    let resolved = resolve(args)?;
+    Origin::new(None, args.init.as_deref())?.check(&resolved.config)?;
     if args.json { print_json(&json!({ "ok": true })) } else { print("ok") }
 }

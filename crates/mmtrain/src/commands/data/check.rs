@@ -14,11 +14,12 @@ use crate::fail::DATA;
 /// How many bad samples and shards are named for each reason without `--json`.
 const SHOWN_CASES: usize = 3;
 
-/// Prepares every sample; data with something wrong end with the exit code of data.
+/// Prepares every sample, those that a configuration holds out too; data with something wrong end with the exit code of data.
 pub(super) fn run(args: &DataArgs) -> anyhow::Result<ExitCode> {
     let view = View::open(args)?;
     let mut total = CheckReport::default();
-    for source in &view.sources {
+    let held_out = if args.data.is_some() || args.config.is_none() { Vec::new() } else { view.held_out()? };
+    for source in view.sources.iter().chain(&held_out) {
         total.merge(check(source, &view.of_run, args.limit)?);
     }
     if args.json {

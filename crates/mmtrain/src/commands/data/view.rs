@@ -35,8 +35,7 @@ pub(super) struct View {
     pub(super) sources: Vec<Arc<dyn Source>>,
     /// Of samples of any stage, to be looked at.
     pub(super) preparer: Arc<Preparer>,
-    /// As a run of the configuration has it, which learns from its own stage's samples. Data that the configuration does not
-    /// name are of any.
+    /// As a run of the configuration has it, which learns from its own stage's samples; without a configuration from any.
     pub(super) of_run: Arc<Preparer>,
 }
 
@@ -49,12 +48,7 @@ impl View {
         origin.check(&config)?;
         let sources = match &args.data {
             Some(data) => vec![open(&source_of(data, args.format, args.split.as_deref()), config.data.placeholder)?],
-            None => config
-                .data
-                .sources
-                .iter()
-                .map(|source| open(source, config.data.placeholder))
-                .collect::<anyhow::Result<Vec<_>>>()?,
+            None => open_all(&config.data.sources, config.data.placeholder)?,
         };
         if args.config.is_none() {
             take_all(&mut config, &sources);
@@ -68,8 +62,14 @@ impl View {
         let preprocessor = origin.preprocessor(&config, &sizes)?;
         let of_run = preparer(&config, &origin, &sizes, (Arc::new(tokenizer), preprocessor))?;
         let preparer = Arc::new(Preparer { wanted: Wanted::Any, ..of_run.clone() });
-        let of_run = if args.data.is_some() { preparer.clone() } else { Arc::new(of_run) };
+        let of_run = if args.config.is_some() { Arc::new(of_run) } else { preparer.clone() };
         Ok(Self { config, mixture, sources, preparer, of_run })
+    }
+
+    /// What the configuration holds out, opened.
+    pub(super) fn held_out(&self) -> anyhow::Result<Vec<Arc<dyn Source>>> {
+        let data = &self.config.data;
+        open_all(data.eval.iter().chain(&data.held_out), data.placeholder)
     }
 }
 
@@ -128,6 +128,18 @@ fn take_all(config: &mut RunConfig, sources: &[Arc<dyn Source>]) {
         config.model.encoder = EncoderConfig { audio_arch: Some(sizes), ..EncoderConfig::default() };
         config.model.connector = ConnectorConfig::default();
     }
+}
+
+/// Opens sources of the configuration, and makes what a `synth` table describes.
+fn open_all<'a>(
+    sources: impl IntoIterator<Item = &'a SourceConfig>,
+    placeholder: PlaceholderKind,
+) -> anyhow::Result<Vec<Arc<dyn Source>>> {
+    let open = |source| {
+        setup::make_synth(source, &Stop::default())?;
+        open(source, placeholder)
+    };
+    sources.into_iter().map(open).collect()
 }
 
 fn open(source: &SourceConfig, placeholder: PlaceholderKind) -> anyhow::Result<Arc<dyn Source>> {
