@@ -60,12 +60,12 @@ pub struct EvalReport {
     /// Results by name, such as `loss`.
     pub values: BTreeMap<String, f64>,
     /// Held-out samples that could not be used.
-    #[serde(default, skip_serializing_if = "is_none_at_all")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub skipped: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
-fn is_none_at_all(count: &u64) -> bool {
+fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 

@@ -18,7 +18,7 @@ const SHOWN_CASES: usize = 3;
 pub(super) fn run(args: &DataArgs) -> anyhow::Result<ExitCode> {
     let view = View::open(args)?;
     let mut total = CheckReport::default();
-    let held_out = if args.data.is_some() || args.config.is_none() { Vec::new() } else { view.held_out()? };
+    let held_out = if args.data.is_none() { view.held_out()? } else { Vec::new() };
     for source in view.sources.iter().chain(&held_out) {
         total.merge(check(source, &view.of_run, args.limit)?);
     }
