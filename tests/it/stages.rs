@@ -216,6 +216,11 @@ fn pairs_of_text_alone_are_left_out_where_a_loss_looks_at_pictures_and_of_the_im
     let eval = place.metrics("plain").into_iter().rfind(|line| line["kind"] == "eval").expect("an evaluation");
     assert!(eval["values"]["rewards/margins"].is_number() && eval["values"]["rewards/image_gap"].is_null(), "{eval}");
     place.fails(&format!("{start} {MDPO} --run-dir mdpo"), 3, &["no_medium", "hint:"]);
+    // Too many of them while the reference is asked: they are on record, and how to begin again is said.
+    let quarantine = String::from_utf8(place.read("mdpo/quarantine.jsonl")).expect("UTF-8");
+    assert!(quarantine.lines().count() > 1 && quarantine.contains("no_medium"), "{quarantine}");
+    let again = "dpo --resume mdpo -q --set data.max_skip_ratio=0.9";
+    place.fails(again, 2, &["`data.max_skip_ratio`", "`--run-dir`"]);
 }
 
 #[test]
@@ -308,10 +313,10 @@ fn data_of_a_later_stage_are_checked_with_what_it_starts_from() {
     place.ok("data check ./llava-instruct");
     // Words are counted in the tokens of the model.
     place.ok("export --model checkpoints/pretrain-tiny --out hf -q");
-    let shown = format!("data show -n 1 --json --config talks.toml --init hf");
-    place.ok(&shown);
+    let shown = "data show -n 1 --json --config talks.toml --init hf";
+    place.ok(shown);
     place.write("hf/tokenizer.json", b"{}");
-    place.fails(&shown, 3, &["tokenizer.json"]);
+    place.fails(shown, 3, &["tokenizer.json"]);
 }
 
 #[test]

@@ -64,7 +64,13 @@ pub(crate) fn resolve(
         return Ok(with_ranks(asked, stored.train.ranks));
     }
     let message = format!("the run in `{}` has another configuration:\n  {}", dir.display(), changed.join("\n  "));
-    Err(Refusal::usage(message, "leave out what differs, or start a new run with `--init` from this one").into())
+    let hint = match found {
+        Some(_) => "leave out what differs, or start a new run with `--init` from this one",
+        None => {
+            "leave out what differs, or start a new run in another directory (`--run-dir`): this one has saved nothing yet"
+        }
+    };
+    Err(Refusal::usage(message, hint).into())
 }
 
 fn ask(args: &RecipeArgs, config: Option<&str>, parent: Option<&Parent>, own: &[String]) -> anyhow::Result<Resolved> {
