@@ -86,13 +86,8 @@ pub(crate) fn open_held_out(source: &SourceConfig, config: &RunConfig) -> anyhow
 /// Of pairs that are split, those whose answers are evaluated: all better answers stand before the worse ones, so that the first
 /// `samples` (0: all) of more pairs would be better ones alone.
 fn evaluated(source: &SourceConfig, samples: usize) -> SourceConfig {
-    let pairs = samples.div_ceil(2);
-    let limit = if source.split_pairs && samples > 0 {
-        Some(source.limit.map_or(pairs, |limit| limit.min(pairs)))
-    } else {
-        source.limit
-    };
-    SourceConfig { limit, ..source.clone() }
+    let pairs = (source.split_pairs && samples > 0).then(|| samples.div_ceil(2));
+    SourceConfig { limit: source.limit.into_iter().chain(pairs).min(), ..source.clone() }
 }
 
 /// Makes what the `synth` table of a source describes, if it has one and nothing is there yet.
