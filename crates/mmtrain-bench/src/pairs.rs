@@ -95,7 +95,7 @@ pub(crate) fn dpo(device: &Device, ranks: usize) -> std::io::Result<Workload> {
         for (name, gradient) in each.expect("text only").into_iter().flatten().flatten() {
             accumulate(&mut total, name, gradient);
         }
-        training.update(Part::Decoder, total);
+        training.update(Part::Decoder, &total);
     };
     // What a peer computes for the same pairs: two whole sequences each.
     let tokens = (2 * PAIRS * (PROMPT + ANSWER)) as f64;

@@ -12,7 +12,7 @@ use mmtrain_model::lora::LoraConfig;
 use mmtrain_model::params::{FlatTensors, Part, Tuned};
 use mmtrain_train::clip::{clip_factor, global_norm};
 use mmtrain_train::driver::{Plan, Trained};
-use mmtrain_train::optimizer::{AdamW, AdamWConfig, PartRates};
+use mmtrain_train::optimizer::{AdamW, AdamWConfig, PartRates, Update};
 use mmtrain_train::ranks::Ranks;
 
 use crate::Workload;
@@ -51,18 +51,19 @@ impl Training {
     }
 
     /// Clips gradients and makes the update, which is waited for.
-    pub(crate) fn update(&mut self, part: Part, gradients: FlatTensors) {
-        let norm = global_norm(&gradients, &self.model.device()).into_scalar::<f32>();
+    pub(crate) fn update(&mut self, part: Part, gradients: &FlatTensors) {
+        let norm = global_norm(gradients, &self.model.device()).into_scalar::<f32>();
         let rates = BTreeMap::from([(part, PartRates { lr: 1e-4, weight_decay: 0.05 })]);
         let config = AdamWConfig { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
-        self.optimizer.update(&mut self.model, gradients, clip_factor(norm, 1.0), config, &rates);
+        let update = Update { factor: clip_factor(norm, 1.0), config, rates: &rates };
+        self.optimizer.update(&mut self.model, gradients, update, None);
     }
 
     fn step(&mut self, part: Part, micro_batches: &[HostBatch]) {
         let supervised = micro_batches.iter().map(|batch| batch.supervised_tokens).sum::<usize>();
         let result = self.ranks.step(&self.model, micro_batches, &self.plan, (supervised as f64).into());
         let result = result.expect("the model takes what its sizes say");
-        self.update(part, result.gradients);
+        self.update(part, &result.gradients);
         result.sums.into_iter().for_each(|sums| assert!(sums.read().0.is_finite(), "a loss went wrong"));
     }
 }

@@ -253,6 +253,16 @@ pub fn assign<M: Module>(module: M, part: Part, value: &mut dyn FnMut(&ParamInfo
     assign_held(module, part, &mut |info| value(info).map(Assigned::Dense))
 }
 
+/// Replaces the wanted parameters by what `make` makes of their values, which it alone has where nobody else has the module.
+pub fn change<M: Module>(
+    module: M,
+    part: Part,
+    wanted: &dyn Fn(&ParamInfo) -> bool,
+    make: &mut dyn FnMut(&ParamInfo, Tensor<1>) -> Tensor<1>,
+) -> M {
+    module.map(&mut Change { path: Path::new(part), wanted, make })
+}
+
 /// What becomes of a parameter.
 #[derive(Debug)]
 pub(crate) enum Assigned {
@@ -484,6 +494,32 @@ impl ModuleMapper for Assign<'_> {
         // The old value is not asked for: a parameter that has none yet is never allocated.
         let shape: [usize; D] = param.lazy_shape().dims();
         Param::initialized(param.id, flat.reshape(shape).to_device(&param.lazy_device()))
+    }
+
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, container_type: &str) {
+        self.path.exit(container_type);
+    }
+}
+
+struct Change<'a> {
+    path: Path,
+    wanted: &'a dyn Fn(&ParamInfo) -> bool,
+    make: &'a mut dyn FnMut(&ParamInfo, Tensor<1>) -> Tensor<1>,
+}
+
+impl ModuleMapper for Change<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let info = self.path.info(&param);
+        if !(self.wanted)(&info) {
+            return param;
+        }
+        let shape: [usize; D] = param.lazy_shape().dims();
+        let elements = info.elements();
+        param.map(|value| (self.make)(&info, value.reshape([elements])).reshape(shape))
     }
 
     fn enter_module(&mut self, name: &str, container_type: &str) {

@@ -12,7 +12,7 @@ use crate::encoder::Encoder;
 use crate::error::ModelError;
 use crate::init::init_param;
 use crate::media::{Arrangement, BatchView, PlacedMedium, Placement};
-use crate::params::{NamedParam, ParamInfo, Part, assign, find, for_each, infos, named};
+use crate::params::{NamedParam, ParamInfo, Part, assign, change, find, for_each, infos, named};
 use crate::precision::computing;
 use crate::quantized::weight::held_bytes;
 use crate::weights::{Checkpoint, LoadDtype};
@@ -149,6 +149,24 @@ impl Vlm {
             Part::Connector => Self { connector: assign(self.connector, part, value), ..self },
             Part::Decoder => Self { decoder: assign(self.decoder, part, value), ..self },
         }
+    }
+
+    /// Replaces those parameters of one part that are wanted by what `make` makes of their values (`[elements]`), one after the other.
+    /// A value that no other model shares may be changed where it lies.
+    pub fn change(
+        &mut self,
+        part: Part,
+        wanted: &dyn Fn(&ParamInfo) -> bool,
+        make: &mut dyn FnMut(&ParamInfo, Tensor<1>) -> Tensor<1>,
+    ) {
+        // Stands here meanwhile, and allocates none.
+        let zeros = Self::zeros(&self.config, &self.device());
+        let model = std::mem::replace(self, zeros);
+        *self = match part {
+            Part::Encoder => Self { encoder: change(model.encoder, part, wanted, make), ..model },
+            Part::Connector => Self { connector: change(model.connector, part, wanted, make), ..model },
+            Part::Decoder => Self { decoder: change(model.decoder, part, wanted, make), ..model },
+        };
     }
 
     /// Where the tensors are.

@@ -22,12 +22,12 @@ use crate::error::TrainError;
 use crate::guard::{Fault, Guarded};
 use crate::lines::Lines;
 use crate::metrics::{EvalReport, FaultReport, Metric, MetricsLog, REWOUND, SKIPPED, StepReport};
-use crate::optimizer::{AdamW, PartRates};
+use crate::optimizer::{AdamW, PartRates, Update};
 use crate::quarantine::Quarantine;
 use crate::ranks::Ranks;
 use crate::schedule::Schedule;
 use crate::stop::Stop;
-use crate::verify::{Verification, reached};
+use crate::verify::{Changes, Verification, reached};
 
 use self::objective::Computed;
 pub use self::objective::{Objective, Pairs, complete_reference};
@@ -415,12 +415,13 @@ fn train_step(
     progress.state.guard.updated(guard, loss as f32, norm);
     let factor = clip_factor(norm, config.train.max_grad_norm);
     let rates = rates(config, run.total_steps, progress.state.step);
-    let before = verification.is_pending().then(|| (progress.model.clone(), reached(&gradients)));
-    progress.optimizer.update(&mut progress.model, gradients, factor, (&config.train).into(), &rates);
+    let mut changes = verification.is_pending().then(Changes::default);
+    let update = Update { factor, config: (&config.train).into(), rates: &rates };
+    progress.optimizer.update(&mut progress.model, &gradients, update, changes.as_mut());
     advance(progress, batch);
     progress.state.delta = delta;
-    if let Some((before, reached)) = before {
-        verification.check(&before, &progress.model, &reached, progress.state.step)?;
+    if let Some(changes) = changes {
+        verification.check(&changes, &progress.model, &reached(&gradients), progress.state.step)?;
     }
     let lr = rates.iter().map(|(part, rates)| (part.name().to_owned(), rates.lr)).collect();
     Ok(Made::Updated(Outcome { loss, grad_norm: f64::from(norm), lr, values }))

@@ -2,15 +2,14 @@
 //!
 //! A part that is declared trained and is not reached by a gradient, or a frozen one that moves, would otherwise be noticed
 //! after days. Of what should stay, each tensor is hashed before and after, of large ones the first million values: of a model
-//! of billions a second's work. What is trained is compared value by value, on the device: its tensors are there twice
-//! in an update anyway.
+//! of billions a second's work. What is trained is compared value by value, on the device, one tensor at a time while it is updated.
 
 use std::collections::BTreeMap;
 
 use burn::prelude::*;
 use burn::tensor::DType;
 use mmtrain_model::Vlm;
-use mmtrain_model::params::{FlatTensors, NamedParam, Part};
+use mmtrain_model::params::{FlatTensors, ParamInfo, Part};
 
 use crate::driver::Trained;
 use crate::error::TrainError;
@@ -36,11 +35,20 @@ pub struct Verification {
     updates: u64,
 }
 
-/// How many tensors of a part changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Change {
-    changed: usize,
-    of: usize,
+/// How many tensors of each part an update changed.
+#[derive(Debug, Default)]
+pub struct Changes(BTreeMap<Part, usize>);
+
+impl Changes {
+    /// Compares a parameter before and after the update. `[elements]` both
+    pub fn look(&mut self, info: &ParamInfo, before: Tensor<1>, after: Tensor<1>) {
+        let is_changed = (before - after).abs().max().into_scalar::<f32>() > 0.0;
+        *self.0.entry(info.part).or_default() += usize::from(is_changed);
+    }
+
+    fn of(&self, part: Part) -> usize {
+        self.0.get(&part).copied().unwrap_or(0)
+    }
 }
 
 impl Verification {
@@ -55,7 +63,7 @@ impl Verification {
         !self.pending.is_empty()
     }
 
-    /// Compares the model before and after an update; says in the log what changed.
+    /// Looks at what an update changed, and at the model after it; says so in the log.
     ///
     /// A part without any gradient, such as the connector in a step without media, is looked at in a later step.
     ///
@@ -63,14 +71,18 @@ impl Verification {
     ///
     /// [`TrainError::Unverified`] with the names of frozen tensors that changed, or with those of a part that had gradients and
     /// stayed.
-    pub fn check(&mut self, before: &Vlm, after: &Vlm, reached: &[Part], step: u64) -> Result<(), TrainError> {
+    pub fn check(&mut self, changes: &Changes, after: &Vlm, reached: &[Part], step: u64) -> Result<(), TrainError> {
         self.updates += 1;
         if self.updates == 1 {
             self.check_frozen(after, step)?;
         }
         let seen = self.pending.iter().copied().filter(|part| reached.contains(part)).collect::<Vec<_>>();
         for &part in &seen {
-            let Change { changed, of } = self.change(before, after, part, step)?;
+            let (changed, infos) = (changes.of(part), after.infos(part).into_iter());
+            let names = infos.filter(|info| self.trained.part(part).trains(info)).map(|info| info.name);
+            let names = names.collect::<Vec<_>>();
+            let (of, stayed) = (names.len(), if changed == 0 { names } else { Vec::new() });
+            refuse("did not change, though trained", stayed, step)?;
             tracing::info!("step {step}: {changed} of {of} trained tensors of the {} changed", part.name());
         }
         self.pending.retain(|part| !seen.contains(part));
@@ -89,17 +101,6 @@ impl Verification {
         tracing::info!("step {step}: {} frozen tensors stayed", self.frozen.len());
         Ok(())
     }
-
-    /// At least one trained tensor of a part must have changed.
-    fn change(&self, before: &Vlm, after: &Vlm, part: Part, step: u64) -> Result<Change, TrainError> {
-        let tuned = self.trained.part(part);
-        let of = |model: &Vlm| model.params_where(part, |info| tuned.trains(info));
-        let pairs = of(before).into_iter().zip(of(after)).collect::<Vec<_>>();
-        let changed = pairs.iter().filter(|(old, new)| differ(old, new)).count();
-        let names = pairs.iter().map(|(old, _)| old.info.name.clone()).collect();
-        refuse("did not change, though trained", if changed == 0 { names } else { Vec::new() }, step)?;
-        Ok(Change { changed, of: pairs.len() })
-    }
 }
 
 /// The parts that gradients were found for from which an update follows. Those behind gates that are closed have zeros only.
@@ -114,10 +115,6 @@ pub fn reached(gradients: &FlatTensors) -> Vec<Part> {
 
 fn refuse(what: &'static str, names: Vec<String>, step: u64) -> Result<(), TrainError> {
     if names.is_empty() { Ok(()) } else { Err(TrainError::Unverified { step, what, names }) }
-}
-
-fn differ(old: &NamedParam, new: &NamedParam) -> bool {
-    (old.value.clone() - new.value.clone()).abs().max().into_scalar::<f32>() > 0.0
 }
 
 /// Of the tensors that are not trained.

@@ -129,7 +129,7 @@ mod tests {
 
     use super::*;
     use crate::checkpoint::write::faults::state;
-    use crate::optimizer::{AdamWConfig, PartRates};
+    use crate::optimizer::{AdamWConfig, PartRates, Update};
 
     /// The run goes on while the checkpoint is written: what it says must be of the step at which it was taken.
     #[test]
@@ -138,14 +138,11 @@ mod tests {
         let info = ParamInfo { name: "w".into(), part: Part::Decoder, shape: vec![2, 3], layout: Layout::Transposed };
         let mut value = Tensor::<1>::from_data([1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0], &device);
         let mut adamw = AdamW::default();
-        let (config, rates) = (
-            AdamWConfig { beta1: 0.9, beta2: 0.98, eps: 1e-8 },
-            BTreeMap::from([(Part::Decoder, PartRates { lr: 0.1, weight_decay: 0.0 })]),
-        );
+        let (config, rates) = (AdamWConfig { beta1: 0.9, beta2: 0.98, eps: 1e-8 }, BTreeMap::new());
+        let by = (Update { factor: 1.0, config, rates: &rates }, PartRates { lr: 0.1, weight_decay: 0.0 });
         let update = |value: Tensor<1>, adamw: &mut AdamW| {
-            let gradients = FlatTensors::from([("w".to_owned(), Tensor::ones([6], &device))]);
-            let params = vec![NamedParam { info: info.clone(), value }];
-            adamw.step(params, gradients, 1.0, config, &rates).remove("w").expect("it has a gradient")
+            adamw.updates += 1;
+            adamw.moved(&info, value, Tensor::ones([6], &device), by)
         };
         value = update(value, &mut adamw);
         let expected = value.to_data().try_to_vec::<f32>().expect("f32");
