@@ -127,15 +127,16 @@ impl MetricsLog {
     /// dropped, since those steps are made again.
     pub fn open(run_dir: &Path, step: u64) -> std::io::Result<Self> {
         let path = path(run_dir);
-        let mut is_evaluated = false;
-        if path.exists() {
-            write_atomically_with(&path, |file| {
-                is_evaluated = keep(&path, step, file)?;
-                Ok(())
-            })?;
+        let kept = Kept::of(&path, step)?;
+        if !kept.is_first {
+            write_atomically_with(&path, |file| write_kept(&path, step, file))?;
         }
         let file = fs::OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(Self { lines: Lines::new(file), is_evaluated })
+        if kept.is_first && file.metadata()?.len() > kept.bytes {
+            file.set_len(kept.bytes)?;
+            file.sync_data()?;
+        }
+        Ok(Self { lines: Lines::new(file), is_evaluated: kept.is_evaluated })
     }
 
     /// Appends one line, or keeps it until there is room.
@@ -149,20 +150,45 @@ impl MetricsLog {
     }
 }
 
-/// Writes the lines of a log up to a step as they stand: a number that is read and written again may change its last digit. Returns
-/// whether there is an evaluation of that very step.
-fn keep(log: &Path, step: u64, file: &mut dyn Write) -> std::io::Result<bool> {
-    let mut file = BufWriter::new(file);
-    let (mut is_evaluated, mut written) = (false, Ok(()));
+/// What of a log is up to a step.
+struct Kept {
+    /// Whether those lines are the first ones, so that the log need only be cut behind them, for which a full disk has room.
+    is_first: bool,
+    /// Bytes of the first of those lines.
+    bytes: u64,
+    /// Whether there is an evaluation of that very step.
+    is_evaluated: bool,
+}
+
+impl Kept {
+    fn of(log: &Path, step: u64) -> std::io::Result<Self> {
+        let (mut kept, mut is_behind) = (Self { is_first: true, bytes: 0, is_evaluated: false }, false);
+        each_line(log, |line, is_whole| match up_to(step, line) {
+            Some(metric) => {
+                kept.is_first &= is_whole && !is_behind;
+                kept.bytes += line.len() as u64 + 1;
+                kept.is_evaluated |= matches!(&metric, Metric::Eval(report) if report.step == step);
+            }
+            None => is_behind = true,
+        })?;
+        Ok(kept)
+    }
+}
+
+/// What a line says, if it is of a step up to this one.
+fn up_to(step: u64, line: &[u8]) -> Option<Metric> {
+    serde_json::from_slice::<Metric>(line).ok().filter(|metric| metric.step() <= step)
+}
+
+/// Writes the lines of a log up to a step as they stand: a number that is read and written again may change its last digit.
+fn write_kept(log: &Path, step: u64, file: &mut dyn Write) -> std::io::Result<()> {
+    let (mut file, mut written) = (BufWriter::new(file), Ok(()));
     each_line(log, |line, _| {
-        let metric = serde_json::from_slice::<Metric>(line).ok().filter(|metric| metric.step() <= step);
-        if metric.is_some() && written.is_ok() {
+        if written.is_ok() && up_to(step, line).is_some() {
             written = file.write_all(line).and_then(|()| file.write_all(b"\n"));
         }
-        is_evaluated |= matches!(&metric, Some(Metric::Eval(report)) if report.step == step);
     })?;
-    written.and_then(|()| file.flush())?;
-    Ok(is_evaluated)
+    written.and_then(|()| file.flush())
 }
 
 /// All complete lines of a run's metrics; none where there is no file.
@@ -197,13 +223,39 @@ mod tests {
             log.write(&eval(step)).expect("writes");
         }
         drop(log);
-        let mut file = fs::OpenOptions::new().append(true).open(path(dir.path())).expect("opens");
-        file.write_all(b"\xff\xfe\n{\"kind\":\"ev").expect("writes");
+        let append = |bytes: &[u8]| {
+            let mut file = fs::OpenOptions::new().append(true).open(path(dir.path())).expect("opens");
+            file.write_all(bytes).expect("writes");
+        };
+        let whole = |step| [serde_json::to_vec(&eval(step)).expect("JSON"), b"\n".to_vec()].concat();
+        append(b"\xff\xfe\n{\"kind\":\"ev");
         assert!(!MetricsLog::open(dir.path(), 25).expect("opens").is_evaluated);
         let mut log = MetricsLog::open(dir.path(), 20).expect("opens");
         assert!(log.is_evaluated);
         log.write(&eval(30)).expect("writes");
+        let kept = || fs::read(path(dir.path())).expect("reads");
+        let three = [10, 20, 30].map(whole).concat();
+        assert_eq!(kept(), three);
+        // Damage in the middle, and a last line that lacks nothing but its end.
+        append(&[b"\xff\n".to_vec(), whole(40)].concat());
+        let len = kept().len() as u64;
+        fs::OpenOptions::new().write(true).open(path(dir.path())).expect("opens").set_len(len - 1).expect("cut");
+        drop(MetricsLog::open(dir.path(), 40).expect("opens"));
+        assert_eq!(kept(), [three, whole(40)].concat());
+    }
+
+    #[test]
+    fn going_back_takes_no_room() {
+        use std::os::unix::fs::MetadataExt;
+
+        let dir = tempfile::tempdir().expect("temp dir");
+        let file = || fs::metadata(path(dir.path())).expect("it is there").ino();
+        let mut log = MetricsLog::open(dir.path(), 0).expect("opens");
+        let first = file();
+        (1..=9).for_each(|step| log.write(&eval(step)).expect("writes"));
+        let mut log = MetricsLog::open(dir.path(), 4).expect("opens");
+        log.write(&eval(5)).expect("writes");
         let steps = read(dir.path()).expect("reads").iter().map(Metric::step).collect::<Vec<_>>();
-        assert_eq!(steps, [10, 20, 30]);
+        assert_eq!((steps, file()), (vec![1, 2, 3, 4, 5], first), "the same file");
     }
 }

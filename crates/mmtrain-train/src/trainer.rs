@@ -322,7 +322,7 @@ fn turn_back(
     let Some(found) = find_newest(&run.run_dir)? else {
         let step = progress.state.step + 1;
         if !fault.is_spike {
-            write_bad_batch(run, step, batch, &fault)?;
+            write_bad_batch(run, step, batch, &fault);
         }
         let Fault { what, value, .. } = fault;
         return Err(TrainError::NoWayBack { step, what, value });
@@ -404,7 +404,7 @@ fn train_step(
     let norm = global_norm(&gradients, &progress.model.device()).into_scalar::<f32>();
     match progress.state.guard.judge(guard, loss as f32, norm) {
         None => {}
-        Some((fault, Remedy::Stop)) => return Err(stopped(run, progress.state.step + 1, batch, fault)?),
+        Some((fault, Remedy::Stop)) => return Err(stopped(run, progress.state.step + 1, batch, fault)),
         Some((fault, Remedy::Rewind)) => return Ok(Made::Nothing(fault)),
         Some((fault, Remedy::Skip)) => {
             progress.state.guard.passed_over();
@@ -437,17 +437,20 @@ fn advance(progress: &mut Progress, batch: &StepBatch) {
 }
 
 /// The end before an update; the samples' names are left behind.
-fn stopped(run: &Run, step: u64, batch: &StepBatch, fault: Fault) -> std::io::Result<TrainError> {
-    write_bad_batch(run, step, batch, &fault)?;
+fn stopped(run: &Run, step: u64, batch: &StepBatch, fault: Fault) -> TrainError {
+    write_bad_batch(run, step, batch, &fault);
     let (Fault { what, value, .. }, samples) = (fault, sample_ids(batch));
-    Ok(TrainError::NonFinite { step, what, value, samples })
+    TrainError::NonFinite { step, what, value, samples }
 }
 
-/// `bad_batch.json`: the step that was not made, and its samples.
-fn write_bad_batch(run: &Run, step: u64, batch: &StepBatch, fault: &Fault) -> std::io::Result<()> {
+/// `bad_batch.json`: the step that was not made, and its samples. That it cannot be written is said, and hides nothing of the step.
+fn write_bad_batch(run: &Run, step: u64, batch: &StepBatch, fault: &Fault) {
     let (what, value, samples) = (fault.what, fault.value.to_string(), sample_ids(batch));
     let report = serde_json::json!({ "step": step, "what": what, "value": value, "samples": samples });
-    fs_err::write(run.run_dir.join("bad_batch.json"), serde_json::to_string_pretty(&report)?)
+    let path = run.run_dir.join("bad_batch.json");
+    if let Err(error) = checkpoint::write_atomically(&path, format!("{report:#}").as_bytes()) {
+        tracing::error!("`{}` could not be written: {error}", path.display());
+    }
 }
 
 /// Learning rate and decay of each trained part for the update after `step` steps.
