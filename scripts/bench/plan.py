@@ -4,7 +4,7 @@
     scripts/bench/plan.py [STEPS] [CASE …]      MMTRAIN: the binary; OUT: where data and runs go (a temporary directory)
 
 Each case is a configuration that needs no downloads, run for STEPS steps (12), saved (but for the case of that name) and evaluated at
-the end only.
+the end only. A case that goes on from another one's run makes that first, if it is not there.
 """
 
 import json
@@ -51,12 +51,16 @@ CASES = {
     "lora": ("pretrain", "quickstart", TOWER | DECODER | LORA),
     "one rank": ("pretrain", "quickstart", DECODER | {"train.ranks": 1}),
     "saved": ("pretrain", "quickstart", DECODER | {"checkpoint.every": 2}),
+    "sft": ("sft", "quickstart-sft", {}),
+    "dpo": ("dpo", "quickstart-dpo", {}),
 }
+# The case whose run another one goes on from.
+PARENTS = {"sft": "quickstart", "dpo": "sft"}
 
 
-def planned(args, out):
+def planned(stage, args, out):
     """The estimate, from a process of its own."""
-    done = subprocess.run([BINARY, "plan", *args, "--json"], cwd=out, capture_output=True, text=True)
+    done = subprocess.run([BINARY, "plan", "--stage", stage, *args, "--json"], cwd=out, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
     return json.loads(done.stdout)["plan"]
@@ -73,6 +77,21 @@ def made(stage, args, out, run):
     return usage.ru_maxrss * 1024, statistics.median(seconds[1:])
 
 
+def arguments(name, steps, out):
+    """Stage and arguments of a case, whose parent is there afterwards."""
+    stage, config, sets = CASES[name]
+    args = ["--config", config]
+    few = {"train.steps": steps, "train.log_every": 1, "checkpoint.every": 0, "train.eval_every": 0, "eval.samples": 8, "eval.generate": 0}
+    for key, value in (few | sets).items():
+        args += ["--set", f"{key}={value}"]
+    if name in PARENTS:
+        parent = f"parent-of-{name}"
+        if not (Path(out) / parent / "finished").exists():
+            made(*arguments(PARENTS[name], steps, out), out, parent)
+        args += ["--init", parent]
+    return stage, args
+
+
 def main():
     steps = sys.argv[1] if len(sys.argv) > 1 else "12"
     names = sys.argv[2:] or list(CASES)
@@ -80,17 +99,13 @@ def main():
     configs = Path(out) / "configs"
     if not configs.exists():
         configs.symlink_to(ROOT / "configs")
-    few = {"train.steps": steps, "train.log_every": 1, "checkpoint.every": 0, "train.eval_every": 0, "eval.samples": 8, "eval.generate": 0}
     print("| case | memory, planned | peak | ratio | step, planned | step | ratio |\n|---|---|---|---|---|---|---|")
     for name in names:
-        stage, config, sets = CASES[name]
-        args = ["--config", config]
-        for key, value in (few | sets).items():
-            args += ["--set", f"{key}={value}"]
+        stage, args = arguments(name, steps, out)
         run = "plan-" + re.sub(r"\W", "-", name)
         # The run comes first, since it makes the data.
         peak, step = made(stage, args, out, run)
-        plan = planned(args, out)
+        plan = planned(stage, args, out)
         memory, seconds = plan["memory_bytes"]["total"], plan["seconds_per_step"]
         print(
             f"| {name} | {memory / 2**20:.0f} MiB | {peak / 2**20:.0f} MiB | {memory / peak:.2f} "

@@ -87,14 +87,24 @@ pub struct MemoryEstimate {
     pub activations: u64,
     /// Logits of a chunk, forward and backward.
     pub head: u64,
-    /// Parameters and moments of the step that is being saved while later ones update them.
+    /// What of `gradients`, `activations` and `head` is not held at the same time: a backward pass lets go of a block's graph where it
+    /// makes its gradients.
+    pub in_turn: u64,
+    /// Parameters and moments of the step that is being saved while the next one updates them; beyond the total, since most
+    /// checkpoints are written before that.
     pub saving: u64,
 }
 
 impl MemoryEstimate {
-    /// All of it.
+    /// What steps hold.
     pub fn total(&self) -> u64 {
-        sum([self.weights, self.gradients, self.optimizer, self.activations, self.head, self.saving])
+        let all = sum([self.weights, self.gradients, self.optimizer, self.activations, self.head]);
+        all.saturating_sub(self.in_turn)
+    }
+
+    /// What a step holds beside which a checkpoint is still being written.
+    pub fn at_most(&self) -> u64 {
+        self.total().saturating_add(self.saving)
     }
 }
 
@@ -151,13 +161,24 @@ pub fn estimate(model: &Vlm, trained: Trained, shape: MicroShape, keep: KeepPlan
     let encoder_kept = keep.encoder.max(usize::from(trained.encoder.is_trained())) as u64;
     let encoder_graphs = encoder_kept.saturating_mul(encoder_block_bytes(&config.encoder, shape));
     let activations = sum([inputs.saturating_mul(F32), decoder_graphs, encoder_graphs, passing_scores(config, shape)]);
+    let activations = activations.saturating_mul(ranks);
     let rows = chunk_rows.min(shape.batch * shape.seq);
+    let head = product([shape.ranks, 4, rows, config.text.vocab_size]).saturating_mul(F32);
+    let gradients = gathered.saturating_mul(ranks).saturating_add(handed_on).saturating_mul(F32);
+    // The last graph of a backward pass is there together with all gradients.
+    let last = if trained.encoder.is_trained() {
+        encoder_block_bytes(&config.encoder, shape)
+    } else {
+        largest_stretch_bytes(config, shape, trained.decoder)
+    };
+    let (first, last) = (activations.saturating_add(head), gradients.saturating_add(last.saturating_mul(ranks)));
     MemoryEstimate {
         weights: all.saturating_mul(F32),
-        gradients: gathered.saturating_mul(ranks).saturating_add(handed_on).saturating_mul(F32),
+        gradients,
         optimizer: tuned.saturating_mul(2 * F32),
-        activations: activations.saturating_mul(ranks),
-        head: product([shape.ranks, 4, rows, config.text.vocab_size]).saturating_mul(F32),
+        activations,
+        head,
+        in_turn: if shape.passes <= 1 { gradients.saturating_add(first).saturating_sub(first.max(last)) } else { 0 },
         saving: 0,
     }
 }
@@ -296,6 +317,24 @@ mod tests {
 
     fn shape(seq: usize) -> MicroShape {
         MicroShape { batch: 2, seq, images: 0, ranks: 1, passes: 1, scores: true }
+    }
+
+    #[test]
+    fn gradients_take_the_place_of_graphs_unless_those_of_an_earlier_micro_batch_are_there() {
+        let model = crate::driver::tests::model();
+        let all = Trained { encoder: Tuned::Full, connector: Tuned::Full, decoder: Tuned::Full };
+        let of = |seq, passes| {
+            let shape = MicroShape { passes, images: 1, ..shape(seq) };
+            estimate(&model, all, shape, KeepPlan { encoder: 9, decoder: 9 }, 8)
+        };
+        let beside = |memory: &MemoryEstimate| memory.total() - memory.weights - memory.optimizer;
+        let (short, long) = (of(1, 1), of(4096, 1));
+        assert!(beside(&short) >= short.gradients && beside(&short) < short.gradients + short.activations, "{short:?}");
+        assert_eq!(beside(&long), long.activations + long.head, "graphs of long rows outweigh gradients");
+        let twice = of(4096, 2);
+        assert_eq!(beside(&twice), twice.gradients + twice.activations + twice.head);
+        let saved = MemoryEstimate { saving: 7, ..twice };
+        assert_eq!((saved.total(), saved.at_most()), (twice.total(), twice.total() + 7));
     }
 
     #[test]

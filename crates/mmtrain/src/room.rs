@@ -26,11 +26,11 @@ pub(crate) fn for_training(config: &RunConfig, model: &Vlm, device: &Device) -> 
     }
     let (needed, available) = (of_run(config, model, device), available_bytes());
     check_run(&needed, available)?;
-    if needed.total() > available {
+    if needed.at_most() > available {
         note(&format!(
             "warning: the run is estimated to need {}, and {} are available; `data.max_seq`, `train.micro_batch_size` and \
              `train.recompute = \"all\"` lower it",
-            gibibytes(needed.total()),
+            gibibytes(needed.at_most()),
             gibibytes(available)
         ));
     }
@@ -146,6 +146,7 @@ mod tests {
             optimizer: 1 << 30,
             activations: 1 << 40,
             head: 0,
+            in_turn: 0,
             saving: 0,
         };
         assert_eq!(check_run(&needed, 5 << 30), Ok(()));

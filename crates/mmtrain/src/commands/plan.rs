@@ -131,7 +131,7 @@ impl Plan {
         let fits = |rows: usize| {
             let images = (images * rows).div_ceil(batch.max(1));
             let shape = MicroShape { batch: rows, seq, images, ..shape };
-            process.saturating_add(room::of_micro_batches(config, model, shape).total()) <= available
+            process.saturating_add(room::of_micro_batches(config, model, shape).at_most()) <= available
         };
         Ok(Self {
             process,
