@@ -9,7 +9,9 @@ from pathlib import Path
 
 DEVICE, OUT, STEPS = os.environ["DEVICE"], Path(os.environ["OUT"]), int(os.environ["STEPS"])
 BINARY = os.environ["MMTRAIN"]
-ROWS = os.environ.get("ROWS", "gemm decoder vit vlm lora dpo prefill decode").split()
+ROWS = os.environ.get("ROWS", "gemm gemm_bf16 gemm_bf16_cublaslt decoder vit vlm lora dpo prefill decode").split()
+# Rows that differ from another only in how we compute them.
+PEERS = {"gemm_bf16_cublaslt": "gemm_bf16"}
 CASES = Path("tests/fixtures/parity")
 
 # Products of TF32 keep ten bits of the factors, which is 5e-4 of each; the recorded values are about one.
@@ -75,7 +77,7 @@ def bench():
             yield f"| {row} | {done.stderr.strip().splitlines()[:1]} | | | |"
             continue
         ours = json.loads(done.stdout)
-        theirs = subprocess.run([*python, row, "--steps", str(STEPS), "--warmup", "10", "--device", DEVICE], capture_output=True, text=True)
+        theirs = subprocess.run([*python, PEERS.get(row, row), "--steps", str(STEPS), "--warmup", "10", "--device", DEVICE], capture_output=True, text=True)
         median = 1e3 * ours["median_seconds"]
         line = f"| {row} | {median:.2f} ms | {ours['gflops'] / 1e3:.1f}"
         if theirs.returncode:

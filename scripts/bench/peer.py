@@ -229,10 +229,10 @@ def prefill_qwen2():
     return reading(qwen2())
 
 
-def product(rows, inputs, outputs):
+def product(rows, inputs, outputs, times=None, dtype=torch.float32):
     """The machine's product of two matrices, as often as makes the operations of one of 2048 x 2048 x 2048; a token is a GFLOP."""
-    a, b = torch.rand(rows, inputs), torch.rand(inputs, outputs)
-    times = 2048**3 // (rows * inputs * outputs)
+    a, b = torch.rand(rows, inputs, dtype=dtype), torch.rand(inputs, outputs, dtype=dtype)
+    times = times or 2048**3 // (rows * inputs * outputs)
 
     def step():
         for _ in range(times):
@@ -261,6 +261,11 @@ def gemm_1024():
 def gemm_mlp():
     """A linear layer of a small model."""
     return product(512, 384, 1536)
+
+
+def gemm_bf16():
+    """A linear layer of a large model, for GPUs; PyTorch's product is cuBLAS's."""
+    return product(4096, 2048, 8192, times=8, dtype=torch.bfloat16)
 
 
 def pictures():
@@ -321,7 +326,7 @@ def checkpoint():
 
 TRAINING = (decoder, vit, vlm, lora, dpo)
 ANSWERING = (prefill, decode, prefill_qwen2, decode_qwen2)
-PRODUCTS = (gemm, gemm_256, gemm_512, gemm_1024, gemm_mlp)
+PRODUCTS = (gemm, gemm_256, gemm_512, gemm_1024, gemm_mlp, gemm_bf16)
 ROWS = {f.__name__: f for f in (*PRODUCTS, *TRAINING, *ANSWERING, pictures, checkpoint)}
 
 

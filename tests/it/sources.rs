@@ -27,8 +27,11 @@ fn has_word(line: &str, word: &str) -> bool {
     outside.flat_map(|code| code.split(|character| !is_part(character))).any(|found| found == word)
 }
 
+/// The one module that calls a C library, in a crate that nothing trains through (`docs/decisions/0015`).
+const AUDITED: &str = "crates/mmtrain-cublaslt/src/products.rs";
+
 #[test]
-fn no_line_of_the_workspace_is_unsafe() {
+fn no_line_of_the_workspace_is_unsafe_but_in_one_module() {
     let word = concat!("un", "safe");
     assert!(has_word(&format!("    {word} {{ read(at) }}"), word), "the search finds it");
     assert!(!has_word(&format!("let policy = \"{word}-inline\"; // {word}"), word), "and only where it is code");
@@ -37,12 +40,12 @@ fn no_line_of_the_workspace_is_unsafe() {
     for source in sources {
         let text = fs_err::read_to_string(&source).expect("UTF-8");
         let found = text.lines().position(|line| has_word(line, word));
-        assert_eq!(found, None, "{}", source.display());
+        assert_eq!(found.is_some(), source.ends_with(AUDITED), "{}: {found:?}", source.display());
     }
 }
 
 #[test]
-fn every_crate_takes_the_lints_of_the_workspace_which_forbid_unsafe_code() {
+fn every_crate_takes_the_lints_of_the_workspace_which_forbid_unsafe_code_but_in_one() {
     let manifest = |path: &Path| fs_err::read_to_string(path).expect("UTF-8").parse::<toml::Table>().expect("TOML");
     let workspace = manifest(&root().join("Cargo.toml"));
     assert_eq!(workspace["workspace"]["lints"]["rust"]["unsafe_code"].as_str(), Some("forbid"));
@@ -52,7 +55,13 @@ fn every_crate_takes_the_lints_of_the_workspace_which_forbid_unsafe_code() {
     let crates = crates.collect::<Vec<_>>();
     assert!(crates.len() > 10, "{crates:?}");
     for path in crates {
-        assert_eq!(manifest(&path)["lints"]["workspace"].as_bool(), Some(true), "{}", path.display());
+        let (of_crate, mut of_workspace) = (manifest(&path), workspace["workspace"]["lints"].clone());
+        if path.ends_with("mmtrain-cublaslt/Cargo.toml") {
+            of_workspace["rust"]["unsafe_code"] = "deny".into();
+            assert_eq!(of_crate["lints"], of_workspace, "all others are those of the workspace");
+        } else {
+            assert_eq!(of_crate["lints"]["workspace"].as_bool(), Some(true), "{}", path.display());
+        }
     }
 }
 

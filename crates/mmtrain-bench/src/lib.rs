@@ -18,7 +18,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 use mmtrain_train::memory::peak_bytes;
 
-use crate::product::{product, square};
+use crate::product::{layers, layers_by_cublaslt, product, square};
 use crate::rates::Product;
 use crate::shapes::{qwen2, smol};
 
@@ -53,6 +53,10 @@ pub enum Row {
     Gemm1024,
     /// A linear layer of a small model: 512 rows, 384 inputs, 1,536 outputs, 28 times.
     GemmMlp,
+    /// For GPUs: a linear layer of a large model in bf16, 4,096 rows, 2,048 inputs, 8,192 outputs, 8 times.
+    GemmBf16,
+    /// The same by cuBLASLt (`docs/decisions/0015`).
+    GemmBf16Cublaslt,
     /// JPEG files of 640 x 480 made ready for a tower of 336 x 336, on all cores; no operations are counted.
     Pictures,
     /// A checkpoint of the decoder of 34 M, trained whole, written, verified and read again; a token is a megabyte.
@@ -60,7 +64,10 @@ pub enum Row {
 }
 
 impl Row {
-    /// All of them, in the order in which they are best read.
+    /// Those for GPUs.
+    pub const OF_GPUS: [Self; 2] = [Self::GemmBf16, Self::GemmBf16Cublaslt];
+
+    /// All others, in the order in which they are best read.
     pub const ALL: [Self; 16] = [
         Self::Gemm,
         Self::Gemm256,
@@ -97,6 +104,8 @@ impl Row {
             Self::Gemm512 => "gemm_512",
             Self::Gemm1024 => "gemm_1024",
             Self::GemmMlp => "gemm_mlp",
+            Self::GemmBf16 => "gemm_bf16",
+            Self::GemmBf16Cublaslt => "gemm_bf16_cublaslt",
             Self::Pictures => "pictures",
             Self::Checkpoint => "checkpoint",
         }
@@ -104,7 +113,7 @@ impl Row {
 
     /// The workload of a name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|row| row.name() == name)
+        Self::ALL.into_iter().chain(Self::OF_GPUS).find(|row| row.name() == name)
     }
 
     fn workload(self, device: &Device, ranks: usize) -> std::io::Result<Workload> {
@@ -123,6 +132,8 @@ impl Row {
             Self::Gemm512 => product(square(512), device),
             Self::Gemm1024 => product(square(1024), device),
             Self::GemmMlp => product(Product { rows: 512, inputs: 384, outputs: 1536 }, device),
+            Self::GemmBf16 => layers(device),
+            Self::GemmBf16Cublaslt => layers_by_cublaslt(device)?,
             Self::Pictures => pictures::pictures(),
             Self::Checkpoint => saving::checkpoint(device)?,
         })
@@ -197,7 +208,7 @@ mod tests {
 
     #[test]
     fn names_are_read_and_written() {
-        for row in Row::ALL {
+        for row in Row::ALL.into_iter().chain(Row::OF_GPUS) {
             assert_eq!(Row::from_name(row.name()), Some(row));
         }
         assert_eq!(Row::from_name("gem"), None);
@@ -208,5 +219,11 @@ mod tests {
         let measured = measure(Row::Gemm, &Device::flex(), 1, 0, 3).expect("no threads are needed");
         assert_eq!(measured.seconds.len(), 3);
         assert!(measured.gflops() > 0.0 && measured.peak_bytes > 0);
+    }
+
+    #[test]
+    fn a_library_of_gpus_takes_nothing_of_a_cpu() {
+        let error = measure(Row::GemmBf16Cublaslt, &Device::flex(), 1, 0, 1).expect_err("no CUDA memory");
+        assert!(error.to_string().contains("CUDA"), "{error}");
     }
 }

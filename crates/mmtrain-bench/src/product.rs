@@ -1,7 +1,7 @@
 //! What the device can do: products of matrices.
 
 use burn::prelude::*;
-use burn::tensor::TensorData;
+use burn::tensor::{DType, TensorData};
 
 use crate::Workload;
 use crate::rates::Product;
@@ -10,18 +10,47 @@ use crate::shapes::{pixels, wait};
 /// Operations of a step: those of one product of two matrices of 2048 x 2048.
 const WORK: f64 = (1_u64 << 34) as f64;
 
+/// Products in a step of a layer's.
+const LAYERS: usize = 8;
+
 /// The product of two matrices again and again, as often as makes a step of [`WORK`].
 pub(crate) fn product(shape: Product, device: &Device) -> Workload {
-    let matrix =
-        |rows, columns| Tensor::<2>::from_data(TensorData::new(pixels(rows * columns), [rows, columns]), device);
-    let (a, b) = (matrix(shape.rows, shape.inputs), matrix(shape.inputs, shape.outputs));
     let times = ((WORK / shape.flops()) as usize).max(1);
+    repeated(shape, times, (device, DType::F32), |a, b| a.clone().matmul(b.clone()))
+}
+
+/// Linear layers of a large model in bf16, by Burn's product.
+pub(crate) fn layers(device: &Device) -> Workload {
+    repeated(layer(), LAYERS, (device, DType::BF16), |a, b| a.clone().matmul(b.clone()))
+}
+
+/// The same by cuBLASLt.
+pub(crate) fn layers_by_cublaslt(device: &Device) -> std::io::Result<Workload> {
+    let products = mmtrain_cublaslt::Products::new(device).map_err(std::io::Error::other)?;
+    let product = move |a: &Tensor<2>, b: &Tensor<2>| products.product(a, b).expect("shapes and types fit");
+    Ok(repeated(layer(), LAYERS, (device, DType::BF16), product))
+}
+
+/// 4,096 tokens, 2,048 inputs, 8,192 outputs.
+fn layer() -> Product {
+    Product { rows: 4096, inputs: 2048, outputs: 8192 }
+}
+
+fn repeated(
+    shape: Product,
+    times: usize,
+    (device, dtype): (&Device, DType),
+    multiply: impl Fn(&Tensor<2>, &Tensor<2>) -> Tensor<2> + 'static,
+) -> Workload {
+    let matrix = |rows, columns| {
+        Tensor::<2>::from_data(TensorData::new(pixels(rows * columns), [rows, columns]), device).cast(dtype)
+    };
+    let (a, b) = (matrix(shape.rows, shape.inputs), matrix(shape.inputs, shape.outputs));
     let flops = times as f64 * shape.flops();
     let step = move || {
-        let product = || a.clone().matmul(b.clone());
-        (1..times).for_each(|_| drop(product()));
+        (1..times).for_each(|_| drop(multiply(&a, &b)));
         // One value of the last is read, so that it is waited for and nothing else is done.
-        wait(&product().slice([0..1, 0..1]));
+        wait(&multiply(&a, &b).slice([0..1, 0..1]));
     };
     Workload { step: Box::new(step), tokens: flops / 1e9, flops }
 }
