@@ -75,14 +75,13 @@ impl Products {
             return Err(Error::Operands { a: a.dims(), b: b.dims(), dtype });
         }
         let product = Tensor::<2>::empty([rows, columns], (&a.device(), dtype));
-        let places = [a, b, &product].map(|tensor| Place::of(tensor.clone()));
-        let [a_place, b_place, place] = places;
-        let (a_place, b_place, place) = (a_place?, b_place?, place?);
+        // They are kept until the product has been waited for.
+        let places = [&Place::of(a.clone())?, &Place::of(b.clone())?, &Place::of(product.clone())?];
         // What they are made of is in memory.
-        place.finish()?;
+        places[2].finish()?;
         match dtype {
-            DType::F32 => self.run::<f32>([&a_place, &b_place, &place], [rows, inner, columns])?,
-            DType::BF16 => self.run::<bf16>([&a_place, &b_place, &place], [rows, inner, columns])?,
+            DType::F32 => self.run::<f32>(places, [rows, inner, columns])?,
+            DType::BF16 => self.run::<bf16>(places, [rows, inner, columns])?,
             _ => return Err(Error::Operands { a: a.dims(), b: b.dims(), dtype }),
         }
         self.stream.synchronize()?;
