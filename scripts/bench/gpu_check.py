@@ -9,7 +9,8 @@ from pathlib import Path
 
 DEVICE, OUT, STEPS = os.environ["DEVICE"], Path(os.environ["OUT"]), int(os.environ["STEPS"])
 BINARY = os.environ["MMTRAIN"]
-ROWS = os.environ.get("ROWS", "gemm gemm_bf16 gemm_bf16_cublaslt decoder vit vlm lora dpo prefill decode").split()
+OF_GPUS = "" if DEVICE == "cpu" else "gemm_bf16 gemm_bf16_cublaslt"
+ROWS = os.environ.get("ROWS", f"gemm {OF_GPUS} decoder vit vlm lora dpo prefill decode").split()
 # Rows that differ from another only in how we compute them.
 PEERS = {"gemm_bf16_cublaslt": "gemm_bf16"}
 CASES = Path("tests/fixtures/parity")
