@@ -147,40 +147,75 @@ pub fn keep_plan(
 /// Without what saves hold.
 pub fn estimate(model: &Vlm, trained: Trained, shape: MicroShape, keep: KeepPlan, chunk_rows: usize) -> MemoryEstimate {
     let infos = Part::ALL.iter().flat_map(|&part| model.infos(part)).collect::<Vec<_>>();
-    let all = sum(infos.iter().map(|info| info.elements() as u64));
-    let tuned = infos.iter().filter(|info| trained.part(info.part).trains(info));
-    // Of its last micro-batch a rank hands on each block of the decoder as it leaves it.
-    let (handed_on, gathered) = tuned.partition::<Vec<_>, _>(|info| shape.passes <= 1 && is_decoder_block(info));
-    let [handed_on, gathered] = [handed_on, gathered].map(|infos| sum(infos.iter().map(|info| info.elements() as u64)));
-    let tuned = handed_on.saturating_add(gathered);
+    let tuned = infos.iter().filter(|info| trained.part(info.part).trains(info)).collect::<Vec<_>>();
     let (config, ranks) = (&model.config, shape.ranks as u64);
-    let of_encoder = if trained.encoder.is_trained() { encoder_input_elements(&config.encoder, shape) } else { 0 };
-    let inputs = decoder_input_elements(config, shape).saturating_add(of_encoder);
+    let is_encoder_trained = trained.encoder.is_trained();
+    let encoder_inputs = if is_encoder_trained { encoder_input_elements(&config.encoder, shape) } else { 0 };
+    let encoder_graphs = (keep.encoder.max(usize::from(is_encoder_trained)) as u64)
+        .saturating_mul(encoder_block_bytes(&config.encoder, shape));
+    let of_encoder = encoder_inputs.saturating_mul(F32).saturating_add(encoder_graphs).saturating_mul(ranks);
     let kept = decoder_graph_bytes(config, shape, trained.decoder, keep.decoder);
     let decoder_graphs = kept.max(largest_stretch_bytes(config, shape, trained.decoder));
-    let encoder_kept = keep.encoder.max(usize::from(trained.encoder.is_trained())) as u64;
-    let encoder_graphs = encoder_kept.saturating_mul(encoder_block_bytes(&config.encoder, shape));
-    let activations = sum([inputs.saturating_mul(F32), decoder_graphs, encoder_graphs, passing_scores(config, shape)]);
-    let activations = activations.saturating_mul(ranks);
+    let decoder_inputs = decoder_input_elements(config, shape).saturating_mul(F32);
+    let of_decoder = sum([decoder_inputs, decoder_graphs, passing_scores(config, shape)]).saturating_mul(ranks);
+    let activations = of_encoder.saturating_add(of_decoder);
     let rows = chunk_rows.min(shape.batch * shape.seq);
     let head = product([shape.ranks, 4, rows, config.text.vocab_size]).saturating_mul(F32);
-    let gradients = gathered.saturating_mul(ranks).saturating_add(handed_on).saturating_mul(F32);
-    // The last graph of a backward pass is there together with all gradients.
-    let last = if trained.encoder.is_trained() {
+    let of_gradients = Gradients::of(&tuned, shape);
+    let gradients = of_gradients.all();
+    let last = if is_encoder_trained {
         encoder_block_bytes(&config.encoder, shape)
     } else {
         largest_stretch_bytes(config, shape, trained.decoder)
     };
-    let (first, last) = (activations.saturating_add(head), gradients.saturating_add(last.saturating_mul(ranks)));
+    // A backward pass begins with those of the head, gets to the encoder with all others, and ends with all.
+    let beginning = sum([activations, head, of_gradients.head]);
+    let middle = sum([of_encoder, gradients.saturating_sub(of_gradients.encoder)]);
+    let end = last.saturating_mul(ranks).saturating_add(gradients);
+    let at_once = if shape.passes <= 1 { beginning.max(middle).max(end) } else { u64::MAX };
     MemoryEstimate {
-        weights: all.saturating_mul(F32),
+        weights: elements(infos.iter()).saturating_mul(F32),
         gradients,
-        optimizer: tuned.saturating_mul(2 * F32),
+        optimizer: elements(tuned).saturating_mul(2 * F32),
         activations,
         head,
-        in_turn: if shape.passes <= 1 { gradients.saturating_add(first).saturating_sub(first.max(last)) } else { 0 },
+        in_turn: sum([activations, head, gradients]).saturating_sub(at_once),
         saving: 0,
     }
+}
+
+/// Gradients of all ranks together, in bytes.
+struct Gradients {
+    /// Of what stands behind the decoder's blocks, and of its table of tokens.
+    head: u64,
+    blocks: u64,
+    connector: u64,
+    encoder: u64,
+}
+
+impl Gradients {
+    fn of(tuned: &[&ParamInfo], shape: MicroShape) -> Self {
+        let ranks = shape.ranks as u64;
+        let bytes = |wanted: &dyn Fn(&ParamInfo) -> bool, times: u64| {
+            elements(tuned.iter().copied().filter(|info| wanted(info))).saturating_mul(times).saturating_mul(F32)
+        };
+        // Of its last micro-batch a rank hands on each block of the decoder as it leaves it.
+        let of_blocks = if shape.passes <= 1 { 1 } else { ranks };
+        Self {
+            head: bytes(&|info| info.part == Part::Decoder && !is_decoder_block(info), ranks),
+            blocks: bytes(&is_decoder_block, of_blocks),
+            connector: bytes(&|info| info.part == Part::Connector, ranks),
+            encoder: bytes(&|info| info.part == Part::Encoder, ranks),
+        }
+    }
+
+    fn all(&self) -> u64 {
+        sum([self.head, self.blocks, self.connector, self.encoder])
+    }
+}
+
+fn elements<'a>(infos: impl IntoIterator<Item = &'a ParamInfo>) -> u64 {
+    sum(infos.into_iter().map(|info| info.elements() as u64))
 }
 
 fn is_decoder_block(info: &ParamInfo) -> bool {
@@ -330,7 +365,10 @@ mod tests {
         let beside = |memory: &MemoryEstimate| memory.total() - memory.weights - memory.optimizer;
         let (short, long) = (of(1, 1), of(4096, 1));
         assert!(beside(&short) >= short.gradients && beside(&short) < short.gradients + short.activations, "{short:?}");
-        assert_eq!(beside(&long), long.activations + long.head, "graphs of long rows outweigh gradients");
+        // Graphs of long rows outweigh gradients, but those of the head come first.
+        let head = model.infos(Part::Decoder).into_iter().filter(|info| !is_decoder_block(info));
+        let head = F32 * elements(&head.collect::<Vec<_>>());
+        assert_eq!(beside(&long), long.activations + long.head + head);
         let twice = of(4096, 2);
         assert_eq!(beside(&twice), twice.gradients + twice.activations + twice.head);
         let saved = MemoryEstimate { saving: 7, ..twice };
