@@ -159,14 +159,22 @@ impl Vlm {
         wanted: &dyn Fn(&ParamInfo) -> bool,
         make: &mut dyn FnMut(&ParamInfo, Tensor<1>) -> Tensor<1>,
     ) {
-        // Stands here meanwhile, and allocates none.
-        let zeros = Self::zeros(&self.config, &self.device());
-        let model = std::mem::replace(self, zeros);
-        *self = match part {
-            Part::Encoder => Self { encoder: change(model.encoder, part, wanted, make), ..model },
-            Part::Connector => Self { connector: change(model.connector, part, wanted, make), ..model },
-            Part::Decoder => Self { decoder: change(model.decoder, part, wanted, make), ..model },
-        };
+        // What stands in the part's place meanwhile allocates no parameter.
+        let device = self.device();
+        match part {
+            Part::Encoder => {
+                let encoder = std::mem::replace(&mut self.encoder, Encoder::new(&self.config.encoder, &device));
+                self.encoder = change(encoder, part, wanted, make);
+            }
+            Part::Connector => {
+                let connector = std::mem::replace(&mut self.connector, Connector::of(&self.config, &device));
+                self.connector = change(connector, part, wanted, make);
+            }
+            Part::Decoder => {
+                let decoder = std::mem::replace(&mut self.decoder, Decoder::new(&self.config.text, &device));
+                self.decoder = change(decoder, part, wanted, make);
+            }
+        }
     }
 
     /// Where the tensors are.

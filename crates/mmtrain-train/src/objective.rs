@@ -6,7 +6,7 @@
 //! on how the step was cut.
 
 use burn::prelude::*;
-use burn::tensor::TensorData;
+use burn::tensor::{DType, TensorData};
 use mmtrain_config::LossReduction;
 use mmtrain_data::{HostBatch, HostFork};
 use mmtrain_kernels::{Scored, cross_entropy};
@@ -167,6 +167,16 @@ impl Sums {
     /// Adds the rows of a chunk.
     fn add(self, nll: Tensor<2>, hits: Tensor<2>) -> Self {
         Self { loss: self.loss + nll.sum(), hits: self.hits + hits.sum() }
+    }
+
+    /// Those of all micro-batches together and another number, which are brought to the host at once.
+    pub fn read_with(all: Vec<Self>, other: Tensor<1>) -> (f64, f64, f32) {
+        let scalars = std::iter::once(other).chain(all.into_iter().flat_map(|sums| [sums.loss, sums.hits]));
+        let scalars = scalars.map(|scalar| scalar.cast(DType::F32)).collect();
+        let numbers = Tensor::cat(scalars, 0).into_data().iter::<f32>().collect::<Vec<_>>();
+        let both = numbers[1..].chunks_exact(2).map(|both| (f64::from(both[0]), f64::from(both[1])));
+        let (loss, hits) = both.fold((0.0, 0.0), |(loss, hits), (more, hit)| (loss + more, hits + hit));
+        (loss, hits, numbers[0])
     }
 
     /// Both, as numbers of the host.

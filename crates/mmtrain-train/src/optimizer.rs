@@ -76,7 +76,8 @@ impl AdamW {
         let has_gradient = |info: &ParamInfo| gradients.contains_key(&info.name);
         for (&part, &rates) in update.rates {
             model.change(part, &has_gradient, &mut |info, value| {
-                let before = changes.is_some().then(|| value.clone());
+                let is_looked_at = changes.as_ref().is_some_and(|changes| changes.wants(info));
+                let before = is_looked_at.then(|| value.clone());
                 let after = self.moved(info, value, gradients[&info.name].clone(), (update, rates));
                 if let Some((changes, before)) = changes.as_mut().zip(before) {
                     changes.look(info, before, after.clone());

@@ -16,7 +16,7 @@ use mmtrain_model::params::{Part, Tuned};
 
 use crate::best::Best;
 use crate::checkpoint::{self, FrozenPart, LoadedCheckpoint, TrainState, find_newest};
-use crate::clip::{clip_factor, global_norm};
+use crate::clip::clip_factor;
 use crate::driver::{Plan, Trained};
 use crate::error::TrainError;
 use crate::guard::{Fault, Guarded};
@@ -27,7 +27,7 @@ use crate::quarantine::Quarantine;
 use crate::ranks::Ranks;
 use crate::schedule::Schedule;
 use crate::stop::Stop;
-use crate::verify::{Changes, Verification, reached};
+use crate::verify::{Verification, reached};
 
 use self::objective::Computed;
 pub use self::objective::{Objective, Pairs, complete_reference};
@@ -400,8 +400,7 @@ fn train_step(
     verification: &mut Verification,
 ) -> Result<Made, TrainError> {
     let (config, guard) = (&run.config, &run.config.train.guard);
-    let Computed { loss, gradients, values, delta } = objective.step(run, progress, batch, ranks)?;
-    let norm = global_norm(&gradients, &progress.model.device()).into_scalar::<f32>();
+    let Computed { loss, gradients, norm, values, delta } = objective.step(run, progress, batch, ranks)?;
     match progress.state.guard.judge(guard, loss as f32, norm) {
         None => {}
         Some((fault, Remedy::Stop)) => return Err(stopped(run, progress.state.step + 1, batch, fault)),
@@ -415,13 +414,13 @@ fn train_step(
     progress.state.guard.updated(guard, loss as f32, norm);
     let factor = clip_factor(norm, config.train.max_grad_norm);
     let rates = rates(config, run.total_steps, progress.state.step);
-    let mut changes = verification.is_pending().then(Changes::default);
+    let mut changes = verification.changes();
     let update = Update { factor, config: (&config.train).into(), rates: &rates };
     progress.optimizer.update(&mut progress.model, &gradients, update, changes.as_mut());
     advance(progress, batch);
     progress.state.delta = delta;
     if let Some(changes) = changes {
-        verification.check(&changes, &progress.model, &reached(&gradients), progress.state.step)?;
+        verification.check(changes, &progress.model, &reached(&gradients), progress.state.step)?;
     }
     let lr = rates.iter().map(|(part, rates)| (part.name().to_owned(), rates.lr)).collect();
     Ok(Made::Updated(Outcome { loss, grad_norm: f64::from(norm), lr, values }))

@@ -35,19 +35,34 @@ pub struct Verification {
     updates: u64,
 }
 
-/// How many tensors of each part an update changed.
-#[derive(Debug, Default)]
-pub struct Changes(BTreeMap<Part, usize>);
+/// How many tensors of some parts an update changed, still on the device. `[1]` each
+#[derive(Debug)]
+pub struct Changes(BTreeMap<Part, Option<Tensor<1>>>);
 
 impl Changes {
-    /// Compares a parameter before and after the update. `[elements]` both
-    pub fn look(&mut self, info: &ParamInfo, before: Tensor<1>, after: Tensor<1>) {
-        let is_changed = (before - after).abs().max().into_scalar::<f32>() > 0.0;
-        *self.0.entry(info.part).or_default() += usize::from(is_changed);
+    /// Of these parts, none yet.
+    pub fn new(parts: impl IntoIterator<Item = Part>) -> Self {
+        Self(parts.into_iter().map(|part| (part, None)).collect())
     }
 
-    fn of(&self, part: Part) -> usize {
-        self.0.get(&part).copied().unwrap_or(0)
+    /// Whether a parameter is of one of the parts.
+    pub fn wants(&self, info: &ParamInfo) -> bool {
+        self.0.contains_key(&info.part)
+    }
+
+    /// Compares a parameter before and after the update. `[elements]` both
+    pub fn look(&mut self, info: &ParamInfo, before: Tensor<1>, after: Tensor<1>) {
+        let Some(count) = self.0.get_mut(&info.part) else { return };
+        let changed = (before - after).abs().max().greater_elem(0.0).float();
+        *count = Some(match count.take() {
+            Some(count) => count + changed,
+            None => changed,
+        });
+    }
+
+    fn of(&mut self, part: Part) -> usize {
+        let count = self.0.get_mut(&part).and_then(Option::take);
+        count.map_or(0, |count| count.into_scalar::<f32>() as usize)
     }
 }
 
@@ -58,9 +73,9 @@ impl Verification {
         Self { trained, frozen: hashes(model, trained), pending, updates: 0 }
     }
 
-    /// Whether an update remains to be looked at.
-    pub fn is_pending(&self) -> bool {
-        !self.pending.is_empty()
+    /// What is to be looked at in the next update, if anything is.
+    pub fn changes(&self) -> Option<Changes> {
+        (!self.pending.is_empty()).then(|| Changes::new(self.pending.iter().copied()))
     }
 
     /// Looks at what an update changed, and at the model after it; says so in the log.
@@ -71,7 +86,7 @@ impl Verification {
     ///
     /// [`TrainError::Unverified`] with the names of frozen tensors that changed, or with those of a part that had gradients and
     /// stayed.
-    pub fn check(&mut self, changes: &Changes, after: &Vlm, reached: &[Part], step: u64) -> Result<(), TrainError> {
+    pub fn check(&mut self, mut changes: Changes, after: &Vlm, reached: &[Part], step: u64) -> Result<(), TrainError> {
         self.updates += 1;
         if self.updates == 1 {
             self.check_frozen(after, step)?;

@@ -10,6 +10,7 @@ use mmtrain_model::params::FlatTensors;
 use mmtrain_preference::RunningDelta;
 
 use super::{Progress, Run, has_dropout, loader_config};
+use crate::clip::global_norm;
 use crate::driver::Plan;
 use crate::error::TrainError;
 use crate::evaluate::{Evaluated, TOKEN_ACCURACY, each_held_out, each_prepared, evaluate_tokens};
@@ -42,13 +43,18 @@ pub struct Pairs {
 pub(super) struct Computed {
     pub(super) loss: f64,
     pub(super) gradients: FlatTensors,
+    /// Euclidean norm of the gradients.
+    pub(super) norm: f32,
     /// More to report, by name.
     pub(super) values: BTreeMap<String, f64>,
     pub(super) delta: RunningDelta,
 }
 
 impl Objective {
-    /// Loss and gradients of the step after those that were made. The loss is read here.
+    /// Loss and gradients of the step after those that were made.
+    ///
+    /// Loss and norm are read here, once and together: a device is waited for where the host needs numbers, and nowhere else in a
+    /// step. Of pairs, the log-probabilities are read before, since the host weighs them.
     pub(super) fn step(
         &self,
         run: &Run,
@@ -67,17 +73,17 @@ impl Objective {
                     _ => Averaged::over(&batch.micro_batches, *reduction),
                 };
                 let result = ranks.step(model, &batch.micro_batches, &plan, mean)?;
-                let sums = result.sums.into_iter().map(Sums::read);
-                let (loss, hits) = sums.fold((0.0, 0.0), |(loss, hits), (more, hit)| (loss + more, hits + hit));
+                let (loss, hits, norm) = Sums::read_with(result.sums, global_norm(&result.gradients, &model.device()));
                 let values = BTreeMap::from([(TOKEN_ACCURACY.to_owned(), hits / divisor)]);
-                Ok(Computed { loss: loss / divisor, gradients: result.gradients, values, delta })
+                Ok(Computed { loss: loss / divisor, gradients: result.gradients, norm, values, delta })
             }
             Self::Pairs(Pairs { comparison, reference }) => {
                 let how = (comparison, reference, delta);
                 let result = step_pairs(ranks, model, &batch.micro_batches, &plan, how)?;
                 let delta = comparison.observe(delta, &result.scores.pairs)?;
                 let (loss, values) = (result.scores.loss, named(&result.scores));
-                Ok(Computed { loss, gradients: result.gradients, values, delta })
+                let norm = global_norm(&result.gradients, &model.device()).into_scalar::<f32>();
+                Ok(Computed { loss, gradients: result.gradients, norm, values, delta })
             }
         }
     }
