@@ -76,6 +76,29 @@ fn a_run_on_a_frozen_encoder_of_halves_is_the_run_on_the_same_values_in_f32() {
     assert!(place.final_state("resumed", 12) == place.final_state("halves", 12));
 }
 
+/// Where blocks compute in bf16, so do a frozen decoder and one with adapters.
+#[test]
+fn in_bf16_all_that_is_frozen_may_be_as_stored() {
+    let place = with_model();
+    let frozen = "--set train.encoder.tuning=frozen --set train.precision=bf16 --set train.decoder.tuning=";
+    for (name, tuning) in
+        [("frozen", "frozen"), ("lora", "{lora={lr=1e-2,rank=4}}"), ("dora", "{lora={lr=1e-2,rank=4,use_dora=true}}")]
+    {
+        let run = format!("pretrain --config tiny.toml -q --init hf {frozen}{tuning} --run-dir {name}");
+        round(&place);
+        place.ok(&format!("{run}-halves"));
+        widen(&place);
+        place.ok(&format!("{run}-wide"));
+        let [halves, wide] = ["halves", "wide"].map(|kind| place.final_state(&format!("{name}-{kind}"), 12));
+        assert!(halves[..2] == wide[..2], "{name}");
+        round(&place);
+        place.ok(&format!("{run}-resumed --set checkpoint.keep=0"));
+        fs_err::remove_dir_all(place.path(&format!("{name}-resumed/step-00000012"))).expect("removed");
+        place.ok(&format!("pretrain --resume {name}-resumed -q"));
+        assert!(place.final_state(&format!("{name}-resumed"), 12) == halves, "{name}, resumed");
+    }
+}
+
 /// Writes the weights of `hf` as f32, whatever they are.
 fn widen(place: &Place) {
     let bytes = place.read("hf/model.safetensors");

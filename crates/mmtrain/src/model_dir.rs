@@ -135,7 +135,7 @@ pub(crate) fn load(path: &Path, weights: WeightsChoice, quiet: bool, device: &De
 pub(crate) fn load_weights(dir: &Path, config: &RunConfig, sizes: &VlmConfig, device: &Device) -> anyhow::Result<Vlm> {
     fill_all(Vlm::zeros(sizes, device), dir, |part| {
         let leaves_out = adapters::continued(config, part, Some(dir))?.is_some();
-        Ok((in_training(config, part), if leaves_out { Adapters::LeftOut } else { Adapters::Merged }))
+        Ok((in_training(config, part, device), if leaves_out { Adapters::LeftOut } else { Adapters::Merged }))
     })
 }
 
@@ -214,8 +214,9 @@ fn held_bytes(model: &Vlm, part: Part, dir: &Path, dtype: LoadDtype) -> anyhow::
 pub(crate) fn load_frozen(dir: &Path, config: &RunConfig, sizes: &VlmConfig, device: &Device) -> anyhow::Result<Vlm> {
     let model = Vlm::zeros(sizes, device);
     let mut frozen = frozen_parts(dir)?.into_iter().map(|frozen| frozen.part);
-    frozen
-        .try_fold(model, |model, part| fill(model, part, dir, in_training(config, part), Adapters::LeftOut, MAX_CHAIN))
+    frozen.try_fold(model, |model, part| {
+        fill(model, part, dir, in_training(config, part, device), Adapters::LeftOut, MAX_CHAIN)
+    })
 }
 
 /// One part of a checkpoint: its own tensors, or those of the place that its state names, with its adapters in them.

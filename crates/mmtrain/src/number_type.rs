@@ -1,10 +1,10 @@
 //! `--weights`: whether two-byte weights are widened when they are loaded, or block by block when they are used.
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use clap::ValueEnum;
-use mmtrain_config::RunConfig;
+use mmtrain_config::{Precision, RunConfig};
 use mmtrain_model::Vlm;
-use mmtrain_model::params::Part;
+use mmtrain_model::params::{Part, Tuned};
 use mmtrain_model::weights::LoadDtype;
 use mmtrain_train::memory::available_bytes;
 use mmtrain_train::trainer::{part_config, trained};
@@ -24,14 +24,28 @@ pub(crate) enum WeightsChoice {
     Stored,
 }
 
-/// How a run holds a part: packed where its configuration says so; what is trained is f32, and a frozen encoder is as stored. Frozen or not, gradients pass through
-/// connector and decoder, so that their tapes would hold f32 beside what is stored.
-pub(crate) fn in_training(config: &RunConfig, part: Part) -> LoadDtype {
+/// In which type the blocks of a run compute; what is trained is f32 all the same.
+pub(crate) fn computed_in(config: &RunConfig, device: &Device) -> DType {
+    match config.train.precision {
+        Precision::F32 => DType::F32,
+        Precision::Auto if *device == Device::flex() => DType::F32,
+        Precision::Bf16 | Precision::Auto => DType::BF16,
+    }
+}
+
+/// How a run holds a part: packed where its configuration says so; what is trained is f32. What is frozen, also beside adapters, is as
+/// stored where blocks compute in bf16: cast there, it is the same. Where they compute in f32, only a frozen encoder is: through connector and
+/// decoder pass gradients, whose tapes would hold f32 beside what is stored.
+pub(crate) fn in_training(config: &RunConfig, part: Part, device: &Device) -> LoadDtype {
     if let Some(scheme) = part_config(config, part).tuning.quantization() {
         return LoadDtype::Packed(scheme);
     }
-    let is_frozen = !trained(config).part(part).is_trained();
-    if part == Part::Encoder && is_frozen { LoadDtype::AsStored } else { LoadDtype::F32 }
+    let stays = match trained(config).part(part) {
+        Tuned::Frozen => part == Part::Encoder || computed_in(config, device) == DType::BF16,
+        Tuned::Adapters => computed_in(config, device) == DType::BF16,
+        Tuned::Full | Tuned::From(_) => false,
+    };
+    if stays { LoadDtype::AsStored } else { LoadDtype::F32 }
 }
 
 /// The model with one part held so: what was made from a seed or merged is dense until then.

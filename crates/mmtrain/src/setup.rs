@@ -360,7 +360,7 @@ pub(crate) fn build_model(config: &RunConfig, sizes: &VlmConfig, device: &burn::
     check_headers(&held)?;
     warn_unused_of_parts(config, &model)?;
     let parts = Part::ALL.into_iter().try_fold(model, |model, part| {
-        let (places, dtype) = (PartWeights::of_config(config, part), number_type::in_training(config, part));
+        let (places, dtype) = (PartWeights::of_config(config, part), number_type::in_training(config, part, device));
         let filled = places.fill(
             model,
             part,

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use fs_err as fs;
-use mmtrain_config::{FullTuning, ObjectiveConfig, Precision, RunConfig, TemplateKind, Tuning};
+use mmtrain_config::{FullTuning, ObjectiveConfig, RunConfig, TemplateKind, Tuning};
 use mmtrain_data::{Mixture, Preparer, Shown, Wanted};
 use mmtrain_media::Preprocessor;
 use mmtrain_model::Vlm;
@@ -36,6 +36,7 @@ use super::{Context, dry_run, note, reference, watch::Watcher};
 use crate::cli::TrainArgs;
 use crate::inputs::require_inputs;
 use crate::irregular::refuse_irregular_run;
+use crate::number_type::computed_in;
 use crate::origin::Origin;
 use crate::report::medium::small_file;
 use crate::report::text::grouped;
@@ -162,8 +163,7 @@ impl Prepared {
         device: &Device,
         stop: &Stop,
     ) -> anyhow::Result<Self> {
-        let is_cpu = *device == Device::flex();
-        resolve_ranks(&mut config, is_cpu);
+        resolve_ranks(&mut config, *device == Device::flex());
         let goes_on = || if stop.requested() { Err(TrainError::Interrupted) } else { Ok(()) };
         let data = setup::open_data(&config, stop)?;
         goes_on()?;
@@ -182,7 +182,7 @@ impl Prepared {
         let frozen = progress.state.frozen.clone();
         let total_steps = total_steps(&config, data.mixture.epoch_len());
         let features = feature_cache(&config, &frozen)?;
-        let plan = Plan { features, ..plan(&config, progress.state.keep, is_cpu) };
+        let plan = Plan { features, ..plan(&config, progress.state.keep, device) };
         let texts = match origin {
             Origin::Checkpoint(found) => resumed_texts(&config, found)?,
             Origin::Init(_) | Origin::Config => texts(&config, &sizes, &preparer, &preprocessor)?,
@@ -306,26 +306,15 @@ pub(crate) fn total_steps(config: &RunConfig, epoch_len: u64) -> u64 {
 }
 
 /// How a step is computed on this machine.
-fn plan(config: &RunConfig, keep: KeepPlan, is_cpu: bool) -> Plan {
+fn plan(config: &RunConfig, keep: KeepPlan, device: &Device) -> Plan {
     let trained = trained(config);
     let chunk_rows = config.objective.chunk_rows();
-    let dtype = match config.train.precision {
-        Precision::Bf16 => DType::BF16,
-        Precision::F32 => DType::F32,
-        Precision::Auto => {
-            if is_cpu {
-                DType::F32
-            } else {
-                DType::BF16
-            }
-        }
-    };
     Plan {
         trained,
         keep_encoder: keep.encoder,
         keep_decoder: keep.decoder,
         chunk_rows,
-        dtype,
+        dtype: computed_in(config, device),
         features: None,
         dropout: None,
     }
