@@ -23,6 +23,11 @@ fi
 export MMTRAIN=${MMTRAIN:-$mmtrain}
 
 if ! reason=$("$MMTRAIN" --device "$DEVICE" --quiet bench gemm --steps 1 --json 2>&1 > /dev/null); then
+    # A machine with a GPU that does not compute is not one without.
+    if [ -e /dev/nvidiactl ]; then
+        printf 'device %s does not compute: %s\n' "$DEVICE" "$reason" >&2
+        exit 1
+    fi
     printf 'SKIPPED: no device %s: %s\n' "$DEVICE" "$reason"
     exit 0
 fi

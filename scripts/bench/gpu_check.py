@@ -17,6 +17,8 @@ CASES = Path("tests/fixtures/parity")
 
 # Products of TF32 keep ten bits of the factors, which is 5e-4 of each; the recorded values are about one.
 OUTPUTS = 5e-3
+# As much more than on a CPU as that is more than the 2e-5 of most cases.
+GRADIENTS = 250
 # Losses of the first steps beside the CPU's, as a share of them.
 LOSSES = {"f32": 2e-3, "bf16": 5e-2}
 TRAINED = 40
@@ -36,9 +38,12 @@ def parity():
             yield f"| {case.name} | {done.stderr.strip().splitlines()[:1]} | | broken |", False
             continue
         worst = max((output["max_abs"] for output in report["comparisons"] if output["max_abs"] is not None), default=0.0)
-        holds = all(output["passed"] for output in report["comparisons"])
+        holds = all(output["passed"] for output in report["comparisons"]) and not report["not_computed"]
         gradients = report.get("gradients")
-        ratio = f"{gradients['worst_ratio']:.1f}" if gradients else "–"
+        ratio = "–"
+        if gradients:
+            ratio = f"{gradients['worst_ratio']:.1f}"
+            holds = holds and gradients["worst_ratio"] <= GRADIENTS and not gradients["unmatched"]
         yield f"| {case.name} | {worst:.1e} | {ratio} | {'holds' if holds else 'broken'} |", holds
 
 
@@ -97,7 +102,7 @@ def main():
             file.write(line + "\n")
 
         for title, head, rows in [
-            ("recorded outputs", "| case | largest difference | gradients, in units of the CPU's tolerance | at most %.0e |" % OUTPUTS, parity()),
+            ("recorded outputs", "| case | largest difference | gradients, in units of the CPU's tolerance | at most %.0e and %d |" % (OUTPUTS, GRADIENTS), parity()),
             ("losses of %d steps beside the CPU's" % TRAINED, "| precision | largest share | bound | |", training()),
         ]:
             say(f"\n## {DEVICE}: {title}\n\n{head}\n|---|---|---|---|")

@@ -7,6 +7,7 @@ Weights and inputs are random; two threads unless OMP_NUM_THREADS says otherwise
 """
 
 import argparse
+import contextlib
 import json
 import resource
 import time
@@ -341,11 +342,15 @@ def main():
     torch.backends.cuda.matmul.allow_tf32 = True
     wait = torch.cuda.synchronize if args.device.startswith("cuda") else lambda: None
     step, tokens = ROWS[args.row]()
+    # As `mmtrain bench` on a GPU: parameters in f32, and computed in bf16.
+    is_mixed = args.device.startswith("cuda") and ROWS[args.row] in TRAINING
+    mixed = torch.autocast("cuda", torch.bfloat16) if is_mixed else contextlib.nullcontext()
     seconds = []
     for number in range(args.warmup + args.steps):
         wait()
         start = time.perf_counter()
-        own = step()
+        with mixed:
+            own = step()
         wait()
         if number >= args.warmup:
             seconds.append(own if isinstance(own, float) else time.perf_counter() - start)

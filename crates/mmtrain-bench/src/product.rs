@@ -27,8 +27,31 @@ pub(crate) fn layers(device: &Device) -> Workload {
 /// The same by cuBLASLt.
 pub(crate) fn layers_by_cublaslt(device: &Device) -> std::io::Result<Workload> {
     let products = mmtrain_cublaslt::Products::new(device).map_err(std::io::Error::other)?;
+    check(&products, device).map_err(std::io::Error::other)?;
     let product = move |a: &Tensor<2>, b: &Tensor<2>| products.product(a, b).expect("shapes and types fit");
     Ok(repeated(layer(), LAYERS, (device, DType::BF16), product))
+}
+
+/// Whether cuBLASLt's products are Burn's, of matrices that are not square, in both types.
+fn check(products: &mmtrain_cublaslt::Products, device: &Device) -> Result<(), String> {
+    for (dtype, bound) in [(DType::F32, 5e-3), (DType::BF16, 2e-2)] {
+        let matrix = |rows, columns| random(rows, columns, (device, dtype));
+        let (a, b) = (matrix(96, 160), matrix(160, 224));
+        let ours = products.product(&a, &b).map_err(|error| error.to_string())?.cast(DType::F32);
+        let burns = a.cast(DType::F32).matmul(b.cast(DType::F32));
+        let largest: f32 = burns.clone().abs().max().into_scalar();
+        let apart: f32 = (ours - burns).abs().max().into_scalar();
+        if apart.is_nan() || apart > bound * largest {
+            return Err(format!(
+                "cuBLASLt's product in {dtype:?} is {apart} from Burn's, whose largest value is {largest}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn random(rows: usize, columns: usize, (device, dtype): (&Device, DType)) -> Tensor<2> {
+    Tensor::<2>::from_data(TensorData::new(pixels(rows * columns), [rows, columns]), device).cast(dtype)
 }
 
 /// 4,096 tokens, 2,048 inputs, 8,192 outputs.
@@ -42,9 +65,7 @@ fn repeated(
     (device, dtype): (&Device, DType),
     multiply: impl Fn(&Tensor<2>, &Tensor<2>) -> Tensor<2> + 'static,
 ) -> Workload {
-    let matrix = |rows, columns| {
-        Tensor::<2>::from_data(TensorData::new(pixels(rows * columns), [rows, columns]), device).cast(dtype)
-    };
+    let matrix = |rows, columns| random(rows, columns, (device, dtype));
     let (a, b) = (matrix(shape.rows, shape.inputs), matrix(shape.inputs, shape.outputs));
     let flops = times as f64 * shape.flops();
     let step = move || {

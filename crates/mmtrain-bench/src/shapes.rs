@@ -1,6 +1,7 @@
 //! The models that are measured.
 
 use burn::prelude::*;
+use burn::tensor::DType;
 use mmtrain_model::config::{
     Activation, ConnectorConfig, EncoderConfig, MlpConfig, TextConfig, TextFamily, VisionConfig, VisionFamily,
     VitConfig, VlmConfig,
@@ -107,7 +108,12 @@ pub(crate) fn pixels(len: usize) -> Vec<f32> {
     (0..len).map(|i| ((i as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0).collect()
 }
 
+/// In which type training computes, and what is frozen is held: as `train.precision = "auto"` has it.
+pub(crate) fn precision(device: &Device) -> DType {
+    if *device == Device::flex() { DType::F32 } else { DType::BF16 }
+}
+
 /// Waits until the device is through with what it was asked for.
 pub(crate) fn wait<const D: usize>(x: &Tensor<D>) {
-    let _: f32 = x.clone().sum().into_scalar();
+    let _: f32 = x.clone().cast(DType::F32).sum().into_scalar();
 }

@@ -5,16 +5,17 @@ use mmtrain_media::MediaLayout;
 use mmtrain_model::Vlm;
 use mmtrain_model::encoder::input::MediumView;
 use mmtrain_model::flops::{self, Pass};
+use mmtrain_model::precision::computing;
 
 use crate::Workload;
-use crate::shapes::{model, pixels, siglip, small, wait};
+use crate::shapes::{model, pixels, precision, siglip, small, wait};
 
 const PICTURES: usize = 8;
 
 pub(crate) fn vit(device: &Device) -> Workload {
     let tower = siglip();
     let config = model(Some(tower.clone()), small());
-    let encoder = Vlm::random(&config, 7, device).encoder;
+    let encoder = computing(&Vlm::random(&config, 7, device).encoder, precision(device)).into_owned();
     let side = tower.image_size;
     let picture = pixels(3 * side * side);
     let device = device.clone();

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use burn::prelude::*;
-use burn::tensor::DType;
 use mmtrain_data::{HostBatch, HostMedium, Medium};
 use mmtrain_media::{MediaLayout, MediaValues};
 use mmtrain_model::Vlm;
@@ -16,7 +15,7 @@ use mmtrain_train::optimizer::{AdamW, AdamWConfig, PartRates, Update};
 use mmtrain_train::ranks::Ranks;
 
 use crate::Workload;
-use crate::shapes::{PLACEHOLDER, ids, model, pixels, siglip, small, smol};
+use crate::shapes::{PLACEHOLDER, ids, model, pixels, precision, siglip, small, smol, wait};
 
 const ROWS: usize = 4;
 const SEQ: usize = 256;
@@ -43,7 +42,7 @@ impl Training {
             keep_encoder: 0,
             keep_decoder: model.config.text.num_hidden_layers,
             chunk_rows: 256,
-            dtype: DType::F32,
+            dtype: precision(&model.device()),
             features: None,
             dropout: None,
         };
@@ -57,6 +56,9 @@ impl Training {
         let config = AdamWConfig { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
         let update = Update { factor: clip_factor(norm, 1.0), config, rates: &rates };
         self.optimizer.update(&mut self.model, gradients, update, None);
+        if let Some(moments) = self.optimizer.exp_avg.values().next_back() {
+            wait(&moments.clone().slice_dim(0, 0..1));
+        }
     }
 
     fn step(&mut self, part: Part, micro_batches: &[HostBatch]) {
