@@ -269,6 +269,71 @@ def gemm_bf16():
     return product(4096, 2048, 8192, times=8, dtype=torch.bfloat16)
 
 
+TIMES = 20
+
+
+def both_ways(inputs, operation, tokens=1024):
+    """An operation forward and backward, with a gradient of ones."""
+    for x in inputs:
+        x.requires_grad_()
+
+    def step():
+        for _ in range(TIMES):
+            operation(*inputs).sum().backward()
+            for x in inputs:
+                x.grad = None
+
+    return step, TIMES * tokens
+
+
+def kernel_rms_norm():
+    gamma = torch.rand(576)
+    return both_ways([torch.rand(1, 1024, 576)], lambda x: torch.nn.functional.rms_norm(x, (576,), gamma, 1e-6))
+
+
+def kernel_layer_norm():
+    gamma, beta = torch.rand(768), torch.rand(768)
+    return both_ways([torch.rand(1, 1024, 768)], lambda x: torch.nn.functional.layer_norm(x, (768,), gamma, beta, 1e-6))
+
+
+def kernel_gated():
+    return both_ways([torch.rand(1, 1024, 1536), torch.rand(1, 1024, 1536)], lambda gate, up: torch.nn.functional.silu(gate) * up)
+
+
+def kernel_rope():
+    cos, sin = (torch.rand(1, 1, 256, 32).repeat(1, 1, 1, 2) for _ in range(2))
+
+    def rotate(x):
+        # As transformers has it.
+        first, second = x.chunk(2, -1)
+        return x * cos + torch.cat([-second, first], -1) * sin
+
+    return both_ways([torch.rand(4, 256, 9, 64).transpose(1, 2)], rotate)
+
+
+def kernel_attention():
+    q, k, v = (torch.rand(2, 512, heads, 64).transpose(1, 2) for heads in (9, 3, 3))
+    return both_ways([q, k, v], lambda q, k, v: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True))
+
+
+def kernel_cross_entropy():
+    targets = torch.arange(256) * 191
+    return both_ways([torch.rand(256, 49152)], lambda x: torch.nn.functional.cross_entropy(x, targets, reduction="none"), 256)
+
+
+def kernel_adamw():
+    """An update of 4,194,304 values; a token is a value."""
+    x = torch.nn.Parameter(torch.rand(1 << 22))
+    x.grad = torch.rand(1 << 22)
+    optimizer = torch.optim.AdamW([x], lr=1e-4, weight_decay=0.05, fused=True)
+
+    def step():
+        for _ in range(TIMES):
+            optimizer.step()
+
+    return step, TIMES * x.numel()
+
+
 def pictures():
     """32 JPEG files of 640 x 480 decoded, resized, cut and normalised as CLIP sees them, by torchvision in two threads."""
     import concurrent.futures
@@ -328,7 +393,8 @@ def checkpoint():
 TRAINING = (decoder, vit, vlm, lora, dpo)
 ANSWERING = (prefill, decode, prefill_qwen2, decode_qwen2)
 PRODUCTS = (gemm, gemm_256, gemm_512, gemm_1024, gemm_mlp, gemm_bf16)
-ROWS = {f.__name__: f for f in (*PRODUCTS, *TRAINING, *ANSWERING, pictures, checkpoint)}
+KERNELS = (kernel_rms_norm, kernel_layer_norm, kernel_gated, kernel_rope, kernel_attention, kernel_cross_entropy, kernel_adamw)
+ROWS = {f.__name__: f for f in (*PRODUCTS, *KERNELS, *TRAINING, *ANSWERING, pictures, checkpoint)}
 
 
 def main():

@@ -4,6 +4,7 @@
 //! are those of `scripts/bench/peer.py`, which does the same with PyTorch; `scripts/bench/compare.sh` runs both in turn.
 
 mod answering;
+mod kernels;
 mod pairs;
 mod pictures;
 mod product;
@@ -57,6 +58,20 @@ pub enum Row {
     GemmBf16,
     /// The same by cuBLASLt (`docs/decisions/0015`).
     GemmBf16Cublaslt,
+    /// A kernel by itself, forward and backward: RMS norm.
+    KernelRmsNorm,
+    /// Layer norm.
+    KernelLayerNorm,
+    /// SwiGLU.
+    KernelGated,
+    /// Rotary positions.
+    KernelRope,
+    /// Attention.
+    KernelAttention,
+    /// Loss of the next token.
+    KernelCrossEntropy,
+    /// Update of AdamW; a token is a value.
+    KernelAdamw,
     /// JPEG files of 640 x 480 made ready for a tower of 336 x 336, on all cores; no operations are counted.
     Pictures,
     /// A checkpoint of the decoder of 34 M, trained whole, written, verified and read again; a token is a megabyte.
@@ -67,7 +82,23 @@ impl Row {
     /// Those for GPUs.
     pub const OF_GPUS: [Self; 2] = [Self::GemmBf16, Self::GemmBf16Cublaslt];
 
-    /// All others, in the order in which they are best read.
+    /// Kernels by themselves.
+    pub const OF_KERNELS: [Self; 7] = [
+        Self::KernelRmsNorm,
+        Self::KernelLayerNorm,
+        Self::KernelGated,
+        Self::KernelRope,
+        Self::KernelAttention,
+        Self::KernelCrossEntropy,
+        Self::KernelAdamw,
+    ];
+
+    /// All that can be asked for by name.
+    pub fn every() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().chain(Self::OF_KERNELS).chain(Self::OF_GPUS)
+    }
+
+    /// Those that are measured where none is named, in the order in which they are best read.
     pub const ALL: [Self; 16] = [
         Self::Gemm,
         Self::Gemm256,
@@ -106,6 +137,13 @@ impl Row {
             Self::GemmMlp => "gemm_mlp",
             Self::GemmBf16 => "gemm_bf16",
             Self::GemmBf16Cublaslt => "gemm_bf16_cublaslt",
+            Self::KernelRmsNorm => "kernel_rms_norm",
+            Self::KernelLayerNorm => "kernel_layer_norm",
+            Self::KernelGated => "kernel_gated",
+            Self::KernelRope => "kernel_rope",
+            Self::KernelAttention => "kernel_attention",
+            Self::KernelCrossEntropy => "kernel_cross_entropy",
+            Self::KernelAdamw => "kernel_adamw",
             Self::Pictures => "pictures",
             Self::Checkpoint => "checkpoint",
         }
@@ -113,7 +151,7 @@ impl Row {
 
     /// The workload of a name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().chain(Self::OF_GPUS).find(|row| row.name() == name)
+        Self::every().find(|row| row.name() == name)
     }
 
     fn workload(self, device: &Device, ranks: usize) -> std::io::Result<Workload> {
@@ -134,6 +172,13 @@ impl Row {
             Self::GemmMlp => product(Product { rows: 512, inputs: 384, outputs: 1536 }, device),
             Self::GemmBf16 => layers(device),
             Self::GemmBf16Cublaslt => layers_by_cublaslt(device)?,
+            Self::KernelRmsNorm => kernels::of_rms_norm(device),
+            Self::KernelLayerNorm => kernels::of_layer_norm(device),
+            Self::KernelGated => kernels::of_gated(device),
+            Self::KernelRope => kernels::of_rope(device),
+            Self::KernelAttention => kernels::of_attention(device),
+            Self::KernelCrossEntropy => kernels::of_cross_entropy(device),
+            Self::KernelAdamw => kernels::of_adamw(device),
             Self::Pictures => pictures::pictures(),
             Self::Checkpoint => saving::checkpoint(device)?,
         })
@@ -208,7 +253,7 @@ mod tests {
 
     #[test]
     fn names_are_read_and_written() {
-        for row in Row::ALL.into_iter().chain(Row::OF_GPUS) {
+        for row in Row::every() {
             assert_eq!(Row::from_name(row.name()), Some(row));
         }
         assert_eq!(Row::from_name("gem"), None);
@@ -219,6 +264,14 @@ mod tests {
         let measured = measure(Row::Gemm, &Device::flex(), 1, 0, 3).expect("no threads are needed");
         assert_eq!(measured.seconds.len(), 3);
         assert!(measured.gflops() > 0.0 && measured.peak_bytes > 0);
+    }
+
+    #[test]
+    fn every_kernel_runs_both_ways() {
+        for row in Row::OF_KERNELS {
+            let measured = measure(row, &Device::flex(), 1, 0, 1).expect("nothing can be lacking");
+            assert!(measured.tokens_per_second() > 0.0, "{}", row.name());
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ fn rows(names: &[String]) -> anyhow::Result<Vec<Row>> {
     if names.is_empty() {
         return Ok(Row::ALL.to_vec());
     }
-    let known = || Row::ALL.into_iter().chain(Row::OF_GPUS).map(Row::name).collect::<Vec<_>>().join(", ");
+    let known = || Row::every().map(Row::name).collect::<Vec<_>>().join(", ");
     let row = |name: &String| {
         Row::from_name(name).ok_or_else(|| Refusal::usage(format!("no row `{name}`"), format!("rows: {}", known())))
     };
