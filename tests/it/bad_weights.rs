@@ -81,11 +81,11 @@ fn a_run_on_a_frozen_encoder_of_halves_is_the_run_on_the_same_values_in_f32() {
 fn in_bf16_all_that_is_frozen_may_be_as_stored() {
     let place = with_model();
     let frozen = "--set train.encoder.tuning=frozen --set train.precision=bf16 --set train.decoder.tuning=";
+    round(&place);
     for (name, tuning) in
         [("frozen", "frozen"), ("lora", "{lora={lr=1e-2,rank=4}}"), ("dora", "{lora={lr=1e-2,rank=4,use_dora=true}}")]
     {
         let run = format!("pretrain --config tiny.toml -q --init hf {frozen}{tuning} --run-dir {name}");
-        round(&place);
         place.ok(&format!("{run}-halves"));
         widen(&place);
         place.ok(&format!("{run}-wide"));
