@@ -86,6 +86,17 @@ if mount -t tmpfs -o size=3m tmpfs small 2>/dev/null; then
     goes_on small/run
     rm -rf small/run
 
+    # A step that stops the run, with room for all but the file that names its samples.
+    stop=("${run[@]}" --set train.guard.spike=stop --set train.guard.spike_sigmas=1.5 --set train.guard.spike_window=8)
+    "${stop[@]}" --run-dir small/run >/dev/null 2>&1 || true
+    files=$(find small | wc -l)
+    rm -rf small/run
+    mount -o "remount,nr_inodes=$((files - 1))" small
+    expect 'no room for bad_batch.json' 5 'bad_batch.json.*No space' "${stop[@]}" --run-dir small/run
+    grep -q 'nothing was updated' stderr.txt || wrong 'does not say what was wrong'
+    mount -o remount,nr_inodes=0 small
+    rm -rf small/run
+
     cp -r base shut/run
     mount --bind shut shut && mount -o remount,ro,bind shut
     expect 'a read-only place, a run that begins' 4 'read-only|Read-only' "${run[@]}" --run-dir shut/new
