@@ -5,16 +5,11 @@ use mmtrain_kernels::{Act, Moving, Rates, adamw, cross_entropy, gated, layer_nor
 use mmtrain_model::attention::{Mask, attention};
 
 use crate::Workload;
-use crate::shapes::{pixels, wait};
+use crate::shapes::{random, wait};
 
 /// Times that a kernel runs in a step.
 const TIMES: usize = 20;
 const TOKENS: usize = 1024;
-
-fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
-    let len = shape.iter().product();
-    Tensor::<1>::from_data(pixels(len).as_slice(), device).reshape(shape)
-}
 
 /// Runs an operation of `inputs` forward and backward, with a gradient of ones.
 fn both_ways<const N: usize, const D: usize>(
@@ -27,10 +22,6 @@ fn both_ways<const N: usize, const D: usize>(
         let tape = operation(leaves.clone()).sum().backward();
         leaves[0].grad(&tape).expect("it depends on its first input")
     };
-    repeated(tokens, once)
-}
-
-fn repeated<const D: usize>(tokens: usize, once: impl Fn() -> Tensor<D> + 'static) -> Workload {
     let step = move || {
         (1..TIMES).for_each(|_| drop(once()));
         let last = once().flatten::<1>(0, D - 1).slice_dim(0, 0..1);

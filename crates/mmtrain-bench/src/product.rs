@@ -1,11 +1,11 @@
 //! What the device can do: products of matrices.
 
 use burn::prelude::*;
-use burn::tensor::{DType, TensorData};
+use burn::tensor::DType;
 
 use crate::Workload;
 use crate::rates::Product;
-use crate::shapes::{pixels, wait};
+use crate::shapes::{random, wait};
 
 /// Operations of a step: those of one product of two matrices of 2048 x 2048.
 const WORK: f64 = (1_u64 << 34) as f64;
@@ -16,12 +16,12 @@ const LAYERS: usize = 8;
 /// The product of two matrices again and again, as often as makes a step of [`WORK`].
 pub(crate) fn product(shape: Product, device: &Device) -> Workload {
     let times = ((WORK / shape.flops()) as usize).max(1);
-    repeated(shape, times, (device, DType::F32), |a, b| a.clone().matmul(b.clone()))
+    repeated(shape, times, (device, DType::F32), by_burn)
 }
 
 /// Linear layers of a large model in bf16, by Burn's product.
 pub(crate) fn layers(device: &Device) -> Workload {
-    repeated(layer(), LAYERS, (device, DType::BF16), |a, b| a.clone().matmul(b.clone()))
+    repeated(layer(), LAYERS, (device, DType::BF16), by_burn)
 }
 
 /// The same by cuBLASLt.
@@ -35,8 +35,7 @@ pub(crate) fn layers_by_cublaslt(device: &Device) -> std::io::Result<Workload> {
 /// Whether cuBLASLt's products are Burn's, of matrices that are not square, in both types.
 fn check(products: &mmtrain_cublaslt::Products, device: &Device) -> Result<(), String> {
     for (dtype, bound) in [(DType::F32, 5e-3), (DType::BF16, 2e-2)] {
-        let matrix = |rows, columns| random(rows, columns, (device, dtype));
-        let (a, b) = (matrix(96, 160), matrix(160, 224));
+        let [a, b] = [[96, 160], [160, 224]].map(|shape| random(shape, device).cast(dtype));
         let ours = products.product(&a, &b).map_err(|error| error.to_string())?.cast(DType::F32);
         let burns = a.cast(DType::F32).matmul(b.cast(DType::F32));
         let largest: f32 = burns.clone().abs().max().into_scalar();
@@ -50,8 +49,8 @@ fn check(products: &mmtrain_cublaslt::Products, device: &Device) -> Result<(), S
     Ok(())
 }
 
-fn random(rows: usize, columns: usize, (device, dtype): (&Device, DType)) -> Tensor<2> {
-    Tensor::<2>::from_data(TensorData::new(pixels(rows * columns), [rows, columns]), device).cast(dtype)
+fn by_burn(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
+    a.clone().matmul(b.clone())
 }
 
 /// 4,096 tokens, 2,048 inputs, 8,192 outputs.
@@ -65,8 +64,8 @@ fn repeated(
     (device, dtype): (&Device, DType),
     multiply: impl Fn(&Tensor<2>, &Tensor<2>) -> Tensor<2> + 'static,
 ) -> Workload {
-    let matrix = |rows, columns| random(rows, columns, (device, dtype));
-    let (a, b) = (matrix(shape.rows, shape.inputs), matrix(shape.inputs, shape.outputs));
+    let sizes = [[shape.rows, shape.inputs], [shape.inputs, shape.outputs]];
+    let [a, b] = sizes.map(|size| random::<2>(size, device).cast(dtype));
     let flops = times as f64 * shape.flops();
     let step = move || {
         (1..times).for_each(|_| drop(multiply(&a, &b)));

@@ -1,7 +1,7 @@
 //! The models that are measured.
 
 use burn::prelude::*;
-use burn::tensor::DType;
+use burn::tensor::{DType, TensorData};
 use mmtrain_model::config::{
     Activation, ConnectorConfig, EncoderConfig, MlpConfig, TextConfig, TextFamily, VisionConfig, VisionFamily,
     VitConfig, VlmConfig,
@@ -108,7 +108,12 @@ pub(crate) fn pixels(len: usize) -> Vec<f32> {
     (0..len).map(|i| ((i as u32).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0).collect()
 }
 
-/// In which type training computes, and what is frozen is held: as `train.precision = "auto"` has it.
+/// A tensor of such values.
+pub(crate) fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(pixels(shape.iter().product()), shape), device)
+}
+
+/// In which type training computes, as `train.precision = "auto"` has it.
 pub(crate) fn precision(device: &Device) -> DType {
     if *device == Device::flex() { DType::F32 } else { DType::BF16 }
 }

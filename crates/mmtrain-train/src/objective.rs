@@ -172,8 +172,7 @@ impl Sums {
     /// Those of all micro-batches together and another number, which are brought to the host at once.
     pub fn read_with(all: Vec<Self>, other: Tensor<1>) -> (f64, f64, f32) {
         let scalars = std::iter::once(other).chain(all.into_iter().flat_map(|sums| [sums.loss, sums.hits]));
-        let scalars = scalars.map(|scalar| scalar.cast(DType::F32)).collect();
-        let numbers = Tensor::cat(scalars, 0).into_data().iter::<f32>().collect::<Vec<_>>();
+        let numbers = read_scalars(scalars);
         let both = numbers[1..].chunks_exact(2).map(|both| (f64::from(both[0]), f64::from(both[1])));
         let (loss, hits) = both.fold((0.0, 0.0), |(loss, hits), (more, hit)| (loss + more, hits + hit));
         (loss, hits, numbers[0])
@@ -181,9 +180,15 @@ impl Sums {
 
     /// Both, as numbers of the host.
     pub fn read(self) -> (f64, f64) {
-        let read = |sum: Tensor<1>| f64::from(sum.into_scalar::<f32>());
-        (read(self.loss), read(self.hits))
+        let numbers = read_scalars([self.loss, self.hits]);
+        (f64::from(numbers[0]), f64::from(numbers[1]))
     }
+}
+
+/// Brings tensors of one value to the host, for which the device is waited for once.
+fn read_scalars(scalars: impl IntoIterator<Item = Tensor<1>>) -> Vec<f32> {
+    let scalars = scalars.into_iter().map(|scalar| scalar.cast(DType::F32)).collect();
+    Tensor::cat(scalars, 0).into_data().iter::<f32>().collect()
 }
 
 /// Result of [`head_loss`].

@@ -78,7 +78,8 @@ impl AdamW {
             model.change(part, &has_gradient, &mut |info, value| {
                 let is_looked_at = changes.as_ref().is_some_and(|changes| changes.wants(info));
                 let before = is_looked_at.then(|| value.clone());
-                let after = self.moved(info, value, gradients[&info.name].clone(), (update, rates));
+                let after =
+                    self.moved(info, value, gradients[&info.name].clone(), (update.factor, update.config, rates));
                 if let Some((changes, before)) = changes.as_mut().zip(before) {
                     changes.look(info, before, after.clone());
                 }
@@ -93,7 +94,7 @@ impl AdamW {
         info: &ParamInfo,
         value: Tensor<1>,
         gradient: Tensor<1>,
-        (Update { factor, config, .. }, part): (Update<'_>, PartRates),
+        (factor, config, part): (f64, AdamWConfig, PartRates),
     ) -> Tensor<1> {
         let [exp_avg, exp_avg_sq] = [&mut self.exp_avg, &mut self.exp_avg_sq]
             .map(|moments| moments.remove(&info.name).unwrap_or_else(|| gradient.zeros_like()));
@@ -126,22 +127,20 @@ mod tests {
 
     fn run(decays: bool) -> Vec<Vec<f32>> {
         let device = Device::flex();
-        let part = Part::Decoder;
         let info = ParamInfo {
             name: "w".into(),
-            part,
+            part: Part::Decoder,
             shape: vec![1, 2],
             layout: if decays { Layout::Transposed } else { Layout::Same },
         };
         let config = AdamWConfig { beta1: 0.9, beta2: 0.98, eps: 1e-8 };
-        let (rates, of_part) = (BTreeMap::new(), PartRates { lr: 0.1, weight_decay: 0.05 });
-        let update = Update { factor: 1.0, config, rates: &rates };
+        let by = (1.0, config, PartRates { lr: 0.1, weight_decay: 0.05 });
         let mut optimizer = AdamW::default();
         let mut value = Tensor::<1>::from_data([1.0_f32, -2.0], &device);
         let mut history = Vec::new();
         for gradient in [[0.5_f32, -1.0], [0.25, 2.0], [-1.0, 0.0]] {
             optimizer.updates += 1;
-            value = optimizer.moved(&info, value, Tensor::from_data(gradient, &device), (update, of_part));
+            value = optimizer.moved(&info, value, Tensor::from_data(gradient, &device), by);
             history.push(value.to_data().try_to_vec::<f32>().expect("f32"));
         }
         history

@@ -123,13 +123,11 @@ fn moments_of(tensors: &FlatTensors, suffix: &str) -> Vec<Saved> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use mmtrain_model::params::{Layout, Part};
 
     use super::*;
     use crate::checkpoint::write::faults::state;
-    use crate::optimizer::{AdamWConfig, PartRates, Update};
+    use crate::optimizer::{AdamWConfig, PartRates};
 
     /// The run goes on while the checkpoint is written: what it says must be of the step at which it was taken.
     #[test]
@@ -138,8 +136,8 @@ mod tests {
         let info = ParamInfo { name: "w".into(), part: Part::Decoder, shape: vec![2, 3], layout: Layout::Transposed };
         let mut value = Tensor::<1>::from_data([1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0], &device);
         let mut adamw = AdamW::default();
-        let (config, rates) = (AdamWConfig { beta1: 0.9, beta2: 0.98, eps: 1e-8 }, BTreeMap::new());
-        let by = (Update { factor: 1.0, config, rates: &rates }, PartRates { lr: 0.1, weight_decay: 0.0 });
+        let config = AdamWConfig { beta1: 0.9, beta2: 0.98, eps: 1e-8 };
+        let by = (1.0, config, PartRates { lr: 0.1, weight_decay: 0.0 });
         let update = |value: Tensor<1>, adamw: &mut AdamW| {
             adamw.updates += 1;
             adamw.moved(&info, value, Tensor::ones([6], &device), by)
