@@ -5,6 +5,8 @@
     reason = "only what is inlined into a task is compiled for the machine's instructions"
 )]
 
+use std::array::from_fn;
+
 /// Sums side by side. The order of a sum depends on this, and on nothing of the machine.
 const LANES: usize = 16;
 
@@ -14,11 +16,9 @@ pub(crate) fn sum(a: &[f32], value: impl Fn(f32) -> f32) -> f32 {
     let (chunks, rest) = a.as_chunks::<LANES>();
     let mut lanes = [0.0_f32; LANES];
     for a in chunks {
-        for lane in 0..LANES {
-            lanes[lane] += value(a[lane]);
-        }
+        lanes = from_fn(|lane| lanes[lane] + value(a[lane]));
     }
-    total(lanes) + rest.iter().map(|&a| value(a)).sum::<f32>()
+    total(&lanes) + rest.iter().map(|&a| value(a)).sum::<f32>()
 }
 
 /// `Σ value(a, b)`
@@ -27,11 +27,9 @@ pub(crate) fn sum2(a: &[f32], b: &[f32], value: impl Fn(f32, f32) -> f32) -> f32
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut lanes = [0.0_f32; LANES];
     for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            lanes[lane] += value(a[lane], b[lane]);
-        }
+        lanes = from_fn(|lane| lanes[lane] + value(a[lane], b[lane]));
     }
-    total(lanes) + a_rest.iter().zip(b_rest).map(|(&a, &b)| value(a, b)).sum::<f32>()
+    total(&lanes) + a_rest.iter().zip(b_rest).map(|(&a, &b)| value(a, b)).sum::<f32>()
 }
 
 /// `Σ value(a, b, c)`
@@ -41,12 +39,10 @@ pub(crate) fn sum3(a: &[f32], b: &[f32], c: &[f32], value: impl Fn(f32, f32, f32
         (a.as_chunks::<LANES>(), b.as_chunks::<LANES>(), c.as_chunks::<LANES>());
     let mut lanes = [0.0_f32; LANES];
     for ((a, b), c) in a.iter().zip(b).zip(c) {
-        for lane in 0..LANES {
-            lanes[lane] += value(a[lane], b[lane], c[lane]);
-        }
+        lanes = from_fn(|lane| lanes[lane] + value(a[lane], b[lane], c[lane]));
     }
     let rest = a_rest.iter().zip(b_rest).zip(c_rest).map(|((&a, &b), &c)| value(a, b, c));
-    total(lanes) + rest.sum::<f32>()
+    total(&lanes) + rest.sum::<f32>()
 }
 
 /// The largest value.
@@ -62,8 +58,11 @@ pub(crate) fn max(a: &[f32]) -> f32 {
     lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |most, &a| if a > most { a } else { most })
 }
 
-#[inline(always)]
-fn total(mut lanes: [f32; LANES]) -> f32 {
+/// The sum of lanes. Inlined, it would have the compiler keep the lanes of the loop before it in pairs, as it adds them up, instead of
+/// in whole vectors.
+#[inline(never)]
+fn total(lanes: &[f32; LANES]) -> f32 {
+    let mut lanes = *lanes;
     let mut half = LANES / 2;
     while half > 0 {
         for lane in 0..half {
@@ -169,14 +168,28 @@ mod tests {
         assert!((erf(7.0) - 1.0).abs() < 3e-7 && erf(f32::NAN).is_nan());
     }
 
+    /// Square roots added up in the order that is promised, one by one.
+    fn in_lanes(values: &[f32]) -> f32 {
+        let whole = values.len() / LANES * LANES;
+        let mut lanes = [0.0_f32; LANES];
+        values[..whole].iter().enumerate().for_each(|(at, value)| lanes[at % LANES] += value.sqrt());
+        let mut half = LANES / 2;
+        while half > 0 {
+            (0..half).for_each(|lane| lanes[lane] += lanes[lane + half]);
+            half /= 2;
+        }
+        lanes[0] + values[whole..].iter().map(|value| value.sqrt()).sum::<f32>()
+    }
+
     #[test]
-    fn sums_take_every_value_once() {
+    fn sums_take_every_value_once_and_in_the_same_order_everywhere() {
         for len in [0, 1, 15, 16, 17, 100] {
             let values = (1..=len).map(|i| i as f32).collect::<Vec<_>>();
             let expected = (len * (len + 1) / 2) as f32;
             assert!((sum(&values, |a| a) - expected).abs() < 1e-3, "{len}");
             assert!((sum2(&values, &values, |a, b| 2.0 * a - b) - expected).abs() < 1e-3, "{len}");
             assert!((sum3(&values, &values, &values, |a, b, c| a + b - c) - expected).abs() < 1e-3, "{len}");
+            assert_eq!(sum(&values, f32::sqrt).to_bits(), in_lanes(&values).to_bits(), "{len}");
             assert!(len == 0 || (max(&values) - len as f32).abs() < f32::EPSILON, "{len}");
         }
     }
