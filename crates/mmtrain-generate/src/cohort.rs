@@ -19,6 +19,8 @@ use crate::seen::Seen;
 pub(crate) struct Cohort<'a> {
     model: &'a Vlm,
     device: Device,
+    /// In which type the decoder computes.
+    dtype: DType,
     /// Tokens of the prompts.
     prompt_len: usize,
     cache: KvCache,
@@ -31,9 +33,14 @@ pub(crate) struct Cohort<'a> {
 impl<'a> Cohort<'a> {
     /// With room for `capacity` tokens a sequence, of which none is there yet.
     pub(crate) fn new(model: &'a Vlm, rows: usize, capacity: usize) -> Self {
+        Self::computing_in(model.answers_in(), model, rows, capacity)
+    }
+
+    /// The same in another type.
+    pub(crate) fn computing_in(dtype: DType, model: &'a Vlm, rows: usize, capacity: usize) -> Self {
         let device = model.device();
-        let cache = KvCache::new(&model.config.text, rows, capacity, DType::F32, &device);
-        Self { model, device, prompt_len: 0, cache, positions: None, reading: None }
+        let cache = KvCache::new(&model.config.text, rows, capacity, dtype, &device);
+        Self { model, device, dtype, prompt_len: 0, cache, positions: None, reading: None }
     }
 
     /// Tokens of each sequence that the cache holds.
@@ -73,15 +80,26 @@ impl<'a> Cohort<'a> {
         self.prompt_len = seq;
         if past == 0 {
             let view = whole.view(seq);
-            let bridge = seen.encode(model, &view)?;
-            let input = model.prepare_seen(&view, model.context(&view, None)?, bridge)?;
+            let input = self.prepare(&view, model.context(&view, None)?, seen)?;
             self.reading.clone_from(&input.reading);
             return Ok(input);
         }
         let rows = Rows::of(prompts, past);
         let view = rows.view(seq - past);
-        let new = model.prepare_seen(&view, self.context(past, seq - past), seen.encode(model, &view)?)?;
+        let new = self.prepare(&view, self.context(past, seq - past), seen)?;
         Ok(self.reading_on(new, past..seq))
+    }
+
+    /// What the blocks get of a batch, in the type in which they compute.
+    fn prepare(
+        &self,
+        view: &BatchView<'_>,
+        context: DecoderContext,
+        seen: &mut Seen,
+    ) -> Result<DecoderInput, GenerateError> {
+        let bridge = seen.encode(self.model, view)?.map(|bridge| bridge.cast(self.dtype));
+        let input = self.model.prepare_seen(view, context, bridge)?;
+        Ok(DecoderInput { embeds: input.embeds.cast(self.dtype), ..input })
     }
 
     /// The tokens just chosen, one for each sequence.
@@ -90,7 +108,7 @@ impl<'a> Cohort<'a> {
         let ids = chosen.iter().map(|&id| id as i32).collect::<Vec<_>>();
         let embeds = self.model.decoder.embed(Tensor::from_data(TensorData::new(ids, [rows]), &self.device));
         let past = self.cache.len();
-        let embeds = embeds.reshape([rows, 1, self.model.config.text.hidden_size]);
+        let embeds = embeds.reshape([rows, 1, self.model.config.text.hidden_size]).cast(self.dtype);
         let input = DecoderInput { embeds, context: self.context(past, 1), reading: None, seen: None };
         self.reading_on(input, past..past + 1)
     }

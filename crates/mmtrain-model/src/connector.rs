@@ -13,6 +13,7 @@ mod reading;
 mod tests;
 
 use burn::prelude::*;
+use burn::tensor::DType;
 
 use crate::config::{ConnectorConfig, EncoderConfig, VlmConfig};
 use crate::encoder::FeatureParts;
@@ -39,6 +40,17 @@ pub enum Bridge {
         /// Which keys are whose.
         places: MediaPlaces,
     },
+}
+
+impl Bridge {
+    /// The same in another number type.
+    #[must_use]
+    pub fn cast(self, dtype: DType) -> Self {
+        match self {
+            Self::Tokens(rows) => Self::Tokens(rows.cast(dtype)),
+            Self::Memory { rows, places } => Self::Memory { rows: rows.cast(dtype), places },
+        }
+    }
 }
 
 /// The switchable connector.

@@ -131,6 +131,12 @@ impl Decoder {
         table.select(0, ids.clamp(0, last)).cast(DType::F32)
     }
 
+    /// With the weights of its blocks, norms and biases too, in this type; what is packed stays so, and the tables of tokens are as they were.
+    #[must_use]
+    pub fn with_blocks_in(self, dtype: DType) -> Self {
+        computing_but_packed(&self, dtype).into_owned()
+    }
+
     /// Runs all blocks, without the final norm.
     ///
     /// # Shapes
@@ -187,7 +193,7 @@ impl Decoder {
 
     /// Final norm and output projection. `[rows, hidden]` to `[rows, vocab]`
     pub fn logits(&self, rows: Tensor<2>) -> Tensor<2> {
-        let rows = self.model.norm.forward(rows);
+        let rows = computing(&self.model.norm, rows.dtype()).forward(rows);
         if let Some(logits) = self.few_logits(&rows) {
             return logits;
         }

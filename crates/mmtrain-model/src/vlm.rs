@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use burn::prelude::*;
+use burn::tensor::DType;
 
 use crate::attention::Mask;
 use crate::config::VlmConfig;
@@ -182,6 +183,19 @@ impl Vlm {
         self.decoder.model.norm.gamma.val().device()
     }
 
+    /// In which type the decoder answers: on a CPU in f32, on a GPU in the type in which its weights are held.
+    pub fn answers_in(&self) -> DType {
+        answers_in(self.device() == Device::flex(), self.decoder.model.embed_tokens.weight.val().dtype())
+    }
+
+    /// With all weights of the decoder's blocks in the type in which it answers, so that no token has to cast norms and biases; on a CPU
+    /// weights stay as they are held.
+    #[must_use]
+    pub fn for_answers(self) -> Self {
+        let dtype = self.answers_in();
+        if dtype == DType::F32 { self } else { Self { decoder: self.decoder.with_blocks_in(dtype), ..self } }
+    }
+
     /// Media to what the decoder gets of them; none if there are no media.
     ///
     /// # Errors
@@ -237,6 +251,7 @@ impl Vlm {
         let [tokens, hidden] = embeds.dims();
         let (embeds, reading) = match bridge {
             Some(Bridge::Tokens(rows)) => {
+                let rows = rows.cast(embeds.dtype());
                 (Placement::of(&self.config, &batch.media, batch.seq)?.splice(embeds, rows), None)
             }
             Some(Bridge::Memory { rows, places }) => {
@@ -357,6 +372,10 @@ impl Vlm {
     }
 }
 
+fn answers_in(is_host: bool, held: DType) -> DType {
+    if is_host { DType::F32 } else { held }
+}
+
 /// What the decoder's blocks get.
 #[derive(Debug, Clone)]
 pub struct DecoderInput {
@@ -368,4 +387,16 @@ pub struct DecoderInput {
     pub reading: Option<Reading>,
     /// What the tokens see of it.
     pub seen: Option<MemoryMask>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cpu_answers_in_f32_and_a_gpu_in_what_is_held() {
+        assert_eq!(answers_in(true, DType::BF16), DType::F32);
+        assert_eq!(answers_in(false, DType::BF16), DType::BF16);
+        assert_eq!(answers_in(false, DType::F32), DType::F32);
+    }
 }

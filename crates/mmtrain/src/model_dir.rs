@@ -113,7 +113,7 @@ pub(crate) fn load(path: &Path, weights: WeightsChoice, quiet: bool, device: &De
     if let Some(line) = line.filter(|_| !quiet) {
         note(&line);
     }
-    let model = fill_all(model, &dir, |_| Ok((dtype, Adapters::Merged)))?;
+    let model = fill_all(model, &dir, |_| Ok((dtype, Adapters::Merged)))?.for_answers();
     let mut tokenizer = TextTokenizer::load(&dir)?;
     tokenizer.use_image_token(model.config.image_token_id as u32)?;
     setup::check_placeholder(&tokenizer, &model.config).with_context(|| format!("`{}`", dir.display()))?;

@@ -15,12 +15,12 @@ use crate::room::gibibytes;
 /// In which number type weights are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum WeightsChoice {
-    /// As f32 where that takes at most half of the available memory, else as stored. What is stored packed stays so.
+    /// As f32 where that takes at most half of the available memory, else as stored; on a GPU as stored. What is stored packed stays so.
     #[default]
     Auto,
     /// All as f32: the fastest.
     F32,
-    /// Bf16 and f16 as they are; every block is widened when it runs.
+    /// Bf16 and f16 as they are; on a CPU every block is widened when it runs, a GPU computes in them.
     Stored,
 }
 
@@ -71,10 +71,16 @@ pub(crate) struct Sizes {
 pub(crate) type Decision = (LoadDtype, Option<String>);
 
 impl WeightsChoice {
-    /// Decides for this machine. Memory of a GPU is not known: there `auto` means f32.
+    /// Decides for this machine. A GPU computes in the type in which weights are held, and how much memory it has is not known.
     pub(crate) fn decide(self, sizes: Sizes, device: &Device) -> Result<Decision, Refusal> {
-        let available = if *device == Device::flex() { available_bytes() } else { u64::MAX };
-        self.decide_within(sizes, available)
+        if *device == Device::flex() {
+            return self.decide_within(sizes, available_bytes());
+        }
+        self.of_gpu(sizes).decide_within(sizes, u64::MAX)
+    }
+
+    fn of_gpu(self, sizes: Sizes) -> Self {
+        if self == Self::Auto && sizes.packed.is_none() { Self::Stored } else { self }
     }
 
     fn decide_within(self, sizes: Sizes, available: u64) -> Result<Decision, Refusal> {
@@ -117,7 +123,8 @@ fn line(sizes: Sizes, dtype: LoadDtype, available: u64) -> String {
             format!("weights: packed as stored, {}{available} ({wide} as f32)", gibibytes(needed(sizes, dtype)))
         }
         LoadDtype::AsStored | LoadDtype::Packed(_) => {
-            format!("weights: kept as stored, {stored}{available} ({wide} as f32), and widened block by block")
+            let computed = if available.is_empty() { "computed in" } else { "widened block by block" };
+            format!("weights: kept as stored, {stored}{available} ({wide} as f32), and {computed}")
         }
     }
 }
@@ -152,6 +159,21 @@ mod tests {
         assert!(line.expect("a choice").contains("kept as stored, 4.0 GiB of 15.0 GiB"));
         // f32 files leave nothing to choose.
         assert_eq!(auto(F32, 9).expect("fits"), (LoadDtype::F32, None));
+    }
+
+    #[test]
+    fn a_gpu_computes_in_what_is_stored_unless_f32_is_asked_for() {
+        let packed = Sizes { packed: Some(3 << 30), ..HALVES };
+        for (choice, sizes, found) in [
+            (WeightsChoice::Auto, HALVES, WeightsChoice::Stored),
+            (WeightsChoice::F32, HALVES, WeightsChoice::F32),
+            (WeightsChoice::Auto, packed, WeightsChoice::Auto),
+        ] {
+            assert_eq!(choice.of_gpu(sizes), found);
+        }
+        let (dtype, line) = WeightsChoice::Stored.decide_within(HALVES, u64::MAX).expect("fits");
+        assert_eq!(dtype, LoadDtype::AsStored);
+        assert_eq!(line.as_deref(), Some("weights: kept as stored, 4.0 GiB (8.0 GiB as f32), and computed in"));
     }
 
     #[test]

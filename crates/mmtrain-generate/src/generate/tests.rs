@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use burn::prelude::*;
+use burn::tensor::DType;
 
 use super::*;
 use crate::cohort::{Cohort, forward};
@@ -105,6 +106,26 @@ proptest! {
         let found = forward(&model, vec![cached.beside(input)]);
         let worst = worst(&found, &logits_recomputed(&model, &[whole]));
         prop_assert!(worst < 1e-5, "{worst}");
+    }
+}
+
+/// As on a GPU whose weights are held so.
+#[test]
+fn in_16_bits_logits_are_those_of_32_but_for_rounding() {
+    let model = model(VOCAB, 5);
+    let prompts = [prompt(5, VOCAB, 11, Some(3)), prompt(6, VOCAB, 11, Some(3))];
+    let prompts = prompts.iter().collect::<Vec<_>>();
+    let logits = |dtype| {
+        let mut cohort = Cohort::computing_in(dtype, &model, 2, 16);
+        let input = cohort.prefill(&prompts, 0, &mut Seen::default()).expect("fits the model");
+        let first = forward(&model, vec![cohort.beside(input)]);
+        let input = cohort.next(&[7, 9]);
+        assert_eq!(input.embeds.dtype(), dtype);
+        [first, forward(&model, vec![cohort.beside(input)])]
+    };
+    for (narrow, wide) in logits(DType::BF16).iter().zip(logits(DType::F32)) {
+        let (worst, largest) = (worst(narrow, &wide), wide.iter().flatten().fold(0.0_f32, |most, x| most.max(x.abs())));
+        assert!(worst > 0.0 && worst < 0.03 * largest, "{worst} of {largest}");
     }
 }
 

@@ -106,3 +106,13 @@ fn text_at_three_axes_is_text_and_a_picture_is_not() {
     let grid = Grid { frames: 1, height: 2, width: 3 };
     assert!(worst(&run(&[1, 100, 100, 100, 100, 100, 100, 1], &[grid]), &expected) > 1e-3);
 }
+
+#[test]
+fn blocks_are_cast_once_and_tables_are_left() {
+    let decoder = random(&config(TextFamily::Qwen2)).with_blocks_in(DType::BF16);
+    for param in crate::params::named(&decoder, Part::Decoder) {
+        let is_table = ["embed_tokens", "lm_head"].iter().any(|table| param.info.name.contains(table));
+        let expected = if is_table { DType::F32 } else { DType::BF16 };
+        assert_eq!(param.value.dtype(), expected, "{}", param.info.name);
+    }
+}
