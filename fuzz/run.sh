@@ -3,7 +3,8 @@
 #
 #   fuzz/run.sh SECONDS [TARGET ...]      # all targets that need no Burn where none is named
 #
-# It needs a nightly toolchain and cargo-fuzz. What was executed and found is the last line of each.
+# It needs a nightly toolchain and cargo-fuzz. What was executed and found is the last line of each. CORPUS names a directory that keeps what
+# fuzzers add to the corpus, from which the next run goes on; otherwise it is forgotten.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -26,13 +27,14 @@ fi
 
 # The versions that are tested are those that are fuzzed.
 cp ../Cargo.lock Cargo.lock
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+work=$(realpath -m "${CORPUS:-$logs/corpus}")
 
 failed=()
 for target in "${targets[@]}"; do
     mkdir -p "$work/$target"
-    log="$work/$target.log"
+    log="$logs/$target.log"
     features=()
     if names models | grep -qx "$target"; then features=(--features models --codegen-units 16); fi
     if cargo +nightly fuzz run "${features[@]}" "$target" "$work/$target" "corpus/$target" -- \

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# How fast samples are made ready for training, beside torch's DataLoader, torchvision and the tokenizers package: a shard of JPEG files of
-# 640 x 480 with captions of 60 words, to 336 x 336 and ids, shuffled, in batches of 16; both sides in turn with two workers.
+# How fast samples are made ready for training, beside torch's DataLoader, torchvision and the tokenizers package: a shard of JPEG files
+# with captions of 60 words, to 336 x 336 and ids, shuffled, in batches of 16; both sides in turn with two workers.
 #
 #   scripts/bench/loader.sh [ROUNDS=3] [SAMPLES=1000]
 #
-# PYTHON: an interpreter with torch, torchvision and tokenizers, which also makes the shard; MMTRAIN: the binary, built if it is not there.
+# SIZE: of the pictures (default 640x480; 500x375 is about ImageNet's mean). PYTHON: an interpreter with torch, torchvision and tokenizers, which also makes the shard; MMTRAIN: the binary, built if it is not there.
 set -euo pipefail
 # shellcheck source=scripts/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../env.sh"

@@ -1,6 +1,6 @@
 """The peer's side of scripts/bench/loader.sh: the same shard read by torch's DataLoader, torchvision and the tokenizers package.
 
-    python scripts/bench/loader_peer.py make DIR SAMPLES     # a shard of JPEG files of 640 x 480 with conversations
+    python scripts/bench/loader_peer.py make DIR SAMPLES     # a shard of JPEG files of SIZE (default 640x480) with conversations
     python scripts/bench/loader_peer.py load DIR TOKENIZER   # prints samples a second
 
 Two worker processes unless WORKERS says otherwise, each with one thread.
@@ -22,13 +22,14 @@ from torchvision.transforms.v2 import functional as f
 
 MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 SIDE, BATCH = 336, 16
+WIDTH, HEIGHT = (int(side) for side in os.environ.get("SIZE", "640x480").split("x"))
 WORDS = "a the red green small large picture shows stands behind near under table house river with and two three people dog light".split()
 
 
 def scene(number):
-    """Slow waves of each colour with some noise, as the row `pictures` has them; about 130 KB as a file."""
-    y, x, channel = torch.meshgrid(torch.arange(480), torch.arange(640), torch.arange(3), indexing="ij")
-    noise = (((y * 640 + x) * 3 + channel) * 2654435761 % 2**32 >> 27) - 16
+    """Slow waves of each colour with some noise, as the row `pictures` has them; about 130 KB as a file of 640 x 480."""
+    y, x, channel = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), torch.arange(3), indexing="ij")
+    noise = (((y * WIDTH + x) * 3 + channel) * 2654435761 % 2**32 >> 27) - 16
     wave = torch.sin(x / (40 + 9 * channel) + number) + torch.cos(y / (60 - 7 * channel))
     return (128 + 45 * wave + noise).to(torch.uint8).permute(2, 0, 1).contiguous()
 
