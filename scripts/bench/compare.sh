@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
 # The rows of `mmtrain bench` against PyTorch, transformers, PEFT, TRL's way of DPO and torchvision: the same shapes, in turn, so that a busy
-# machine is busy for both. Prints ratios of medians, and the table of docs/performance.md.
+# machine is busy for both. Prints the table of docs/performance.md, with the ratios of medians and their range over the rounds.
 #
 #   scripts/bench/compare.sh [ROUNDS=3] [ROW…]
 #
-# PYTHON: an interpreter with torch, transformers, peft and torchvision; MMTRAIN: the binary, built if it is not there; STEPS: of a round.
+# `dpo` is TRL's way in a loop of ours, `dpo_trl` its own trainer (with trl and datasets).
+#
+# PYTHON: an interpreter with torch, transformers, peft and torchvision; MMTRAIN: the binary, built if it is not there; DEVICE: cpu (default) or
+# cuda; STEPS and WARMUP: of a round; SMALL=1 tries the rows with small models, whose figures say nothing; PRODUCT: the row whose rate others are
+# a share of (default gemm).
 set -euo pipefail
 # shellcheck source=scripts/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../env.sh"
@@ -12,23 +16,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/../env.sh"
 rounds=${1:-3}
 rows=("${@:2}")
 [ ${#rows[@]} -gt 0 ] || rows=(gemm gemm_256 gemm_512 gemm_1024 gemm_mlp decoder vit vlm lora dpo prefill decode prefill_qwen2 decode_qwen2 pictures checkpoint)
-python=${PYTHON:-python3}
 if [ -z "${MMTRAIN:-}" ]; then
     cargo build --release --workspace --locked --bins
 fi
 # shellcheck disable=SC2154  # env.sh sets it
-binary=${MMTRAIN:-$mmtrain}
-here=scripts/bench
-found=$(mktemp)
-trap 'rm -f "$found"' EXIT
-
-for row in "${rows[@]}"; do
-    steps=${STEPS:-5}
-    for ((round = 0; round < rounds; round++)); do
-        own=$steps
-        [[ "$row" != decode* ]] || own=$((steps * 12))
-        "$binary" --quiet bench "$row" --steps "$own" --json | "$python" -c 'import json, sys; print(json.dumps({"side": "ours", **json.load(sys.stdin)}))' >> "$found"
-        "$python" "$here/peer.py" "$row" --steps "$steps" | sed 's/^{/{"side": "theirs", /' >> "$found"
-    done
-done
-"$python" "$here/table.py" "$found"
+export MMTRAIN=${MMTRAIN:-$mmtrain}
+exec "${PYTHON:-python3}" scripts/bench/compare.py "$rounds" "${rows[@]}"

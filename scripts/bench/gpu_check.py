@@ -2,17 +2,22 @@
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 from pathlib import Path
 
-DEVICE, OUT, STEPS = os.environ["DEVICE"], Path(os.environ["OUT"]), int(os.environ["STEPS"])
-BINARY = os.environ["MMTRAIN"]
-OF_GPUS = "" if DEVICE == "cpu" else "gemm_bf16 gemm_bf16_cublaslt"
-ROWS = os.environ.get("ROWS", f"gemm {OF_GPUS} decoder vit vlm lora dpo prefill decode").split()
-# Rows that differ from another only in how we compute them.
-PEERS = {"gemm_bf16_cublaslt": "gemm_bf16"}
+import compare
+
+DEVICE, OUT, BINARY = os.environ["DEVICE"], Path(os.environ["OUT"]), os.environ["MMTRAIN"]
+STEPS, ROUNDS, SMALL = int(os.environ["STEPS"]), int(os.environ["ROUNDS"]), bool(os.environ.get("SMALL"))
+# Shares of the product's rate are of the first.
+PRODUCT = "gemm" if DEVICE == "cpu" else "gemm_bf16"
+OF_GPUS = [
+    *("gemm_bf16_cublaslt", "linear_4096x11008", "linear_4096x4096", "linear_1536x8960", "linear_576x1536", "attention_4096", "head_151936"),
+    *("nanovlm", "llava_align", "lora_7b", "qwen2_vl", "dpo_2b", "dpo_7b", "decode_qwen2_vl", "decode_qwen2_vl_int8", "decode_qwen2_vl_nf4"),
+]
+USUAL = ["decoder", "vit", "vlm", "lora", "dpo", "prefill", "decode"]
+ROWS = os.environ.get("ROWS", " ".join([PRODUCT, *USUAL, *(OF_GPUS if DEVICE != "cpu" or SMALL else [])])).split()
 CASES = Path("tests/fixtures/parity")
 
 # Products of TF32 keep ten bits of the factors, which is 5e-4 of each; the recorded values are about one.
@@ -75,24 +80,6 @@ def training():
         yield f"| {precision} | {far:.1e} | {bound:.0e} | {'holds' if far <= bound else 'broken'} |", far <= bound
 
 
-def bench():
-    python = [sys.executable, "scripts/bench/peer.py"]
-    for row in ROWS:
-        done = mmtrain("bench", row, "--steps", str(STEPS), "--warmup", "10", "--json")
-        if done.returncode:
-            yield f"| {row} | {done.stderr.strip().splitlines()[:1]} | | | |"
-            continue
-        ours = json.loads(done.stdout)
-        theirs = subprocess.run([*python, PEERS.get(row, row), "--steps", str(STEPS), "--warmup", "10", "--device", DEVICE], capture_output=True, text=True)
-        median = 1e3 * ours["median_seconds"]
-        line = f"| {row} | {median:.2f} ms | {ours['gflops'] / 1e3:.1f}"
-        if theirs.returncode:
-            yield f"{line} | {theirs.stderr.strip().splitlines()[-1:]} | |"
-            continue
-        peer = 1e3 * statistics.median(json.loads(theirs.stdout)["seconds"])
-        yield f"{line} | {peer:.2f} ms | {peer / median:.2f}x |"
-
-
 def main():
     sound = True
     with open(OUT / "gpu.md", "w") as file:
@@ -109,8 +96,9 @@ def main():
             for line, holds in rows:
                 say(line)
                 sound &= holds
-        say(f"\n## {DEVICE}: beside PyTorch\n\n| row | step | TFLOP/s | PyTorch | faster |\n|---|---|---|---|---|")
-        for line in bench():
+        say(f"\n## {DEVICE}: beside PyTorch\n")
+        setting = compare.Setting(BINARY, DEVICE, ROUNDS, STEPS, 2 if SMALL else 10, SMALL)
+        for line in compare.lines(ROWS, setting, PRODUCT):
             say(line)
     sys.exit(0 if sound else 1)
 

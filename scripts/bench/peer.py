@@ -1,8 +1,9 @@
 """The peer's side of a benchmark row: the same shapes in PyTorch, transformers, PEFT and TRL's way of DPO; torchvision for pictures.
 
-    python scripts/bench/peer.py ROW [--steps N] [--warmup N] [--device cpu|cuda]
+    python scripts/bench/peer.py ROW [--steps N] [--warmup N] [--device cpu|cuda] [--small]
 
-Rows are those of `mmtrain bench`. Prints one line of JSON: seconds of each step, tokens of a step, peak resident memory.
+Rows are those of `mmtrain bench`. Prints one line of JSON: seconds of each step, tokens of a step, peak resident memory, and what
+PyTorch's allocator took of a GPU.
 Weights and inputs are random; two threads unless OMP_NUM_THREADS says otherwise.
 """
 
@@ -12,89 +13,17 @@ import json
 import resource
 import time
 
+import peer_parts
 import torch
+from peer_parts import clip, held, ids, qwen2, qwen2_1b5, qwen2_vl_text, rows, siglip, small, smol, trainer, vicuna
+from peer_training import alignment, pairs, text
 
 torch.manual_seed(0)
-
-VOCAB = 8192
-
-
-def llama(hidden, inner, blocks, heads, kv_heads, vocab, tied):
-    from transformers import LlamaConfig
-
-    return LlamaConfig(
-        vocab_size=vocab,
-        hidden_size=hidden,
-        intermediate_size=inner,
-        num_hidden_layers=blocks,
-        num_attention_heads=heads,
-        num_key_value_heads=kv_heads,
-        max_position_embeddings=2048,
-        tie_word_embeddings=tied,
-        attn_implementation="sdpa",
-    )
-
-
-def small():
-    """34 M parameters."""
-    return llama(512, 1408, 8, 8, 8, VOCAB, False)
-
-
-def smol():
-    """The size of SmolLM2-135M."""
-    return llama(576, 1536, 30, 9, 3, 49152, True)
-
-
-def qwen2():
-    """The size of Qwen2-0.5B."""
-    from transformers import Qwen2Config
-
-    return Qwen2Config(
-        hidden_size=896,
-        intermediate_size=4864,
-        num_hidden_layers=24,
-        num_attention_heads=14,
-        num_key_value_heads=2,
-        vocab_size=151936,
-        tie_word_embeddings=True,
-        attn_implementation="sdpa",
-    )
-
-
-def siglip():
-    """ViT-B/16 of 224 pixels."""
-    from transformers import SiglipVisionConfig
-
-    return SiglipVisionConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, image_size=224, patch_size=16)
-
-
-def ids(vocab, *shape):
-    return torch.randint(4, vocab, shape)
-
-
-def trainer(model):
-    """AdamW over what is trained, gradients clipped, as a Trainer does it."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.05, fused=True)
-
-    def update(loss):
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    update.optimizer = optimizer
-    return update
 
 
 def decoder():
     """A decoder trained whole: 4 rows of 256 tokens."""
-    from transformers import LlamaForCausalLM
-
-    model = LlamaForCausalLM(small()).train()
-    update = trainer(model)
-    x = ids(VOCAB, 4, 256)
-    return (lambda: update(model(input_ids=x, labels=x, use_cache=False).loss)), x.numel()
+    return text(small(), 4, 256, 256)
 
 
 def vit():
@@ -113,75 +42,112 @@ def vit():
 
 def vlm():
     """Caption alignment: tower and decoder frozen, the connector trained; 4 rows of a picture and 60 tokens."""
-    from transformers import LlavaConfig, LlavaForConditionalGeneration
-
-    config = LlavaConfig(
-        vision_config=siglip(),
-        text_config=smol(),
-        image_token_index=3,
-        vision_feature_layer=-1,
-        vision_feature_select_strategy="full",
-        projector_hidden_act="gelu",
-    )
-    model = LlavaForConditionalGeneration(config).train()
-    model.requires_grad_(False)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_("multi_modal_projector" in name)
-    update = trainer(model)
-    pixels = torch.rand(4, 3, 224, 224)
-    x = torch.cat([torch.full((4, 196), 3), ids(49152, 4, 60)], 1)
-    labels = x.masked_fill(x == 3, -100)
-
-    def step():
-        update(model(input_ids=x, pixel_values=pixels, labels=labels, use_cache=False).loss)
-
-    return step, x.numel()
+    return alignment(siglip(), -1, "full", smol(), 4, 60)
 
 
 def lora():
     """LoRA of rank 16 in every linear layer of a 135 M decoder; 4 rows of 256 tokens, a quarter of them learned."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import LlamaForCausalLM
-
-    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    model = get_peft_model(LlamaForCausalLM(smol()).train(), LoraConfig(r=16, lora_alpha=32, target_modules=targets))
-    update = trainer(model)
-    x = ids(49152, 4, 256)
-    labels = x.clone()
-    labels[:, :192] = -100
-    return (lambda: update(model(input_ids=x, labels=labels, use_cache=False).loss)), x.numel()
+    return text(smol(), 4, 256, 64, adapters=True)
 
 
 def dpo():
-    """Four pairs, prompts of 192 and answers of 64 tokens, as TRL computes them by default: both answers with their prompt in
-    one batch, the reference model beside it in every step."""
-    from transformers import LlamaForCausalLM
+    return pairs(small(), 4, 192, 64)
 
-    model = LlamaForCausalLM(small()).train()
-    reference = LlamaForCausalLM(small()).eval().requires_grad_(False)
-    reference.load_state_dict(model.state_dict())
+
+def nanovlm():
+    """A tower, squares of four patches through one linear layer, and a decoder, trained whole: 64 rows of 49 + 79 tokens."""
+    from transformers import LlamaForCausalLM, SiglipVisionModel
+
+    count, tower, language = rows(64), siglip(), smol()
+
+    class NanoVlm(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tower = SiglipVisionModel(tower)
+            self.connector = torch.nn.Linear(4 * tower.hidden_size, language.hidden_size, bias=False)
+            self.decoder = LlamaForCausalLM(language)
+
+        def forward(self, pixels, x, labels):
+            patches = self.tower(pixel_values=pixels).last_hidden_state
+            squares = patches.unflatten(1, (7, 2, 7, 2)).transpose(2, 3).flatten(3).flatten(1, 2)
+            embeds = torch.cat([self.connector(squares), self.decoder.get_input_embeddings()(x[:, 49:])], 1)
+            return self.decoder(inputs_embeds=embeds, labels=labels, use_cache=False).loss
+
+    model = NanoVlm().train()
     update = trainer(model)
-    prompt, answers = ids(VOCAB, 4, 192), ids(VOCAB, 8, 64)
-    x = torch.cat([prompt.repeat(2, 1), answers], 1)
+    pixels, x = torch.rand(count, 3, 224, 224), ids(language.vocab_size, count, 128)
+    labels = x.clone()
+    labels[:, :49] = -100
+    return (lambda: update(model(pixels, x, labels))), x.numel()
 
-    def logps(model):
-        logits = model(input_ids=x, use_cache=False).logits[:, 191:-1]
-        return torch.gather(logits.log_softmax(-1), 2, x[:, 192:, None]).squeeze(2).sum(1)
+
+def llava_align():
+    """LLaVA-1.5-7B's first stage: the connector trained; 16 rows of 576 + 50 tokens."""
+    return alignment(clip(), -2, "default", vicuna(), 16, 50)
+
+
+def lora_7b():
+    """LoRA of rank 16 in a decoder of 7 B: a row of 4,096 tokens, a quarter of them learned."""
+    return text(vicuna(), 1, 4096, 1024, adapters=True)
+
+
+def qwen2_vl():
+    """Qwen2-VL-2B, its tower frozen and all else trained: 8 rows of 512 tokens with pictures of four sizes."""
+    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+
+    scale = 4 if peer_parts.SMALL else 1
+    language = qwen2_vl_text()
+    language = {
+        **language,
+        **({"num_hidden_layers": 2, "vocab_size": 1024} if peer_parts.SMALL else {}),
+        "hidden_size": language["hidden_size"] // scale,
+        "intermediate_size": language["intermediate_size"] // scale,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [n // scale for n in (16, 24, 24)]},
+    }
+    tower = {"depth": 32 if scale == 1 else 2, "embed_dim": 1280 // scale, "num_heads": 16, "hidden_size": language["hidden_size"], "mlp_ratio": 4}
+    config = Qwen2VLConfig(
+        text_config=language, vision_config=tower, image_token_id=3, vision_start_token_id=2, vision_end_token_id=1, tie_word_embeddings=True
+    )
+    model = Qwen2VLForConditionalGeneration(config).train()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("visual" not in name or "merger" in name)
+    held(model)
+    update = trainer(model)
+    count = rows(8)
+    grids = [[1, *size] for size in [(32, 32), (24, 24), (24, 40), (40, 28)]]
+    grid = torch.tensor([grids[row % 4] for row in range(count)])
+    patches = grid.prod(1)
+    x = ids(language["vocab_size"], count, 512)
+    labels = x.clone()
+    labels[:, : 512 - 128] = -100
+    for row, tokens in enumerate(patches // 4):
+        x[row, 0], x[row, 1 : 1 + tokens], x[row, 1 + tokens] = 2, 3, 1
+    pixels = torch.rand(int(patches.sum()), 3 * 2 * 14 * 14)
+    kinds = (x == 3).int()
 
     def step():
-        with torch.no_grad():
-            theirs = logps(reference)
-        margin = logps(model) - theirs
-        update(-torch.nn.functional.logsigmoid(0.1 * (margin[:4] - margin[4:])).mean())
+        update(
+            model(
+                input_ids=x, pixel_values=pixels, image_grid_thw=grid, mm_token_type_ids=kinds, labels=labels, use_cache=False
+            ).loss
+        )
 
     return step, x.numel()
+
+
+def dpo_2b():
+    return pairs(qwen2_1b5(), 8, 640, 100)
+
+
+def dpo_7b():
+    return pairs(vicuna(), 8, 640, 100, adapters=True)
 
 
 def answering(config):
     """A decoder that answers; the class is its configuration's."""
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_config(config).eval()
+    return held(AutoModelForCausalLM.from_config(config).eval().requires_grad_(False))
 
 
 def decoding(config):
@@ -230,6 +196,10 @@ def prefill_qwen2():
     return reading(qwen2())
 
 
+def decode_qwen2_vl():
+    return decoding(qwen2_1b5())
+
+
 def product(rows, inputs, outputs, times=None, dtype=torch.float32):
     """The machine's product of two matrices, as often as makes the operations of one of 2048 x 2048 x 2048; a token is a GFLOP."""
     a, b = torch.rand(rows, inputs, dtype=dtype), torch.rand(inputs, outputs, dtype=dtype)
@@ -267,6 +237,63 @@ def gemm_mlp():
 def gemm_bf16():
     """A linear layer of a large model, for GPUs; PyTorch's product is cuBLAS's."""
     return product(4096, 2048, 8192, times=8, dtype=torch.bfloat16)
+
+
+def linear(inputs, outputs):
+    """A linear layer of 8,192 tokens, and the products of its two gradients."""
+    count = 64 if peer_parts.SMALL else 8192
+    dtype = torch.bfloat16 if peer_parts.on_gpu() else torch.float32
+    x, weight, of_y = (torch.rand(*shape, dtype=dtype) for shape in ((count, inputs), (inputs, outputs), (count, outputs)))
+    return (lambda: (x @ weight, of_y @ weight.T, x.T @ of_y)), 3 * 2 * count * inputs * outputs / 1e9
+
+
+def linear_4096x11008():
+    return linear(4096, 11008)
+
+
+def linear_4096x4096():
+    return linear(4096, 4096)
+
+
+def linear_1536x8960():
+    return linear(1536, 8960)
+
+
+def linear_576x1536():
+    return linear(576, 1536)
+
+
+def attention_4096():
+    """Causal attention of 32 heads of 128, forward and backward."""
+    seq = 256 if peer_parts.SMALL else 4096
+    dtype = torch.bfloat16 if peer_parts.on_gpu() else torch.float32
+    q, k, v = (torch.rand(1, seq, 32, 128, dtype=dtype).transpose(1, 2).requires_grad_() for _ in range(3))
+
+    def step():
+        torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True).sum().backward()
+        q.grad = k.grad = v.grad = None
+
+    return step, seq
+
+
+def head_151936():
+    """Output projection and loss in chunks of 256 tokens, with the gradients of both, from weights in f32."""
+    config, count = qwen2_1b5(), 64 if peer_parts.SMALL else 2048
+    dtype = torch.bfloat16 if peer_parts.on_gpu() else torch.float32
+    weight = torch.nn.Parameter(torch.rand(config.vocab_size, config.hidden_size) / 50)
+    states = torch.rand(count, config.hidden_size, dtype=dtype)
+    targets = torch.arange(count) * 73 % config.vocab_size
+
+    def step():
+        weight.grad, gradients = None, []
+        for chunk, target in zip(states.split(256), targets.split(256)):
+            chunk = chunk.detach().requires_grad_()
+            logits = (chunk @ weight.T.to(dtype)).float()
+            torch.nn.functional.cross_entropy(logits, target, reduction="sum").div(count).backward()
+            gradients.append(chunk.grad)
+        return torch.cat(gradients)
+
+    return step, count
 
 
 TIMES = 20
@@ -371,7 +398,7 @@ def checkpoint():
 
     model = LlamaForCausalLM(small()).train()
     update = trainer(model)
-    x = ids(VOCAB, 1, 8)
+    x = ids(small().vocab_size, 1, 8)
     update(model(input_ids=x, labels=x, use_cache=False).loss)
     folder = tempfile.TemporaryDirectory()
     path = os.path.join(folder.name, "checkpoint.pt")
@@ -390,22 +417,24 @@ def checkpoint():
     return step, 3 * 4 * sum(p.numel() for p in model.parameters()) / 1e6
 
 
-TRAINING = (decoder, vit, vlm, lora, dpo)
-ANSWERING = (prefill, decode, prefill_qwen2, decode_qwen2)
-PRODUCTS = (gemm, gemm_256, gemm_512, gemm_1024, gemm_mlp, gemm_bf16)
+TRAINING = (decoder, vit, vlm, lora, dpo, nanovlm, llava_align, lora_7b, qwen2_vl, dpo_2b, dpo_7b)
+ANSWERING = (prefill, decode, prefill_qwen2, decode_qwen2, decode_qwen2_vl)
+PRODUCTS = (gemm, gemm_256, gemm_512, gemm_1024, gemm_mlp, gemm_bf16, linear_4096x11008, linear_4096x4096, linear_1536x8960, linear_576x1536)
 KERNELS = (kernel_rms_norm, kernel_layer_norm, kernel_gated, kernel_rope, kernel_attention, kernel_cross_entropy, kernel_adamw)
-ROWS = {f.__name__: f for f in (*PRODUCTS, *KERNELS, *TRAINING, *ANSWERING, pictures, checkpoint)}
+ROWS = {f.__name__: f for f in (*PRODUCTS, *KERNELS, *TRAINING, *ANSWERING, attention_4096, head_151936, pictures, checkpoint)}
+# Rows that differ from another only in how mmtrain computes them.
+ROWS |= {"gemm_bf16_cublaslt": gemm_bf16, "decode_qwen2_vl_int8": decode_qwen2_vl, "decode_qwen2_vl_nf4": decode_qwen2_vl}
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("row", choices=ROWS)
-    parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--warmup", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
-    args = parser.parse_args()
-    torch.set_default_device(args.device)
-    torch.backends.cuda.matmul.allow_tf32 = True
+def dpo_trl(warmup, steps):
+    """The pairs of `dpo` by TRL's own trainer, which makes its steps itself."""
+    import peer_trl
+
+    return peer_trl.seconds(small(), 4, 192, 64, warmup, steps)
+
+
+def timed(args):
+    """Seconds of each step of a row, and the tokens of one."""
     wait = torch.cuda.synchronize if args.device.startswith("cuda") else lambda: None
     step, tokens = ROWS[args.row]()
     # As `mmtrain bench` on a GPU: parameters in f32, and computed in bf16.
@@ -420,10 +449,24 @@ def main():
         wait()
         if number >= args.warmup:
             seconds.append(own if isinstance(own, float) else time.perf_counter() - start)
+    return seconds, tokens
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("row", choices=[*ROWS, "dpo_trl"])
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--warmup", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--small", action="store_true", help="as mmtrain bench --small")
+    args = parser.parse_args()
+    torch.set_default_device(args.device)
+    peer_parts.SMALL = args.small
+    torch.backends.cuda.matmul.allow_tf32 = True
+    seconds, tokens = dpo_trl(args.warmup, args.steps) if args.row == "dpo_trl" else timed(args)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    if args.device.startswith("cuda"):
-        peak = torch.cuda.max_memory_allocated()
-    print(json.dumps({"row": args.row, "seconds": seconds, "tokens": tokens, "peak_bytes": peak}))
+    reserved = torch.cuda.max_memory_reserved() if args.device.startswith("cuda") else None
+    print(json.dumps({"row": args.row, "seconds": seconds, "tokens": tokens, "peak_bytes": peak, "device_bytes": reserved}))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,25 @@ fn rows_make_a_table_beside_the_matrix_product() {
 }
 
 #[test]
+fn a_row_for_gpus_is_tried_in_small_on_a_cpu() {
+    let refused = Place::new().run("bench nanovlm --json");
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.contains("`nanovlm`") && refused.stderr.contains("--small"), "{}", refused.stderr);
+    let done = Place::new().ok("bench nanovlm --small --steps 1 --warmup 0 --json");
+    let row: Value = serde_json::from_str(&done.stdout).expect("one JSON object");
+    assert_eq!((row["small"].as_bool(), row["tokens"].as_f64()), (Some(true), Some(256.0)));
+    assert!(row["gflops"].as_f64().is_some_and(|rate| rate > 0.0), "{row}");
+}
+
+#[test]
+fn rows_are_listed_with_what_they_do() {
+    let done = Place::new().ok("bench --list");
+    assert!(done.stdout.lines().count() > 30, "{}", done.stdout);
+    let decoder = done.stdout.lines().find(|line| line.starts_with("decoder ")).expect("it is among them");
+    assert!(decoder.contains("4 rows of 256 tokens"), "{decoder}");
+}
+
+#[test]
 fn an_unknown_row_is_refused_with_those_there_are() {
     let done = Place::new().run("bench gemm transformer");
     assert_eq!(done.code, 2);

@@ -1,19 +1,25 @@
 //! A decoder that answers: reading a prompt, and one token after the other.
 
 use burn::prelude::*;
-use burn::tensor::{DType, TensorData};
-use mmtrain_model::Vlm;
+use burn::tensor::TensorData;
 use mmtrain_model::config::TextConfig;
 use mmtrain_model::decoder::{Decoder, DecoderContext, KvCache};
 use mmtrain_model::flops::{self, Pass};
 
-use crate::Workload;
-use crate::shapes::{ids, model};
+use mmtrain_model::quantized::Scheme;
+use mmtrain_train::driver::Trained;
+
+use crate::shapes::{ids, precision, random_model, text_only};
+use crate::{Place, Workload};
 
 const PROMPT: usize = 512;
 const SHORT_PROMPT: usize = 32;
 /// Tokens before the cache begins anew.
 const TOKENS: usize = 64;
+
+fn empty(config: &TextConfig, device: &Device) -> KvCache {
+    KvCache::new(config, 1, PROMPT + TOKENS, precision(device), device)
+}
 
 /// A decoder and what it has read.
 struct Answering {
@@ -24,24 +30,30 @@ struct Answering {
 }
 
 impl Answering {
-    fn new(config: TextConfig, device: &Device) -> Self {
-        let config = model(None, config);
-        let decoder = Vlm::random(&config, 7, device).decoder;
-        let cache = KvCache::new(&config.text, 1, PROMPT + TOKENS, DType::F32, device);
-        Self { config: config.text, decoder, cache, seen: 0 }
+    fn new(config: TextConfig, packed: Option<Scheme>, device: &Device) -> Self {
+        let decoder = random_model(&text_only(config.clone()), Trained::NOTHING, device).decoder;
+        let decoder = match packed {
+            Some(scheme) => decoder.packed(scheme),
+            None => decoder,
+        };
+        let cache = empty(&config, device);
+        Self { config, decoder, cache, seen: 0 }
+    }
+
+    fn device(&self) -> Device {
+        self.decoder.model.norm.gamma.val().device()
     }
 
     fn restart(&mut self) {
-        self.cache =
-            KvCache::new(&self.config, 1, PROMPT + TOKENS, DType::F32, &self.decoder.model.norm.gamma.val().device());
+        self.cache = empty(&self.config, &self.device());
         self.seen = 0;
     }
 
     /// The likeliest token behind these.
     fn next(&mut self, tokens: &[i32]) -> i32 {
-        let device = self.decoder.model.norm.gamma.val().device();
+        let device = self.device();
         let ids = TensorData::new(tokens.to_vec(), [tokens.len()]);
-        let embeds = self.decoder.embed(Tensor::from_data(ids, &device));
+        let embeds = self.decoder.embed(Tensor::from_data(ids, &device)).cast(precision(&device));
         let context = DecoderContext::for_generation(&self.config, self.seen, tokens.len(), &device);
         let states = self.decoder.blocks_between(embeds.unsqueeze(), &context, Some(&mut self.cache), |_, x| x);
         self.seen += tokens.len();
@@ -50,8 +62,9 @@ impl Answering {
     }
 }
 
-pub(crate) fn prefill(config: TextConfig, device: &Device) -> Workload {
-    let mut answering = Answering::new(config, device);
+/// A prompt read.
+pub(crate) fn prefill(config: TextConfig, Place { device, .. }: &Place) -> Workload {
+    let mut answering = Answering::new(config, None, device);
     let prompt = ids(answering.config.vocab_size, PROMPT, 0);
     let flops =
         flops::decoder(&answering.config, 1, PROMPT, Pass::Forward) + flops::head(&answering.config, 1, Pass::Forward);
@@ -62,8 +75,9 @@ pub(crate) fn prefill(config: TextConfig, device: &Device) -> Workload {
     Workload { step: Box::new(step), tokens: PROMPT as f64, flops }
 }
 
-pub(crate) fn decode(config: TextConfig, device: &Device) -> Workload {
-    let mut answering = Answering::new(config, device);
+/// One token after the other, by weights that may be packed.
+pub(crate) fn decode(config: TextConfig, packed: Option<Scheme>, Place { device, .. }: &Place) -> Workload {
+    let mut answering = Answering::new(config, packed, device);
     let prompt = ids(answering.config.vocab_size, SHORT_PROMPT, 0);
     let flops =
         flops::decoder(&answering.config, 1, 1, Pass::Forward) + flops::head(&answering.config, 1, Pass::Forward);

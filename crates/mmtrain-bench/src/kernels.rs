@@ -3,9 +3,14 @@
 use burn::prelude::*;
 use mmtrain_kernels::{Act, Moving, Rates, adamw, cross_entropy, gated, layer_norm, rms_norm, rotate};
 use mmtrain_model::attention::{Mask, attention};
+use mmtrain_model::config::TextConfig;
+use mmtrain_model::params::FlatTensors;
+use mmtrain_train::objective::{Supervised, Weights, head_loss};
 
-use crate::Workload;
-use crate::shapes::{random, wait};
+use crate::jobs::{DECODER, smaller_text};
+use crate::shapes::{precision, qwen2_vl, random, text_only, wait};
+use crate::training::Training;
+use crate::{Place, Size, Workload};
 
 /// Times that a kernel runs in a step.
 const TIMES: usize = 20;
@@ -31,25 +36,25 @@ fn both_ways<const N: usize, const D: usize>(
 }
 
 /// RMS norm of 576 values a token.
-pub(crate) fn of_rms_norm(device: &Device) -> Workload {
+pub(crate) fn of_rms_norm(Place { device, .. }: &Place) -> Workload {
     let gamma = random([576], device);
     both_ways(TOKENS, [random([1, TOKENS, 576], device)], move |[x]| rms_norm(x, gamma.clone(), 1e-6))
 }
 
 /// Layer norm of 768 values a token.
-pub(crate) fn of_layer_norm(device: &Device) -> Workload {
+pub(crate) fn of_layer_norm(Place { device, .. }: &Place) -> Workload {
     let (gamma, beta) = (random([768], device), random([768], device));
     both_ways(TOKENS, [random([1, TOKENS, 768], device)], move |[x]| layer_norm(x, gamma.clone(), beta.clone(), 1e-6))
 }
 
 /// SwiGLU of 1,536 values a token.
-pub(crate) fn of_gated(device: &Device) -> Workload {
+pub(crate) fn of_gated(Place { device, .. }: &Place) -> Workload {
     let inputs = [random([1, TOKENS, 1536], device), random([1, TOKENS, 1536], device)];
     both_ways(TOKENS, inputs, |[gate, up]| gated(Act::Silu, gate, up))
 }
 
 /// Rotary positions of 9 heads of 64.
-pub(crate) fn of_rope(device: &Device) -> Workload {
+pub(crate) fn of_rope(Place { device, .. }: &Place) -> Workload {
     let half = || random([1, 1, 256, 32], device);
     let [cos, sin] = [half(), half()].map(|half| Tensor::cat(vec![half.clone(), half], 3));
     // Laid out position by position, as a projection gives them.
@@ -58,7 +63,7 @@ pub(crate) fn of_rope(device: &Device) -> Workload {
 }
 
 /// Causal attention of 9 heads of 64 to 3 of keys, two rows of 512.
-pub(crate) fn of_attention(device: &Device) -> Workload {
+pub(crate) fn of_attention(Place { device, .. }: &Place) -> Workload {
     let heads = |count| random([2, 512, count, 64], device).swap_dims(1, 2);
     let (k, v) = (heads(3), heads(3));
     let mask = Mask::causal(512, 512, device);
@@ -66,14 +71,57 @@ pub(crate) fn of_attention(device: &Device) -> Workload {
     both_ways(TOKENS, [heads(9), k, v], operation)
 }
 
+/// Causal attention of 32 heads of 128, one row of 4,096, once.
+pub(crate) fn of_long_attention(Place { device, size, .. }: &Place) -> Workload {
+    let seq = if *size == Size::Small { 256 } else { 4096 };
+    let heads = || random([1, seq, 32, 128], device).cast(precision(device)).swap_dims(1, 2);
+    let mask = Mask::causal(seq, seq, device);
+    let inputs = [heads(), heads(), heads()];
+    let step = move || {
+        let leaves = inputs.clone().map(|input| input.autodiff().require_grad());
+        let [q, k, v] = leaves.clone();
+        let tape = attention(q, k, v, Some(&mask)).sum().backward();
+        for leaf in &leaves {
+            wait(&leaf.grad(&tape).expect("each has one").slice([0..1, 0..1, 0..1, 0..1]));
+        }
+    };
+    // Two products forward and five backward, over all keys.
+    let flops = 7.0 * 2.0 * 32.0 * 128.0 * (seq * seq) as f64;
+    Workload { step: Box::new(step), tokens: seq as f64, flops }
+}
+
+/// Output projection of Qwen2-VL-2B and loss of 2,048 tokens, with the gradients of both.
+pub(crate) fn of_head(Place { device, size, .. }: &Place) -> std::io::Result<Workload> {
+    let (text, rows) = match size {
+        Size::Whole => (qwen2_vl(), 2048),
+        Size::Small => (smaller_text(qwen2_vl()), 64),
+    };
+    let text = TextConfig { num_hidden_layers: 1, ..text };
+    let Training { model, plan, .. } = Training::new(&text_only(text.clone()), DECODER, device, 1)?;
+    let states = random([rows, text.hidden_size], device).cast(precision(device));
+    let target = (0..rows).map(|row| (row * 73 % text.vocab_size) as i32).collect();
+    let supervised = Supervised { index: (0..rows as i32).collect(), target, answer: vec![None; rows] };
+    let step = move || {
+        let mut gradients = FlatTensors::new();
+        let weights = Some(Weights::Mean(rows as f64));
+        let loss = head_loss(&model.decoder, &states, &supervised, &plan, weights, &mut gradients);
+        for gradient in gradients.values() {
+            wait(&gradient.clone().slice_dim(0, 0..1));
+        }
+        assert!(loss.sums.read().0.is_finite(), "a loss went wrong");
+    };
+    let flops = 3.0 * 2.0 * (rows * text.hidden_size * text.vocab_size) as f64;
+    Ok(Workload { step: Box::new(step), tokens: rows as f64, flops })
+}
+
 /// Loss of 256 tokens of 49,152.
-pub(crate) fn of_cross_entropy(device: &Device) -> Workload {
+pub(crate) fn of_cross_entropy(Place { device, .. }: &Place) -> Workload {
     let targets = (0..256).map(|row| row * 191).collect::<Vec<i32>>();
     both_ways(256, [random([256, 49_152], device)], move |[logits]| cross_entropy(logits, &targets).nll)
 }
 
 /// An update of 4,194,304 values.
-pub(crate) fn of_adamw(device: &Device) -> Workload {
+pub(crate) fn of_adamw(Place { device, .. }: &Place) -> Workload {
     const VALUES: usize = 1 << 22;
     let value = || random([VALUES], device);
     let gradient = value();

@@ -1,47 +1,89 @@
 //! Steps of DPO with what the reference says known, and the prompt of a pair computed once.
 
-use burn::prelude::*;
+use std::ops::Range;
+
 use mmtrain_data::{HostBatch, HostFork};
-use mmtrain_model::flops::{self, Pass};
-use mmtrain_model::params::{FlatTensors, Part, Tuned, accumulate};
+use mmtrain_model::config::TextConfig;
+use mmtrain_model::params::{FlatTensors, accumulate};
 use mmtrain_model::{ModelError, Vlm};
 use mmtrain_preference::{AnswerLogps, PairLogps, Preference, PreferenceLoss, Step};
-use mmtrain_train::driver::{Plan, forward_logps, forward_weigh_backward};
+use mmtrain_text::IGNORE_INDEX;
+use mmtrain_train::driver::{Plan, Trained, forward_logps, forward_weigh_backward};
 use mmtrain_train::objective::Supervised;
 
-use crate::Workload;
-use crate::shapes::{ids, model, small};
+use crate::jobs::{ADAPTERS, DECODER, SHORTER, smaller_text};
+use crate::shapes::{ids, qwen2_vl, small, text_only, vicuna};
 use crate::training::{Training, each_rank};
+use crate::{Place, Workload};
 
-const PAIRS: usize = 4;
-const PROMPT: usize = 192;
-const ANSWER: usize = 64;
-const SEQ: usize = PROMPT + 2 * ANSWER;
+/// A step over pairs of answers.
+pub(crate) struct Pairs {
+    text: TextConfig,
+    trained: Trained,
+    count: usize,
+    prompt: usize,
+    answer: usize,
+}
 
-/// Pairs as rows `prompt chosen rejected`.
-fn pairs(vocab: usize, number: usize, count: usize) -> HostBatch {
-    let input_ids = ids(vocab, count * SEQ, number);
-    let learned = |(at, &id): (usize, &i32)| if at % SEQ < PROMPT { -100 } else { id };
-    let fork = |row| HostFork {
-        row,
-        start: 0,
-        chosen: PROMPT,
-        rejected: PROMPT + ANSWER,
-        end: SEQ,
-        key: [row as u8; 32],
-        judged: None,
-        ablated: None,
-    };
-    HostBatch {
-        batch: count,
-        seq: SEQ,
-        labels: input_ids.iter().enumerate().map(learned).collect(),
-        input_ids,
-        samples: vec![std::iter::once(0..SEQ).collect(); count],
-        forks: (0..count).map(fork).collect(),
-        media: Vec::new(),
-        ids: Vec::new(),
-        supervised_tokens: 2 * count * ANSWER,
+/// Four pairs, the decoder of 34 M trained whole.
+pub(crate) fn dpo() -> Pairs {
+    Pairs { text: small(), trained: DECODER, count: 4, prompt: 192, answer: 64 }
+}
+
+/// Eight pairs with prompts as long as a picture's, Qwen2-VL-2B's decoder trained whole.
+pub(crate) fn dpo_2b() -> Pairs {
+    Pairs {
+        text: TextConfig { mrope_section: None, ..qwen2_vl() },
+        trained: DECODER,
+        count: 8,
+        prompt: 640,
+        answer: 100,
+    }
+}
+
+/// The same with adapters in a decoder of 7 B.
+pub(crate) fn dpo_7b() -> Pairs {
+    Pairs { text: vicuna(), trained: ADAPTERS, count: 8, prompt: 640, answer: 100 }
+}
+
+impl Pairs {
+    /// As [`Job::in_small`](crate::jobs::Job::in_small).
+    pub(crate) fn in_small(self) -> Self {
+        let (prompt, answer) = (self.prompt / SHORTER, self.answer / SHORTER);
+        Self { text: smaller_text(self.text), count: self.count.min(2), prompt, answer, ..self }
+    }
+
+    fn seq(&self) -> usize {
+        self.prompt + 2 * self.answer
+    }
+
+    /// Some of them as rows `prompt chosen rejected`.
+    fn batch(&self, rows: Range<usize>) -> HostBatch {
+        let (count, seq) = (rows.len(), self.seq());
+        let input_ids = ids(self.text.vocab_size, count * seq, rows.start);
+        let mut labels = input_ids.clone();
+        labels.chunks_exact_mut(seq).for_each(|row| row[..self.prompt].fill(IGNORE_INDEX));
+        let fork = |row| HostFork {
+            row,
+            start: 0,
+            chosen: self.prompt,
+            rejected: self.prompt + self.answer,
+            end: seq,
+            key: [row as u8; 32],
+            judged: None,
+            ablated: None,
+        };
+        HostBatch {
+            batch: count,
+            seq,
+            labels,
+            input_ids,
+            samples: vec![std::iter::once(0..seq).collect(); count],
+            forks: (0..count).map(fork).collect(),
+            media: Vec::new(),
+            ids: Vec::new(),
+            supervised_tokens: 2 * count * self.answer,
+        }
     }
 }
 
@@ -59,8 +101,9 @@ fn gradients(model: &Vlm, batch: &HostBatch, plan: &Plan, reference: &[f64]) -> 
     let dpo = Preference::single(0.1, PreferenceLoss::Sigmoid { label_smoothing: 0.0 });
     let weigh = |rows: &Supervised, logps: &[f64]| {
         let policy = sums(rows, logps, batch.batch);
+        let tokens = batch.supervised_tokens / (2 * batch.batch);
         let answer =
-            |at: usize| AnswerLogps { policy: policy[at], reference: Some(reference[at]), tokens: ANSWER as f64 };
+            |at: usize| AnswerLogps { policy: policy[at], reference: Some(reference[at]), tokens: tokens as f64 };
         let pair = |pair: usize| PairLogps { chosen: answer(2 * pair), rejected: answer(2 * pair + 1), ablated: None };
         let pairs = (0..batch.batch).map(pair).collect::<Vec<_>>();
         let outcome = dpo.evaluate(&pairs, &Step::of(&pairs)).expect("finite log-probabilities");
@@ -74,17 +117,16 @@ fn gradients(model: &Vlm, batch: &HostBatch, plan: &Plan, reference: &[f64]) -> 
     forward_weigh_backward(model, batch, plan, weigh)
 }
 
-pub(crate) fn dpo(device: &Device, ranks: usize) -> std::io::Result<Workload> {
-    let config = model(None, small());
-    let mut training = Training::new(Vlm::random(&config, 7, device), Part::Decoder, Tuned::Full, ranks)?;
-    let batches = each_rank(PAIRS, ranks, |number, count| pairs(config.text.vocab_size, number, count));
+/// Steps over them.
+pub(crate) fn workload(pairs: &Pairs, Place { device, ranks, .. }: &Place) -> std::io::Result<Workload> {
+    let mut training = Training::new(&text_only(pairs.text.clone()), pairs.trained, device, *ranks)?;
+    let batches = each_rank(pairs.count, *ranks, |rows| pairs.batch(rows));
     let known = batches.iter().map(|batch| {
         let (rows, logps) = forward_logps(&training.model, batch, &training.plan)?;
         Ok(sums(&rows, &logps, batch.batch))
     });
     let known = known.collect::<Result<Vec<_>, ModelError>>().map_err(std::io::Error::other)?;
-    let flops = flops::decoder(&config.text, PAIRS, SEQ, Pass::Trained)
-        + flops::head(&config.text, 2 * PAIRS * ANSWER, Pass::Trained);
+    let flops = training.flops(&batches);
     let step = move || {
         let Training { model, ranks, plan, .. } = &training;
         let each = ranks.each(&batches, |share| {
@@ -95,9 +137,9 @@ pub(crate) fn dpo(device: &Device, ranks: usize) -> std::io::Result<Workload> {
         for (name, gradient) in each.expect("text only").into_iter().flatten().flatten() {
             accumulate(&mut total, name, gradient);
         }
-        training.update(Part::Decoder, &total);
+        training.update(&total);
     };
     // What a peer computes for the same pairs: two whole sequences each.
-    let tokens = (2 * PAIRS * (PROMPT + ANSWER)) as f64;
+    let tokens = (2 * pairs.count * (pairs.prompt + pairs.answer)) as f64;
     Ok(Workload { step: Box::new(step), tokens, flops })
 }

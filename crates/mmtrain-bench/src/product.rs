@@ -3,9 +3,9 @@
 use burn::prelude::*;
 use burn::tensor::DType;
 
-use crate::Workload;
 use crate::rates::Product;
-use crate::shapes::{random, wait};
+use crate::shapes::{precision, random, wait};
+use crate::{Place, Size, Workload};
 
 /// Operations of a step: those of one product of two matrices of 2048 x 2048.
 const WORK: f64 = (1_u64 << 34) as f64;
@@ -14,22 +14,41 @@ const WORK: f64 = (1_u64 << 34) as f64;
 const LAYERS: usize = 8;
 
 /// The product of two matrices again and again, as often as makes a step of [`WORK`].
-pub(crate) fn product(shape: Product, device: &Device) -> Workload {
+pub(crate) fn product(shape: Product, Place { device, .. }: &Place) -> Workload {
     let times = ((WORK / shape.flops()) as usize).max(1);
     repeated(shape, times, (device, DType::F32), by_burn)
 }
 
 /// Linear layers of a large model in bf16, by Burn's product.
-pub(crate) fn layers(device: &Device) -> Workload {
-    repeated(layer(), LAYERS, (device, DType::BF16), by_burn)
+pub(crate) fn layers(Place { device, size, .. }: &Place) -> Workload {
+    repeated(layer(*size), LAYERS, (device, DType::BF16), by_burn)
 }
 
 /// The same by cuBLASLt.
-pub(crate) fn layers_by_cublaslt(device: &Device) -> std::io::Result<Workload> {
+pub(crate) fn layers_by_cublaslt(Place { device, size, .. }: &Place) -> std::io::Result<Workload> {
     let products = mmtrain_cublaslt::Products::new(device).map_err(std::io::Error::other)?;
     check(&products, device).map_err(std::io::Error::other)?;
     let product = move |a: &Tensor<2>, b: &Tensor<2>| products.product(a, b).expect("shapes and types fit");
-    Ok(repeated(layer(), LAYERS, (device, DType::BF16), product))
+    Ok(repeated(layer(*size), LAYERS, (device, DType::BF16), product))
+}
+
+/// A linear layer of 8,192 tokens forward, and the products of its two gradients, in the type in which the device trains.
+pub(crate) fn layer_both_ways([inputs, outputs]: [usize; 2], Place { device, size, .. }: &Place) -> Workload {
+    let rows = if *size == Size::Small { 64 } else { 8192 };
+    let matrix = |shape| random::<2>(shape, device).cast(precision(device));
+    let (x, weight, of_y) = (matrix([rows, inputs]), matrix([inputs, outputs]), matrix([rows, outputs]));
+    let step = move || {
+        let products = [
+            x.clone().matmul(weight.clone()),
+            of_y.clone().matmul(weight.clone().transpose()),
+            x.clone().transpose().matmul(of_y.clone()),
+        ];
+        for product in products {
+            wait(&product.slice([0..1, 0..1]));
+        }
+    };
+    let flops = 3.0 * Product { rows, inputs, outputs }.flops();
+    Workload { step: Box::new(step), tokens: flops / 1e9, flops }
 }
 
 /// Whether cuBLASLt's products are Burn's, of matrices that are not square, in both types.
@@ -54,8 +73,8 @@ fn by_burn(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
 }
 
 /// 4,096 tokens, 2,048 inputs, 8,192 outputs.
-fn layer() -> Product {
-    Product { rows: 4096, inputs: 2048, outputs: 8192 }
+fn layer(size: Size) -> Product {
+    Product { rows: if size == Size::Small { 16 } else { 4096 }, inputs: 2048, outputs: 8192 }
 }
 
 fn repeated(

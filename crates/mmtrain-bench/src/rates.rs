@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
+use mmtrain_kernels::linear;
 use mmtrain_train::forecast::Rates;
 use mmtrain_train::ranks::Ranks;
 
@@ -42,7 +43,7 @@ pub fn rates([encoder, decoder, head]: [Product; 3], device: &Device, ranks: usi
         let a = tensor([shape.rows, shape.inputs], device);
         let b = tensor([shape.inputs, shape.outputs], device);
         per_second(&ranks, shape.flops(), || {
-            wait(&a.clone().matmul(b.clone()).slice([0..1, 0..1]));
+            wait(&linear(a.clone(), b.clone(), None).slice([0..1, 0..1]));
         })
     };
     let (x, y) = (tensor([1, PASSED], device), tensor([1, PASSED], device));

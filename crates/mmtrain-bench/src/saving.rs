@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 use burn::tensor::Device;
 
-use crate::Workload;
-use crate::shapes::{model, small};
+use crate::shapes::{small, text_only};
+use crate::{Place, Workload};
 
 const TRAINED: Trained = Trained { decoder: Tuned::Full, ..Trained::NOTHING };
 
@@ -27,7 +27,7 @@ struct Saved {
 
 impl Saved {
     fn new(device: &Device) -> std::io::Result<Self> {
-        let model = Vlm::random(&model(None, small()), 7, device);
+        let model = Vlm::random(&text_only(small()), 7, device);
         let moments = |params: Vec<NamedParam>| -> FlatTensors {
             params.into_iter().map(|param| (param.info.name, param.value)).collect()
         };
@@ -62,7 +62,7 @@ impl Saved {
     }
 }
 
-pub(crate) fn checkpoint(device: &Device) -> std::io::Result<Workload> {
+pub(crate) fn checkpoint(Place { device, .. }: &Place) -> std::io::Result<Workload> {
     let mut saved = Saved::new(device)?;
     let tokens = saved.bytes() / 1e6;
     Ok(Workload { step: Box::new(move || saved.save_and_load()), tokens, flops: 0.0 })

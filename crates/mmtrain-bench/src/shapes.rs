@@ -1,11 +1,14 @@
 //! The models that are measured.
 
 use burn::prelude::*;
-use burn::tensor::{DType, TensorData};
+use burn::tensor::{DType, Distribution, TensorData};
+use mmtrain_model::Vlm;
 use mmtrain_model::config::{
-    Activation, ConnectorConfig, EncoderConfig, MlpConfig, TextConfig, TextFamily, VisionConfig, VisionFamily,
-    VitConfig, VlmConfig,
+    Activation, ConnectorConfig, EncoderConfig, MlpConfig, QwenVlFamily, QwenVlVisionConfig, TextConfig, TextFamily,
+    VisionConfig, VisionFamily, VitConfig, VlmConfig,
 };
+use mmtrain_model::params::Part;
+use mmtrain_train::driver::Trained;
 
 /// The id that a picture's features take the place of.
 pub(crate) const PLACEHOLDER: i32 = 3;
@@ -58,6 +61,27 @@ pub(crate) fn qwen2() -> TextConfig {
     }
 }
 
+/// Vicuna's of 7 B, as in LLaVA-1.5.
+pub(crate) fn vicuna() -> TextConfig {
+    TextConfig { max_position_embeddings: 4096, ..TextConfig::class_defaults(TextFamily::Llama) }
+}
+
+/// `Qwen2-VL-2B`'s decoder.
+pub(crate) fn qwen2_vl() -> TextConfig {
+    TextConfig {
+        hidden_size: 1536,
+        intermediate_size: 8960,
+        num_hidden_layers: 28,
+        num_attention_heads: 12,
+        num_key_value_heads: 2,
+        head_dim: 128,
+        rope_theta: 1_000_000.0,
+        mrope_section: Some([16, 24, 24]),
+        tie_word_embeddings: true,
+        ..TextConfig::class_defaults(TextFamily::Qwen2)
+    }
+}
+
 /// SigLIP's ViT-B/16 of 224 pixels.
 pub(crate) fn siglip() -> VisionConfig {
     VisionConfig {
@@ -73,29 +97,68 @@ pub(crate) fn siglip() -> VisionConfig {
     }
 }
 
-/// Next to nothing, for rows of text.
-fn no_tower() -> VisionConfig {
+/// CLIP's ViT-L/14 of 336 pixels.
+pub(crate) fn clip() -> VisionConfig {
     VisionConfig {
-        hidden_size: 16,
-        intermediate_size: 16,
-        num_hidden_layers: 1,
-        num_attention_heads: 1,
-        image_size: 16,
-        ..siglip()
+        family: VisionFamily::Clip,
+        hidden_size: 1024,
+        intermediate_size: 4096,
+        num_hidden_layers: 24,
+        num_attention_heads: 16,
+        image_size: 336,
+        patch_size: 14,
+        layer_norm_eps: 1e-5,
+        hidden_act: Activation::QuickGelu,
     }
 }
 
-/// A tower, two linear layers and a decoder; without a tower next to nothing stands in its place.
-pub(crate) fn model(tower: Option<VisionConfig>, text: TextConfig) -> VlmConfig {
+/// `Qwen2-VL`'s tower, which maps into a decoder of this width.
+pub(crate) fn qwen_vl_tower(out_hidden_size: usize) -> QwenVlVisionConfig {
+    QwenVlVisionConfig {
+        family: QwenVlFamily::Qwen2,
+        hidden_size: 1280,
+        out_hidden_size,
+        intermediate_size: 5120,
+        num_hidden_layers: 32,
+        num_attention_heads: 16,
+        patch_size: 14,
+        temporal_patch_size: 2,
+        spatial_merge_size: 2,
+        rope_theta: 10_000.0,
+        hidden_act: Activation::QuickGelu,
+    }
+}
+
+/// A model of these parts.
+pub(crate) fn model(encoder: EncoderConfig, connector: ConnectorConfig, text: TextConfig) -> VlmConfig {
     VlmConfig {
-        encoder: EncoderConfig::Vit(VitConfig::new(tower.unwrap_or_else(no_tower), -1)),
-        connector: ConnectorConfig::Mlp(MlpConfig { depth: 2, pixel_shuffle: 1, act: Activation::Gelu, bias: true }),
+        encoder,
+        connector,
         text,
         image_token_id: PLACEHOLDER as usize,
         video_token_id: None,
         image_grid_pinpoints: None,
         vision_bounds: None,
     }
+}
+
+/// LLaVA's: the features of a tower's layer through two linear layers.
+pub(crate) fn llava(tower: VisionConfig, layer: i32, text: TextConfig) -> VlmConfig {
+    let mlp = MlpConfig { depth: 2, pixel_shuffle: 1, act: Activation::Gelu, bias: true };
+    model(EncoderConfig::Vit(VitConfig::new(tower, layer)), ConnectorConfig::Mlp(mlp), text)
+}
+
+/// A decoder with next to nothing in the place of a tower.
+pub(crate) fn text_only(text: TextConfig) -> VlmConfig {
+    let tower = VisionConfig {
+        hidden_size: 16,
+        intermediate_size: 16,
+        num_hidden_layers: 1,
+        num_attention_heads: 1,
+        image_size: 16,
+        ..siglip()
+    };
+    llava(tower, -1, text)
 }
 
 /// Ids in no order, none of them the placeholder.
@@ -121,4 +184,20 @@ pub(crate) fn precision(device: &Device) -> DType {
 /// Waits until the device is through with what it was asked for.
 pub(crate) fn wait<const D: usize>(x: &Tensor<D>) {
     let _: f32 = x.clone().cast(DType::F32).sum().into_scalar();
+}
+
+/// A model of random numbers, which are made on the device: a large one from a seed would take minutes. What computes in 16 bits is held in 16
+/// bits where `trained` has no need of f32, as a run holds it.
+pub(crate) fn random_model(config: &VlmConfig, trained: Trained, device: &Device) -> Vlm {
+    let mut model = Vlm::zeros(config, device);
+    for part in Part::ALL {
+        model.change(part, &|_| true, &mut |info, value| {
+            let is_matrix = info.decays();
+            let random = || Tensor::random([info.elements()], Distribution::Normal(0.0, 0.02), device);
+            // Norms and biases stay ones and zeros.
+            let value = if is_matrix { random() } else { value };
+            value.cast(if trained.part(part).trains(info) { DType::F32 } else { precision(device) })
+        });
+    }
+    model
 }

@@ -1,21 +1,19 @@
 //! A tower forward, as a frozen one runs.
 
-use burn::prelude::*;
 use mmtrain_media::MediaLayout;
-use mmtrain_model::Vlm;
 use mmtrain_model::encoder::input::MediumView;
 use mmtrain_model::flops::{self, Pass};
-use mmtrain_model::precision::computing;
+use mmtrain_train::driver::Trained;
 
-use crate::Workload;
-use crate::shapes::{model, pixels, precision, siglip, small, wait};
+use crate::shapes::{llava, pixels, random_model, siglip, small, wait};
+use crate::{Place, Workload};
 
 const PICTURES: usize = 8;
 
-pub(crate) fn vit(device: &Device) -> Workload {
+pub(crate) fn vit(Place { device, .. }: &Place) -> Workload {
     let tower = siglip();
-    let config = model(Some(tower.clone()), small());
-    let encoder = computing(&Vlm::random(&config, 7, device).encoder, precision(device)).into_owned();
+    let config = llava(tower.clone(), -1, small());
+    let encoder = random_model(&config, Trained::NOTHING, device).encoder;
     let side = tower.image_size;
     let picture = pixels(3 * side * side);
     let device = device.clone();

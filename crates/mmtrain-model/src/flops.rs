@@ -55,14 +55,6 @@ pub fn head(config: &TextConfig, rows: usize, pass: Pass) -> f64 {
     2.0 * (config.hidden_size * config.vocab_size) as f64 * rows as f64 * pass.products()
 }
 
-/// Adapters of this rank beside every linear layer of a decoder's blocks, trained.
-pub fn adapters(config: &TextConfig, rank: usize, tokens: usize) -> f64 {
-    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-    let (query, kv) = (config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim);
-    let sides = 2 * (hidden + query) + 2 * (hidden + kv) + 3 * (hidden + inner);
-    2.0 * (config.num_hidden_layers * rank * sides) as f64 * tokens as f64 * Pass::Trained.products()
-}
-
 /// A vision tower over `pictures`.
 pub fn vit(config: &VisionConfig, pictures: usize, pass: Pass) -> f64 {
     let (hidden, layers) = (config.hidden_size, config.num_hidden_layers as f64);

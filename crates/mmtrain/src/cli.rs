@@ -348,9 +348,15 @@ pub(crate) struct PlanArgs {
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// What to measure: `gemm`, `decoder`, `vlm`, …, all of it otherwise; another word lists what there is.
+    /// What to measure: `gemm`, `decoder`, `vlm`, …; otherwise all that needs no GPU, kernels by themselves left out.
     #[arg(value_name = "ROW")]
     pub(crate) rows: Vec<String>,
+    /// Only says which rows there are.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Models a quarter as wide, of two blocks: tries a row where the machine is too small for it; its figures say nothing.
+    #[arg(long)]
+    pub(crate) small: bool,
     /// How often each is measured; the median counts.
     #[arg(long, default_value = "5", value_name = "N")]
     pub(crate) steps: NonZeroUsize,

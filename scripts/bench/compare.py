@@ -1,0 +1,123 @@
+"""Rows of `mmtrain bench` and of scripts/bench/peer.py in turn, and a table of both. scripts/bench/compare.sh calls it."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PEER = Path(__file__).with_name("peer.py")
+# Rows of which the peer has another way.
+OURS = {"dpo_trl": "dpo"}
+MIB = 1 << 20
+
+
+@dataclass
+class Setting:
+    """Where and how often rows are measured."""
+
+    binary: str
+    device: str = "cpu"
+    rounds: int = 3
+    steps: int = 5
+    warmup: int = 1
+    small: bool = False
+
+
+@dataclass
+class Row:
+    """What was measured of a row, round by round, or why nothing was."""
+
+    name: str
+    ours: list = field(default_factory=list)
+    theirs: list = field(default_factory=list)
+    errors: dict = field(default_factory=dict)
+
+
+def measure(name, setting):
+    """Both sides in turn, so that a busy machine is busy for both."""
+    row = Row(name)
+    # A step of answering is a token.
+    own = setting.steps * (12 if name.startswith("decode_") or name == "decode" else 1)
+    small = ["--small"] * setting.small
+    ours = [setting.binary, "--quiet", "--device", setting.device, "bench", OURS.get(name, name), "--steps", str(own), "--warmup", str(setting.warmup), "--json", *small]
+    theirs = [sys.executable, str(PEER), name, "--steps", str(setting.steps), "--warmup", str(setting.warmup), "--device", setting.device, *small]
+    for _ in range(setting.rounds):
+        for side, command, found in ("ours", ours, row.ours), ("theirs", theirs, row.theirs):
+            if side in row.errors:
+                continue
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                row.errors[side] = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            else:
+                # Libraries of the peer print lines of their own before.
+                found.append(json.loads(done.stdout if side == "ours" else done.stdout.splitlines()[-1]))
+    return row
+
+
+HEAD = (
+    "| row | step | tokens/s | TFLOP/s | of the matrix product | PyTorch | faster | peak memory | of PyTorch's |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def line(row, product):
+    """A line of the table; `product` is the rate of the matrix product in the same hour, in GFLOP/s."""
+    if not row.ours:
+        return f"| {row.name} | {row.errors['ours']} | | | | | | | |"
+    ours = [statistics.median(run["seconds"]) for run in row.ours]
+    step, gflops = statistics.median(ours), statistics.median(run["gflops"] for run in row.ours)
+    cells = [row.name, milliseconds(step)]
+    cells.append("–" if is_product(row.name) else f"{row.ours[0]['tokens'] / step:,.0f}")
+    cells.append(f"{gflops / 1e3:.3f}" if gflops else "–")
+    cells.append(f"{100 * gflops / product:.0f} %" if product and gflops else "–")
+    if not row.theirs:
+        return "| " + " | ".join([*cells, row.errors.get("theirs", "–"), "", f"{peak(row.ours) / MIB:,.0f} MiB", ""]) + " |"
+    theirs = [statistics.median(run["seconds"]) for run in row.theirs]
+    ratios = sorted(b / a for a, b in zip(ours, theirs))
+    cells += [milliseconds(statistics.median(theirs)), f"{statistics.median(ratios):.2f}x ({ratios[0]:.2f} to {ratios[-1]:.2f})"]
+    cells += [f"{peak(row.ours) / MIB:,.0f} MiB", f"{peak(row.ours) / peak(row.theirs):.2f}x"]
+    return "| " + " | ".join(cells) + " |"
+
+
+def is_product(name):
+    return name.startswith(("gemm", "linear"))
+
+
+def milliseconds(seconds):
+    return f"{1e3 * seconds:,.0f} ms" if seconds > 0.0995 else f"{1e3 * seconds:.2f} ms"
+
+
+def peak(runs):
+    """Of a GPU what the allocator took, else the resident memory."""
+    return max(run["device_bytes"] or run["peak_bytes"] for run in runs)
+
+
+def lines(names, setting, product_row="gemm"):
+    """The table, line by line, as it comes. Shares are of the product measured first, where it is among the rows."""
+    product = None
+    yield HEAD
+    for name in names:
+        row = measure(name, setting)
+        if name == product_row and row.ours:
+            product = max(run["gflops"] for run in row.ours)
+        yield line(row, product)
+
+
+def main():
+    setting = Setting(
+        binary=os.environ["MMTRAIN"],
+        device=os.environ.get("DEVICE", "cpu"),
+        rounds=int(sys.argv[1]),
+        steps=int(os.environ.get("STEPS", 5)),
+        warmup=int(os.environ.get("WARMUP", 1)),
+        small=bool(os.environ.get("SMALL")),
+    )
+    for line in lines(sys.argv[2:], setting, os.environ.get("PRODUCT", "gemm")):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
