@@ -122,7 +122,7 @@ pub use fit::{Fitted, TooLong};
 pub use fork::{Ablated, Fork, PairKey};
 pub use histogram::Histogram;
 pub use intake::{Clips, Intake};
-pub use loader::{LoaderConfig, StepBatch, StepLoader};
+pub use loader::{LoaderConfig, StepBatch, StepLoader, StepsAhead};
 pub use medium::{Medium, placeholders};
 pub use mixture::Mixture;
 pub use mmtrain_media::DiskCache;

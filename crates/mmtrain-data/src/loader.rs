@@ -8,6 +8,8 @@
 //! Too many bad samples are an error: distinct ones are counted from the start of the loader, and
 //! `max_skip_ratio` of all samples may be left out (at least one, unless the ratio is 0).
 
+mod ahead;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,6 +22,8 @@ use crate::pack::{Bucketing, Packing};
 use crate::sample::Skip;
 use crate::windows::{Row, Windows};
 use crate::{DataError, Mixture, Preparer};
+
+pub use ahead::StepsAhead;
 
 /// What a loader does with a mixture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
 use fs_err as fs;
-use mmtrain_data::{Skip, StepBatch, StepLoader};
+use mmtrain_data::{Skip, StepBatch, StepsAhead};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -75,7 +75,7 @@ impl Quarantine {
     }
 
     /// The data of the next step. What was left out on the way is recorded, also where it was too much.
-    pub fn next_step(&mut self, loader: &mut StepLoader) -> Result<StepBatch, TrainError> {
+    pub fn next_step(&mut self, loader: &mut StepsAhead) -> Result<StepBatch, TrainError> {
         let outcome = loader.next_step();
         self.record(outcome.as_ref().map_or(loader.left_out(), |batch| &batch.skipped))?;
         Ok(outcome?)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mmtrain_config::{Remedy, RunConfig, Tuning};
-use mmtrain_data::{Bucketing, LoaderConfig, Mixture, Packing, Preparer, SampleId, StepBatch, StepLoader};
+use mmtrain_data::{Bucketing, LoaderConfig, Mixture, Packing, Preparer, SampleId, StepBatch, StepLoader, StepsAhead};
 use mmtrain_model::Vlm;
 use mmtrain_model::lora::peft::PeftAdapter;
 use mmtrain_model::params::{Part, Tuned};
@@ -230,15 +230,15 @@ fn evaluate_now(
 }
 
 /// The data from where `progress` stands.
-fn loader(run: &Run, progress: &Progress) -> Result<StepLoader, TrainError> {
+fn loader(run: &Run, progress: &Progress) -> Result<StepsAhead, TrainError> {
     let (mixture, preparer) = (run.mixture.clone(), run.preparer.clone());
     let config = loader_config(&run.config, run.workers);
-    Ok(StepLoader::new(mixture, preparer, config, progress.state.cursor)?)
+    Ok(StepsAhead::of(StepLoader::new(mixture, preparer, config, progress.state.cursor)?)?)
 }
 
 /// Data of the steps to come, and what is written down of those that were made.
 struct Logs {
-    loader: StepLoader,
+    loader: StepsAhead,
     metrics: MetricsLog,
     quarantine: Quarantine,
     /// `bad_steps.jsonl`, from its first line on.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mmtrain_config::LossReduction;
-use mmtrain_data::{Cursor, Mixture, Preparer, Shown, StepBatch, StepLoader};
+use mmtrain_data::{Cursor, Mixture, Preparer, Shown, StepBatch, StepLoader, StepsAhead};
 use mmtrain_model::Vlm;
 use mmtrain_model::params::FlatTensors;
 use mmtrain_preference::RunningDelta;
@@ -207,7 +207,7 @@ fn ask_all(
         loader_config(&run.config, run.workers),
         Cursor::default(),
     );
-    let (mut loader, mut quarantine) = (loader?, Quarantine::open(&run.run_dir)?);
+    let (mut loader, mut quarantine) = (StepsAhead::of(loader?)?, Quarantine::open(&run.run_dir)?);
     for step in 1..=run.total_steps {
         let batch = quarantine.next_step(&mut loader)?;
         pairs += fill_reference((table, asked), model, &batch.micro_batches, &run.plan, &ranks)?;
