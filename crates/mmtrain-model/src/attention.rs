@@ -26,8 +26,11 @@ pub use runs::KeyRuns;
 use chunk::chunks;
 use recorded::recorded;
 
-/// Scores per head that are formed at once: 512 queries against as many keys.
+/// Scores per head that a CPU forms at once, and that a tape keeps at most: 512 queries against as many keys.
 const SCORES: usize = 512 * 512;
+
+/// Scores of all heads that a GPU forms at once, a gibibyte in f32: what is cut further keeps it waiting for the host.
+const SCORES_OF_GPU: usize = 1 << 28;
 
 /// Queries in a chunk at least, however many keys there are: smaller products waste the device.
 const MIN_ROWS: usize = 64;
@@ -50,10 +53,11 @@ pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, mask: Optio
     if !is_cpu(&query) && flash::takes(&query, &key, &value, mask) {
         return flash::flash(query, key, value, mask);
     }
-    let (queries, keys) = (query.dims()[2], key.dims()[2]);
-    let rows = rows_per_chunk(queries, keys);
+    let ([batch, heads, queries, _], keys) = (query.dims(), key.dims()[2]);
+    let is_cpu = is_cpu(&query);
+    let rows = if is_cpu { rows_per_chunk(queries, keys) } else { rows_on_gpu(batch * heads, queries, keys) };
     if ![&query, &key, &value].into_iter().any(Tensor::is_autodiff) {
-        let rows = if mask.is_some_and(Mask::is_causal) { rows.min(CAUSAL_ROWS) } else { rows };
+        let rows = if is_cpu && mask.is_some_and(Mask::is_causal) { rows.min(CAUSAL_ROWS) } else { rows };
         in_chunks(query, key, value, mask, rows)
     } else if tape_keeps_scores(queries, keys) {
         in_chunks(query, key, value, mask, rows)
@@ -64,23 +68,33 @@ pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, mask: Optio
 
 /// Where Burn's attention is no kernel of its own, and 16 bits are computed in 32 anyway.
 fn is_cpu(tensor: &Tensor<4>) -> bool {
-    tensor.device() == Device::flex()
+    let device = tensor.device();
+    device == Device::flex() || device == Device::flex().autodiff()
 }
 
-/// Scores per row and head that exist at the same time on a tape.
-pub fn scores_at_once(queries: usize, keys: usize) -> usize {
-    rows_per_chunk(queries, keys).saturating_mul(keys)
+/// Scores that exist at the same time on a tape of a GPU, of `heads` heads of all rows together.
+pub fn scores_at_once(heads: usize, queries: usize, keys: usize) -> usize {
+    rows_on_gpu(heads, queries, keys).saturating_mul(keys).saturating_mul(heads)
 }
 
-/// Whether a tape keeps scores until the backward pass: those of a single chunk, which are faster kept than formed again.
+/// Whether a tape keeps scores until the backward pass: those of short sequences, which are faster kept than formed again.
 pub fn tape_keeps_scores(queries: usize, keys: usize) -> bool {
     queries <= rows_per_chunk(queries, keys)
 }
 
-/// Queries per chunk, all chunks about the same.
+/// Queries per chunk on a CPU.
 fn rows_per_chunk(queries: usize, keys: usize) -> usize {
-    let most = (SCORES / keys.max(1)).max(MIN_ROWS);
-    queries.div_ceil(queries.div_ceil(most).max(1)).max(1)
+    in_equal_parts(queries, SCORES / keys.max(1))
+}
+
+/// Queries per chunk on a GPU, of `heads` heads of all rows together.
+fn rows_on_gpu(heads: usize, queries: usize, keys: usize) -> usize {
+    in_equal_parts(queries, SCORES_OF_GPU / heads.saturating_mul(keys).max(1))
+}
+
+/// Queries per chunk, at most so many unless that is too few, all chunks about the same.
+fn in_equal_parts(queries: usize, most: usize) -> usize {
+    queries.div_ceil(queries.div_ceil(most.max(MIN_ROWS)).max(1)).max(1)
 }
 
 /// As [`attention`], `rows` queries at a time. A tape would keep the weights of every chunk.

@@ -196,17 +196,29 @@ impl Vlm {
         if dtype == DType::F32 { self } else { Self { decoder: self.decoder.with_blocks_in(dtype), ..self } }
     }
 
-    /// Media to what the decoder gets of them; none if there are no media.
+    /// Media to what the decoder gets of them, in the type in which it answers; none if there are no media.
     ///
     /// # Errors
     ///
     /// [`ModelError::Input`] for media that the model does not take.
     pub fn encode(&self, batch: &BatchView<'_>) -> Result<Option<Bridge>, ModelError> {
+        self.encode_in(self.answers_in(), batch)
+    }
+
+    /// The same in another type.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode).
+    pub fn encode_in(&self, dtype: DType, batch: &BatchView<'_>) -> Result<Option<Bridge>, ModelError> {
         if batch.media.is_empty() {
             return Ok(None);
         }
         let views = batch.media.iter().map(PlacedMedium::view).collect::<Vec<_>>();
-        let inputs = self.encoder.inputs(&self.config.encoder, &views, &self.device())?;
+        let mut inputs = self.encoder.inputs(&self.config.encoder, &views, &self.device())?;
+        for input in &mut inputs {
+            input.values = input.values.clone().cast(dtype);
+        }
         let arrangement = Arrangement::of(&self.config, batch, &self.device())?;
         let features = self.encoder.forward(&inputs);
         let rows = computing(&self.connector.without_layers(), features.dtype()).forward(features, &arrangement);

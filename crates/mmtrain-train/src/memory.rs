@@ -314,7 +314,7 @@ impl Scores {
         if !shape.scores {
             return Self { in_each: 0, once: 0 };
         }
-        let bytes = product([matrices, rows, heads, scores_at_once(queries, keys)]).saturating_mul(F32);
+        let bytes = product([matrices, scores_at_once(rows.saturating_mul(heads), queries, keys)]).saturating_mul(F32);
         if tape_keeps_scores(queries, keys) {
             Self { in_each: bytes, once: 0 }
         } else {
@@ -382,7 +382,8 @@ mod tests {
         let short = decoder_scores(&config, shape(512));
         assert_eq!((short.in_each, short.once), (matrices(512), 0));
         let long = decoder_scores(&config, shape(4096));
-        assert_eq!((long.in_each, long.once), (0, matrices(512)));
+        // As many scores as are formed at once, of 64 heads of two rows.
+        assert_eq!((long.in_each, long.once), (0, 4 * F32 * (64 * 4096 * 1024)));
         let [block, twice] = [4096, 8192].map(|seq| decoder_block_bytes(&config, shape(seq), Tuned::Frozen));
         assert_eq!(2 * block, twice);
         let in_kernels = decoder_scores(&config, MicroShape { scores: false, ..shape(512) });

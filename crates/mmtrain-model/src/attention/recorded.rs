@@ -1,8 +1,8 @@
 //! Attention as one operation of the tape, which forms the weights of a chunk again in the backward pass.
 //!
 //! The backward pass is that of FlashAttention-2 (<https://arxiv.org/abs/2307.08691>, algorithm 2), but that a chunk has all
-//! keys of its queries: its weights come from the same softmax as forward, to the bit, and no log-sum-exp has to be kept
-//! for them.
+//! keys of its queries, so that no log-sum-exp has to be kept for its weights: they come from the same softmax as forward, to the bit
+//! unless the device's own kernel made the output.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use burn::prelude::*;
 use mmtrain_kernels::tape::{Operation, Pullback, apply3};
 
 use super::gradients::Saved;
-use super::{Mask, in_chunks};
+use super::{Mask, flash, in_chunks, is_cpu};
 
 /// As [`in_chunks`], but of what is formed on a tape only the inputs are kept.
 pub(super) fn recorded(
@@ -41,7 +41,12 @@ impl Operation<3> for Recorded {
             let [query, key, value] = [&query, &key, &value].map(Tensor::clone);
             Arc::new(Saved { query, key, value, mask: mask.clone(), rows: *rows }) as Arc<dyn Pullback<3>>
         });
-        (in_chunks(query, key, value, mask.as_ref(), *rows), saved)
+        let output = if !is_cpu(&query) && flash::takes(&query, &key, &value, mask.as_ref()) {
+            flash::flash(query, key, value, mask.as_ref())
+        } else {
+            in_chunks(query, key, value, mask.as_ref(), *rows)
+        };
+        (output, saved)
     }
 }
 

@@ -143,6 +143,22 @@ fn up_to_512_positions_are_one_chunk_and_longer_ones_are_not_quadratic() {
 }
 
 #[test]
+fn a_gpu_takes_more_queries_at_a_time_as_long_as_scores_have_room() {
+    assert_eq!(rows_on_gpu(32, 4096, 4096), 2048);
+    assert_eq!(rows_on_gpu(16 * 32, 626, 626), 626);
+    for (heads, len) in [(32, 4096), (16 * 32, 2048), (64 * 32, 8192)] {
+        let rows = rows_on_gpu(heads, len, len);
+        assert!(rows == MIN_ROWS || rows * heads * len <= SCORES_OF_GPU, "{heads} {len}: {rows}");
+    }
+}
+
+#[test]
+fn a_tape_on_a_cpu_is_on_a_cpu() {
+    let x = ramp([1, 1, 2, 8]);
+    assert!(is_cpu(&x) && is_cpu(&x.autodiff()));
+}
+
+#[test]
 fn a_long_sequence_is_cut_and_stays_the_same() {
     let len = 700;
     let (q, k, v) = (ramp([1, 2, len, 8]), ramp([1, 1, len, 8]), ramp([1, 1, len, 8]));

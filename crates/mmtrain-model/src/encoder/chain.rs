@@ -138,7 +138,7 @@ impl Encoder {
         }
     }
 
-    /// Runs everything in f32: the features of each chain side by side.
+    /// Runs everything in the type of the inputs: the features of each chain side by side.
     ///
     /// # Shapes
     ///
