@@ -313,6 +313,9 @@ pub(crate) struct ParityArgs {
     /// Keep bf16 and f16 weights as they are, and widen every block when it runs, as `--weights stored` of `generate` does.
     #[arg(long)]
     pub(crate) stored: bool,
+    /// Compute in bf16, as a GPU does: of models, logits, loss and gradients.
+    #[arg(long)]
+    pub(crate) bf16: bool,
     /// One JSON object on stdout.
     #[arg(long)]
     pub(crate) json: bool,

@@ -27,6 +27,7 @@ mod tower;
 use std::path::Path;
 
 use burn::prelude::*;
+use burn::tensor::DType;
 use mmtrain_model::lora::peft::WEIGHTS_FILE;
 use mmtrain_model::weights::LoadDtype;
 
@@ -41,6 +42,9 @@ const DEFAULT_ATOL: f32 = 2e-5;
 
 /// The same of a language model's loss, a mean over tokens that is not larger than they are.
 const LOSS_ATOL: f32 = 1e-5;
+
+/// What is compared where blocks compute in 16 bits: the likeliest token may be another one, and towers alone are f32.
+const IN_16_BITS: [&str; 2] = ["logits", "loss"];
 
 /// What one output comes to here.
 pub(crate) enum Computed {
@@ -68,6 +72,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) atol: Option<f32>,
     /// Of the weights. Gradients are compared for f32 alone.
     pub(crate) dtype: LoadDtype,
+    /// In which type blocks compute; in 16 bits logits, loss and gradients of models are compared, and nothing else.
+    pub(crate) computing: DType,
     /// Where it is computed.
     pub(crate) device: Device,
 }
@@ -76,18 +82,26 @@ impl Asked<'_> {
     /// The checkpoint in f32 on the CPU, by the usual tolerance.
     #[cfg(test)]
     pub(crate) fn of(dir: &Path) -> Asked<'_> {
-        Asked { dir, adapter: None, io: None, atol: None, dtype: LoadDtype::F32, device: Device::flex() }
+        Asked {
+            dir,
+            adapter: None,
+            io: None,
+            atol: None,
+            dtype: LoadDtype::F32,
+            computing: DType::F32,
+            device: Device::flex(),
+        }
     }
 }
 
 /// Compares a checkpoint with what is recorded of it.
 pub(crate) fn run(asked: &Asked<'_>) -> anyhow::Result<ParityReport> {
-    let Asked { dir, adapter, io, atol, dtype, ref device } = *asked;
+    let Asked { dir, adapter, io, atol, dtype, computing, ref device } = *asked;
     if !dir.is_dir() {
         let message = format!("no checkpoint at `{}`", dir.display());
         return Err(Refusal::missing(message, "expected a directory with `config.json` and safetensors").into());
     }
-    let subject = Subject::load(dir, adapter, dtype, device)?;
+    let subject = Subject::load(dir, adapter, (dtype, computing), device)?;
     let home = adapter.unwrap_or(dir);
     let recorded = Recorded::open(&io.map_or_else(|| home.join("io.safetensors"), Path::to_owned), device)?;
     let is_model = matches!(subject, Subject::Model(_));
@@ -102,6 +116,10 @@ pub(crate) fn run(asked: &Asked<'_>) -> anyhow::Result<ParityReport> {
     };
     let mut report = ParityReport::new(dir, subject.name(), tolerance);
     for name in recorded.outputs() {
+        if computing != DType::F32 && !IN_16_BITS.contains(&name.as_str()) {
+            report.ignored.push(name);
+            continue;
+        }
         let computed = match &subject {
             Subject::Tower(tower) => tower::compute(tower, &recorded, &name)?,
             Subject::Model(model) => language::compute(model, &recorded, &name)?,
@@ -166,6 +184,6 @@ fn recorded_tolerance(dir: &Path) -> anyhow::Result<Option<f32>> {
 /// A tensor that was computed in f32.
 fn values<const D: usize>(tensor: Tensor<D>) -> Computed {
     let shape = tensor.dims().to_vec();
-    let values = tensor.into_data().try_to_vec::<f32>().expect("everything is computed in f32");
+    let values = tensor.cast(DType::F32).into_data().try_to_vec::<f32>().expect("it was cast to f32");
     Computed::Values { shape, values }
 }

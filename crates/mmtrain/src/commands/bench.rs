@@ -110,7 +110,7 @@ fn table(measured: &[Value]) -> String {
     let number = |value: &Value, key: &str| value[key].as_f64().unwrap_or(f64::NAN);
     let product = measured.iter().find(|row| row["row"] == GEMM).map(|row| number(row, "gflops"));
     let mut lines = vec![format!(
-        "{:<13} {:>10} {:>12} {:>9} {:>8} {:>9}",
+        "{:<20} {:>10} {:>12} {:>9} {:>8} {:>9}",
         "row", "step", "tokens/s", "GFLOP/s", "of gemm", "peak"
     )];
     for row in measured {
@@ -120,7 +120,7 @@ fn table(measured: &[Value]) -> String {
         let is_product = row["row"].as_str().is_some_and(|name| name.starts_with(GEMM));
         let tokens = if is_product { "–".to_owned() } else { format!("{:.1}", number(row, "tokens_per_second")) };
         lines.push(format!(
-            "{:<13} {:>8.1} ms {tokens:>12} {:>9.1} {share:>8} {:>5.0} MiB",
+            "{:<20} {:>8.1} ms {tokens:>12} {:>9.1} {share:>8} {:>5.0} MiB",
             row["row"].as_str().unwrap_or_default(),
             1e3 * number(row, "median_seconds"),
             gflops,

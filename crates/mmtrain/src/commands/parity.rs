@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use burn::tensor::DType;
 use mmtrain_model::device::DeviceChoice;
 use mmtrain_model::weights::LoadDtype;
 
@@ -24,6 +25,7 @@ pub(crate) fn run(context: &Context, args: &ParityArgs) -> anyhow::Result<ExitCo
         io: args.io.as_deref(),
         atol: args.atol,
         dtype: if args.stored { LoadDtype::AsStored } else { LoadDtype::F32 },
+        computing: if args.bf16 { DType::BF16 } else { DType::F32 },
         device: device.open()?.device,
     })?;
     if args.json {

@@ -21,6 +21,7 @@ use super::train::{memory_rows, micro_shape, preparer, resolve_ranks};
 use super::{Context, config_dirs, note, print, print_json};
 use crate::cli::{PlanArgs, RecipeArgs};
 use crate::inputs::require_inputs;
+use crate::number_type::computed_in;
 use crate::origin::Origin;
 use crate::room::{self, gibibytes};
 use crate::setup;
@@ -135,7 +136,11 @@ impl Plan {
         };
         Ok(Self {
             process,
-            rates: rates(products(&outlook, model), &device.device, config.train.ranks)?,
+            rates: rates(
+                products(&outlook, model),
+                (&device.device, computed_in(config, &device.device)),
+                config.train.ranks,
+            )?,
             memory: room::of_micro_batches(config, model, shape),
             // Only the host's memory is known.
             largest: device.is_cpu().then(|| most(fits)),
@@ -231,8 +236,10 @@ impl Plan {
         lines.push(format!("takes        {} (estimate)", shown.collect::<Vec<_>>().join(", ")));
         if let Some(rows) = self.largest {
             let rows = if rows == LARGEST { format!("{rows} and more") } else { rows.to_string() };
-            let available = gibibytes(self.available);
-            lines.push(format!("fits         micro-batches of up to {rows} such rows, with {available} available"));
+            let (available, of_step) = (gibibytes(self.available), config.train.global_batch_size);
+            lines.push(format!(
+                "fits         micro-batches of up to {rows} such rows (a step has {of_step}), with {available} available"
+            ));
         }
         lines
     }

@@ -1,13 +1,13 @@
 //! Logits, loss, features and greedy continuation of a language model, with or without an encoder.
 
 use burn::prelude::*;
-use burn::tensor::DType;
 use mmtrain_data::{HostBatch, Medium, SampleId};
 use mmtrain_generate::{GenerateOptions, Prompt, SamplingConfig, generate, unheard};
 use mmtrain_model::attention::Mask;
 use mmtrain_model::connector::Bridge;
 use mmtrain_model::media::PlacedMedium;
 use mmtrain_model::params::Tuned;
+use mmtrain_model::vlm::DecoderInput;
 use mmtrain_text::IGNORE_INDEX;
 use mmtrain_train::driver::{Plan, Trained, forward_sums_masked, view};
 
@@ -86,7 +86,10 @@ fn row_id(index: usize) -> SampleId {
 /// Zero where the mask is zero, as recorded. `[batch, seq, vocab]`
 fn logits(model: &Model, inputs: &Inputs) -> anyhow::Result<Computed> {
     let (vlm, batch) = (&model.vlm, view(&inputs.batch));
-    let mut logits = values(vlm.logits(vlm.prepare(&batch, inputs.mask())?));
+    let bridge = vlm.encode_in(model.computing, &batch)?;
+    let input = vlm.prepare_seen(&batch, vlm.context(&batch, inputs.mask())?, bridge)?;
+    let input = DecoderInput { embeds: input.embeds.cast(model.computing), ..input };
+    let mut logits = values(vlm.logits(input));
     if let (Some(mask), Computed::Values { shape, values }) = (&inputs.attention_mask, &mut logits) {
         let positions = values.chunks_exact_mut(shape[2]).zip(mask);
         positions.filter(|(_, keep)| **keep == 0).for_each(|(position, _)| position.fill(0.0));
@@ -122,7 +125,7 @@ pub(super) fn plan(model: &Model, keep: bool) -> Plan {
         keep_encoder: blocks(model.vlm.config.encoder.num_layers()),
         keep_decoder: blocks(model.vlm.config.text.num_hidden_layers),
         chunk_rows: CHUNK_ROWS,
-        dtype: DType::F32,
+        dtype: model.computing,
         features: None,
         dropout: None,
     }

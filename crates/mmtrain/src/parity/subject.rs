@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use burn::prelude::Device;
+use burn::tensor::DType;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{
     Activation, ConnectorConfig, EncoderConfig, MlpConfig, ModelKind, TextConfig, VisionConfig, VisionFamily,
@@ -29,6 +30,8 @@ pub(super) struct Model {
     pub(super) vlm: Vlm,
     /// Whether tower and connector are the checkpoint's, or stand-ins that are never run.
     pub(super) has_tower: bool,
+    /// In which type blocks compute.
+    pub(super) computing: DType,
     /// The adapters beside its layers, if it has some.
     pub(super) adapter: Option<PeftAdapter>,
     /// The `model_type`.
@@ -37,7 +40,12 @@ pub(super) struct Model {
 
 impl Subject {
     /// Reads `config.json` and the weights, and adapters of whole models. Towers alone are f32 always.
-    pub(super) fn load(dir: &Path, adapter: Option<&Path>, dtype: LoadDtype, device: &Device) -> anyhow::Result<Self> {
+    pub(super) fn load(
+        dir: &Path,
+        adapter: Option<&Path>,
+        (dtype, computing): (LoadDtype, DType),
+        device: &Device,
+    ) -> anyhow::Result<Self> {
         let (name, kind) = read_kind(dir)?;
         let part = match kind {
             ModelKind::Whole => None,
@@ -52,6 +60,10 @@ impl Subject {
             );
         }
         let vlm = match kind {
+            ModelKind::Encoder if computing != DType::F32 => {
+                let message = format!("`{}` is a tower alone, which is compared in f32", dir.display());
+                return Err(Refusal::usage(message, "leave out `--bf16`, or name a model with a decoder").into());
+            }
             ModelKind::Encoder => return Ok(Self::Tower(Box::new(Tower::load(dir, &name, device)?))),
             ModelKind::Decoder => {
                 let vlm = Vlm::zeros(&with_stand_in_tower(read_text(dir)?), device);
@@ -63,7 +75,7 @@ impl Subject {
             Some(adapter) => PeftAdapter::read(vlm, adapter).map(|(vlm, adapter)| (vlm, Some(adapter)))?,
             None => (vlm, None),
         };
-        Ok(Self::Model(Box::new(Model { vlm, has_tower: kind == ModelKind::Whole, adapter, kind: name })))
+        Ok(Self::Model(Box::new(Model { vlm, has_tower: kind == ModelKind::Whole, computing, adapter, kind: name })))
     }
 
     /// Whether an output is of a part that is left out on purpose: SigLIP's attention pooling head,

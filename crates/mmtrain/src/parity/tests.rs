@@ -380,3 +380,25 @@ fn what_cannot_be_compared_is_an_error_that_says_why() {
     });
     says(masked.path(), None, "hides placeholders of row 0");
 }
+
+/// As a GPU trains and answers: every model with a decoder, what it reads of media included.
+#[test]
+fn in_16_bits_every_model_says_the_same_but_for_rounding() {
+    let mut models = 0;
+    for entry in fs_err::read_dir(cases()).expect("listed") {
+        let dir = entry.expect("an entry").path();
+        let asked = Asked { computing: DType::BF16, atol: Some(0.1), ..Asked::of(&dir) };
+        let Ok(report) = super::run(&asked) else { continue };
+        if !names(&report).contains(&"logits") {
+            continue;
+        }
+        models += 1;
+        for comparison in &report.comparisons {
+            let worst = comparison.max_abs.unwrap_or(f32::INFINITY);
+            assert!(comparison.passed && worst > 0.0, "{}: {} {worst}", dir.display(), comparison.name);
+        }
+        let gradients = report.gradients.expect("recorded");
+        assert!(gradients.unmatched.is_empty() && gradients.worst_abs < 0.1, "{}: {gradients:?}", dir.display());
+    }
+    assert!(models > 20, "{models}");
+}
