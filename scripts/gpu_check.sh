@@ -6,14 +6,15 @@
 # Every recorded case of transformers on the device, a training run in f32 and in bf16 beside the CPU's, then rows of `mmtrain bench` and
 # of PyTorch in turn, those of large models too. Ends with 1 where a bound is broken; tables go to $OUT/gpu.md.
 #
-# MMTRAIN: a binary with CUDA, built if it is not there; PYTHON: an interpreter with torch, transformers and peft, without which the
-# peer's rows are left out; OUT: where results go (a new directory); DEVICE: cuda, cuda:N, or cpu to try the script; ROWS: of the
-# benchmark; STEPS: of each; ROUNDS: of both sides in turn (default 2); SMALL=1 tries the rows, with small models.
+# MMTRAIN: a binary with CUDA, built if it is not there; PYTHON: an interpreter with torch, transformers and peft, without which
+# PyTorch's columns stay empty; OUT: where results go (a new directory); DEVICE: cuda, cuda:N, or cpu to try the script; ROWS: of the
+# benchmark, or `all` (otherwise the two products and nine rows, the most telling first); STEPS: of each (10); ROUNDS: of both sides in turn (1);
+# LIMIT: seconds for one side of a row (120), so that nothing takes the time of all; SMALL=1 tries the rows, with small models.
 set -euo pipefail
 # shellcheck source=scripts/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-export DEVICE=${DEVICE:-cuda} OUT=${OUT:-checkpoints/gpu-check-$(date +%Y%m%d-%H%M%S)} STEPS=${STEPS:-20} ROUNDS=${ROUNDS:-2}
+export DEVICE=${DEVICE:-cuda} OUT=${OUT:-checkpoints/gpu-check-$(date +%Y%m%d-%H%M%S)} STEPS=${STEPS:-10} ROUNDS=${ROUNDS:-1}
 if [ -z "${MMTRAIN:-}" ]; then
     need_cargo
     need_c_compiler

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PEER = Path(__file__).with_name("peer.py")
-# Rows of which the peer has another way.
+# Rows of which the peer has another way, and rows that differ from another only in how mmtrain computes them.
 OURS = {"dpo_trl": "dpo"}
+THEIRS = {"gemm_bf16_cublaslt": "gemm_bf16", "decode_qwen2_vl_int8": "decode_qwen2_vl", "decode_qwen2_vl_nf4": "decode_qwen2_vl"}
 MIB = 1 << 20
 
 
@@ -24,6 +25,8 @@ class Setting:
     steps: int = 5
     warmup: int = 1
     small: bool = False
+    # Of one side in one round, in seconds.
+    limit: int = 600
 
 
 @dataclass
@@ -43,12 +46,16 @@ def measure(name, setting):
     own = setting.steps * (12 if name.startswith("decode_") or name == "decode" else 1)
     small = ["--small"] * setting.small
     ours = [setting.binary, "--quiet", "--device", setting.device, "bench", OURS.get(name, name), "--steps", str(own), "--warmup", str(setting.warmup), "--json", *small]
-    theirs = [sys.executable, str(PEER), name, "--steps", str(setting.steps), "--warmup", str(setting.warmup), "--device", setting.device, *small]
+    theirs = [sys.executable, str(PEER), THEIRS.get(name, name), "--steps", str(setting.steps), "--warmup", str(setting.warmup), "--device", setting.device, *small]
     for _ in range(setting.rounds):
         for side, command, found in ("ours", ours, row.ours), ("theirs", theirs, row.theirs):
             if side in row.errors:
                 continue
-            done = subprocess.run(command, capture_output=True, text=True)
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, timeout=setting.limit)
+            except subprocess.TimeoutExpired:
+                row.errors[side] = f"not done within {setting.limit} s"
+                continue
             if done.returncode:
                 row.errors[side] = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             else:
@@ -58,7 +65,7 @@ def measure(name, setting):
 
 
 HEAD = (
-    "| row | step | tokens/s | TFLOP/s | of the matrix product | PyTorch | faster | peak memory | of PyTorch's |\n"
+    "| row | step | tokens/s | GFLOP/s | of the matrix product | PyTorch | faster | peak memory | of PyTorch's |\n"
     "|---|---|---|---|---|---|---|---|---|"
 )
 
@@ -71,7 +78,7 @@ def line(row, product):
     step, gflops = statistics.median(ours), statistics.median(run["gflops"] for run in row.ours)
     cells = [row.name, milliseconds(step)]
     cells.append("–" if is_product(row.name) else f"{row.ours[0]['tokens'] / step:,.0f}")
-    cells.append(f"{gflops / 1e3:.3f}" if gflops else "–")
+    cells.append(f"{gflops:,.0f}" if gflops else "–")
     cells.append(f"{100 * gflops / product:.0f} %" if product and gflops else "–")
     if not row.theirs:
         return "| " + " | ".join([*cells, row.errors.get("theirs", "–"), "", f"{peak(row.ours) / MIB:,.0f} MiB", ""]) + " |"
@@ -95,14 +102,19 @@ def peak(runs):
     return max(run["device_bytes"] or run["peak_bytes"] for run in runs)
 
 
-def lines(names, setting, product_row="gemm"):
-    """The table, line by line, as it comes. Shares are of the product measured first, where it is among the rows."""
+def rates(row):
+    """What both sides make of a product, in GFLOP/s; PyTorch's tokens are of 10⁹ operations."""
+    return [run["gflops"] for run in row.ours] + [run["tokens"] / statistics.median(run["seconds"]) for run in row.theirs]
+
+
+def lines(names, setting, products=("gemm", "gemm_linear")):
+    """The table, line by line, as it comes. Shares are of the fastest product that either side has made until then."""
     product = None
     yield HEAD
     for name in names:
         row = measure(name, setting)
-        if name == product_row and row.ours:
-            product = max(run["gflops"] for run in row.ours)
+        if name in products:
+            product = max([*rates(row), product or 0.0]) or None
         yield line(row, product)
 
 
@@ -114,8 +126,9 @@ def main():
         steps=int(os.environ.get("STEPS", 5)),
         warmup=int(os.environ.get("WARMUP", 1)),
         small=bool(os.environ.get("SMALL")),
+        limit=int(os.environ.get("LIMIT", 600)),
     )
-    for line in lines(sys.argv[2:], setting, os.environ.get("PRODUCT", "gemm")):
+    for line in lines(sys.argv[2:], setting):
         print(line, flush=True)
 
 

@@ -7,15 +7,15 @@
 # `dpo` is TRL's way in a loop of ours, `dpo_trl` its own trainer (with trl and datasets).
 #
 # PYTHON: an interpreter with torch, transformers, peft and torchvision; MMTRAIN: the binary, built if it is not there; DEVICE: cpu (default) or
-# cuda; STEPS and WARMUP: of a round; SMALL=1 tries the rows with small models, whose figures say nothing; PRODUCT: the row whose rate others are
-# a share of (default gemm).
+# cuda; STEPS and WARMUP: of a round; SMALL=1 tries the rows with small models, whose figures say nothing; LIMIT: seconds for one side of a row.
+# Shares of the matrix product are of the fastest of `gemm` and `gemm_linear`, whoever made it.
 set -euo pipefail
 # shellcheck source=scripts/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../env.sh"
 
 rounds=${1:-3}
 rows=("${@:2}")
-[ ${#rows[@]} -gt 0 ] || rows=(gemm gemm_256 gemm_512 gemm_1024 gemm_mlp decoder vit vlm lora dpo prefill decode prefill_qwen2 decode_qwen2 pictures checkpoint)
+[ ${#rows[@]} -gt 0 ] || rows=(gemm gemm_linear gemm_256 gemm_512 gemm_1024 gemm_mlp decoder vit vlm lora dpo dpo_trl prefill decode prefill_qwen2 decode_qwen2 pictures checkpoint)
 if [ -z "${MMTRAIN:-}" ]; then
     cargo build --release --workspace --locked --bins
 fi

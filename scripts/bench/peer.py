@@ -10,6 +10,7 @@ Weights and inputs are random; two threads unless OMP_NUM_THREADS says otherwise
 import argparse
 import contextlib
 import json
+import math
 import resource
 import time
 
@@ -217,6 +218,11 @@ def gemm():
     return product(2048, 2048, 2048)
 
 
+def gemm_linear():
+    """The same; mmtrain has another product for linear layers on a CPU."""
+    return gemm()
+
+
 def gemm_256():
     return product(256, 256, 256)
 
@@ -244,7 +250,14 @@ def linear(inputs, outputs):
     count = 64 if peer_parts.SMALL else 8192
     dtype = torch.bfloat16 if peer_parts.on_gpu() else torch.float32
     x, weight, of_y = (torch.rand(*shape, dtype=dtype) for shape in ((count, inputs), (inputs, outputs), (count, outputs)))
-    return (lambda: (x @ weight, of_y @ weight.T, x.T @ of_y)), 3 * 2 * count * inputs * outputs / 1e9
+    once = 3 * 2 * count * inputs * outputs
+    times = 1 if peer_parts.SMALL else max(1, math.ceil(1e12 / once))
+
+    def step():
+        for _ in range(times):
+            x @ weight, of_y @ weight.T, x.T @ of_y
+
+    return step, times * once / 1e9
 
 
 def linear_4096x11008():
@@ -277,7 +290,7 @@ def attention_4096():
 
 
 def head_151936():
-    """Output projection and loss in chunks of 256 tokens, with the gradients of both, from weights in f32."""
+    """Output projection and loss of all tokens at once, with the gradients of both, from weights in f32."""
     config, count = qwen2_1b5(), 64 if peer_parts.SMALL else 2048
     dtype = torch.bfloat16 if peer_parts.on_gpu() else torch.float32
     weight = torch.nn.Parameter(torch.rand(config.vocab_size, config.hidden_size) / 50)
@@ -285,13 +298,9 @@ def head_151936():
     targets = torch.arange(count) * 73 % config.vocab_size
 
     def step():
-        weight.grad, gradients = None, []
-        for chunk, target in zip(states.split(256), targets.split(256)):
-            chunk = chunk.detach().requires_grad_()
-            logits = (chunk @ weight.T.to(dtype)).float()
-            torch.nn.functional.cross_entropy(logits, target, reduction="sum").div(count).backward()
-            gradients.append(chunk.grad)
-        return torch.cat(gradients)
+        weight.grad, x = None, states.detach().requires_grad_()
+        torch.nn.functional.cross_entropy((x @ weight.T.to(dtype)).float(), targets).backward()
+        return x.grad
 
     return step, count
 
@@ -325,6 +334,23 @@ def kernel_layer_norm():
 
 def kernel_gated():
     return both_ways([torch.rand(1, 1024, 1536), torch.rand(1, 1024, 1536)], lambda gate, up: torch.nn.functional.silu(gate) * up)
+
+
+def kernel_activation():
+    return both_ways([torch.rand(1, 1024, 3072)], lambda x: torch.nn.functional.gelu(x, approximate="tanh"))
+
+
+def kernel_linear():
+    return both_ways([torch.rand(1024, 576), torch.rand(576, 1536)], lambda x, weight: x @ weight)
+
+
+def kernel_gated_linear():
+    inputs = [torch.rand(1024, 1536), torch.rand(1024, 1536), torch.rand(1536, 576)]
+    return both_ways(inputs, lambda gate, up, weight: (torch.nn.functional.silu(gate) * up) @ weight)
+
+
+def kernel_by_table():
+    return both_ways([torch.rand(256, 576), torch.rand(8192, 576)], lambda x, table: x @ table.T, 256)
 
 
 def kernel_rope():
@@ -419,11 +445,12 @@ def checkpoint():
 
 TRAINING = (decoder, vit, vlm, lora, dpo, nanovlm, llava_align, lora_7b, qwen2_vl, dpo_2b, dpo_7b)
 ANSWERING = (prefill, decode, prefill_qwen2, decode_qwen2, decode_qwen2_vl)
-PRODUCTS = (gemm, gemm_256, gemm_512, gemm_1024, gemm_mlp, gemm_bf16, linear_4096x11008, linear_4096x4096, linear_1536x8960, linear_576x1536)
-KERNELS = (kernel_rms_norm, kernel_layer_norm, kernel_gated, kernel_rope, kernel_attention, kernel_cross_entropy, kernel_adamw)
+PRODUCTS = (gemm, gemm_linear, gemm_256, gemm_512, gemm_1024, gemm_mlp, gemm_bf16, linear_4096x11008, linear_4096x4096, linear_1536x8960, linear_576x1536)
+KERNELS = (
+    *(kernel_rms_norm, kernel_layer_norm, kernel_gated, kernel_activation, kernel_linear, kernel_gated_linear, kernel_by_table, kernel_rope),
+    *(kernel_attention, kernel_cross_entropy, kernel_adamw),
+)
 ROWS = {f.__name__: f for f in (*PRODUCTS, *KERNELS, *TRAINING, *ANSWERING, attention_4096, head_151936, pictures, checkpoint)}
-# Rows that differ from another only in how mmtrain computes them.
-ROWS |= {"gemm_bf16_cublaslt": gemm_bf16, "decode_qwen2_vl_int8": decode_qwen2_vl, "decode_qwen2_vl_nf4": decode_qwen2_vl}
 
 
 def dpo_trl(warmup, steps):
@@ -437,6 +464,10 @@ def timed(args):
     """Seconds of each step of a row, and the tokens of one."""
     wait = torch.cuda.synchronize if args.device.startswith("cuda") else lambda: None
     step, tokens = ROWS[args.row]()
+    if args.device.startswith("cuda"):
+        # What a model took while it was made is no part of its steps.
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     # As `mmtrain bench` on a GPU: parameters in f32, and computed in bf16.
     is_mixed = args.device.startswith("cuda") and ROWS[args.row] in TRAINING
     mixed = torch.autocast("cuda", torch.bfloat16) if is_mixed else contextlib.nullcontext()
@@ -460,6 +491,8 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--small", action="store_true", help="as mmtrain bench --small")
     args = parser.parse_args()
+    if args.device.startswith("cuda"):
+        torch.cuda.set_device(args.device)
     torch.set_default_device(args.device)
     peer_parts.SMALL = args.small
     torch.backends.cuda.matmul.allow_tf32 = True

@@ -54,7 +54,8 @@ def siglip():
     from transformers import SiglipVisionConfig
 
     return sized(
-        SiglipVisionConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, image_size=224, patch_size=16)
+        # Features are taken without the head that pools them.
+        SiglipVisionConfig(vision_use_head=False, hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, image_size=224, patch_size=16)
     )
 
 

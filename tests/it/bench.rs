@@ -22,6 +22,7 @@ fn rows_make_a_table_beside_the_matrix_product() {
     let all = [
         "gemm",
         "decoder",
+        "gemm_linear",
         "gemm_256",
         "gemm_512",
         "gemm_1024",

@@ -40,7 +40,8 @@ impl Job {
     }
 }
 
-fn smaller(model: VlmConfig) -> VlmConfig {
+/// As [`smaller_text`], its tower too.
+pub(crate) fn smaller(model: VlmConfig) -> VlmConfig {
     let encoder = match model.encoder {
         EncoderConfig::Vit(mut vit) => {
             let tower = &mut vit.vision;

@@ -1,7 +1,10 @@
 //! The kernels one by one, forward and backward, in the shapes of a decoder of 135 M and of a tower of 86 M.
 
 use burn::prelude::*;
-use mmtrain_kernels::{Act, Moving, Rates, adamw, cross_entropy, gated, layer_norm, rms_norm, rotate};
+use mmtrain_kernels::{
+    Act, Moving, Rates, activation, adamw, by_table, cross_entropy, gated, gated_linear, layer_norm, linear, rms_norm,
+    rotate,
+};
 use mmtrain_model::attention::{Mask, attention};
 use mmtrain_model::config::TextConfig;
 use mmtrain_model::params::FlatTensors;
@@ -53,6 +56,30 @@ pub(crate) fn of_gated(Place { device, .. }: &Place) -> Workload {
     both_ways(TOKENS, inputs, |[gate, up]| gated(Act::Silu, gate, up))
 }
 
+/// GELU of 3,072 values a token.
+pub(crate) fn of_activation(Place { device, .. }: &Place) -> Workload {
+    both_ways(TOKENS, [random([1, TOKENS, 3072], device)], |[x]| activation(Act::GeluTanh, x))
+}
+
+/// A linear layer of 576 inputs and 1,536 outputs, with the gradient of its weights.
+pub(crate) fn of_linear(Place { device, .. }: &Place) -> Workload {
+    let inputs = [random([TOKENS, 576], device), random([576, 1536], device)];
+    both_ways(TOKENS, inputs, |[x, weight]| linear(x, weight, None))
+}
+
+/// SwiGLU of 1,536 values a token and the linear layer to 576 behind it.
+pub(crate) fn of_gated_linear(Place { device, .. }: &Place) -> Workload {
+    let inner = || random([TOKENS, 1536], device);
+    let inputs = [inner(), inner(), random([1536, 576], device)];
+    both_ways(TOKENS, inputs, |[gate, up, weight]| gated_linear(Act::Silu, [gate, up], weight))
+}
+
+/// The output projection of 256 tokens of 576 by a table of 8,192.
+pub(crate) fn of_table(Place { device, .. }: &Place) -> Workload {
+    let inputs = [random([256, 576], device), random([8192, 576], device)];
+    both_ways(256, inputs, |[x, table]| by_table(x, table))
+}
+
 /// Rotary positions of 9 heads of 64.
 pub(crate) fn of_rope(Place { device, .. }: &Place) -> Workload {
     let half = || random([1, 1, 256, 32], device);
@@ -81,9 +108,7 @@ pub(crate) fn of_long_attention(Place { device, size, .. }: &Place) -> Workload 
         let leaves = inputs.clone().map(|input| input.autodiff().require_grad());
         let [q, k, v] = leaves.clone();
         let tape = attention(q, k, v, Some(&mask)).sum().backward();
-        for leaf in &leaves {
-            wait(&leaf.grad(&tape).expect("each has one").slice([0..1, 0..1, 0..1, 0..1]));
-        }
+        wait(&leaves[0].grad(&tape).expect("each has one").slice([0..1, 0..1, 0..1, 0..1]));
     };
     // Two products forward and five backward, over all keys.
     let flops = 7.0 * 2.0 * 32.0 * 128.0 * (seq * seq) as f64;
@@ -105,10 +130,9 @@ pub(crate) fn of_head(Place { device, size, .. }: &Place) -> std::io::Result<Wor
         let mut gradients = FlatTensors::new();
         let weights = Some(Weights::Mean(rows as f64));
         let loss = head_loss(&model.decoder, &states, &supervised, &plan, weights, &mut gradients);
-        for gradient in gradients.values() {
-            wait(&gradient.clone().slice_dim(0, 0..1));
-        }
+        // What is read last is computed last.
         assert!(loss.sums.read().0.is_finite(), "a loss went wrong");
+        gradients.values().next_back().into_iter().for_each(|gradient| wait(&gradient.clone().slice_dim(0, 0..1)));
     };
     let flops = 3.0 * 2.0 * (rows * text.hidden_size * text.vocab_size) as f64;
     Ok(Workload { step: Box::new(step), tokens: rows as f64, flops })

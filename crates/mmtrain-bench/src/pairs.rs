@@ -137,7 +137,7 @@ pub(crate) fn workload(pairs: &Pairs, Place { device, ranks, .. }: &Place) -> st
         for (name, gradient) in each.expect("text only").into_iter().flatten().flatten() {
             accumulate(&mut total, name, gradient);
         }
-        training.update(&total);
+        training.update(&total, Vec::new());
     };
     // What a peer computes for the same pairs: two whole sequences each.
     let tokens = (2 * pairs.count * (pairs.prompt + pairs.answer)) as f64;

@@ -2,6 +2,7 @@
 
 use burn::prelude::*;
 use burn::tensor::DType;
+use mmtrain_kernels::linear;
 
 use crate::rates::Product;
 use crate::shapes::{precision, random, wait};
@@ -17,6 +18,12 @@ const LAYERS: usize = 8;
 pub(crate) fn product(shape: Product, Place { device, .. }: &Place) -> Workload {
     let times = ((WORK / shape.flops()) as usize).max(1);
     repeated(shape, times, (device, DType::F32), by_burn)
+}
+
+/// The same as linear layers make it.
+pub(crate) fn linear_product(shape: Product, Place { device, .. }: &Place) -> Workload {
+    let times = ((WORK / shape.flops()) as usize).max(1);
+    repeated(shape, times, (device, DType::F32), |a, b| linear(a.clone(), b.clone(), None))
 }
 
 /// Linear layers of a large model in bf16, by Burn's product.
@@ -37,17 +44,19 @@ pub(crate) fn layer_both_ways([inputs, outputs]: [usize; 2], Place { device, siz
     let rows = if *size == Size::Small { 64 } else { 8192 };
     let matrix = |shape| random::<2>(shape, device).cast(precision(device));
     let (x, weight, of_y) = (matrix([rows, inputs]), matrix([inputs, outputs]), matrix([rows, outputs]));
-    let step = move || {
-        let products = [
-            x.clone().matmul(weight.clone()),
-            of_y.clone().matmul(weight.clone().transpose()),
-            x.clone().transpose().matmul(of_y.clone()),
-        ];
-        for product in products {
-            wait(&product.slice([0..1, 0..1]));
-        }
+    let once = 3.0 * Product { rows, inputs, outputs }.flops();
+    // As many as take a GPU a millisecond and more, so that waiting for the last one is a small part.
+    let times = if *size == Size::Small { 1 } else { (1e12 / once).ceil().max(1.0) as usize };
+    let products = move || {
+        drop(x.clone().matmul(weight.clone()));
+        drop(of_y.clone().matmul(weight.clone().transpose()));
+        x.clone().transpose().matmul(of_y.clone())
     };
-    let flops = 3.0 * Product { rows, inputs, outputs }.flops();
+    let step = move || {
+        (1..times).for_each(|_| drop(products()));
+        wait(&products().slice([0..1, 0..1]));
+    };
+    let flops = times as f64 * once;
     Workload { step: Box::new(step), tokens: flops / 1e9, flops }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use burn::prelude::*;
-use burn::tensor::TensorData;
+use burn::tensor::{DType, TensorData};
 use mmtrain_kernels::linear;
 use mmtrain_train::forecast::Rates;
 use mmtrain_train::ranks::Ranks;
@@ -32,16 +32,20 @@ impl Product {
     }
 }
 
-/// Measures each, all ranks at once: about a second for all of them.
+/// Measures each, its products in this type, all ranks at once: about a second for all of them.
 ///
 /// # Errors
 ///
 /// If the threads of the ranks cannot be had.
-pub fn rates([encoder, decoder, head]: [Product; 3], device: &Device, ranks: usize) -> std::io::Result<Rates> {
+pub fn rates(
+    [encoder, decoder, head]: [Product; 3],
+    (device, dtype): (&Device, DType),
+    ranks: usize,
+) -> std::io::Result<Rates> {
     let ranks = Ranks::new(ranks)?;
     let product = |shape: Product| {
-        let a = tensor([shape.rows, shape.inputs], device);
-        let b = tensor([shape.inputs, shape.outputs], device);
+        let a = tensor([shape.rows, shape.inputs], device).cast(dtype);
+        let b = tensor([shape.inputs, shape.outputs], device).cast(dtype);
         per_second(&ranks, shape.flops(), || {
             wait(&linear(a.clone(), b.clone(), None).slice([0..1, 0..1]));
         })
@@ -79,7 +83,7 @@ mod tests {
     #[test]
     fn large_products_are_faster_than_narrow_ones() {
         let [narrow, large] = [8, 512].map(|width| Product { rows: 256, inputs: width, outputs: width });
-        let rates = rates([narrow, large, large], &Device::flex(), 1).expect("no threads are needed");
+        let rates = rates([narrow, large, large], (&Device::flex(), DType::F32), 1).expect("no threads are needed");
         assert!(rates.encoder > 0.0 && rates.floats > 0.0);
         assert!(rates.decoder > 2.0 * rates.encoder, "{rates:?}");
     }

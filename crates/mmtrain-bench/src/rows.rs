@@ -7,7 +7,7 @@ use mmtrain_model::quantized::Scheme;
 
 use crate::jobs::{self, Job, smaller_text};
 use crate::pairs::{self, Pairs};
-use crate::product::{layer_both_ways, layers, layers_by_cublaslt, product, square};
+use crate::product::{layer_both_ways, layers, layers_by_cublaslt, linear_product, product, square};
 use crate::rates::Product;
 use crate::shapes::{qwen2, qwen2_vl, smol};
 use crate::{Place, Size, Workload, answering, kernels, pictures, saving, tower, training};
@@ -37,8 +37,11 @@ pub struct Row {
 
 impl Row {
     /// All of them, in the order in which they are best read.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 45] = [
         usual("gemm", "the product of two matrices of 2,048 x 2,048", |place| Ok(product(square(2048), place))),
+        usual("gemm_linear", "the same as a linear layer makes it, which is another product on a CPU", |place| {
+            Ok(linear_product(square(2048), place))
+        }),
         usual("gemm_256", "of 256 x 256, 512 times", |place| Ok(product(square(256), place))),
         usual("gemm_512", "of 512 x 512, 64 times", |place| Ok(product(square(512), place))),
         usual("gemm_1024", "of 1,024 x 1,024, 8 times", |place| Ok(product(square(1024), place))),
@@ -75,6 +78,14 @@ impl Row {
         kernel("kernel_rms_norm", "RMS norm, 1,024 x 576", |place| Ok(kernels::of_rms_norm(place))),
         kernel("kernel_layer_norm", "layer norm, 1,024 x 768", |place| Ok(kernels::of_layer_norm(place))),
         kernel("kernel_gated", "SwiGLU, 1,024 x 1,536", |place| Ok(kernels::of_gated(place))),
+        kernel("kernel_activation", "GELU, 1,024 x 3,072", |place| Ok(kernels::of_activation(place))),
+        kernel("kernel_linear", "a linear layer, 1,024 x 576 to 1,536", |place| Ok(kernels::of_linear(place))),
+        kernel("kernel_gated_linear", "SwiGLU and the linear layer behind it, 1,024 x 1,536 to 576", |place| {
+            Ok(kernels::of_gated_linear(place))
+        }),
+        kernel("kernel_by_table", "output projection by a table, 256 x 576 to 8,192", |place| {
+            Ok(kernels::of_table(place))
+        }),
         kernel("kernel_rope", "rotary positions, 1,024 x 9 x 64", |place| Ok(kernels::of_rope(place))),
         kernel("kernel_attention", "causal attention, 2 x 512, 9 heads of 64 to 3", |place| {
             Ok(kernels::of_attention(place))

@@ -15,6 +15,7 @@ use mmtrain_text::IGNORE_INDEX;
 use mmtrain_train::clip::{clip_factor, global_norm};
 use mmtrain_train::driver::{Plan, Trained};
 use mmtrain_train::forecast::load_of;
+use mmtrain_train::objective::Sums;
 use mmtrain_train::optimizer::{AdamW, AdamWConfig, PartRates, Update};
 use mmtrain_train::ranks::Ranks;
 
@@ -23,6 +24,8 @@ use crate::shapes::{PLACEHOLDER, ids, pixels, precision, random_model, wait};
 use crate::{Place, Workload};
 
 const SEED: u64 = 7;
+/// The default of `objective.chunk_rows`.
+const CHUNK_ROWS: usize = 2048;
 const LORA: LoraConfig =
     LoraConfig { rank: 16, alpha: 32.0, dropout: 0.0, targets: None, use_rslora: false, use_dora: false };
 
@@ -46,7 +49,7 @@ impl Training {
             trained,
             keep_encoder: if trained.encoder.is_trained() { config.encoder.num_layers() } else { 0 },
             keep_decoder: config.text.num_hidden_layers,
-            chunk_rows: 256,
+            chunk_rows: CHUNK_ROWS,
             dtype: precision(device),
             features: None,
             dropout: None,
@@ -63,9 +66,10 @@ impl Training {
         batches.iter().map(of).sum()
     }
 
-    /// Clips gradients and makes the update, which is waited for.
-    pub(crate) fn update(&mut self, gradients: &FlatTensors) {
-        let norm = global_norm(gradients, &self.model.device()).into_scalar::<f32>();
+    /// Clips gradients and makes the update, which is waited for. The loss is read with the norm.
+    pub(crate) fn update(&mut self, gradients: &FlatTensors, sums: Vec<Sums>) {
+        let (loss, _, norm) = Sums::read_with(sums, global_norm(gradients, &self.model.device()));
+        assert!(loss.is_finite() && norm.is_finite(), "a loss went wrong");
         let trained = Part::ALL.into_iter().filter(|&part| self.plan.trained.part(part).is_trained());
         let rates = trained.map(|part| (part, PartRates { lr: 1e-4, weight_decay: 0.05 })).collect::<BTreeMap<_, _>>();
         let config = AdamWConfig { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
@@ -80,8 +84,7 @@ impl Training {
         let supervised = micro_batches.iter().map(|batch| batch.supervised_tokens).sum::<usize>();
         let result = self.ranks.step(&self.model, micro_batches, &self.plan, (supervised as f64).into());
         let result = result.expect("the model takes what its sizes say");
-        self.update(&result.gradients);
-        result.sums.into_iter().for_each(|sums| assert!(sums.read().0.is_finite(), "a loss went wrong"));
+        self.update(&result.gradients, result.sums);
     }
 }
 
