@@ -46,6 +46,13 @@ step scripts/faults/costs.sh
 step sh -c 'scripts/faults/wall.sh 100 || [ $? = 3 ]'
 # Ten minutes may be too short for a verdict on memory (3), which is no failure.
 step sh -c 'scripts/faults/soak.sh 10 || [ $? = 3 ]'
+if command -v cargo-deny >/dev/null; then
+    step cargo deny --locked check advisories bans licenses sources
+else
+    left_out+=('cargo deny: not installed')
+fi
+step scripts/offline_build.sh
+step scripts/sbom.sh
 if cargo +nightly fuzz --version >/dev/null 2>&1; then
     step fuzz/run.sh 60
 else

@@ -148,6 +148,14 @@ if strace -o /dev/null true 2>/dev/null; then
     cmp <(steps_of back) <(steps_of new) || wrong 'other lines'
     cmp back/bad_steps.jsonl new/bad_steps.jsonl || wrong 'other bad steps'
     printf '%s: %d times, to the same end\n' "$case" "$(wc -l <new/bad_steps.jsonl)"
+
+    # A run whose name is not durable is lost whole, whatever its checkpoints promise.
+    case='directories that are made for a run'
+    strace -f -y -qq -o trace.txt -e trace=fsync "${run[@]}" --set train.steps=1 --run-dir made/deep/run >/dev/null 2>&1 || wrong 'ends early'
+    for parent in "$work" "$work/made" "$work/made/deep"; do
+        grep -qF "<$parent>)" trace.txt || wrong "$parent is not flushed"
+    done
+    echo "$case: their names are flushed"
 else
     skipped+=('locks, renames and flushes: strace cannot trace here')
 fi

@@ -318,3 +318,32 @@ fn a_picture_that_says_it_is_huge_costs_nothing() {
     );
     assert!(outcome.growth_kib < 16 << 10 && outcome.slowest < Duration::from_millis(50), "{outcome}");
 }
+
+/// A chunk of a PNG.
+fn chunk(kind: &str, content: &[u8]) -> Vec<u8> {
+    let body = [kind.as_bytes(), content].concat();
+    let mut sum = flate2::Crc::new();
+    sum.update(&body);
+    [(content.len() as u32).to_be_bytes().as_slice(), &body, &sum.sum().to_be_bytes()].concat()
+}
+
+#[test]
+fn what_a_picture_carries_beside_its_pixels_is_not_inflated_without_end() {
+    let mut zeros = flate2::write::ZlibEncoder::new(Vec::new(), Compression::best());
+    let block = vec![0; 1 << 20];
+    (0..512).for_each(|_| zeros.write_all(&block).expect("memory"));
+    let zeros = zeros.finish().expect("memory");
+    let seeds = corpus::seeds("image_decode");
+    let png = &seeds.iter().find(|(file, _)| file.ends_with("rgb.png")).expect("a seed").1;
+    // Behind the header, which is 33 bytes with the signature.
+    let with = |kind: &str, before: &[u8]| [&png[..33], &chunk(kind, &[before, &zeros].concat()), &png[33..]].concat();
+    let outcome = withstands(
+        "image_decode",
+        named([
+            ("a profile", with("iCCP", b"a\0\0")),
+            ("a text", with("zTXt", b"a\0\0")),
+            ("a text of Unicode", with("iTXt", b"a\0\x01\0\0\0")),
+        ]),
+    );
+    assert!(outcome.growth_kib < 48 << 10, "{outcome}");
+}

@@ -94,7 +94,7 @@ impl<'a> Header<'a> {
     }
 
     fn read_other(kind: ImageKind, bytes: &'a [u8], limits: &MediaLimits) -> Result<Self, MediaError> {
-        let mut decoder = open(kind, bytes).map_err(|e| media_error(kind, e))?;
+        let mut decoder = open(kind, bytes, limits).map_err(|e| media_error(kind, e))?;
         let (width, height) = decoder.dimensions();
         limits.check_size(kind, width, height)?;
         decoder.set_limits(decoder_limits(width, height, limits)).map_err(|e| media_error(kind, e))?;
@@ -149,16 +149,29 @@ fn declared_size(kind: ImageKind, bytes: &[u8]) -> Option<(u32, u32)> {
     }
 }
 
-fn open(kind: ImageKind, bytes: &[u8]) -> Result<Box<dyn ImageDecoder + '_>, ImageError> {
+fn open<'a>(kind: ImageKind, bytes: &'a [u8], limits: &MediaLimits) -> Result<Box<dyn ImageDecoder + 'a>, ImageError> {
     let reader = Cursor::new(bytes);
     Ok(match kind {
-        ImageKind::Png => Box::new(PngDecoder::new(reader)?),
+        ImageKind::Png => Box::new(PngDecoder::with_limits(reader, png_limits(bytes, limits))?),
         ImageKind::Webp => Box::new(WebPDecoder::new(reader)?),
         ImageKind::Gif => Box::new(GifDecoder::new(reader)?),
         ImageKind::Bmp => Box::new(BmpDecoder::new(reader)?),
         ImageKind::Jpeg => unreachable!("JPEG has its own reader"),
     })
 }
+
+/// What a PNG may take beside its pixels. Its colour profile is inflated where the file is opened: a profile that takes more is left
+/// out, as one that is broken is.
+fn png_limits(bytes: &[u8], limits: &MediaLimits) -> Limits {
+    let (width, _) = declared_size(ImageKind::Png, bytes).unwrap_or_default();
+    let rows = 8 * 8 * u64::from(width.min(limits.max_side));
+    let mut png_limits = Limits::no_limits();
+    png_limits.max_alloc = Some(METADATA + rows);
+    png_limits
+}
+
+/// Bytes that metadata of a picture may take.
+const METADATA: u64 = 8 << 20;
 
 /// Room for twice the widest pixel (four 16-bit samples) and some metadata, so that neither a frame
 /// larger than its canvas nor a compressed text chunk can cost more than the picture would.

@@ -21,6 +21,9 @@ mod shield;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use minijinja::value::Value;
 use minijinja::{Environment, context};
@@ -29,18 +32,21 @@ use self::environment::{TEMPLATE, describe, environment, has_generation_tags};
 use self::messages::Messages;
 use self::segments::{Rendered, learned_marks};
 use self::shield::Shield;
-use crate::guard::{guarded, with_deep_stack};
+use crate::guard::within;
 use crate::template::Placement;
 use crate::{Conversation, MediaKind, Role, Segment, TextError, TextTokenizer};
 
 /// The longest text that a template may make, in bytes.
 const MAX_RENDERED_BYTES: usize = 8 << 20;
 
+/// A template makes a conversation in less than a millisecond.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A compiled chat template together with the special tokens of its tokenizer.
 #[derive(Debug)]
 pub(crate) struct ChatTemplate {
     name: String,
-    environment: Environment<'static>,
+    environment: Arc<Environment<'static>>,
     shield: Shield,
     /// Kinds of media by the token that stands for them.
     placeholders: BTreeMap<String, Vec<MediaKind>>,
@@ -49,22 +55,34 @@ pub(crate) struct ChatTemplate {
     messages: Messages,
     /// Whether the template says itself what is learned.
     says_what_is_learned: bool,
-    /// Only in a namespace can a loop put a list into a list, again and again, as far as the fuel goes.
-    may_nest: bool,
+    /// How long it may take to write a conversation. Lists of lists of lists are compared without paying for it.
+    patience: Duration,
+    /// Whether it has once taken longer: then it is not tried again.
+    is_endless: AtomicBool,
 }
 
 impl ChatTemplate {
     /// Compiles `source`, called `name` in messages, for the special tokens of `tokenizer`.
     pub(crate) fn new(name: &str, source: &str, tokenizer: &TextTokenizer) -> Result<Self, TextError> {
+        Self::with_patience(name, source, tokenizer, PATIENCE)
+    }
+
+    fn with_patience(
+        name: &str,
+        source: &str,
+        tokenizer: &TextTokenizer,
+        patience: Duration,
+    ) -> Result<Self, TextError> {
         let mut template = Self {
             name: name.to_owned(),
-            environment: environment(name, source)?,
+            environment: Arc::new(environment(name, source)?),
             shield: Shield::new(tokenizer.special_names())?,
             placeholders: placeholders(tokenizer),
             tokens: tokenizer.named_tokens(),
             messages: Messages::default(),
             says_what_is_learned: has_generation_tags(source),
-            may_nest: source.contains("namespace"),
+            patience,
+            is_endless: AtomicBool::new(false),
         };
         template.messages = Messages::probe(&template)?;
         Ok(template)
@@ -104,14 +122,22 @@ impl ChatTemplate {
 
     /// The text that the template makes, marks included.
     fn run(&self, messages: &[Value], add_generation_prompt: bool) -> Result<String, TextError> {
-        let template = self.environment.get_template(TEMPLATE).map_err(|error| self.failed(describe(&error)))?;
+        if self.is_endless.load(Ordering::Relaxed) {
+            return Err(self.failed("it took too long before".into()));
+        }
         let tokens = Value::from(self.tokens.clone());
         let values = context! {
             messages => messages, add_generation_prompt => add_generation_prompt,
             tools => Value::from(()), documents => Value::from(()), ..tokens
         };
-        let render = || template.render(values).map_err(|error| describe(&error));
-        let text = if self.may_nest { with_deep_stack(render) } else { guarded(render) };
+        let (environment, started) = (self.environment.clone(), Instant::now());
+        let text = within(self.patience, move || {
+            let template = environment.get_template(TEMPLATE).map_err(|error| describe(&error))?;
+            template.render(values).map_err(|error| describe(&error))
+        });
+        if text.is_err() && started.elapsed() >= self.patience {
+            self.is_endless.store(true, Ordering::Relaxed);
+        }
         let text = text.and_then(|text| text).map_err(|detail| self.failed(detail))?;
         if text.len() > MAX_RENDERED_BYTES {
             return Err(self.failed(format!("it makes {} bytes, at most {MAX_RENDERED_BYTES} are taken", text.len())));
@@ -171,4 +197,33 @@ fn placeholders(tokenizer: &TextTokenizer) -> BTreeMap<String, Vec<MediaKind>> {
         }
     }
     placeholders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(source: &str) -> Result<ChatTemplate, TextError> {
+        let tokenizer = TextTokenizer::train_bpe(["a dog".to_owned()].into_iter(), 300).expect("a tokenizer");
+        ChatTemplate::with_patience("t", source, &tokenizer, Duration::from_secs(1))
+    }
+
+    /// Comparing what holds the same list twice, and that one another one twice, costs the engine one instruction.
+    #[test]
+    fn a_template_that_compares_without_end_is_given_up_once() {
+        let doubled = |name: &str| {
+            format!("{{% set {name} = [1] %}}") + &format!("{{% set {name} = [{name}, {name}] %}}").repeat(60)
+        };
+        let endless = format!("{}{}{{% if a == b %}}x{{% endif %}}", doubled("a"), doubled("b"));
+        let started = Instant::now();
+        let message = match template(&endless) {
+            Err(error) => error.to_string(),
+            Ok(template) => {
+                let ask = || template.run(&[], true).expect_err("it has no end").to_string();
+                (0..3).map(|_| ask()).next_back().expect("three")
+            }
+        };
+        assert!(message.contains("more than 1 s") || message.contains("too long before"), "{message}");
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    }
 }

@@ -1,5 +1,6 @@
 //! The loop: the same for every stage.
 
+mod bad_steps;
 mod objective;
 mod saves;
 
@@ -20,7 +21,6 @@ use crate::clip::clip_factor;
 use crate::driver::{Plan, Trained};
 use crate::error::TrainError;
 use crate::guard::{Fault, Guarded};
-use crate::lines::Lines;
 use crate::metrics::{EvalReport, FaultReport, Metric, MetricsLog, REWOUND, SKIPPED, StepReport};
 use crate::optimizer::{AdamW, PartRates, Update};
 use crate::quarantine::Quarantine;
@@ -29,6 +29,7 @@ use crate::schedule::Schedule;
 use crate::stop::Stop;
 use crate::verify::{Verification, reached};
 
+use self::bad_steps::BadSteps;
 use self::objective::Computed;
 pub use self::objective::{Objective, Pairs, complete_reference};
 use self::saves::Saves;
@@ -149,7 +150,7 @@ fn make_steps(
             let failed = progress.state.step + 1;
             turn_back(run, progress, &batch, fault, &mut around.saves)?;
             around.logs.rewind(run, progress)?;
-            around.logs.fault((run, failed), &progress.state.guard, &batch, (fault, Remedy::Rewind), watch)?;
+            around.logs.fault(failed, &progress.state.guard, &batch, (fault, Remedy::Rewind), watch)?;
             around.meter.restart();
             continue;
         }
@@ -164,7 +165,7 @@ fn make_steps(
                 watch.step(&report);
             }
             Made::PassedOver(fault) => {
-                around.logs.fault((run, step), &progress.state.guard, &batch, (fault, Remedy::Skip), watch)?;
+                around.logs.fault(step, &progress.state.guard, &batch, (fault, Remedy::Skip), watch)?;
             }
             Made::Updated(_) | Made::Nothing(_) => {}
         }
@@ -241,8 +242,7 @@ struct Logs {
     loader: StepsAhead,
     metrics: MetricsLog,
     quarantine: Quarantine,
-    /// `bad_steps.jsonl`, from its first line on.
-    bad_steps: Option<Lines>,
+    bad_steps: BadSteps,
 }
 
 impl Logs {
@@ -252,7 +252,7 @@ impl Logs {
             loader: loader(run, progress)?,
             metrics: MetricsLog::open(&run.run_dir, progress.state.step)?,
             quarantine: Quarantine::open(&run.run_dir)?,
-            bad_steps: None,
+            bad_steps: BadSteps::open(&run.run_dir, progress.state.step)?,
         })
     }
 
@@ -266,14 +266,14 @@ impl Logs {
     /// Makes all that is written down durable, before the checkpoint of `step` is.
     fn sync(&mut self, step: u64) -> Result<(), TrainError> {
         let synced = self.metrics.sync().and_then(|()| self.quarantine.sync());
-        let synced = synced.and_then(|()| self.bad_steps.as_mut().map_or(Ok(()), Lines::sync));
+        let synced = synced.and_then(|()| self.bad_steps.sync());
         synced.map_err(|error| TrainError::Save { step, message: error.to_string() })
     }
 
     /// Writes down a step that was no update, and its samples.
     fn fault(
         &mut self,
-        (run, step): (&Run, u64),
+        step: u64,
         guard: &Guarded,
         batch: &StepBatch,
         (fault, remedy): (Fault, Remedy),
@@ -288,21 +288,10 @@ impl Logs {
             passed_over: guard.passed_over,
             rewinds: guard.rewinds,
         };
-        self.append_bad_step(run, &report, batch)?;
+        self.bad_steps.add(&report, &sample_ids(batch))?;
         self.metrics.write(&Metric::Fault(report.clone()))?;
         watch.fault(&report);
         Ok(())
-    }
-
-    /// One line more in `bad_steps.jsonl`: what was wrong, and the samples of the step.
-    fn append_bad_step(&mut self, run: &Run, report: &FaultReport, batch: &StepBatch) -> std::io::Result<()> {
-        let mut line = serde_json::to_value(report)?;
-        line["samples"] = serde_json::to_value(sample_ids(batch))?;
-        if self.bad_steps.is_none() {
-            let path = run.run_dir.join("bad_steps.jsonl");
-            self.bad_steps = Some(Lines::new(fs_err::OpenOptions::new().create(true).append(true).open(path)?));
-        }
-        self.bad_steps.as_mut().map_or(Ok(()), |lines| lines.add(line.to_string().as_bytes()))
     }
 }
 

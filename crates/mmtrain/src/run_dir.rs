@@ -250,7 +250,8 @@ impl RunDir {
     /// Makes the directory if it is not there, takes its lock, and tries out what its file system can do.
     pub(crate) fn enter(path: &Path) -> anyhow::Result<Self> {
         let made = absent(path);
-        let lock = fs::create_dir_all(path).map_err(TrainError::from).and_then(|()| RunLock::acquire(path));
+        let there = fs::create_dir_all(path).and_then(|()| make_durable(&made));
+        let lock = there.map_err(TrainError::from).and_then(|()| RunLock::acquire(path));
         match lock {
             Ok(lock) => {
                 let entered = Self { path: path.to_owned(), made, _lock: lock };
@@ -304,6 +305,15 @@ fn absent(path: &Path) -> Vec<PathBuf> {
     let there = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
     let absent = path.ancestors().take_while(there).map(Path::to_owned).collect::<BTreeSet<_>>();
     absent.into_iter().collect()
+}
+
+/// Flushes the directories in which new ones were made: without it a loss of power takes a run away with all of its checkpoints.
+fn make_durable(made: &[PathBuf]) -> std::io::Result<()> {
+    for dir in made {
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn remove_empty(made: &[PathBuf]) {

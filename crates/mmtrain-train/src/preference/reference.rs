@@ -38,11 +38,11 @@ pub struct ReferenceTable {
 impl ReferenceTable {
     /// Opens `reference.bin` of a run, or makes it. `model` is a hash of the reference model's weights.
     ///
-    /// Entries behind a torn or damaged one are dropped, and computed again.
+    /// Entries behind a torn or damaged one are dropped, and computed again; all of them, where the first bytes are damaged.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Corrupt`] for the file of another model or of something else.
+    /// [`TrainError::Corrupt`] for the file of another model.
     pub fn open(run_dir: &Path, model: [u8; HASH]) -> Result<Self, TrainError> {
         let path = run_dir.join("reference.bin");
         let mut file = fs::OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path)?;
@@ -199,10 +199,10 @@ fn read(file: &mut fs::File, model: &[u8; HASH]) -> Result<Kept, Unusable> {
     if !fills(&mut reader, &mut header)? {
         return Ok(kept);
     }
+    // Nothing of it is durable before all pairs were asked for: a loss of power may leave zeros.
     if &header[..MAGIC.len()] != MAGIC {
-        return Err(Unusable::Other(
-            "holds no log-probabilities of a reference model; without it they are computed again",
-        ));
+        tracing::warn!("`reference.bin` is damaged where it begins: the reference model is asked for all pairs again");
+        return Ok(kept);
     }
     if header[MAGIC.len()..] != *model {
         return Err(Unusable::Other(
@@ -352,7 +352,23 @@ mod tests {
         drop(filled(dir.path()));
         let error = ReferenceTable::open(dir.path(), [8; HASH]).expect_err("another model").to_string();
         assert!(error.contains("another reference model"), "{error}");
-        fs::write(dir.path().join("reference.bin"), [7; 100]).expect("written");
-        assert!(ReferenceTable::open(dir.path(), [9; HASH]).is_err());
+    }
+
+    #[test]
+    fn what_is_damaged_where_it_begins_is_asked_for_again() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        drop(filled(dir.path()));
+        let path = dir.path().join("reference.bin");
+        let whole = fs::read(&path).expect("bytes");
+        let mut flipped = whole.clone();
+        flipped[2] ^= 1;
+        for damaged in [vec![0; whole.len()], flipped, vec![7; 100]] {
+            fs::write(&path, damaged).expect("written");
+            let mut table = ReferenceTable::open(dir.path(), [9; HASH]).expect("opens");
+            assert!(table.is_empty());
+            table.put(&[([1; HASH], [-1.0, -2.0])]).expect("written");
+            drop(table);
+            assert_eq!(ReferenceTable::open(dir.path(), [9; HASH]).expect("opens").len(), 1);
+        }
     }
 }

@@ -394,7 +394,8 @@ fn no_loss_of_power_costs_a_checkpoint_that_was_promised() {
     let line = format!("{} states of a loss of power in {} calls\n", outcome.states, calls.len());
     io::stderr().write_all(line.as_bytes()).expect("written");
     assert_eq!(outcome.broken, BTreeSet::new());
-    assert!(outcome.states > 1000, "{} states are no test", outcome.states);
+    let least = if std::env::var_os("MMTRAIN_SLOW").is_some() { 10_000 } else { 1000 };
+    assert!(outcome.states >= least, "{} states are no test", outcome.states);
 }
 
 /// Whether the test above would find a fault in how checkpoints are written.

@@ -117,7 +117,8 @@ fn pointer(pointer: &Pointer) -> String {
     match pointer {
         Pointer::Absent => "none".to_owned(),
         Pointer::To(step) => format!("step {step}"),
-        Pointer::Astray(text) => format!("astray (`{text}`)"),
+        // On one line, whatever stands there.
+        Pointer::Astray(text) => format!("astray (`{}`)", text.escape_debug().take(200).collect::<String>()),
     }
 }
 
