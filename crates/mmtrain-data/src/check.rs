@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::panics::confined;
 use crate::pool::OrderedPool;
-use crate::prepare::skip;
+use crate::prepare::{skip, too_slow};
 use crate::source::{ShardProblem, Source};
 use crate::{DataError, Fitted, MediaContent, Preparer, RawSample, Skip};
 
@@ -44,7 +44,9 @@ pub fn check(
     let checker = Checker { source: source.clone(), preparer: preparer.clone(), whole: Mutex::default() };
     let len = source.len().min(limit.unwrap_or(usize::MAX)) as u64;
     let work = move |index| checker.check(index as usize);
-    let mut outcomes = OrderedPool::new(workers, workers * AHEAD_PER_WORKER, 0..len, work)?;
+    let source = source.clone();
+    let give_up = move |index| Err(too_slow(&source.id(index as usize)));
+    let mut outcomes = OrderedPool::new(workers, workers * AHEAD_PER_WORKER, 0..len, work, give_up)?;
     while let Some(outcome) = outcomes.next_result()? {
         match outcome {
             Ok(fitted) => report.add_good(fitted),

@@ -80,6 +80,10 @@ const HINTS: &[(&[&str], &str)] = &[
         "the file is incomplete; download it again",
     ),
     (&["shard_data_after_end"], "unpack it with `tar --ignore-zeros` and pack it as one archive"),
+    (
+        &["too_slow"],
+        "the file makes its decoder work without end, or the disk does not answer: look at the sample by itself",
+    ),
     (&["panic", "image_decoder_panic"], "a bug of mmtrain; please report the sample"),
 ];
 

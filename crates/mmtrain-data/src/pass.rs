@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::pool::OrderedPool;
+use crate::prepare::too_slow;
 use crate::sample::Skip;
 use crate::{DataError, Mixture, Prepared, Preparer};
 
@@ -23,12 +24,17 @@ impl Pass {
         workers: usize,
     ) -> Result<Self, DataError> {
         let len = mixture.epoch_len().min(limit.map_or(u64::MAX, |limit| limit as u64));
+        let asked = mixture.clone();
         let work = move |position| {
-            let (source, index) = mixture.locate(None, 0, position);
+            let (source, index) = asked.locate(None, 0, position);
             preparer.fetch(source.as_ref(), index)
         };
+        let give_up = move |position| {
+            let (source, index) = mixture.locate(None, 0, position);
+            Err(too_slow(&source.id(index)))
+        };
         let ahead = workers.max(1) * AHEAD_PER_WORKER;
-        Ok(Self { pool: OrderedPool::new(workers, ahead, 0..len, work)? })
+        Ok(Self { pool: OrderedPool::new(workers, ahead, 0..len, work, give_up)? })
     }
 }
 

@@ -19,6 +19,7 @@ use crate::intake::Intake;
 use crate::medium::Medium;
 use crate::opened::{Fault, Opened};
 use crate::panics::confined;
+use crate::pool::PATIENCE;
 use crate::sample::{Feedback, RawMedium, RawSample, SampleId, Skip};
 use crate::settle::Settled;
 use crate::shown::Shown;
@@ -193,6 +194,11 @@ fn pair_key(encoded: &Encoded, fork: Fork, media: &[Medium]) -> PairKey {
         hasher.update(bytemuck::cast_slice(&medium.input.values));
     }
     *hasher.finalize().as_bytes()
+}
+
+/// A sample that did not come within [`PATIENCE`](crate::pool::PATIENCE).
+pub(crate) fn too_slow(id: &SampleId) -> Skip {
+    skip(id, "too_slow", format!("not ready within {} s", PATIENCE.as_secs()))
 }
 
 pub(crate) fn skip(id: &SampleId, reason: &str, detail: impl Into<Box<str>>) -> Skip {

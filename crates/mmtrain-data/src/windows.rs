@@ -11,6 +11,7 @@ use crate::loader::LoaderConfig;
 use crate::order::Cursor;
 use crate::pack::{bucketed, first_fit};
 use crate::pool::OrderedPool;
+use crate::prepare::too_slow;
 use crate::rejected::Rejected;
 use crate::sample::Skip;
 use crate::{DataError, Mixture, Prepared, Preparer};
@@ -155,9 +156,16 @@ fn start_pool(
     let seed = config.shuffle.then_some(config.seed);
     let step = config.global_batch_size.max(config.window());
     let ahead = config.prefetch_steps.max(1) * step + config.workers;
-    let rejected = Rejected::default();
-    OrderedPool::new(config.workers, ahead, number(cursor, len)..u64::MAX, move |number| {
+    let (rejected, asked) = (Arc::new(Rejected::default()), mixture.clone());
+    let known = rejected.clone();
+    let work = move |number| {
+        let place = asked.place(seed, number / len, number % len);
+        rejected.or_try(place, || preparer.fetch(asked.source(place.0).as_ref(), place.1))
+    };
+    // It is not tried again in the next epoch.
+    let give_up = move |number| {
         let place = mixture.place(seed, number / len, number % len);
-        rejected.or_try(place, || preparer.fetch(mixture.source(place.0).as_ref(), place.1))
-    })
+        known.or_try(place, || Err(too_slow(&mixture.source(place.0).id(place.1))))
+    };
+    OrderedPool::new(config.workers, ahead, number(cursor, len)..u64::MAX, work, give_up)
 }

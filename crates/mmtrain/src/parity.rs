@@ -40,6 +40,9 @@ use subject::Subject;
 /// Largest difference allowed where nobody says otherwise.
 const DEFAULT_ATOL: f32 = 2e-5;
 
+/// The same where blocks compute in 16 bits.
+const ATOL_OF_16_BITS: f32 = 0.1;
+
 /// The same of a language model's loss, a mean over tokens that is not larger than they are.
 const LOSS_ATOL: f32 = 1e-5;
 
@@ -112,6 +115,7 @@ pub(crate) fn run(asked: &Asked<'_>) -> anyhow::Result<ParityReport> {
         Some(atol) => {
             return Err(Refusal::usage(format!("`--atol` is {atol}"), "give a number from 0 up, such as 2e-5").into());
         }
+        None if computing != DType::F32 => ATOL_OF_16_BITS,
         None => recorded_tolerance(home)?.unwrap_or(DEFAULT_ATOL),
     };
     let mut report = ParityReport::new(dir, subject.name(), tolerance);
@@ -134,8 +138,9 @@ pub(crate) fn run(asked: &Asked<'_>) -> anyhow::Result<ParityReport> {
         }
     }
     let gradient_file = home.join("grads").join(adapter.map_or("model.safetensors", |_| WEIGHTS_FILE));
+    let slack = if computing == DType::F32 { 1.0 } else { f64::from(ATOL_OF_16_BITS / DEFAULT_ATOL) };
     if dtype == LoadDtype::F32 && gradient_file.is_file() {
-        report.gradients = Some(gradients::check(&subject, &recorded, &gradient_file)?);
+        report.gradients = Some(gradients::check(&subject, &recorded, &gradient_file, slack)?);
     }
     if report.is_empty() {
         return Err(recorded.bad("holds no `out.*` tensor that a model of this kind computes").into());

@@ -1,6 +1,6 @@
 //! The next step, made whole by a thread while the one before is computed.
 
-use std::thread::{Builder, JoinHandle};
+use std::thread::Builder;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -13,9 +13,11 @@ use crate::sample::Skip;
 type Made = Result<StepBatch, (DataError, Vec<Skip>)>;
 
 /// The steps of a [`StepLoader`], of which one lies ready: its rows are put together while nobody waits for them.
+///
+/// Once it is dropped, the thread ends after the step that it has in hand, and its workers with it. Nobody waits for that: a run that is
+/// told to stop has not the time in which a clip is decoded.
 pub struct StepsAhead {
-    steps: Option<Receiver<Made>>,
-    thread: Option<JoinHandle<()>>,
+    steps: Receiver<Made>,
     left_out: Vec<Skip>,
 }
 
@@ -28,8 +30,9 @@ impl StepsAhead {
     pub fn of(loader: StepLoader) -> Result<Self, DataError> {
         // A step is made and then held until it is wanted: one is ahead and no more.
         let (ready, steps) = bounded(0);
-        let thread = Builder::new().name("data-steps".to_owned()).spawn(move || make(loader, &ready));
-        Ok(Self { steps: Some(steps), thread: Some(thread.map_err(DataError::Spawn)?), left_out: Vec::new() })
+        let thread = Builder::new().name("data-steps".to_owned());
+        thread.spawn(move || make(loader, &ready)).map_err(DataError::Spawn)?;
+        Ok(Self { steps, left_out: Vec::new() })
     }
 
     /// The next step; `wait_secs` is how long it had to be waited for here.
@@ -39,8 +42,7 @@ impl StepsAhead {
     /// As of [`StepLoader::next_step`], after which there are no more steps.
     pub fn next_step(&mut self) -> Result<StepBatch, DataError> {
         let started = Instant::now();
-        let made = self.steps.as_ref().and_then(|steps| steps.recv().ok()).ok_or(DataError::WorkersGone)?;
-        match made {
+        match self.steps.recv().map_err(|_| DataError::WorkersGone)? {
             Ok(batch) => Ok(StepBatch { wait_secs: started.elapsed().as_secs_f64(), ..batch }),
             Err((error, left_out)) => {
                 self.left_out = left_out;
@@ -62,17 +64,6 @@ fn make(mut loader: StepLoader, ready: &Sender<Made>) {
         let is_last = made.is_err();
         if ready.send(made).is_err() || is_last {
             return;
-        }
-    }
-}
-
-impl Drop for StepsAhead {
-    /// Without a receiver the thread stops after the step that it has in hand, and its workers with it.
-    fn drop(&mut self) {
-        self.steps = None;
-        if let Some(thread) = self.thread.take() {
-            // One that panicked has nothing left to clean up, and a drop must not panic.
-            let _ = thread.join();
         }
     }
 }

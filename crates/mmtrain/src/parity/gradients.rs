@@ -23,7 +23,9 @@ const OF_LARGEST: f64 = 1e-5;
 const FLOOR: f64 = 1e-7;
 
 /// Compares with the gradients in `file`, whose keys are those of the checkpoint.
-pub(super) fn check(subject: &Subject, recorded: &Recorded, file: &Path) -> anyhow::Result<GradientReport> {
+///
+/// `slack` times as much is allowed as in f32.
+pub(super) fn check(subject: &Subject, recorded: &Recorded, file: &Path, slack: f64) -> anyhow::Result<GradientReport> {
     let (infos, [kept, recomputed]) = match subject {
         Subject::Tower(tower) => (tower.infos(), tower.gradients(recorded)?),
         Subject::Model(model) => {
@@ -46,6 +48,7 @@ pub(super) fn check(subject: &Subject, recorded: &Recorded, file: &Path) -> anyh
         worst_ratio: 0.0,
         worst_abs: 0.0,
         recompute_abs: 0.0,
+        slack,
         unmatched,
         ignored,
     };
@@ -55,6 +58,7 @@ pub(super) fn check(subject: &Subject, recorded: &Recorded, file: &Path) -> anyh
         report.recompute_abs = report.recompute_abs.max(largest_difference(&kept, &recomputed));
         for found in [kept, recomputed] {
             let (ratio, abs) = largest_difference_in_units(&expected, &found);
+            let ratio = ratio / slack;
             if ratio > report.worst_ratio || report.worst.is_empty() {
                 (report.worst, report.worst_ratio, report.worst_abs) = (info.name.clone(), ratio, abs);
             }

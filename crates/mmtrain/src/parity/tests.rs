@@ -387,7 +387,7 @@ fn in_16_bits_every_model_says_the_same_but_for_rounding() {
     let mut models = 0;
     for entry in fs_err::read_dir(cases()).expect("listed") {
         let dir = entry.expect("an entry").path();
-        let asked = Asked { computing: DType::BF16, atol: Some(0.1), ..Asked::of(&dir) };
+        let asked = Asked { computing: DType::BF16, ..Asked::of(&dir) };
         let Ok(report) = super::run(&asked) else { continue };
         if !names(&report).contains(&"logits") {
             continue;
@@ -397,8 +397,7 @@ fn in_16_bits_every_model_says_the_same_but_for_rounding() {
             let worst = comparison.max_abs.unwrap_or(f32::INFINITY);
             assert!(comparison.passed && worst > 0.0, "{}: {} {worst}", dir.display(), comparison.name);
         }
-        let gradients = report.gradients.expect("recorded");
-        assert!(gradients.unmatched.is_empty() && gradients.worst_abs < 0.1, "{}: {gradients:?}", dir.display());
+        assert!(report.passed() && report.gradients.is_some(), "{report}");
     }
     assert!(models > 20, "{models}");
 }
