@@ -24,11 +24,12 @@ start=$SECONDS
 while [ $((SECONDS - start)) -lt $((minutes * 60)) ]; do
     sleep 5
     kill -0 "$pid" || { echo 'the run ended' && exit 1; }
+    # What goes away while it is looked at is no failure.
     printf '%d\t%s\t%s\t%d\t%s\t%d\n' $((SECONDS - start)) \
         "$(sed -nE 's/^VmRSS:[^0-9]*([0-9]+).*/\1/p' "/proc/$pid/status")" \
         "$(sed -nE 's/^Threads:[^0-9]*([0-9]+).*/\1/p' "/proc/$pid/status")" \
-        "$(find "/proc/$pid/fd" -mindepth 1 2>/dev/null | wc -l)" \
-        "$(du -sk --exclude='*.jsonl' run 2>/dev/null | cut -f1)" \
+        "$({ find "/proc/$pid/fd" -mindepth 1 2>/dev/null || true; } | wc -l)" \
+        "$({ du -sk --exclude='*.jsonl' run 2>/dev/null || true; } | cut -f1)" \
         "$(find run -maxdepth 1 -name 'step-*' | wc -l)" >>"$out"
 done
 kill -TERM "$pid"
