@@ -5,7 +5,6 @@ use burn::tensor::TensorData;
 use mmtrain_model::config::TextConfig;
 use mmtrain_model::decoder::{Decoder, DecoderContext, KvCache};
 use mmtrain_model::flops::{self, Pass};
-
 use mmtrain_model::quantized::Scheme;
 use mmtrain_train::driver::Trained;
 

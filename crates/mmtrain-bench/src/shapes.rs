@@ -192,7 +192,7 @@ pub(crate) fn random_model(config: &VlmConfig, trained: Trained, device: &Device
     let mut model = Vlm::zeros(config, device);
     for part in Part::ALL {
         model.change(part, &|_| true, &mut |info, value| {
-            let is_matrix = info.decays();
+            let is_matrix = info.shape.len() > 1;
             let random = || Tensor::random([info.elements()], Distribution::Normal(0.0, 0.02), device);
             // Norms and biases stay ones and zeros.
             let value = if is_matrix { random() } else { value };

@@ -109,7 +109,7 @@ pub(crate) fn run(asked: &Asked<'_>) -> anyhow::Result<ParityReport> {
     let recorded = Recorded::open(&io.map_or_else(|| home.join("io.safetensors"), Path::to_owned), device)?;
     let is_model = matches!(subject, Subject::Model(_));
     // A tower's loss is a weighted sum of outputs, as large as they are together.
-    let of_loss = if atol.is_none() && is_model { LOSS_ATOL } else { f32::INFINITY };
+    let of_loss = if atol.is_none() && is_model && computing == DType::F32 { LOSS_ATOL } else { f32::INFINITY };
     let tolerance = match atol {
         Some(atol) if atol.is_finite() && atol >= 0.0 => atol,
         Some(atol) => {
