@@ -384,7 +384,7 @@ fn what_cannot_be_compared_is_an_error_that_says_why() {
 /// As a GPU trains and answers: every model with a decoder, what it reads of media included.
 #[test]
 fn in_16_bits_every_model_says_the_same_but_for_rounding() {
-    let mut models = 0;
+    let (mut models, mut with_gradients) = (0, 0);
     for entry in fs_err::read_dir(cases()).expect("listed") {
         let dir = entry.expect("an entry").path();
         let asked = Asked { computing: DType::BF16, ..Asked::of(&dir) };
@@ -397,7 +397,8 @@ fn in_16_bits_every_model_says_the_same_but_for_rounding() {
             let worst = comparison.max_abs.unwrap_or(f32::INFINITY);
             assert!(comparison.passed && worst > 0.0, "{}: {} {worst}", dir.display(), comparison.name);
         }
-        assert!(report.passed() && report.gradients.is_some(), "{report}");
+        assert!(report.passed(), "{report}");
+        with_gradients += usize::from(report.gradients.is_some());
     }
-    assert!(models > 20, "{models}");
+    assert!(models > 20 && with_gradients > 10, "{models} {with_gradients}");
 }
