@@ -117,6 +117,8 @@ impl<T: Send + 'static> OrderedPool<T> {
                 // What was given up and comes all the same is not wanted any more.
                 Ok((number, result)) if number >= self.next => drop(self.early.insert(number, result)),
                 Ok(_) => {}
+                // The channel stays open for those who may be hired.
+                Err(_) if self.workers.iter().all(JoinHandle::is_finished) => return Err(DataError::WorkersGone),
                 Err(RecvTimeoutError::Timeout) if left > slice => left -= slice,
                 Err(RecvTimeoutError::Timeout) => {
                     self.lost += 1;
@@ -211,6 +213,14 @@ mod tests {
             }
             assert!(results.into_iter().eq((5..45).map(|n| n * n)), "{workers} workers, {ahead} ahead");
         }
+    }
+
+    #[test]
+    fn workers_that_are_gone_are_not_waited_for() {
+        let work = |n: u64| if n == 2 { panic!("on purpose") } else { n };
+        let mut pool = OrderedPool::new(1, 4, 0..9, work, never).expect("a pool");
+        let results = std::iter::repeat_with(|| pool.next_result()).take(3).collect::<Vec<_>>();
+        assert!(matches!(results[..], [Ok(Some(0)), Ok(Some(1)), Err(DataError::WorkersGone)]), "{results:?}");
     }
 
     #[test]
