@@ -26,7 +26,7 @@ test-data *ARGS:
 test-remote *ARGS:
     cargo test --release --locked -p mmtrain-data --features remote remote -- "$@"
 
-# fuzzers, each for so many seconds (needs nightly and cargo-fuzz, see fuzz/README.md)
+# fuzzers, each for so many seconds (see fuzz/README.md)
 fuzz SECONDS *TARGETS:
     fuzz/run.sh "$@"
 

@@ -74,6 +74,15 @@ def media():
     # Shapes on which decoders have looped.
     put("audio_decode", "id3-of-33-bytes", b"ID3\x04\0\0\0\0\0\x17" + bytes(23))
     put("audio_decode", "xing-of-38-bytes", b"\xff\xfb\x90\0" + bytes(26) + b"Xing" + bytes(4))
+    moving = {
+        "codec_type": "video", "width": 64, "height": 48, "avg_frame_rate": "30000/1001", "r_frame_rate": "30000/1001",
+        "duration": "2.002", "nb_frames": "60", "disposition": {"attached_pic": 0}, "side_data_list": [{"rotation": -90}],
+    }
+    heard = {"codec_type": "audio", "sample_rate": "44100", "channels": 2}
+    cover = {"codec_type": "video", "width": 600, "height": 600, "disposition": {"attached_pic": 1}}
+    put_json("ffprobe_json", "both", {"streams": [moving, heard], "format": {"duration": "2.002"}})
+    counted = {"codec_type": "video", "avg_frame_rate": "0/0", "nb_read_frames": "12", "tags": {"rotate": "90"}}
+    put_json("ffprobe_json", "counted", {"streams": [cover, counted], "format": {}})
     for family in ("square", "anyres", "idefics3", "mllama", "qwen2_vl", "audio"):
         cases = json.loads((FIXTURES / f"media/{family}/cases.json").read_text())
         for case in (case for case in cases if "config" in case):
@@ -274,6 +283,15 @@ def runs():
     lora = {"rank": 8, "alpha": 16.0, "dropout": 0.0, "targets": None, "use_rslora": False, "use_dora": False}
     more = {"best": {"step": 2, "value": 0.5, "stale": 1}, "frozen": [part | {"lora": lora, "continued": True}]}
     put_json("train_state_json", "adapters", state | more)
+    # Keys, log-probabilities and sums of two pairs, as mmtrain-train/src/preference/reference.rs writes them.
+    head = b"mmrefer\x01" + bytes([7]) * 32
+    pairs = [
+        "09" * 32 + "000000000000f8bf00000000000002c061115cd23b04257e",
+        bytes(range(32)).hex() + "00000000000024c0000000000000c0bfc5f7dbd03d0a79a9",
+    ]
+    for name, count in (("empty", 0), ("one", 1), ("two", 2)):
+        put("reference_bin", name, head + bytes.fromhex("".join(pairs[:count])))
+    put("reference_bin", "torn", head + bytes.fromhex("".join(pairs))[:-3])
     for name in ("quickstart", "quickstart-audio", "quickstart-dpo", "cc3m", "qwen2-vl-sft-lora", "blip2-stage2"):
         text = (ROOT / f"configs/{name}.toml").read_text()
         tomllib.loads(text)

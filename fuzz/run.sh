@@ -1,52 +1,67 @@
 #!/usr/bin/env bash
-# Runs fuzzers, one after the other.
+# Builds the fuzzers and runs them, as many at once as JOBS says (1).
 #
-#   fuzz/run.sh SECONDS [TARGET ...]      # all targets that need no Burn where none is named
+#   fuzz/run.sh SECONDS [TARGET ...]      # all targets where none is named
 #
-# It needs a nightly toolchain and cargo-fuzz. What was executed and found is the last line of each. CORPUS names a directory that keeps what
-# fuzzers add to the corpus, from which the next run goes on; otherwise it is forgotten.
+# A fuzzer ends after SECONDS or after RUNS executions (without a limit), whichever comes first. CORPUS names a directory that keeps what
+# fuzzers add to the corpus, from which the next run goes on, and in ran.tsv what was executed; otherwise both are forgotten.
+# It needs a C++ compiler. The last lines are what was executed and found, then 1 where something was found.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+corpus=${CORPUS:+$(realpath -m "$CORPUS")}
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/env.sh"
+need_cxx_compiler
+cd fuzz
 
 seconds=${1:?how many seconds for each target}
 shift
 targets=("$@")
-
-# Names of targets; with an argument those that need the feature.
-names() {
-    awk -F'"' -v feature="${1:-}" '
-        function done() { if (name != "" && needs == feature) print name }
-        /^\[\[bin\]\]/ { done(); name = needs = "" }
-        /^name = / { name = $2 }
-        /^required-features = / { needs = $2 }
-        END { done() }' Cargo.toml | grep -v '^mmtrain-fuzz-targets$'
-}
 if [ ${#targets[@]} -eq 0 ]; then
-    mapfile -t targets < <(names)
+    mapfile -t targets < <(ls corpus)
 fi
 
 # The versions that are tested are those that are fuzzed.
 cp ../Cargo.lock Cargo.lock
-logs=$(mktemp -d)
-trap 'rm -rf "$logs"' EXIT
-work=$(realpath -m "${CORPUS:-$logs/corpus}")
+# Build scripts and macros are told from the rest by the target that is named.
+host=$(rustc -vV | sed -n 's/^host: //p')
+export CARGO_TARGET_DIR="$CARGO_TARGET_DIR-fuzz"
+RUSTC_WRAPPER=$PWD/instrument.sh cargo build --release --target "$host"
+fuzzer=$CARGO_TARGET_DIR/$host/release/fuzz
 
-failed=()
-for target in "${targets[@]}"; do
-    mkdir -p "$work/$target"
-    log="$logs/$target.log"
-    features=()
-    if names models | grep -qx "$target"; then features=(--features models --codegen-units 16); fi
-    if cargo +nightly fuzz run "${features[@]}" "$target" "$work/$target" "corpus/$target" -- \
-        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=131072 -print_final_stats=1 >"$log" 2>&1; then
-        found='nothing found'
-    else
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+work=${corpus:-$scratch/corpus}
+mkdir -p "$work"
+
+# One target. Its findings are kept in artifacts/, its log where it found something, or did not run.
+run() {
+    local target=$1 log="$scratch/$1.log" found='nothing found' failed=0 executed coverage cpu
+    mkdir -p "$work/$target" "artifacts/$target"
+    TIMEFORMAT='%U %S'
+    { time TMPDIR=$scratch MMTRAIN_FUZZ_TARGET=$target "$fuzzer" "$work/$target" "corpus/$target" \
+        -max_total_time="$seconds" -runs="${RUNS:--1}" -artifact_prefix="artifacts/$target/" \
+        -timeout=10 -rss_limit_mb=2048 -max_len=131072 -print_final_stats=1 >"$log" 2>&1; } 2>"$log.time" || failed=$?
+    if [ "$failed" -ne 0 ]; then
         found='FOUND, or did not run'
-        failed+=("$target")
+        cp "$log" "artifacts/$target.log"
         tail -n 40 "$log"
     fi
     executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     coverage=$(grep -o 'cov: [0-9]*' "$log" | tail -n 1 || true)
-    printf '%-26s %10s executions, %s, %s\n' "$target" "${executed:-no}" "${coverage:-no coverage}" "$found"
+    cpu=$(awk '{ printf "%.0f", $1 + $2 }' "$log.time")
+    printf '%s\t%s\t%s\t%s\n' "$target" "${executed:-0}" "$cpu" "$found" >>"$work/ran.tsv"
+    printf '%-26s %10s executions in %5s s on a processor, %s, %s\n' \
+        "$target" "${executed:-no}" "$cpu" "${coverage:-no coverage}" "$found"
+    return "$failed"
+}
+for target in "${targets[@]}"; do
+    while [ "$(jobs -rp | wc -l)" -ge "${JOBS:-1}" ]; do wait -n || true; done
+    { run "$target" || touch "$scratch/found"; } &
 done
-[ ${#failed[@]} -eq 0 ]
+wait
+
+if [ -n "$corpus" ]; then
+    printf '\nIn all runs with this corpus:\n'
+    awk -F'\t' '{ n[$1] += $2; t[$1] += $3 } $4 != "nothing found" { f[$1]++ }
+        END { for (k in n) printf "%-26s %12d executions, %7d s, %d times something was found\n", k, n[k], t[k], f[k] }' "$work/ran.tsv" | sort
+fi
+[ ! -e "$scratch/found" ]

@@ -26,14 +26,20 @@ need_cargo() {
         fail 'cargo is not there' "install Rust from https://rustup.rs, then run this again"
 }
 
-need_c_compiler() {
-    command -v "${CC:-cc}" >/dev/null && return
+# need_compiler COMMAND LANGUAGE VARIABLE
+need_compiler() {
+    command -v "$1" >/dev/null && return
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -qq && apt-get install -y -qq build-essential
     else
-        fail "no C compiler (${CC:-cc})" "install one, such as with 'sudo apt-get install build-essential', or name it in CC"
+        fail "no $2 compiler ($1)" "install one, such as with 'sudo apt-get install build-essential', or name it in $3"
     fi
 }
+
+need_c_compiler() { need_compiler "${CC:-cc}" C CC; }
+
+# For libFuzzer alone.
+need_cxx_compiler() { need_compiler "${CXX:-c++}" C++ CXX; }
 
 # It decodes videos. Without it their tests say SKIPPED and pass, so that this is no reason to stop.
 need_ffmpeg() {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! fuzz/corpus/TARGET ─ seeds ─▶ Mutator ─▶ Target::read(bytes) ─ Trial: no panic escapes, no second passes, memory stays ─▶ Outcome
-//! cargo-fuzz (fuzz/) ─────────────────────▶ the same functions
+//! libFuzzer (fuzz/) ──────────────────────▶ the same functions
 //! ```
 //!
 //! A target does with the bytes what the program does: it writes a file where that reads one, confines a panic where that

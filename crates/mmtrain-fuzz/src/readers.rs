@@ -3,9 +3,7 @@
 pub(crate) mod config;
 pub(crate) mod data;
 pub(crate) mod media;
-#[cfg(feature = "models")]
 pub(crate) mod models;
-#[cfg(feature = "models")]
 pub(crate) mod serve;
 pub(crate) mod text;
 pub(crate) mod words;

@@ -3,10 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::panics;
-use crate::readers::words;
-use crate::readers::{config, data, media, text};
-#[cfg(feature = "models")]
-use crate::readers::{models, serve};
+use crate::readers::{config, data, media, models, serve, text, words};
 
 /// A reader of outside bytes.
 #[derive(Debug, Clone, Copy)]
@@ -28,11 +25,12 @@ const fn target(name: &'static str, read: fn(&[u8]), words: &'static [&'static s
     Target { name, read, words, most_mib: USUAL_MIB }
 }
 
-/// Readers that need no tensors.
-const BELOW: [Target; 15] = [
+/// All of them, in the order of the program's layers.
+const TARGETS: [Target; 26] = [
     target("config_toml", config::config_toml, words::TOML),
     target("image_decode", media::image_decode, &[]),
     target("audio_decode", media::audio_decode, &[]),
+    target("ffprobe_json", media::ffprobe_json, words::FFPROBE),
     target("preprocessor_config_json", media::preprocessor_config_json, words::PREPROCESSOR),
     target("tokenizer_json_load", text::tokenizer_json_load, words::TOKENIZER),
     // A token takes 330 bytes while it is made.
@@ -47,11 +45,6 @@ const BELOW: [Target; 15] = [
     target("zip_stream", data::zip_stream, words::ZIP),
     target("path_resolver", data::path_resolver, words::PATHS),
     target("grounding_box_parser", text::grounding_box_parser, words::BOXES),
-];
-
-/// Readers of models, runs and requests.
-#[cfg(feature = "models")]
-const ABOVE: [Target; 9] = [
     target("safetensors_file", models::safetensors_file, words::SAFETENSORS),
     target("safetensors_index", models::safetensors_index, words::SAFETENSORS),
     target("packed_weights", models::packed_weights, words::SAFETENSORS),
@@ -60,14 +53,13 @@ const ABOVE: [Target; 9] = [
     target("adapter_config_json", models::adapter_config_json, words::MODEL),
     target("manifest_json", models::manifest_json, words::MANIFEST),
     target("train_state_json", models::train_state_json, words::MANIFEST),
+    target("reference_bin", models::reference_bin, &[]),
     target("chat_request_json", serve::chat_request_json, words::REQUEST),
 ];
-#[cfg(not(feature = "models"))]
-const ABOVE: [Target; 0] = [];
 
 /// All of them, in the order of the program's layers.
 pub fn targets() -> impl Iterator<Item = Target> {
-    BELOW.into_iter().chain(ABOVE)
+    TARGETS.into_iter()
 }
 
 /// The target of that name.

@@ -1,8 +1,8 @@
 //! Pictures, sounds, and the files that say how they are prepared.
 
 use mmtrain_media::{
-    Alpha, AudioLimits, MediaLimits, Processor, Rgb8, Size, Sound, SoundLength, SoundProcessor, audio_length, decode,
-    decode_audio, probe, probe_audio, sniff_medium,
+    Alpha, AudioLimits, MediaLimits, Processor, Rgb8, Size, Sound, SoundLength, SoundProcessor, VideoInfo,
+    audio_length, decode, decode_audio, probe, probe_audio, sniff_medium,
 };
 
 /// A megapixel.
@@ -32,6 +32,14 @@ pub(crate) fn audio_decode(bytes: &[u8]) {
     if let (Ok(length), Ok(sound)) = (length, decode_audio(bytes, &SOUNDS)) {
         assert!(sound.samples.len() as u64 <= length.samples || length.rate != sound.rate, "more than was said");
         drop(sound.resampled(16_000));
+    }
+}
+
+/// What `ffprobe` says of a video.
+pub(crate) fn ffprobe_json(bytes: &[u8]) {
+    if let Ok(info) = VideoInfo::from_ffprobe(bytes) {
+        assert!(info.fps >= 0.0 && info.fps.is_finite(), "{}", info.fps);
+        assert!(info.duration_secs >= 0.0 && info.duration_secs.is_finite(), "{}", info.duration_secs);
     }
 }
 

@@ -18,6 +18,7 @@ use mmtrain_model::quantized::{PackedWeight, Scheme, packed_bytes};
 use mmtrain_model::weights::{Checkpoint, LoadDtype, TensorFile};
 use mmtrain_train::checkpoint::{find_newest, load, verify};
 use mmtrain_train::driver::Trained;
+use mmtrain_train::preference::ReferenceTable;
 
 use crate::desk;
 
@@ -107,6 +108,28 @@ pub(crate) fn quant_blocks(bytes: &[u8]) {
         assert!(dense.iter().all(|value| value.is_finite()), "{scheme:?}: a value is none");
         assert!(far <= 0.6 * largest + SMALLEST, "{scheme:?}: {far} of {largest}");
     }
+}
+
+/// The reference model to which a table belongs, and a pair that it is asked about.
+const REFERENCE: [u8; 32] = [7; 32];
+const PAIR: ([u8; 32], [f64; 2]) = ([9; 32], [-1.5, -2.25]);
+
+/// What a reference model said of pairs: read, added to, and read again as it was left.
+pub(crate) fn reference_bin(bytes: &[u8]) {
+    let path = desk::put("reference/reference.bin", bytes);
+    let dir = path.parent().expect("it is in a directory");
+    let open = || ReferenceTable::open(dir, REFERENCE);
+    let mut table = match open() {
+        Ok(table) => table,
+        Err(error) => return drop(error.to_string()),
+    };
+    let pairs = table.len() + usize::from(!table.has(&PAIR.0));
+    table.put(&[PAIR]).expect("a file of one's own can be added to");
+    drop(table);
+    let table = open().expect("what was read once can be read again");
+    assert_eq!(table.len(), pairs);
+    let said = table.get(&PAIR.0).expect("it was put there");
+    assert_eq!(said.map(f64::to_bits), PAIR.1.map(f64::to_bits));
 }
 
 /// A `config.json` of a whole model, of a language model, and of encoders; what is believed is built, without values.

@@ -197,7 +197,19 @@ pub(crate) const PATHS: &[&str] = &[
     "/dev/zero",
 ];
 
-#[cfg(feature = "models")]
+pub(crate) const FFPROBE: &[&str] = &[
+    "\"codec_type\": \"video\",",
+    "\"codec_type\": \"audio\",",
+    "\"avg_frame_rate\": \"30000/1001\",",
+    "\"r_frame_rate\": \"0/0\",",
+    "\"nb_frames\": \"N/A\",",
+    "\"duration\": \"inf\",",
+    "\"duration\": \"-1e400\",",
+    "\"side_data_list\": [{\"rotation\": 90}],",
+    "\"tags\": {\"rotate\": \"NaN\"},",
+    "\"disposition\": {\"attached_pic\": 1},",
+];
+
 pub(crate) const SAFETENSORS: &[&str] = &[
     "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
     "\"__metadata__\":{\"format\":\"pt\"},",
@@ -220,7 +232,6 @@ pub(crate) const SAFETENSORS: &[&str] = &[
     "\\u0000",
 ];
 
-#[cfg(feature = "models")]
 pub(crate) const MODEL: &[&str] = &[
     "\"model_type\": \"llava\",",
     "\"model_type\": \"mmtrain_vlm\",",
@@ -248,7 +259,6 @@ pub(crate) const MODEL: &[&str] = &[
     "\"alpha_pattern\": {\"a\": 0},",
 ];
 
-#[cfg(feature = "models")]
 pub(crate) const MANIFEST: &[&str] = &[
     "\"format_version\": 1,",
     "\"step\": 3,",
@@ -262,7 +272,6 @@ pub(crate) const MANIFEST: &[&str] = &[
     "\"lora\": {}",
 ];
 
-#[cfg(feature = "models")]
 pub(crate) const REQUEST: &[&str] = &[
     "{\"role\": \"user\", \"content\": \"q\"},",
     "{\"type\": \"image_url\", \"image_url\": {\"url\": \"data:image/png;base64,iVBORw0KGgo=\"}},",

@@ -33,6 +33,16 @@ pub struct AudioTrack {
 }
 
 impl VideoInfo {
+    /// Reads what `ffprobe` says as JSON; without a number of frames where they have to be counted.
+    ///
+    /// # Errors
+    ///
+    /// [`VideoError`] for what is no such answer, and where there is no video in it.
+    pub fn from_ffprobe(json: &[u8]) -> Result<Self, VideoError> {
+        let (info, frames) = Report::parse(json)?.info()?;
+        Ok(Self { frames: frames.unwrap_or(0), ..info })
+    }
+
     /// Whether there is a sound to it.
     pub fn has_audio(&self) -> bool {
         self.audio.is_some()

@@ -1,3 +1,0 @@
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| mmtrain_fuzz::target::read("tokenizer_json_load", bytes));
