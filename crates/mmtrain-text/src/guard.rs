@@ -25,9 +25,13 @@ pub(crate) fn within<T: Send + 'static>(
 ) -> Result<T, String> {
     let (done, result) = mpsc::channel();
     let body = move || drop(done.send(guarded(work)));
-    thread::Builder::new().stack_size(STACK_BYTES).spawn(body).map_err(|error| error.to_string())?;
+    let thread = thread::Builder::new().stack_size(STACK_BYTES).spawn(body).map_err(|error| error.to_string())?;
     match result.recv_timeout(patience) {
-        Ok(result) => result,
+        Ok(result) => {
+            // It has nothing left to do: waited for, no two stacks are there at once.
+            drop(thread.join());
+            result
+        }
         Err(RecvTimeoutError::Timeout) => Err(format!("it takes more than {} s", patience.as_secs_f64())),
         Err(RecvTimeoutError::Disconnected) => Err("a thread ended early".into()),
     }

@@ -19,6 +19,7 @@ mod python;
 mod segments;
 mod shield;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -100,12 +101,15 @@ impl ChatTemplate {
     /// The training text.
     pub(crate) fn render(&self, conversation: &Conversation, place: Placement) -> Result<Vec<Segment>, TextError> {
         let messages = self.messages.of(conversation, place, &self.shield)?;
-        let text = self.run(&messages, false)?;
-        let learned = if self.says_what_is_learned {
-            learned_marks(&text)
-        } else {
-            self.learned_by_prefixes(conversation, &messages, &text)?
-        };
+        let answers = if self.says_what_is_learned { Vec::new() } else { learned_answers(conversation) };
+        let whole = Start { turns: messages.len(), open: false };
+        let (text, learned) = self.run(messages, move |write| {
+            let text = write(whole)?;
+            let learned = answers.into_iter().map(|at| learned_by_prefix(at, (whole.turns, &text), write));
+            let learned = learned.collect::<Result<Vec<_>, _>>()?;
+            Ok((text, learned))
+        })?;
+        let learned = if self.says_what_is_learned { learned_marks(&text) } else { learned };
         self.segments(conversation, &text, &learned)
     }
 
@@ -117,32 +121,45 @@ impl ChatTemplate {
         open: bool,
     ) -> Result<Vec<Segment>, TextError> {
         let messages = self.messages.of_prompt(conversation, place, &self.shield);
-        self.segments(conversation, &self.run(&messages, open)?, &[])
+        self.segments(conversation, &self.write(messages, open)?, &[])
     }
 
-    /// The text that the template makes, marks included.
-    fn run(&self, messages: &[Value], add_generation_prompt: bool) -> Result<String, TextError> {
+    /// The text that the template makes of messages, marks included.
+    fn write(&self, messages: Vec<Value>, open: bool) -> Result<String, TextError> {
+        let whole = Start { turns: messages.len(), open };
+        self.run(messages, move |write| write(whole))
+    }
+
+    /// Does `work` with what writes the text of so many first messages. It has a thread for all of them: to begin one takes about as long as
+    /// to write a short text.
+    fn run<T: Send + 'static>(
+        &self,
+        messages: Vec<Value>,
+        work: impl FnOnce(&dyn Fn(Start) -> Result<String, String>) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, TextError> {
         if self.is_endless.load(Ordering::Relaxed) {
             return Err(self.failed("it took too long before".into()));
         }
-        let tokens = Value::from(self.tokens.clone());
-        let values = context! {
-            messages => messages, add_generation_prompt => add_generation_prompt,
-            tools => Value::from(()), documents => Value::from(()), ..tokens
-        };
-        let (environment, started) = (self.environment.clone(), Instant::now());
-        let text = within(self.patience, move || {
+        let (environment, tokens, started) = (self.environment.clone(), self.tokens.clone(), Instant::now());
+        let done = within(self.patience, move || {
             let template = environment.get_template(TEMPLATE).map_err(|error| describe(&error))?;
-            template.render(values).map_err(|error| describe(&error))
+            let tokens = Value::from(tokens);
+            work(&|start| {
+                let values = context! {
+                    messages => &messages[..start.turns], add_generation_prompt => start.open,
+                    tools => Value::from(()), documents => Value::from(()), ..tokens.clone()
+                };
+                let text = template.render(values).map_err(|error| describe(&error))?;
+                if text.len() > MAX_RENDERED_BYTES {
+                    return Err(format!("it makes {} bytes, at most {MAX_RENDERED_BYTES} are taken", text.len()));
+                }
+                Ok(text)
+            })
         });
-        if text.is_err() && started.elapsed() >= self.patience {
+        if done.is_err() && started.elapsed() >= self.patience {
             self.is_endless.store(true, Ordering::Relaxed);
         }
-        let text = text.and_then(|text| text).map_err(|detail| self.failed(detail))?;
-        if text.len() > MAX_RENDERED_BYTES {
-            return Err(self.failed(format!("it makes {} bytes, at most {MAX_RENDERED_BYTES} are taken", text.len())));
-        }
-        Ok(text)
+        done.and_then(|done| done).map_err(|detail| self.failed(detail))
     }
 
     fn segments(
@@ -157,34 +174,42 @@ impl ChatTemplate {
             .map_err(|detail| self.failed(detail))
     }
 
-    /// What each turn of the assistant adds to the prompt before it.
-    fn learned_by_prefixes(
-        &self,
-        conversation: &Conversation,
-        messages: &[Value],
-        text: &str,
-    ) -> Result<Vec<Range<usize>>, TextError> {
-        let turns = conversation.turns.iter().enumerate();
-        let answers = turns.filter(|(_, turn)| turn.role == Role::Assistant && turn.supervised);
-        let ranges = answers.map(|(at, _)| {
-            let prompt = self.run(&messages[..at], true)?;
-            let whole = if at + 1 == messages.len() { text.to_owned() } else { self.run(&messages[..=at], false)? };
-            if !whole.starts_with(&prompt) || !text.starts_with(&whole) {
-                return Err(self.failed(format!(
-                    "what it writes up to turn {} is not how the whole conversation begins, so what is learned cannot be told; \
-                     `{{% generation %}}` tags around it would say",
-                    at + 1
-                )));
-            }
-            // The white space behind an end token, which the model need not say.
-            Ok(prompt.len()..whole.trim_end().len().max(prompt.len()))
-        });
-        ranges.collect()
-    }
-
     fn failed(&self, detail: String) -> TextError {
         TextError::ChatTemplate { template: self.name.clone(), detail }
     }
+}
+
+/// The first so many turns of a conversation, with `open` up to where an answer to the last of them would begin.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    turns: usize,
+    open: bool,
+}
+
+/// Where answers stand that are learned.
+fn learned_answers(conversation: &Conversation) -> Vec<usize> {
+    let turns = conversation.turns.iter().enumerate();
+    turns.filter(|(_, turn)| turn.role == Role::Assistant && turn.supervised).map(|(at, _)| at).collect()
+}
+
+/// What the answer at `at` adds to the prompt before it, where the whole conversation, of so many turns, is `text`.
+fn learned_by_prefix(
+    at: usize,
+    (turns, text): (usize, &str),
+    write: &dyn Fn(Start) -> Result<String, String>,
+) -> Result<Range<usize>, String> {
+    let prompt = write(Start { turns: at, open: true })?;
+    let is_last = at + 1 == turns;
+    let whole = if is_last { Cow::Borrowed(text) } else { write(Start { turns: at + 1, open: false })?.into() };
+    if !whole.starts_with(&prompt) || !text.starts_with(&*whole) {
+        return Err(format!(
+            "what it writes up to turn {} is not how the whole conversation begins, so what is learned cannot be told; \
+             `{{% generation %}}` tags around it would say",
+            at + 1
+        ));
+    }
+    // The white space behind an end token, which the model need not say.
+    Ok(prompt.len()..whole.trim_end().len().max(prompt.len()))
 }
 
 /// Which kinds of media each placeholder token of the tokenizer stands for.
@@ -219,7 +244,7 @@ mod tests {
         let message = match template(&endless) {
             Err(error) => error.to_string(),
             Ok(template) => {
-                let ask = || template.run(&[], true).expect_err("it has no end").to_string();
+                let ask = || template.write(Vec::new(), true).expect_err("it has no end").to_string();
                 (0..3).map(|_| ask()).next_back().expect("three")
             }
         };

@@ -26,6 +26,9 @@ pub const MAX_TEXT_BYTES: usize = 1 << 20;
 /// The largest `tokenizer.json`, in bytes; published ones have up to 35 MB.
 const MAX_FILE_BYTES: usize = 256 << 20;
 
+/// Ids are below this; published vocabularies have up to 262,144 tokens.
+const MAX_TOKENS: usize = 1 << 24;
+
 /// File that holds vocabulary, merges and special tokens.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
 /// File that says what the special tokens are for.
@@ -296,7 +299,13 @@ fn parse(bytes: &[u8], what: &str) -> Result<Tokenizer, TextError> {
     // `tokenizers` panics on some files that are no JSON, and on some that are.
     serde_json::from_slice::<IgnoredAny>(bytes).map_err(|error| failed(error.to_string()))?;
     let read = with_deep_stack(|| Tokenizer::from_bytes(bytes).map_err(|error| error.to_string()));
-    read.and_then(|tokenizer| tokenizer).map_err(failed)
+    let tokenizer = read.and_then(|tokenizer| tokenizer).map_err(failed)?;
+    // `tokenizers` counts from zero up to the highest id when it writes, and keeps what it does not find.
+    let tokens = vocab_size(&tokenizer);
+    if tokens > MAX_TOKENS {
+        return Err(failed(format!("a token has the id {}, ids are below {MAX_TOKENS}", tokens - 1)));
+    }
+    Ok(tokenizer)
 }
 
 pub(crate) fn read_json(file: &Path) -> Result<Option<Value>, TextError> {
@@ -332,6 +341,21 @@ mod tests {
 
     use super::*;
     use crate::train::SPECIAL_TOKENS;
+
+    /// Written again, each of them would have been looked for.
+    #[test]
+    fn an_id_beyond_all_tables_is_refused() {
+        let mut json: Value = serde_json::from_str(&small().inner.to_string(false).expect("JSON")).expect("JSON");
+        let with = |id: u64, json: &mut Value| {
+            json["model"]["vocab"]["far"] = id.into();
+            TextTokenizer::from_json(json.to_string())
+        };
+        for id in [u64::from(u32::MAX), MAX_TOKENS as u64] {
+            let message = with(id, &mut json).expect_err("too far").to_string();
+            assert!(message.contains(&format!("a token has the id {id}, ids are below 16777216")), "{message}");
+        }
+        assert_eq!(with(MAX_TOKENS as u64 - 1, &mut json).expect("near enough").vocab_size(), MAX_TOKENS);
+    }
 
     fn small() -> TextTokenizer {
         let captions = ["a red circle above a small blue square .", "two dogs"];

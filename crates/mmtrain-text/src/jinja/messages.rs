@@ -25,7 +25,7 @@ const PROBE: &str = "mmtrain probe of content";
 impl Messages {
     /// Finds out by trying; `transformers` leaves it to the user to know.
     pub(super) fn probe(template: &ChatTemplate) -> Result<Self, TextError> {
-        let probe = |content| template.run(&[message(Role::User, content)], true);
+        let probe = |content| template.write(vec![message(Role::User, content)], true);
         let shows = |text: &Result<String, _>| text.as_ref().is_ok_and(|text| text.contains(PROBE));
         let text = probe(Value::from(PROBE));
         let list = probe(Value::from(vec![words(PROBE)]));
