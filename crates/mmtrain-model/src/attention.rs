@@ -50,15 +50,12 @@ pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, mask: Optio
         let scale = scale(query.dims()[3]);
         return mmtrain_kernels::attention(query, key, value, mask.map(Mask::seen), scale);
     }
-    if !is_cpu(&query) && flash::takes(&query, &key, &value, mask) {
-        return flash::flash(query, key, value, mask);
-    }
     let ([batch, heads, queries, _], keys) = (query.dims(), key.dims()[2]);
     let is_cpu = is_cpu(&query);
     let rows = if is_cpu { rows_per_chunk(queries, keys) } else { rows_on_gpu(batch * heads, queries, keys) };
     if ![&query, &key, &value].into_iter().any(Tensor::is_autodiff) {
         let rows = if is_cpu && mask.is_some_and(Mask::is_causal) { rows.min(CAUSAL_ROWS) } else { rows };
-        in_chunks(query, key, value, mask, rows)
+        untaped(query, key, value, mask, rows)
     } else if tape_keeps_scores(queries, keys) {
         in_chunks(query, key, value, mask, rows)
     } else {
@@ -95,6 +92,14 @@ fn rows_on_gpu(heads: usize, queries: usize, keys: usize) -> usize {
 /// Queries per chunk, at most so many unless that is too few, all chunks about the same.
 fn in_equal_parts(queries: usize, most: usize) -> usize {
     queries.div_ceil(queries.div_ceil(most.max(MIN_ROWS)).max(1)).max(1)
+}
+
+/// As [`attention`] where no tape records: the device's own kernel where it has one, else `rows` queries at a time.
+fn untaped(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, mask: Option<&Mask>, rows: usize) -> Tensor<4> {
+    if !is_cpu(&query) && flash::takes(&query, &key, &value, mask) {
+        return flash::flash(query, key, value, mask);
+    }
+    in_chunks(query, key, value, mask, rows)
 }
 
 /// As [`attention`], `rows` queries at a time. A tape would keep the weights of every chunk.

@@ -10,9 +10,9 @@ use burn::prelude::*;
 use mmtrain_kernels::tape::{Operation, Pullback, apply3};
 
 use super::gradients::Saved;
-use super::{Mask, flash, in_chunks, is_cpu};
+use super::{Mask, untaped};
 
-/// As [`in_chunks`], but of what is formed on a tape only the inputs are kept.
+/// As [`untaped`], but of what is formed on a tape only the inputs are kept.
 pub(super) fn recorded(
     query: Tensor<4>,
     key: Tensor<4>,
@@ -41,12 +41,7 @@ impl Operation<3> for Recorded {
             let [query, key, value] = [&query, &key, &value].map(Tensor::clone);
             Arc::new(Saved { query, key, value, mask: mask.clone(), rows: *rows }) as Arc<dyn Pullback<3>>
         });
-        let output = if !is_cpu(&query) && flash::takes(&query, &key, &value, mask.as_ref()) {
-            flash::flash(query, key, value, mask.as_ref())
-        } else {
-            in_chunks(query, key, value, mask.as_ref(), *rows)
-        };
-        (output, saved)
+        (untaped(query, key, value, mask.as_ref(), *rows), saved)
     }
 }
 
