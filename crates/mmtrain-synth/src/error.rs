@@ -101,8 +101,20 @@ impl SynthError {
             Self::NoFfmpeg => Some("install it, as in `apt-get install ffmpeg`, and see that it is on the PATH".into()),
             Self::Busy { .. } => Some("wait until it is done; the same options then need no work".into()),
             Self::Stopped { .. } => Some("the same command makes it from the beginning".into()),
-            Self::Io(error) if error.kind() == io::ErrorKind::StorageFull => {
+            _ if self.storage() == Some(io::ErrorKind::StorageFull) => {
                 Some("free some space, or ask for fewer samples".into())
+            }
+            _ => None,
+        }
+    }
+
+    /// What the file system said no to, if that is what is wrong.
+    pub fn storage(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Io(error) => Some(error.kind()),
+            Self::Json(error) => error.io_error_kind(),
+            Self::Parquet(parquet::errors::ParquetError::External(error)) => {
+                error.downcast_ref::<io::Error>().map(io::Error::kind)
             }
             _ => None,
         }

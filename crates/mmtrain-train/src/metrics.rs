@@ -124,10 +124,13 @@ pub struct MetricsLog {
 
 impl MetricsLog {
     /// Opens `metrics.jsonl` of a run that goes on from `step`: later lines and a torn last line are
-    /// dropped, since those steps are made again.
+    /// dropped, since those steps are made again. So are lines that cannot be read, with a warning that counts them.
     pub fn open(run_dir: &Path, step: u64) -> std::io::Result<Self> {
         let path = path(run_dir);
         let kept = Kept::of(&path, step)?;
+        if kept.unreadable > 0 {
+            tracing::warn!("`metrics.jsonl` has {} line(s) that cannot be read: they are left out", kept.unreadable);
+        }
         if !kept.is_first {
             write_atomically_with(&path, |file| write_kept(&path, step, file))?;
         }
@@ -158,33 +161,38 @@ struct Kept {
     bytes: u64,
     /// Whether there is an evaluation of that very step.
     is_evaluated: bool,
+    /// Whole lines that say nothing.
+    unreadable: u64,
 }
 
 impl Kept {
     fn of(log: &Path, step: u64) -> std::io::Result<Self> {
-        let (mut kept, mut is_behind) = (Self { is_first: true, bytes: 0, is_evaluated: false }, false);
-        each_line(log, |line, is_whole| match up_to(step, line) {
-            Some(metric) => {
+        let (mut kept, mut is_behind) = (Self { is_first: true, bytes: 0, is_evaluated: false, unreadable: 0 }, false);
+        each_line(log, |line, is_whole| match serde_json::from_slice::<Metric>(line) {
+            Ok(metric) if metric.step() <= step => {
                 kept.is_first &= is_whole && !is_behind;
                 kept.bytes += line.len() as u64 + 1;
                 kept.is_evaluated |= matches!(&metric, Metric::Eval(report) if report.step == step);
             }
-            None => is_behind = true,
+            read => {
+                kept.unreadable += u64::from(read.is_err() && is_whole);
+                is_behind = true;
+            }
         })?;
         Ok(kept)
     }
 }
 
-/// What a line says, if it is of a step up to this one.
-fn up_to(step: u64, line: &[u8]) -> Option<Metric> {
-    serde_json::from_slice::<Metric>(line).ok().filter(|metric| metric.step() <= step)
+/// Whether a line says something of a step up to this one.
+fn is_up_to(step: u64, line: &[u8]) -> bool {
+    serde_json::from_slice::<Metric>(line).is_ok_and(|metric| metric.step() <= step)
 }
 
 /// Writes the lines of a log up to a step as they stand: a number that is read and written again may change its last digit.
 fn write_kept(log: &Path, step: u64, file: &mut dyn Write) -> std::io::Result<()> {
     let (mut file, mut written) = (BufWriter::new(file), Ok(()));
     each_line(log, |line, _| {
-        if written.is_ok() && up_to(step, line).is_some() {
+        if written.is_ok() && is_up_to(step, line) {
             written = file.write_all(line).and_then(|()| file.write_all(b"\n"));
         }
     })?;

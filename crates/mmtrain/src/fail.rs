@@ -67,6 +67,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         match cause.downcast_ref() {
             Some(SynthError::Stopped { .. }) => return EXIT_STOPPED,
             Some(SynthError::Option { .. } | SynthError::UnknownFormat { .. }) => return 2,
+            Some(synth) if synth.storage().is_some() => return 4,
             _ => {}
         }
         if cause.is::<DataError>() || cause.is::<SynthError>() || cause.is::<TextError>() || cause.is::<MediaError>() {

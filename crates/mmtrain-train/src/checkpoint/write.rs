@@ -281,12 +281,24 @@ fn replace_with(
     write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
     let temporary = path.with_file_name(format!(".tmp-{}-{}", file_name(path), std::process::id()));
-    let mut file = storage.create(&temporary)?;
-    write(&mut file)?;
-    file.sync()?;
-    drop(file);
-    storage.rename(&temporary, path)?;
+    let written = write_new(storage, &temporary, write).and_then(|()| storage.rename(&temporary, path));
+    if written.is_err() {
+        // A disk that is full gets its room back; what cannot be removed either is of no more importance than that error.
+        drop(storage.remove_file(&temporary));
+    }
+    written?;
     path.parent().map_or(Ok(()), |folder| storage.sync_dir(folder))
+}
+
+/// Writes a file that is not there yet, and makes it durable.
+fn write_new(
+    storage: &dyn Storage,
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let mut file = storage.create(path)?;
+    write(&mut file)?;
+    file.sync()
 }
 
 fn remove(storage: &dyn Storage, run_dir: &Path, step: u64) -> std::io::Result<()> {

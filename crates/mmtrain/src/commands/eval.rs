@@ -2,6 +2,7 @@
 
 mod pairs;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -49,17 +50,27 @@ pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<ExitCode
     let options = greedy(&loaded.preparer, args.max_new_tokens);
     let judged = Judged::of(&loaded.model, &loaded.preparer.tokenizer, &samples, (&options, &|| true), BATCH)?;
     let report = Measured { judged, preferred };
-    if let Some(output) = &args.output {
-        write_atomically(output, &serde_json::to_vec_pretty(&report)?).map_err(|error| {
-            Refusal::storage(error.to_string(), "`--output` takes a file in a directory that is there")
-        })?;
-    }
+    // Printed first: what cannot be written is not lost then.
     if args.json {
         print_json(&report)?;
     } else {
         print(&report.text(skipped))?;
     }
+    if let Some(output) = &args.output {
+        write_atomically(output, &serde_json::to_vec_pretty(&report)?)
+            .map_err(|error| Refusal::storage(format!("`{}`: {error}", output.display()), hint_of(&error)))?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What to do where `--output` cannot be written.
+fn hint_of(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "free some space, or name a file elsewhere; what was found is printed"
+        }
+        _ => "`--output` takes a file in a directory that is there; what was found is printed",
+    }
 }
 
 /// Every sample, or the first ones, in order.

@@ -10,7 +10,7 @@ use mmtrain_preference::RunningDelta;
 
 use super::snapshot::Saved;
 use super::storage::{Disk, NewFile, Storage};
-use super::{Known, Snapshot, commit, sweep};
+use super::{Known, Snapshot, commit, replace, sweep};
 use crate::best::Best;
 use crate::checkpoint::{TrainState, find_newest};
 use crate::guard::Guarded;
@@ -202,5 +202,29 @@ fn whichever_call_of_a_save_fails_a_checkpoint_is_there_and_the_next_save_succee
     for fault in [Fault::Full, Fault::Broken, Fault::Killed, Fault::Torn] {
         let calls = (0..1000).take_while(|&at| goes_wrong(fault, at)).count();
         assert!((31..1000).contains(&calls), "{fault:?}: a save has {calls} calls");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_leaves_nothing_but_the_one_before() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let path = dir.path().join("report.json");
+    replace(&Faulty::sound(), &path, b"before").expect("written");
+    let fails = |fault, at| {
+        let faulty = Faulty::new(fault, at);
+        let written = replace(&faulty, &path, b"after");
+        let names = fs_err::read_dir(dir.path()).expect("readable").map(|entry| entry.expect("entry").file_name());
+        assert_eq!(names.collect::<Vec<_>>(), ["report.json"], "{fault:?} at call {at}: {written:?}");
+        let content = fs_err::read(&path).expect("it is there");
+        assert!(
+            content == b"after" || (content == b"before" && written.is_err()),
+            "{fault:?} at call {at}: {written:?}"
+        );
+        replace(&Faulty::sound(), &path, b"before").expect("written");
+        faulty.was_met()
+    };
+    for fault in [Fault::Full, Fault::Broken] {
+        let calls = (0..100).take_while(|&at| fails(fault, at)).count();
+        assert!((3..100).contains(&calls), "{fault:?}: {calls} calls");
     }
 }
