@@ -75,3 +75,31 @@ fn a_stage_is_seen_by_its_configuration_and_what_is_missing_is_said() {
     place.fails("plan --config sft --stage dpo --init run", 2, &["`mmtrain dpo` compares answers", "hint:"]);
     place.fails("plan --config nowhere", 2, &["hint:"]);
 }
+
+#[test]
+fn sixteen_bits_take_half_of_what_is_held_and_computed_in_them() {
+    let place = Place::new();
+    place.ok("pretrain --config tiny.toml --run-dir run -q --set train.steps=1");
+    for dtype in ["f32", "bf16"] {
+        place.ok(&format!("export --model run --out {dtype} --dtype {dtype}"));
+    }
+    let frozen = "--set train.encoder.tuning=frozen --set train.decoder.tuning=frozen";
+    let of = |init: &str, precision: &str| {
+        let more = format!("--stage sft --init {init} --data data --look-at 1 --set data.max_seq=512");
+        plan(&place, &format!("{more} {frozen} --set train.precision={precision}"))
+    };
+    let (wide, half) = (of("f32", "f32"), of("bf16", "bf16"));
+    let bytes = |plan: &Value, name: &str| plan["plan"]["memory_bytes"][name].as_u64().expect("a number");
+    let parameters = |part: &str| {
+        let ledger = wide["ledger"].as_array().expect("a list");
+        ledger.iter().find(|row| row["part"] == part).expect("a part")["parameters"].as_u64().expect("a number")
+    };
+    let frozen = parameters("encoder") + parameters("decoder");
+    // Norms are held in 32 bits.
+    let saved = bytes(&wide, "weights") - bytes(&half, "weights");
+    assert!((19 * frozen / 10..=2 * frozen).contains(&saved), "{saved} of {}", 4 * frozen);
+    // What is stored in 32 bits stays so.
+    assert_eq!(bytes(&of("f32", "bf16"), "weights"), bytes(&wide, "weights"));
+    assert_eq!(2 * bytes(&half, "activations"), bytes(&wide, "activations"));
+    assert_eq!(bytes(&half, "head"), bytes(&wide, "head"));
+}

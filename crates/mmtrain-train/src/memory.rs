@@ -72,6 +72,8 @@ pub struct MicroShape {
     pub passes: usize,
     /// Whether scores of attentions are in memory: not where the kernel of the CPU forms them.
     pub scores: bool,
+    /// Bytes of a number in the blocks: 2 where they compute in 16 bits. Scores, logits and gradients are f32 all the same.
+    pub width: u64,
 }
 
 /// What a run is going to need, in bytes.
@@ -153,10 +155,10 @@ pub fn estimate(model: &Vlm, trained: Trained, shape: MicroShape, keep: KeepPlan
     let encoder_inputs = if is_encoder_trained { encoder_input_elements(&config.encoder, shape) } else { 0 };
     let encoder_graphs = (keep.encoder.max(usize::from(is_encoder_trained)) as u64)
         .saturating_mul(encoder_block_bytes(&config.encoder, shape));
-    let of_encoder = encoder_inputs.saturating_mul(F32).saturating_add(encoder_graphs).saturating_mul(ranks);
+    let of_encoder = encoder_inputs.saturating_mul(shape.width).saturating_add(encoder_graphs).saturating_mul(ranks);
     let kept = decoder_graph_bytes(config, shape, trained.decoder, keep.decoder);
     let decoder_graphs = kept.max(largest_stretch_bytes(config, shape, trained.decoder));
-    let decoder_inputs = decoder_input_elements(config, shape).saturating_mul(F32);
+    let decoder_inputs = decoder_input_elements(config, shape).saturating_mul(shape.width);
     let of_decoder = sum([decoder_inputs, decoder_graphs, passing_scores(config, shape)]).saturating_mul(ranks);
     let activations = of_encoder.saturating_add(of_decoder);
     let rows = chunk_rows.min(shape.batch * shape.seq);
@@ -262,7 +264,7 @@ fn reading_layer_bytes(config: &VlmConfig, cross: &CrossAttentionConfig, shape: 
     let keys = keys(config, cross);
     let widths = 14 * cross.hidden_size + 5 * cross.intermediate_size;
     let of_keys = product([6, shape.images, keys, cross.num_attention_heads, cross.head_dim]);
-    let widths = sum([product([shape.batch, shape.seq, widths]), of_keys]).saturating_mul(F32);
+    let widths = sum([product([shape.batch, shape.seq, widths]), of_keys]).saturating_mul(shape.width);
     widths.saturating_add(reading_scores(config, cross, shape).in_each)
 }
 
@@ -280,7 +282,7 @@ fn decoder_widths(config: &TextConfig, tuned: Tuned) -> usize {
 
 /// What the tape of one decoder block holds, scores included.
 fn decoder_block_bytes(config: &TextConfig, shape: MicroShape, tuned: Tuned) -> u64 {
-    let widths = product([shape.batch, shape.seq, decoder_widths(config, tuned)]).saturating_mul(F32);
+    let widths = product([shape.batch, shape.seq, decoder_widths(config, tuned)]).saturating_mul(shape.width);
     widths.saturating_add(decoder_scores(config, shape).in_each)
 }
 
@@ -298,7 +300,7 @@ fn encoder_widths(config: &EncoderConfig) -> usize {
 
 /// As [`decoder_block_bytes`].
 fn encoder_block_bytes(config: &EncoderConfig, shape: MicroShape) -> u64 {
-    let widths = product([shape.images, config.typical_tokens(), encoder_widths(config)]).saturating_mul(F32);
+    let widths = product([shape.images, config.typical_tokens(), encoder_widths(config)]).saturating_mul(shape.width);
     widths.saturating_add(encoder_scores(config, shape).in_each)
 }
 
@@ -351,7 +353,7 @@ mod tests {
     use super::*;
 
     fn shape(seq: usize) -> MicroShape {
-        MicroShape { batch: 2, seq, images: 0, ranks: 1, passes: 1, scores: true }
+        MicroShape { batch: 2, seq, images: 0, ranks: 1, passes: 1, scores: true, width: F32 }
     }
 
     #[test]
@@ -386,6 +388,8 @@ mod tests {
         assert_eq!((long.in_each, long.once), (0, 4 * F32 * (64 * 4096 * 1024)));
         let [block, twice] = [4096, 8192].map(|seq| decoder_block_bytes(&config, shape(seq), Tuned::Frozen));
         assert_eq!(2 * block, twice);
+        let half = MicroShape { width: 2, ..shape(4096) };
+        assert_eq!(2 * decoder_block_bytes(&config, half, Tuned::Frozen), block, "no scores are held in a block");
         let in_kernels = decoder_scores(&config, MicroShape { scores: false, ..shape(512) });
         assert_eq!((in_kernels.in_each, in_kernels.once), (0, 0));
     }

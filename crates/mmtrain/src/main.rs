@@ -26,6 +26,7 @@ mod run_dir;
 mod setup;
 mod shown;
 mod signals;
+mod sizes;
 mod source;
 mod stage;
 mod terminal;

@@ -10,7 +10,7 @@ use mmtrain_train::memory::available_bytes;
 use mmtrain_train::trainer::{part_config, trained};
 
 use crate::fail::Refusal;
-use crate::room::gibibytes;
+use crate::sizes::gibibytes;
 
 /// In which number type weights are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

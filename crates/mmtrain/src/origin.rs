@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::fail::Refusal;
+use crate::holdings::{Holding, all_holdings, configured};
 use crate::vocabulary::TokenizerKind;
 use crate::weights::PartWeights;
 use crate::{adapters, model_dir, preprocess, room, setup, vocabulary};
@@ -114,7 +115,7 @@ impl<'a> Origin<'a> {
         };
         let kinds = adapters::of_config(config);
         let zeros = adapters::attached(Vlm::zeros(&sizes, device), &kinds)?;
-        room::for_training(config, &zeros, device)?;
+        room::for_training(config, &zeros, &self.held(config, &zeros)?, device)?;
         match self {
             Self::Checkpoint(found) => {
                 adapters::attached(model_dir::load_frozen(&found.dir, config, &sizes, device)?, &kinds)
@@ -128,6 +129,11 @@ impl<'a> Origin<'a> {
                 adapters::begun(adapters::attached(base, &kinds)?, config, None)
             }
         }
+    }
+
+    /// Where the weights lie, with what of the model lies there.
+    pub(crate) fn held(&self, config: &RunConfig, model: &Vlm) -> anyhow::Result<Vec<Holding>> {
+        self.dir().map_or_else(|| Ok(configured(config, model)), |dir| all_holdings(model, dir))
     }
 
     /// How media become the encoder's input.

@@ -8,8 +8,9 @@ use std::path::Path;
 use burn::tensor::Device;
 use mmtrain_config::{Quantization, RunConfig};
 use mmtrain_model::Vlm;
-use mmtrain_model::params::Part;
+use mmtrain_model::params::{ParamInfo, Part};
 use mmtrain_model::quantized::model::PackedSize;
+use mmtrain_model::weights::LoadDtype;
 use mmtrain_train::checkpoint::MARGIN;
 use mmtrain_train::machine::free_bytes;
 use mmtrain_train::memory::{MemoryEstimate, MicroShape, available_bytes, estimate};
@@ -18,13 +19,16 @@ use mmtrain_train::trainer::{part_config, trained};
 use crate::commands::note;
 use crate::commands::train::{keep_for, micro_shape};
 use crate::fail::Refusal;
+use crate::holdings::{Holding, open};
+use crate::number_type::in_training;
+use crate::sizes::gibibytes;
 
 /// Refuses a run whose weights, gradients and moments do not fit. What else it needs is an estimate, and only warned about.
-pub(crate) fn for_training(config: &RunConfig, model: &Vlm, device: &Device) -> anyhow::Result<()> {
+pub(crate) fn for_training(config: &RunConfig, model: &Vlm, held: &[Holding], device: &Device) -> anyhow::Result<()> {
     if *device != Device::flex() {
         return Ok(());
     }
-    let (needed, available) = (of_run(config, model, device), available_bytes());
+    let (needed, available) = (of_run(config, model, held, device)?, available_bytes());
     check_run(&needed, available)?;
     if needed.at_most() > available {
         note(&format!(
@@ -57,18 +61,44 @@ fn too_little(run_dir: &Path, free: u64, trained: u64) -> Option<String> {
     })
 }
 
-/// What a run is estimated to need at most.
-pub(crate) fn of_run(config: &RunConfig, model: &Vlm, device: &Device) -> MemoryEstimate {
-    of_micro_batches(config, model, micro_shape(config, device))
+/// What a run is estimated to need at most, whose weights come from these places.
+pub(crate) fn of_run(
+    config: &RunConfig,
+    model: &Vlm,
+    held: &[Holding],
+    device: &Device,
+) -> anyhow::Result<MemoryEstimate> {
+    let narrower = narrower(config, held, device)?;
+    Ok(of_micro_batches(config, model, narrower, micro_shape(config, device)))
 }
 
-/// What a run is estimated to need whose largest micro-batch has this shape.
-pub(crate) fn of_micro_batches(config: &RunConfig, model: &Vlm, shape: MicroShape) -> MemoryEstimate {
+/// Bytes that frozen weights take less than in f32, since they are held as they are stored. Reads no tensor.
+pub(crate) fn narrower(config: &RunConfig, held: &[Holding], device: &Device) -> anyhow::Result<u64> {
+    let saved = held.iter().map(|Holding { infos, dir }| {
+        let as_stored = |info: &&ParamInfo| in_training(config, info.part, device) == LoadDtype::AsStored;
+        let (Some(dir), infos) = (dir, infos.iter().filter(as_stored).cloned().collect::<Vec<_>>()) else {
+            return Ok(0);
+        };
+        if infos.is_empty() {
+            return Ok(0);
+        }
+        let checkpoint = open(dir)?;
+        Ok(checkpoint.bytes(&infos, LoadDtype::F32).saturating_sub(checkpoint.bytes(&infos, LoadDtype::AsStored)))
+    });
+    saved.sum()
+}
+
+/// What a run is estimated to need whose largest micro-batch has this shape, and whose weights are `narrower` by so many bytes.
+pub(crate) fn of_micro_batches(config: &RunConfig, model: &Vlm, narrower: u64, shape: MicroShape) -> MemoryEstimate {
     let chunk_rows = config.objective.chunk_rows();
     let needed = estimate(model, trained(config), shape, keep_for(config, &model.config, shape), chunk_rows);
     // Parameters beside the two moments.
     let held = needed.optimizer.saturating_add(needed.optimizer / 2);
-    let needed = MemoryEstimate { saving: if saves_beside_steps(config) { held } else { 0 }, ..needed };
+    let needed = MemoryEstimate {
+        weights: needed.weights.saturating_sub(narrower),
+        saving: if saves_beside_steps(config) { held } else { 0 },
+        ..needed
+    };
     let packed = Part::ALL.into_iter().filter_map(|part| Some((part, packed_size(config, model, part)?.1)));
     packed.fold(needed, |needed, (part, size)| MemoryEstimate {
         weights: needed.weights.saturating_sub(4 * size.elements).saturating_add(size.bytes),
@@ -116,12 +146,6 @@ pub(crate) fn check_run(needed: &MemoryEstimate, available: u64) -> Result<(), R
         ),
         "take a smaller model, freeze a part (`train.decoder.tuning = \"frozen\"`), use fewer `train.ranks`, or a larger machine",
     ))
-}
-
-/// For people.
-pub(crate) fn gibibytes(bytes: u64) -> String {
-    let gibibytes = bytes as f64 / f64::from(1 << 30);
-    if gibibytes < 0.1 { format!("{:.1} MiB", gibibytes * 1024.0) } else { format!("{gibibytes:.1} GiB") }
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use crate::report::LedgerRow;
 use crate::report::text::grouped;
 use crate::room;
 use crate::setup;
+use crate::sizes::mebibytes;
 use crate::vocabulary::{TokenizerKind, tokenizer_kind};
 
 /// What is known about one source.
@@ -207,7 +208,7 @@ impl DryRun {
         let preprocessor = origin.preprocessor(config, &sizes)?;
         setup::instruction_tokenizer(origin.dir(), &sizes)?;
         let keep = keep(config, &sizes, &device.device);
-        let memory = room::of_run(config, &model, &device.device);
+        let memory = room::of_run(config, &model, &origin.held(config, &model)?, &device.device)?;
         if let Err(refusal) = room::check_run(&memory, available_bytes()) {
             note(&format!("warning: {refusal}; here the run would be refused"));
         }
@@ -322,8 +323,4 @@ pub(crate) fn ledger_lines(ledger: &[LedgerRow]) -> Vec<String> {
 /// For people: how many tokens a picture of the usual size takes.
 pub(crate) fn tokens_per_image(sizes: &VlmConfig) -> String {
     sizes.tokens_per_image().map_or("as many tokens as their size asks for".into(), |tokens| format!("{tokens} tokens"))
-}
-
-pub(crate) fn mebibytes(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

@@ -14,7 +14,7 @@ use mmtrain_train::memory::{MemoryEstimate, MicroShape, available_bytes, residen
 use mmtrain_train::trainer::trained;
 use serde_json::{Map, Value, json};
 
-use super::dry_run::{DryRun, mebibytes};
+use super::dry_run::DryRun;
 use super::parent::Parent;
 use super::resume::{init, resolve};
 use super::train::{memory_rows, micro_shape, preparer, resolve_ranks};
@@ -23,8 +23,9 @@ use crate::cli::{PlanArgs, RecipeArgs};
 use crate::inputs::require_inputs;
 use crate::number_type::computed_in;
 use crate::origin::Origin;
-use crate::room::{self, gibibytes};
+use crate::room;
 use crate::setup;
+use crate::sizes::{gibibytes, mebibytes};
 use crate::stage::Stage;
 use crate::vocabulary::{TokenizerKind, tokenizer_kind};
 
@@ -45,7 +46,8 @@ pub(crate) fn run(context: &Context, args: &PlanArgs) -> anyhow::Result<ExitCode
     origin.check(&config)?;
     let (run, model) = DryRun::of(&config, &origin, &device)?;
     let outlook = if run.has_data() { look_ahead(&config, &origin, &model, args.look_at.get())? } else { None };
-    let plan = Plan::of(&config, &device, run, &model, outlook)?;
+    let narrower = room::narrower(&config, &origin.held(&config, &model)?, &device.device)?;
+    let plan = Plan::of(&config, &device, run, (&model, narrower), outlook)?;
     if args.json {
         print_json(&plan.json(&config))?;
     } else {
@@ -117,7 +119,7 @@ impl Plan {
         config: &RunConfig,
         device: &OpenDevice,
         run: DryRun,
-        model: &Vlm,
+        (model, narrower): (&Vlm, u64),
         seen: Option<Outlook>,
     ) -> anyhow::Result<Self> {
         let shape = micro_shape(config, &device.device);
@@ -132,7 +134,7 @@ impl Plan {
         let fits = |rows: usize| {
             let images = (images * rows).div_ceil(batch.max(1));
             let shape = MicroShape { batch: rows, seq, images, ..shape };
-            process.saturating_add(room::of_micro_batches(config, model, shape).at_most()) <= available
+            process.saturating_add(room::of_micro_batches(config, model, narrower, shape).at_most()) <= available
         };
         Ok(Self {
             process,
@@ -141,7 +143,7 @@ impl Plan {
                 (&device.device, computed_in(config, &device.device)),
                 config.train.ranks,
             )?,
-            memory: room::of_micro_batches(config, model, shape),
+            memory: room::of_micro_batches(config, model, narrower, shape),
             // Only the host's memory is known.
             largest: device.is_cpu().then(|| most(fits)),
             run,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use fs_err as fs;
 use mmtrain_config::{FullTuning, ObjectiveConfig, RunConfig, TemplateKind, Tuning};
 use mmtrain_data::{Mixture, Preparer, Shown, Wanted};
@@ -356,6 +356,7 @@ pub(crate) fn micro_shape(config: &RunConfig, device: &Device) -> MicroShape {
         ranks,
         passes: config.train.grad_accum_steps().div_ceil(ranks),
         scores: *device != Device::flex(),
+        width: if computed_in(config, device) == DType::F32 { 4 } else { 2 },
     }
 }
 

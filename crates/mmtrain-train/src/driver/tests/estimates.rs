@@ -10,7 +10,7 @@ use super::sizes::{cross_attention, llama, model_config, resampled, siglip};
 use super::whole::ALL;
 use crate::memory::{KeepPlan, MemoryEstimate, MicroShape, estimate, keep_plan};
 
-const SHAPE: MicroShape = MicroShape { batch: 2, seq: 10, images: 3, ranks: 1, passes: 1, scores: true };
+const SHAPE: MicroShape = MicroShape { batch: 2, seq: 10, images: 3, ranks: 1, passes: 1, scores: true, width: 4 };
 
 fn activations(config: &VlmConfig, decoder: usize) -> u64 {
     let keep = KeepPlan { encoder: 0, decoder };

@@ -10,7 +10,7 @@ use super::Report;
 use super::environment::Environment;
 use super::next::Next;
 use super::run::RunReport;
-use crate::room::gibibytes;
+use crate::sizes::gibibytes;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
