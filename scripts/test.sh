@@ -52,8 +52,8 @@ step 'types without fetch' cargo check --release --workspace --no-default-featur
 # Its tests (`cargo test --release -p mmtrain-data --features remote remote`) need most of the tree once more; just test-remote.
 step 'types with remote' cargo check --release -p mmtrain-data --features remote --all-targets --locked
 # Other features make another tree; a directory of its own keeps the two from waiting for each other.
-step 'lints of the CUDA build' env CARGO_TARGET_DIR="$CARGO_TARGET_DIR-cuda" \
-    cargo clippy --release --workspace --features mmtrain/cuda --locked -- -D warnings
+step 'lints of GPU builds' env CARGO_TARGET_DIR="$CARGO_TARGET_DIR-cuda" \
+    cargo clippy --release --workspace --features mmtrain/cuda,mmtrain/wgpu --locked -- -D warnings
 
 printf '\n'
 printf '%s\n' "${times[@]}"

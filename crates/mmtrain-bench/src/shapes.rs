@@ -7,6 +7,7 @@ use mmtrain_model::config::{
     Activation, ConnectorConfig, EncoderConfig, MlpConfig, QwenVlFamily, QwenVlVisionConfig, TextConfig, TextFamily,
     VisionConfig, VisionFamily, VitConfig, VlmConfig,
 };
+use mmtrain_model::device::prefers_bf16;
 use mmtrain_model::params::Part;
 use mmtrain_train::driver::Trained;
 
@@ -178,7 +179,7 @@ pub(crate) fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tens
 
 /// In which type training computes, as `train.precision = "auto"` has it.
 pub(crate) fn precision(device: &Device) -> DType {
-    if *device == Device::flex() { DType::F32 } else { DType::BF16 }
+    if prefers_bf16(device) { DType::BF16 } else { DType::F32 }
 }
 
 /// Waits until the device is through with what it was asked for.

@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-#[cfg(feature = "cuda")]
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
 use burn::backend::Cube;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -46,7 +46,7 @@ pub fn apply3(operation: impl Operation<3>, inputs: [Tensor<4>; 3]) -> Tensor<4>
 }
 
 /// Operations for the backend that the tensors turn out to have.
-#[backend_extension(Flex, Cube: cfg(feature = "cuda"), Autodiff)]
+#[backend_extension(Flex, Cube: cfg(any(feature = "cuda", feature = "wgpu")), Autodiff)]
 trait Operations: Backend {
     fn operation1(x: FloatTensor<Self>, operation: Arc<dyn Operation<1>>) -> FloatTensor<Self>;
 
@@ -89,7 +89,7 @@ macro_rules! without_a_tape {
 }
 
 without_a_tape!(Flex);
-#[cfg(feature = "cuda")]
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
 without_a_tape!(Cube);
 
 impl<B: Backend, C: CheckpointStrategy> Operations for Autodiff<B, C>

@@ -2,8 +2,10 @@
 
 #[cfg(feature = "cuda")]
 mod cuda;
+#[cfg(feature = "wgpu")]
+mod wgpu;
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 
 use crate::error::ModelError;
 
@@ -17,6 +19,8 @@ pub enum DeviceChoice {
     Cpu,
     /// The GPU of that index.
     Cuda(usize),
+    /// The GPU that wgpu takes.
+    Wgpu,
 }
 
 impl std::str::FromStr for DeviceChoice {
@@ -27,8 +31,9 @@ impl std::str::FromStr for DeviceChoice {
             None if text == "auto" => Ok(Self::Auto),
             None if text == "cpu" => Ok(Self::Cpu),
             None if text == "cuda" => Ok(Self::Cuda(0)),
+            None if text == "wgpu" => Ok(Self::Wgpu),
             Some(("cuda", index)) => index.parse().map(Self::Cuda).map_err(|_| format!("`{index}` is no GPU number")),
-            _ => Err("expected auto, cpu, cuda or cuda:N".to_owned()),
+            _ => Err("expected auto, cpu, cuda, cuda:N or wgpu".to_owned()),
         }
     }
 }
@@ -38,7 +43,7 @@ impl std::str::FromStr for DeviceChoice {
 pub struct OpenDevice {
     /// Burn's handle.
     pub device: Device,
-    /// `cpu` or `cuda:N`.
+    /// `cpu`, `cuda:N` or `wgpu`.
     pub name: String,
 }
 
@@ -55,6 +60,7 @@ impl std::fmt::Display for DeviceChoice {
             Self::Auto => f.write_str("auto"),
             Self::Cpu => f.write_str("cpu"),
             Self::Cuda(index) => write!(f, "cuda:{index}"),
+            Self::Wgpu => f.write_str("wgpu"),
         }
     }
 }
@@ -67,8 +73,15 @@ impl DeviceChoice {
             Self::Auto if cuda::count() == 0 => Ok(cpu()),
             Self::Auto => cuda::open(0),
             Self::Cuda(index) => cuda::open(index),
+            Self::Wgpu => wgpu::open(),
         }
     }
+}
+
+/// Whether a device is to compute in bf16 where nothing else is asked for: a GPU that can. Those before Ampere cannot, nor does wgpu, and
+/// a CPU is slower in it than in f32.
+pub fn prefers_bf16(device: &Device) -> bool {
+    *device != Device::flex() && device.supports_dtype(DType::BF16)
 }
 
 fn cpu() -> OpenDevice {
@@ -91,6 +104,28 @@ mod cuda {
     }
 }
 
+#[cfg(not(feature = "wgpu"))]
+mod wgpu {
+    use super::{ModelError, OpenDevice};
+
+    pub(super) fn open() -> Result<OpenDevice, ModelError> {
+        Err(ModelError::Device {
+            message: "wgpu was asked for, but this binary was built without it".to_owned(),
+            hint: "build with `cargo build --release --features wgpu`, or pass `--device cpu`".to_owned(),
+        })
+    }
+}
+
+/// Whether a small computation comes out right; a device that is not there panics.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+fn computes(device: &Device) -> bool {
+    use burn::tensor::Tensor;
+
+    let device = device.clone();
+    let sum = std::panic::catch_unwind(move || Tensor::<1>::ones([8], &device).exp().sum().into_scalar::<f32>());
+    sum.is_ok_and(|sum| (sum - 8.0 * std::f32::consts::E).abs() < 1e-3)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,7 +134,7 @@ mod tests {
     fn choices_are_read_from_text() {
         assert_eq!("auto".parse(), Ok(DeviceChoice::Auto));
         assert_eq!("cuda:3".parse(), Ok(DeviceChoice::Cuda(3)));
-        for choice in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(3)] {
+        for choice in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(3), DeviceChoice::Wgpu] {
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
         assert!("cuda:x".parse::<DeviceChoice>().is_err());
@@ -112,5 +147,10 @@ mod tests {
             assert_eq!(DeviceChoice::Auto.open().expect("falls back").name, "cpu");
         }
         assert!(DeviceChoice::Cuda(4096).open().is_err());
+        if cfg!(not(feature = "wgpu")) {
+            let error = DeviceChoice::Wgpu.open().expect_err("it is not built in").to_string();
+            assert!(error.contains("built without it"), "{error}");
+        }
+        assert!(!prefers_bf16(&Device::flex()));
     }
 }

@@ -183,9 +183,10 @@ impl Vlm {
         self.decoder.model.norm.gamma.val().device()
     }
 
-    /// In which type the decoder answers: on a CPU in f32, on a GPU in the type in which its weights are held.
+    /// In which type the decoder answers: on a CPU in f32, on a GPU in the type in which its weights are held, if it computes in that.
     pub fn answers_in(&self) -> DType {
-        answers_in(self.device() == Device::flex(), self.decoder.model.embed_tokens.weight.val().dtype())
+        let (device, held) = (self.device(), self.decoder.model.embed_tokens.weight.val().dtype());
+        answers_in(device != Device::flex() && device.supports_dtype(held), held)
     }
 
     /// With all weights of the decoder's blocks in the type in which it answers, so that no token has to cast norms and biases; on a CPU
@@ -384,8 +385,8 @@ impl Vlm {
     }
 }
 
-fn answers_in(is_host: bool, held: DType) -> DType {
-    if is_host { DType::F32 } else { held }
+fn answers_in(computes_in_it: bool, held: DType) -> DType {
+    if computes_in_it { held } else { DType::F32 }
 }
 
 /// What the decoder's blocks get.
@@ -407,8 +408,8 @@ mod tests {
 
     #[test]
     fn a_cpu_answers_in_f32_and_a_gpu_in_what_is_held() {
-        assert_eq!(answers_in(true, DType::BF16), DType::F32);
-        assert_eq!(answers_in(false, DType::BF16), DType::BF16);
-        assert_eq!(answers_in(false, DType::F32), DType::F32);
+        assert_eq!(answers_in(false, DType::BF16), DType::F32);
+        assert_eq!(answers_in(true, DType::BF16), DType::BF16);
+        assert_eq!(answers_in(true, DType::F32), DType::F32);
     }
 }

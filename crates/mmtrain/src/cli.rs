@@ -27,7 +27,7 @@ pub(crate) use self::models::{
 #[derive(Debug, Parser)]
 #[command(name = "mmtrain", version, about, propagate_version = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// Where to compute: auto, cpu, cuda or cuda:N.
+    /// Where to compute: auto, cpu, cuda, cuda:N or wgpu.
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
     pub(crate) device: DeviceChoice,
     /// Say more; twice for everything.

@@ -4,6 +4,7 @@ use burn::tensor::{DType, Device};
 use clap::ValueEnum;
 use mmtrain_config::{Precision, RunConfig};
 use mmtrain_model::Vlm;
+use mmtrain_model::device::{OpenDevice, prefers_bf16};
 use mmtrain_model::params::{Part, Tuned};
 use mmtrain_model::weights::LoadDtype;
 use mmtrain_train::memory::available_bytes;
@@ -28,9 +29,18 @@ pub(crate) enum WeightsChoice {
 pub(crate) fn computed_in(config: &RunConfig, device: &Device) -> DType {
     match config.train.precision {
         Precision::F32 => DType::F32,
-        Precision::Auto if *device == Device::flex() => DType::F32,
+        Precision::Auto if !prefers_bf16(device) => DType::F32,
         Precision::Bf16 | Precision::Auto => DType::BF16,
     }
+}
+
+/// Refuses a type in which the device does not compute.
+pub(crate) fn check_precision(config: &RunConfig, device: &OpenDevice) -> Result<(), Refusal> {
+    if config.train.precision == Precision::Bf16 && !device.is_cpu() && !prefers_bf16(&device.device) {
+        let message = format!("`train.precision` is \"bf16\", and {} does not compute in it", device.name);
+        return Err(Refusal::usage(message, "`train.precision = \"auto\"` takes f32 there"));
+    }
+    Ok(())
 }
 
 /// How a run holds a part: packed where its configuration says so; what is trained is f32. What is frozen, also beside adapters, is as
@@ -76,11 +86,15 @@ impl WeightsChoice {
         if *device == Device::flex() {
             return self.decide_within(sizes, available_bytes());
         }
-        self.of_gpu(sizes).decide_within(sizes, u64::MAX)
+        self.of_gpu(sizes, prefers_bf16(device)).decide_within(sizes, u64::MAX)
     }
 
-    fn of_gpu(self, sizes: Sizes) -> Self {
-        if self == Self::Auto && sizes.packed.is_none() { Self::Stored } else { self }
+    fn of_gpu(self, sizes: Sizes, computes_in_16_bits: bool) -> Self {
+        match self {
+            Self::Auto if sizes.packed.is_none() && computes_in_16_bits => Self::Stored,
+            Self::Auto if sizes.packed.is_none() => Self::F32,
+            _ => self,
+        }
     }
 
     fn decide_within(self, sizes: Sizes, available: u64) -> Result<Decision, Refusal> {
@@ -169,8 +183,13 @@ mod tests {
             (WeightsChoice::F32, HALVES, WeightsChoice::F32),
             (WeightsChoice::Auto, packed, WeightsChoice::Auto),
         ] {
-            assert_eq!(choice.of_gpu(sizes), found);
+            assert_eq!(choice.of_gpu(sizes, true), found);
         }
+        assert_eq!(
+            WeightsChoice::Auto.of_gpu(HALVES, false),
+            WeightsChoice::F32,
+            "one that does not compute in 16 bits"
+        );
         let (dtype, line) = WeightsChoice::Stored.decide_within(HALVES, u64::MAX).expect("fits");
         assert_eq!(dtype, LoadDtype::AsStored);
         assert_eq!(line.as_deref(), Some("weights: kept as stored, 4.0 GiB (8.0 GiB as f32), and computed in"));

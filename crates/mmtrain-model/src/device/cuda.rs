@@ -1,13 +1,11 @@
 //! GPUs of CUDA.
 
-use std::panic::catch_unwind;
-
-use burn::tensor::{Device, DeviceType, Tensor};
+use burn::tensor::{Device, DeviceType};
 
 use cubecl::config::cache::CacheConfig;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 
-use super::{ModelError, OpenDevice};
+use super::{ModelError, OpenDevice, computes};
 
 /// Names a directory for compiled kernels and for what tuning chose.
 const CACHE: &str = "MMTRAIN_KERNEL_CACHE";
@@ -36,13 +34,6 @@ pub(super) fn open(index: usize) -> Result<OpenDevice, ModelError> {
             hint: "check the driver with `nvidia-smi`, or pass `--device cpu`".to_owned(),
         }),
     }
-}
-
-/// Whether a small computation comes out right.
-fn computes(device: &Device) -> bool {
-    let device = device.clone();
-    let sum = catch_unwind(move || Tensor::<1>::ones([8], &device).exp().sum().into_scalar::<f32>());
-    sum.is_ok_and(|sum| (sum - 8.0 * std::f32::consts::E).abs() < 1e-3)
 }
 
 /// What was compiled and tuned once is there at the next start, in the directory that [`CACHE`] names or else in the user's cache;

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use burn::tensor::DType;
-use mmtrain_model::device::DeviceChoice;
+use mmtrain_model::device::{DeviceChoice, prefers_bf16};
 use mmtrain_model::weights::LoadDtype;
 
 use super::{Context, print, print_json};
 use crate::cli::ParityArgs;
+use crate::fail::Refusal;
 use crate::fetch::localize::in_cache;
 use crate::parity::Asked;
 
@@ -19,6 +20,10 @@ pub(crate) fn run(context: &Context, args: &ParityArgs) -> anyhow::Result<ExitCo
         asked => asked,
     };
     let dir = in_cache(&args.dir)?;
+    let opened = device.open()?;
+    if args.bf16 && !opened.is_cpu() && !prefers_bf16(&opened.device) {
+        return Err(Refusal::usage(format!("{} does not compute in bf16", opened.name), "leave out `--bf16`").into());
+    }
     let report = crate::parity::run(&Asked {
         dir: &dir,
         adapter: args.adapter.as_deref(),
@@ -26,7 +31,7 @@ pub(crate) fn run(context: &Context, args: &ParityArgs) -> anyhow::Result<ExitCo
         atol: args.atol,
         dtype: if args.stored { LoadDtype::AsStored } else { LoadDtype::F32 },
         computing: if args.bf16 { DType::BF16 } else { DType::F32 },
-        device: device.open()?.device,
+        device: opened.device,
     })?;
     if args.json {
         print_json(&report)?;

@@ -21,7 +21,7 @@ use super::train::{memory_rows, micro_shape, preparer, resolve_ranks};
 use super::{Context, config_dirs, note, print, print_json};
 use crate::cli::{PlanArgs, RecipeArgs};
 use crate::inputs::require_inputs;
-use crate::number_type::computed_in;
+use crate::number_type::{check_precision, computed_in};
 use crate::origin::Origin;
 use crate::room;
 use crate::setup;
@@ -41,6 +41,7 @@ pub(crate) fn run(context: &Context, args: &PlanArgs) -> anyhow::Result<ExitCode
     let mut config = resolve(stage, &args.recipe, (None, parent.as_ref()), None)?.config;
     resolve_ranks(&mut config, device.is_cpu());
     stage.check(&config)?;
+    check_precision(&config, &device)?;
     require_inputs(&config, init.is_none())?;
     let origin = Origin::new(None, init.as_deref())?;
     origin.check(&config)?;

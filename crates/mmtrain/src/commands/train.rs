@@ -36,7 +36,7 @@ use super::{Context, dry_run, note, reference, watch::Watcher};
 use crate::cli::TrainArgs;
 use crate::inputs::require_inputs;
 use crate::irregular::refuse_irregular_run;
-use crate::number_type::computed_in;
+use crate::number_type::{check_precision, computed_in};
 use crate::origin::Origin;
 use crate::report::medium::small_file;
 use crate::report::text::grouped;
@@ -70,6 +70,7 @@ pub(crate) fn run(context: &Context, stage: Stage, args: &TrainArgs) -> anyhow::
     let resolved = resolve(stage, &args.recipe, (resume.as_deref(), parent.as_ref()), found.as_ref())?;
     resolved.notes().iter().for_each(|text| note(&format!("note: {text}")));
     stage.check(&resolved.config)?;
+    check_precision(&resolved.config, &device)?;
     note_unasked(&resolved.config);
     require_inputs(&resolved.config, init.is_none() && found.is_none())?;
     let origin = Origin::new(found.as_ref(), init.as_deref())?;

@@ -27,7 +27,7 @@ pub(super) struct Environment {
 /// The device that `--device` means.
 #[derive(Debug, Serialize)]
 pub(super) struct DeviceState {
-    /// `cpu` or `cuda:N`; none where it cannot be had.
+    /// `cpu`, `cuda:N` or `wgpu`; none where it cannot be had.
     pub(super) name: Option<String>,
     /// Why it cannot be had.
     pub(super) fault: Option<String>,
@@ -76,6 +76,7 @@ fn features() -> Vec<&'static str> {
         ("fetch", cfg!(feature = "fetch")),
         ("remote", cfg!(feature = "remote")),
         ("serve", cfg!(feature = "serve")),
+        ("wgpu", cfg!(feature = "wgpu")),
     ];
     all.into_iter().filter(|(_, built)| *built).map(|(name, _)| name).collect()
 }
