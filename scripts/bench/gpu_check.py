@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,8 @@ GRADIENTS = 250
 # Losses of the first steps beside the CPU's, as a share of them.
 LOSSES = {"f32": 2e-3, "bf16": 5e-2}
 TRAINED = 40
+# Steps of a run with two checkpoints.
+SAVED = 6
 
 
 def mmtrain(*args, device=DEVICE):
@@ -69,7 +72,7 @@ def parity(in_16_bits):
         yield f"| {case.name} | {worst:.1e} | {ratio} | {'holds' if holds else 'broken'} |", holds
 
 
-def losses(name, device, precision):
+def losses(name, device, precision, more=None):
     # Data of its own: a small set must not lie where the quickstart's belongs.
     run, data = OUT / f"train-{name}", OUT / "data"
     done = mmtrain(
@@ -77,7 +80,7 @@ def losses(name, device, precision):
         *(word for key, value in {
             "train.steps": TRAINED, "train.log_every": 1, "train.eval_every": 0, "checkpoint.every": 0, "train.ranks": 1,
             "train.precision": precision, "eval.samples": 8, "eval.generate": 0, "data.sources.0.synth.samples": 2000,
-            "data.sources.0.path": data, "data.eval.path": data, "model.tokenizer.train_bpe.sources": "[]",
+            "data.sources.0.path": data, "data.eval.path": data, "model.tokenizer.train_bpe.sources": "[]", **(more or {}),
         }.items() for word in ("--set", f"{key}={value}")),
         device=device,
     )
@@ -101,6 +104,24 @@ def training():
         yield f"| {precision} | {far:.1e} | {bound:.0e} | {'holds' if far <= bound else 'broken'} |", far <= bound
 
 
+def resumed():
+    """A run that goes on from a checkpoint that was written beside its steps, and what it does without a stop."""
+    whole = OUT / "train-saved"
+    losses("saved", DEVICE, "f32", {"train.steps": SAVED, "checkpoint.every": SAVED // 2, "checkpoint.async": "true"})
+    run = OUT / "train-resumed"
+    shutil.copytree(whole, run)
+    for later in [f"step-{SAVED:08}", "finished"]:
+        path = run / later
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    done = mmtrain("pretrain", "--resume", str(run))
+    if done.returncode:
+        yield f"| {(done.stderr.strip().splitlines() or ['no reason given'])[-1]} | broken |", False
+        return
+    a, b = ([json.loads(line)["loss"] for line in open(at / "metrics.jsonl") if '"kind":"train"' in line] for at in (whole, run))
+    far = max(abs(x - y) / x for x, y in zip(a, b)) if len(a) == len(b) == SAVED else float("inf")
+    yield f"| {far:.1e} | {'holds' if far <= LOSSES['f32'] else 'broken'} |", far <= LOSSES["f32"]
+
+
 def main():
     sound = True
     with open(OUT / "gpu.md", "w") as file:
@@ -122,6 +143,10 @@ def main():
             for line, holds in rows:
                 say(line)
                 sound &= holds
+        say(f"\n## {DEVICE}: a run that goes on from a checkpoint written beside its steps\n\n| losses differ by | at most %.0e |\n|---|---|" % LOSSES["f32"])
+        for line, holds in resumed():
+            say(line)
+            sound &= holds
         if not ROWS:
             sys.exit(0 if sound else 1)
         say(f"\n## {DEVICE}: beside PyTorch\n")

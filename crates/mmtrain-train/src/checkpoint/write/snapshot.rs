@@ -66,13 +66,20 @@ impl Saved {
     }
 }
 
+/// Of another device's values a copy in memory of the process's own. What a device hands out may lie in a buffer that it fills again with
+/// what is fetched later, which one of wgpu did.
 fn on_the_host(values: Tensor<1>) -> Tensor<1> {
     let host = Device::flex();
     if values.device() == host {
         return values;
     }
-    let dtype = values.dtype();
-    Tensor::from_data(values.into_data(), (&host, dtype))
+    let (dtype, shape) = (values.dtype(), values.shape());
+    let fetched = values.into_data();
+    let own = match fetched.as_slice::<f32>() {
+        Ok(values) => TensorData::new(values.to_vec(), shape),
+        Err(_) => TensorData::from_bytes_vec(fetched.as_bytes().to_vec(), shape, dtype),
+    };
+    Tensor::from_data(own, (&host, dtype))
 }
 
 /// In pieces, each of which is looked at without a branch.
