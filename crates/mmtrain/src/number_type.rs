@@ -43,12 +43,20 @@ pub(crate) fn check_precision(config: &RunConfig, device: &OpenDevice) -> Result
     Ok(())
 }
 
+/// Whether weights can be held in 16 bits on a device. Where it does not compute in them, what it makes of them is wrong without a word.
+pub(crate) fn holds_16_bits(device: &Device) -> bool {
+    *device == Device::flex() || prefers_bf16(device)
+}
+
 /// How a run holds a part: packed where its configuration says so; what is trained is f32. What is frozen, also beside adapters, is as
 /// stored where blocks compute in bf16: cast there, it is the same. Where they compute in f32, only a frozen encoder is: through connector and
 /// decoder pass gradients, whose tapes would hold f32 beside what is stored.
 pub(crate) fn in_training(config: &RunConfig, part: Part, device: &Device) -> LoadDtype {
     if let Some(scheme) = part_config(config, part).tuning.quantization() {
         return LoadDtype::Packed(scheme);
+    }
+    if !holds_16_bits(device) {
+        return LoadDtype::F32;
     }
     let stays = match trained(config).part(part) {
         Tuned::Frozen => part == Part::Encoder || computed_in(config, device) == DType::BF16,
@@ -85,6 +93,9 @@ impl WeightsChoice {
     pub(crate) fn decide(self, sizes: Sizes, device: &Device) -> Result<Decision, Refusal> {
         if *device == Device::flex() {
             return self.decide_within(sizes, available_bytes());
+        }
+        if self == Self::Stored && !holds_16_bits(device) {
+            return Err(Refusal::usage("this device holds no weights in 16 bits", "take `--weights f32`"));
         }
         self.of_gpu(sizes, prefers_bf16(device)).decide_within(sizes, u64::MAX)
     }

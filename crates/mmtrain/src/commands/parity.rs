@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 
 use burn::tensor::DType;
-use mmtrain_model::device::{DeviceChoice, prefers_bf16};
+use mmtrain_model::device::DeviceChoice;
 use mmtrain_model::weights::LoadDtype;
 
 use super::{Context, print, print_json};
 use crate::cli::ParityArgs;
 use crate::fail::Refusal;
 use crate::fetch::localize::in_cache;
+use crate::number_type::holds_16_bits;
 use crate::parity::Asked;
 
 /// Runs the command; exit code 1 when something differs by more than the tolerance. A GPU is used only where one is asked for:
@@ -21,8 +22,9 @@ pub(crate) fn run(context: &Context, args: &ParityArgs) -> anyhow::Result<ExitCo
     };
     let dir = in_cache(&args.dir)?;
     let opened = device.open()?;
-    if args.bf16 && !opened.is_cpu() && !prefers_bf16(&opened.device) {
-        return Err(Refusal::usage(format!("{} does not compute in bf16", opened.name), "leave out `--bf16`").into());
+    if (args.bf16 || args.stored) && !holds_16_bits(&opened.device) {
+        let message = format!("{} does not compute in 16 bits", opened.name);
+        return Err(Refusal::usage(message, "leave out `--bf16` and `--stored`").into());
     }
     let report = crate::parity::run(&Asked {
         dir: &dir,
