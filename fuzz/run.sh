@@ -18,6 +18,9 @@ targets=("$@")
 if [ ${#targets[@]} -eq 0 ]; then
     mapfile -t targets < <(ls corpus)
 fi
+for target in "${targets[@]}"; do
+    [ -d "corpus/$target" ] || fail "no target $target" "one of $(echo corpus/* | sed 's,corpus/,,g')"
+done
 
 # The versions that are tested are those that are fuzzed.
 cp ../Cargo.lock Cargo.lock

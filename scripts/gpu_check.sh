@@ -18,14 +18,15 @@ export DEVICE=${DEVICE:-cuda} OUT=${OUT:-checkpoints/gpu-check-$(date +%Y%m%d-%H
 if [ -z "${MMTRAIN:-}" ]; then
     need_cargo
     need_c_compiler
-    cargo build --release --workspace --locked --bins --features cuda
+    if [ "$DEVICE" = wgpu ]; then features=wgpu; else features=cuda; fi
+    cargo build --release --locked --bin mmtrain --features "$features"
 fi
 # shellcheck disable=SC2154  # env.sh sets it
 export MMTRAIN=${MMTRAIN:-$mmtrain}
 
 if ! reason=$("$MMTRAIN" --device "$DEVICE" --quiet bench gemm --steps 1 --json 2>&1 > /dev/null); then
-    # A machine with a GPU that does not compute is not one without.
-    if [ -e /dev/nvidiactl ]; then
+    # A machine with a GPU that does not compute is not one without; wgpu is asked for only where it is there.
+    if [ -e /dev/nvidiactl ] || [ "$DEVICE" = wgpu ]; then
         printf 'device %s does not compute: %s\n' "$DEVICE" "$reason" >&2
         exit 1
     fi

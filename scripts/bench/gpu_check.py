@@ -1,6 +1,7 @@
 """What scripts/gpu_check.sh does once the binary is there and the device answers."""
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -90,6 +91,13 @@ def losses(name, device, precision, more=None):
     return [line["loss"] for line in lines if line["kind"] == "train"]
 
 
+def furthest(expected, found):
+    """The largest difference as a share of what is expected; infinite where one is no number, or missing."""
+    if len(expected) != len(found) or not all(map(math.isfinite, [*expected, *found])):
+        return math.inf
+    return max(abs(a - b) / a for a, b in zip(expected, found))
+
+
 def training():
     expected = losses("cpu", "cpu", "f32")
     for precision, bound in LOSSES.items():
@@ -100,14 +108,18 @@ def training():
         except RuntimeError as error:
             yield f"| {precision} | {error} | {bound:.0e} | broken |", False
             continue
-        far = max(abs(a - b) / a for a, b in zip(expected, found))
+        far = furthest(expected, found)
         yield f"| {precision} | {far:.1e} | {bound:.0e} | {'holds' if far <= bound else 'broken'} |", far <= bound
 
 
 def resumed():
     """A run that goes on from a checkpoint that was written beside its steps, and what it does without a stop."""
     whole = OUT / "train-saved"
-    losses("saved", DEVICE, "f32", {"train.steps": SAVED, "checkpoint.every": SAVED // 2, "checkpoint.async": "true"})
+    try:
+        losses("saved", DEVICE, "f32", {"train.steps": SAVED, "checkpoint.every": SAVED // 2, "checkpoint.async": "true"})
+    except RuntimeError as error:
+        yield f"| {error} | broken |", False
+        return
     run = OUT / "train-resumed"
     shutil.copytree(whole, run)
     for later in [f"step-{SAVED:08}", "finished"]:
@@ -118,7 +130,7 @@ def resumed():
         yield f"| {(done.stderr.strip().splitlines() or ['no reason given'])[-1]} | broken |", False
         return
     a, b = ([json.loads(line)["loss"] for line in open(at / "metrics.jsonl") if '"kind":"train"' in line] for at in (whole, run))
-    far = max(abs(x - y) / x for x, y in zip(a, b)) if len(a) == len(b) == SAVED else float("inf")
+    far = furthest(a, b) if len(a) == SAVED else math.inf
     yield f"| {far:.1e} | {'holds' if far <= LOSSES['f32'] else 'broken'} |", far <= LOSSES["f32"]
 
 

@@ -33,6 +33,20 @@ fn pretrain_eval_and_generate_work_from_nothing() {
     let all: Value = serde_json::from_slice(&place.read("run/eval.json")).expect("JSON");
     assert_eq!(all["samples"], 64, "0 takes all");
 
+    // A link stays one, and what is no file is written to.
+    std::os::unix::fs::symlink("run/eval.json", place.path("link.json")).expect("linked");
+    place.ok("eval --model run --data data --limit 1 --max-new-tokens 2 --output link.json");
+    assert!(place.path("link.json").is_symlink());
+    let one: Value = serde_json::from_slice(&place.read("run/eval.json")).expect("JSON");
+    assert_eq!(one["samples"], 1);
+    let both = place.ok("eval --model run --data data --limit 1 --max-new-tokens 2 --output /dev/stdout").stdout;
+    assert!(both.contains("\"samples\": 1") && both.contains("attribute accuracy"), "{both}");
+    place.fails(
+        "eval --model run --data data --limit 1 --output nowhere/eval.json",
+        4,
+        &["nowhere/eval.json", "hint:"],
+    );
+
     let answer = place.ok("generate --model run --image run/samples/0.jpg --max-new-tokens 4 --json");
     let answer: Value = serde_json::from_str(&answer.stdout).expect("JSON");
     assert!(answer["tokens"].as_u64().is_some_and(|tokens| tokens <= 4));

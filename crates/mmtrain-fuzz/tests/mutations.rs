@@ -63,6 +63,9 @@ macro_rules! try_each {
             let tried = [$(stringify!($name)),+];
             for target in targets() {
                 assert!(tried.contains(&target.name), "`{}` is not tried here", target.name);
+                // A fuzzer is run for each of these folders.
+                let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target.name);
+                assert!(seeds.is_dir(), "`{}` has no seeds", target.name);
             }
         }
     };

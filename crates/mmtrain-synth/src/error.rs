@@ -101,7 +101,7 @@ impl SynthError {
             Self::NoFfmpeg => Some("install it, as in `apt-get install ffmpeg`, and see that it is on the PATH".into()),
             Self::Busy { .. } => Some("wait until it is done; the same options then need no work".into()),
             Self::Stopped { .. } => Some("the same command makes it from the beginning".into()),
-            _ if self.storage() == Some(io::ErrorKind::StorageFull) => {
+            _ if matches!(self.storage(), Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) => {
                 Some("free some space, or ask for fewer samples".into())
             }
             _ => None,

@@ -22,8 +22,8 @@ mod shield;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use minijinja::value::Value;
@@ -56,9 +56,10 @@ pub(crate) struct ChatTemplate {
     messages: Messages,
     /// Whether the template says itself what is learned.
     says_what_is_learned: bool,
-    /// How long it may take to write a conversation. Lists of lists of lists are compared without paying for it.
+    /// How long it may take to write a conversation, with all its beginnings. Lists of lists of lists are compared without paying for it.
     patience: Duration,
-    /// Whether it has once taken longer: then it is not tried again.
+    /// Whether it has once taken half of that for one text: then it is not tried again. That a conversation has very many turns is no fault of
+    /// the template's.
     is_endless: AtomicBool,
 }
 
@@ -140,11 +141,19 @@ impl ChatTemplate {
         if self.is_endless.load(Ordering::Relaxed) {
             return Err(self.failed("it took too long before".into()));
         }
-        let (environment, tokens, started) = (self.environment.clone(), self.tokens.clone(), Instant::now());
-        let done = within(self.patience, move || {
+        let (environment, tokens) = (self.environment.clone(), self.tokens.clone());
+        let (patience, started) = (self.patience, Instant::now());
+        let begun = Arc::new(Mutex::new(started));
+        let begins = begun.clone();
+        let done = within(patience, move || {
             let template = environment.get_template(TEMPLATE).map_err(|error| describe(&error))?;
             let tokens = Value::from(tokens);
             work(&|start| {
+                // Nobody waits any more.
+                if started.elapsed() > patience {
+                    return Err(format!("it takes more than {} s", patience.as_secs_f64()));
+                }
+                *begins.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
                 let values = context! {
                     messages => &messages[..start.turns], add_generation_prompt => start.open,
                     tools => Value::from(()), documents => Value::from(()), ..tokens.clone()
@@ -156,7 +165,7 @@ impl ChatTemplate {
                 Ok(text)
             })
         });
-        if done.is_err() && started.elapsed() >= self.patience {
+        if done.is_err() && begun.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= patience / 2 {
             self.is_endless.store(true, Ordering::Relaxed);
         }
         done.and_then(|done| done).map_err(|detail| self.failed(detail))
@@ -227,6 +236,7 @@ fn placeholders(tokenizer: &TextTokenizer) -> BTreeMap<String, Vec<MediaKind>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Turn;
 
     fn template(source: &str) -> Result<ChatTemplate, TextError> {
         let tokenizer = TextTokenizer::train_bpe(["a dog".to_owned()].into_iter(), 300).expect("a tokenizer");
@@ -250,5 +260,21 @@ mod tests {
         };
         assert!(message.contains("more than 1 s") || message.contains("too long before"), "{message}");
         assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    }
+
+    /// Each of its answers is written with all that stands before it.
+    #[test]
+    fn a_conversation_of_very_many_turns_does_not_end_the_template() {
+        let source = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}";
+        let template = template(source).expect("it compiles");
+        let chat = |pairs: usize| Conversation {
+            turns: (0..2 * pairs)
+                .map(|at| Turn::said(if at % 2 == 0 { Role::User } else { Role::Assistant }, "a dog"))
+                .collect(),
+        };
+        let place = Placement::default();
+        let error = template.render(&chat(4000), place).expect_err("it takes minutes").to_string();
+        assert!(error.contains("more than 1 s"), "{error}");
+        template.render(&chat(2), place).expect("the next one is written");
     }
 }

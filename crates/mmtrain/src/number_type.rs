@@ -16,7 +16,8 @@ use crate::sizes::gibibytes;
 /// In which number type weights are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum WeightsChoice {
-    /// As f32 where that takes at most half of the available memory, else as stored; on a GPU as stored. What is stored packed stays so.
+    /// As f32 where that takes at most half of the available memory, else as stored; on a GPU that computes in bf16 as stored. What is stored packed
+    /// stays so.
     #[default]
     Auto,
     /// All as f32: the fastest.
@@ -95,7 +96,10 @@ impl WeightsChoice {
             return self.decide_within(sizes, available_bytes());
         }
         if self == Self::Stored && !holds_16_bits(device) {
-            return Err(Refusal::usage("this device holds no weights in 16 bits", "take `--weights f32`"));
+            return Err(Refusal::usage(
+                "this device does not compute in bf16, and weights in 16 bits are widened on it",
+                "take `--weights f32`",
+            ));
         }
         self.of_gpu(sizes, prefers_bf16(device)).decide_within(sizes, u64::MAX)
     }
