@@ -25,9 +25,11 @@ pub(crate) mod train;
 pub(crate) mod watch;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use fs_err as fs;
 use mmtrain_model::device::DeviceChoice;
+use mmtrain_train::checkpoint::write_atomically;
 use serde::Serialize;
 
 use crate::terminal::printable;
@@ -44,6 +46,15 @@ pub(crate) struct Context {
 /// Directories in which `--config NAME` is looked up.
 pub(crate) fn config_dirs() -> Vec<PathBuf> {
     vec![PathBuf::from("configs")]
+}
+
+/// Writes what an option names a file for: replaces a file, or the one that a link leads to; what is no file, such as `/dev/stdout`, is written to.
+pub(crate) fn write_output(path: &Path, contents: &[u8]) -> std::io::Result<()> {
+    match fs::metadata(path) {
+        Ok(there) if there.is_file() => write_atomically(&fs::canonicalize(path)?, contents),
+        Ok(_) => fs::write(path, contents),
+        Err(_) => write_atomically(path, contents),
+    }
 }
 
 /// Writes text to stdout, control characters spelled out; a reader that went away is no error.

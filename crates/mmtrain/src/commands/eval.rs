@@ -3,20 +3,17 @@
 mod pairs;
 
 use std::io::ErrorKind;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use fs_err as fs;
 use mmtrain_config::{FormatKind, PlaceholderKind, SourceConfig};
 use mmtrain_data::{DataError, Mixture, Pass, Prepared, Preparer, Shown, Skip};
 use mmtrain_generate::{GenerateOptions, SamplingConfig};
-use mmtrain_train::checkpoint::write_atomically;
 use serde::Serialize;
 
 use self::pairs::Preferred;
 use super::judged::Judged;
-use super::{Context, note, print, print_json};
+use super::{Context, note, print, print_json, write_output};
 use crate::cli::EvalArgs;
 use crate::fail::Refusal;
 use crate::{model_dir, setup};
@@ -59,19 +56,10 @@ pub(crate) fn run(context: &Context, args: &EvalArgs) -> anyhow::Result<ExitCode
         print(&report.text(skipped))?;
     }
     if let Some(output) = &args.output {
-        write(output, &serde_json::to_vec_pretty(&report)?)
+        write_output(output, &serde_json::to_vec_pretty(&report)?)
             .map_err(|error| Refusal::storage(format!("`{}`: {error}", output.display()), hint_of(&error)))?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Replaces a file, or the one that a link leads to; what is no file, such as `/dev/stdout`, is written to.
-fn write(path: &Path, contents: &[u8]) -> std::io::Result<()> {
-    match fs::metadata(path) {
-        Ok(there) if there.is_file() => write_atomically(&fs::canonicalize(path)?, contents),
-        Ok(_) => fs::write(path, contents),
-        Err(_) => write_atomically(path, contents),
-    }
 }
 
 /// What to do where `--output` cannot be written.

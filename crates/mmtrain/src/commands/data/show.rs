@@ -4,14 +4,13 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use mmtrain_data::Feedback;
-use mmtrain_train::checkpoint::write_atomically;
 
 use super::page;
 use super::runs::Run;
 use super::shown::{Seen, Shown};
 use super::view::View;
 use crate::cli::ShowArgs;
-use crate::commands::{note, print_exactly};
+use crate::commands::{note, print_exactly, write_output};
 use crate::terminal::printable;
 
 /// Samples of each source without `-n`.
@@ -33,7 +32,7 @@ pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
         }
     }
     if let Some(path) = &args.html {
-        write_atomically(path, page::page(&shown, &view.preparer).as_bytes())?;
+        write_output(path, page::page(&shown, &view.preparer).as_bytes())?;
         note(&format!("written: `{}`", path.display()));
     }
     Ok(ExitCode::SUCCESS)

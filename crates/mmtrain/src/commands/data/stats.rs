@@ -3,12 +3,11 @@
 use std::process::ExitCode;
 
 use mmtrain_data::{DataStats, Histogram, stats};
-use mmtrain_train::checkpoint::write_atomically;
 use serde_json::{Map, Value};
 
 use super::view::View;
 use crate::cli::StatsArgs;
-use crate::commands::{note, print, print_json};
+use crate::commands::{note, print, print_json, write_output};
 use crate::report::histogram_png;
 
 /// Width of the longest bar, in characters.
@@ -24,7 +23,7 @@ pub(super) fn run(args: &StatsArgs) -> anyhow::Result<ExitCode> {
     let named = named.collect::<Vec<_>>();
     if let Some(path) = &args.png {
         let histograms: Vec<_> = named.iter().map(|(name, stats)| (name.as_str(), &stats.seq_histogram)).collect();
-        write_atomically(path, &histogram_png("tokens per sample", &histograms)?)?;
+        write_output(path, &histogram_png("tokens per sample", &histograms)?)?;
         note(&format!("drawn: `{}`", path.display()));
     }
     if args.data.json {
