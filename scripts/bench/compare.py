@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PEER = Path(__file__).with_name("peer.py")
-# Rows of which the peer has another way, and rows that differ from another only in how mmtrain computes them.
-OURS = {"dpo_trl": "dpo"}
+# Rows that differ from another only in how mmtrain computes them.
 THEIRS = {"gemm_bf16_cublaslt": "gemm_bf16", "decode_qwen2_vl_int8": "decode_qwen2_vl", "decode_qwen2_vl_nf4": "decode_qwen2_vl"}
 MIB = 1 << 20
 
@@ -40,12 +39,12 @@ class Row:
 
 
 def measure(name, setting):
-    """Both sides in turn, so that a busy machine is busy for both."""
-    row = Row(name)
+    """Both sides in turn, so that a busy machine is busy for both. Behind a `+` in the name is another way of the peer."""
+    row, own_name = Row(name), name.partition("+")[0]
     # A step of answering is a token.
     own = setting.steps * (12 if name.startswith("decode_") or name == "decode" else 1)
     small = ["--small"] * setting.small
-    ours = [setting.binary, "--quiet", "--device", setting.device, "bench", OURS.get(name, name), "--steps", str(own), "--warmup", str(setting.warmup), "--json", *small]
+    ours = [setting.binary, "--quiet", "--device", setting.device, "bench", own_name, "--steps", str(own), "--warmup", str(setting.warmup), "--json", *small]
     theirs = [sys.executable, str(PEER), THEIRS.get(name, name), "--steps", str(setting.steps), "--warmup", str(setting.warmup), "--device", setting.device, *small]
     for _ in range(setting.rounds):
         for side, command, found in ("ours", ours, row.ours), ("theirs", theirs, row.theirs):

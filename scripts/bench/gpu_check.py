@@ -18,10 +18,14 @@ IN_BF16 = DEVICE.startswith("cuda")
 # Whose rate others are a share of.
 PRODUCTS = ("gemm_bf16", "gemm_bf16_cublaslt") if IN_BF16 else ("gemm", "gemm_linear")
 # In the order of their worth, since time on a GPU may end.
-TRAINED_ON_GPUS = ["nanovlm", "qwen2_vl", "lora_7b", "llava_align", "dpo_2b", "decode_qwen2_vl", "attention_4096", "head_151936", "linear_4096x11008"]
+TRAINED_ON_GPUS = ["nanovlm", "qwen2_vl", "lora_7b", "llava_align", "dpo_2b", "decode_qwen2_vl", "attention_7b", "head_151936", "linear_4096x11008"]
 ALL = [
-    *("decoder", "vit", "vlm", "lora", "dpo", "prefill", "decode", "dpo_7b", "linear_4096x4096", "linear_1536x8960", "linear_576x1536"),
-    *("decode_qwen2_vl_int8", "decode_qwen2_vl_nf4"),
+    *("decoder", "vit", "vlm", "lora", "dpo", "prefill", "decode", "dpo_7b", "decode_qwen2_vl_int8", "decode_qwen2_vl_nf4"),
+    # Other numbers of rows and tokens, and other ways of the peer.
+    *("nanovlm:256", "nanovlm+compile", "nanovlm:256+compile", "llava_align:32", "lora_7b+liger", "qwen2_vl+compile", "dpo_7b+liger"),
+    *(f"attention_7b:{tokens}" for tokens in (512, 1024, 2048)),
+    "head_151936:8192",
+    *(f"linear_{shape}:{tokens}" for shape in ("4096x4096", "4096x11008", "4096x12288", "1536x8960", "576x1536") for tokens in (1024, 8192, 32768)),
 ]
 ROWS = os.environ.get("ROWS", " ".join([*PRODUCTS, *(TRAINED_ON_GPUS if IN_BF16 or SMALL else ALL[:7])])).split()
 if ROWS == ["all"]:

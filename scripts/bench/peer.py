@@ -1,8 +1,9 @@
 """The peer's side of a benchmark row: the same shapes in PyTorch, transformers, PEFT and TRL's way of DPO; torchvision for pictures.
 
-    python scripts/bench/peer.py ROW [--steps N] [--warmup N] [--device cpu|cuda] [--small]
+    python scripts/bench/peer.py ROW[:N][+WAY] [--steps N] [--warmup N] [--device cpu|cuda] [--small]
 
-Rows are those of `mmtrain bench`. Prints one line of JSON: seconds of each step, tokens of a step, peak resident memory, and what
+Rows, and how many rows or tokens N a step has, are those of `mmtrain bench`. WAY is `compile` for a model that torch.compile takes, `liger` for one
+with Liger's kernels (on a GPU), both with `compile_liger`, or `trl` for TRL's own trainer. Prints one line of JSON: seconds of each step, tokens of a step, peak resident memory, and what
 PyTorch's allocator took of a GPU.
 Weights and inputs are random; two threads unless OMP_NUM_THREADS says otherwise.
 """
@@ -16,50 +17,50 @@ import time
 
 import peer_parts
 import torch
-from peer_parts import clip, held, ids, qwen2, qwen2_1b5, qwen2_vl_text, rows, siglip, small, smol, trainer, vicuna
+from peer_parts import clip, held, ids, qwen2, qwen2_1b5, qwen2_vl_text, readied, rows, siglip, small, smol, trainer, vicuna
 from peer_training import alignment, pairs, text
 
 torch.manual_seed(0)
 
 
-def decoder():
-    """A decoder trained whole: 4 rows of 256 tokens."""
-    return text(small(), 4, 256, 256)
+def decoder(count=4):
+    """A decoder trained whole: rows of 256 tokens."""
+    return text(small(), count, 256, 256)
 
 
-def vit():
-    """A tower forward: 8 pictures."""
+def vit(count=8):
+    """A tower forward."""
     from transformers import SiglipVisionModel
 
-    model = SiglipVisionModel(siglip()).eval()
-    pixels = torch.rand(8, 3, 224, 224)
+    model = readied(SiglipVisionModel(siglip()).eval())
+    pixels = torch.rand(count, 3, 224, 224)
 
     def step():
         with torch.no_grad():
             model(pixel_values=pixels)
 
-    return step, 8 * 196
+    return step, count * 196
 
 
-def vlm():
-    """Caption alignment: tower and decoder frozen, the connector trained; 4 rows of a picture and 60 tokens."""
-    return alignment(siglip(), -1, "full", smol(), 4, 60)
+def vlm(count=4):
+    """Caption alignment: tower and decoder frozen, the connector trained; rows of a picture and 60 tokens."""
+    return alignment(siglip(), -1, "full", smol(), count, 60)
 
 
-def lora():
-    """LoRA of rank 16 in every linear layer of a 135 M decoder; 4 rows of 256 tokens, a quarter of them learned."""
-    return text(smol(), 4, 256, 64, adapters=True)
+def lora(count=4):
+    """LoRA of rank 16 in every linear layer of a 135 M decoder; rows of 256 tokens, a quarter of them learned."""
+    return text(smol(), count, 256, 64, adapters=True)
 
 
-def dpo():
-    return pairs(small(), 4, 192, 64)
+def dpo(count=4):
+    return pairs(small(), count, 192, 64)
 
 
-def nanovlm():
-    """A tower, squares of four patches through one linear layer, and a decoder, trained whole: 64 rows of 49 + 79 tokens."""
+def nanovlm(count=64):
+    """A tower, squares of four patches through one linear layer, and a decoder, trained whole: rows of 49 + 79 tokens."""
     from transformers import LlamaForCausalLM, SiglipVisionModel
 
-    count, tower, language = rows(64), siglip(), smol()
+    count, tower, language = rows(count), siglip(), smol()
 
     class NanoVlm(torch.nn.Module):
         def __init__(self):
@@ -74,7 +75,7 @@ def nanovlm():
             embeds = torch.cat([self.connector(squares), self.decoder.get_input_embeddings()(x[:, 49:])], 1)
             return self.decoder(inputs_embeds=embeds, labels=labels, use_cache=False).loss
 
-    model = NanoVlm().train()
+    model = readied(NanoVlm().train())
     update = trainer(model)
     pixels, x = torch.rand(count, 3, 224, 224), ids(language.vocab_size, count, 128)
     labels = x.clone()
@@ -82,18 +83,18 @@ def nanovlm():
     return (lambda: update(model(pixels, x, labels))), x.numel()
 
 
-def llava_align():
-    """LLaVA-1.5-7B's first stage: the connector trained; 16 rows of 576 + 50 tokens."""
-    return alignment(clip(), -2, "default", vicuna(), 16, 50)
+def llava_align(count=16):
+    """LLaVA-1.5-7B's first stage: the connector trained; rows of 576 + 50 tokens."""
+    return alignment(clip(), -2, "default", vicuna(), count, 50)
 
 
-def lora_7b():
-    """LoRA of rank 16 in a decoder of 7 B: a row of 4,096 tokens, a quarter of them learned."""
-    return text(vicuna(), 1, 4096, 1024, adapters=True)
+def lora_7b(count=1):
+    """LoRA of rank 16 in a decoder of 7 B: rows of 4,096 tokens, a quarter of them learned."""
+    return text(vicuna(), count, 4096, 1024, adapters=True)
 
 
-def qwen2_vl():
-    """Qwen2-VL-2B, its tower frozen and all else trained: 8 rows of 512 tokens with pictures of four sizes."""
+def qwen2_vl(count=8):
+    """Qwen2-VL-2B, its tower frozen and all else trained: rows of 512 tokens with pictures of four sizes."""
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
     scale = 4 if peer_parts.SMALL else 1
@@ -112,9 +113,9 @@ def qwen2_vl():
     model = Qwen2VLForConditionalGeneration(config).train()
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("visual" not in name or "merger" in name)
-    held(model)
+    model = readied(held(model))
     update = trainer(model)
-    count = rows(8)
+    count = rows(count)
     grids = [[1, *size] for size in [(32, 32), (24, 24), (24, 40), (40, 28)]]
     grid = torch.tensor([grids[row % 4] for row in range(count)])
     patches = grid.prod(1)
@@ -136,12 +137,12 @@ def qwen2_vl():
     return step, x.numel()
 
 
-def dpo_2b():
-    return pairs(qwen2_1b5(), 8, 640, 100)
+def dpo_2b(count=8):
+    return pairs(qwen2_1b5(), count, 640, 100)
 
 
-def dpo_7b():
-    return pairs(vicuna(), 8, 640, 100, adapters=True)
+def dpo_7b(count=8):
+    return pairs(vicuna(), count, 640, 100, adapters=True)
 
 
 def answering(config):
@@ -169,32 +170,32 @@ def decoding(config):
     return step, 1
 
 
-def reading(config):
-    """A prompt of 512 tokens read."""
-    model = answering(config)
-    x = ids(config.vocab_size, 1, 512)
+def reading(config, count):
+    """A prompt read."""
+    model = readied(answering(config))
+    x = ids(config.vocab_size, 1, count)
 
     def step():
         with torch.no_grad():
             model(input_ids=x, use_cache=True, logits_to_keep=1)
 
-    return step, 512
+    return step, count
 
 
 def decode():
     return decoding(smol())
 
 
-def prefill():
-    return reading(smol())
+def prefill(count=512):
+    return reading(smol(), count)
 
 
 def decode_qwen2():
     return decoding(qwen2())
 
 
-def prefill_qwen2():
-    return reading(qwen2())
+def prefill_qwen2(count=512):
+    return reading(qwen2(), count)
 
 
 def decode_qwen2_vl():
@@ -245,9 +246,9 @@ def gemm_bf16():
     return product(4096, 2048, 8192, times=8, dtype=torch.bfloat16)
 
 
-def linear(inputs, outputs):
-    """A linear layer of 8,192 tokens, and the products of its two gradients."""
-    count = 64 if peer_parts.SMALL else 8192
+def linear(inputs, outputs, count):
+    """A linear layer, and the products of its two gradients."""
+    count = min(count, 64) if peer_parts.SMALL else count
     dtype = torch.bfloat16 if peer_parts.on_gpu() else torch.float32
     x, weight, of_y = (torch.rand(*shape, dtype=dtype) for shape in ((count, inputs), (inputs, outputs), (count, outputs)))
     once = 3 * 2 * count * inputs * outputs
@@ -260,25 +261,29 @@ def linear(inputs, outputs):
     return step, times * once / 1e9
 
 
-def linear_4096x11008():
-    return linear(4096, 11008)
+def linear_4096x4096(count=8192):
+    return linear(4096, 4096, count)
 
 
-def linear_4096x4096():
-    return linear(4096, 4096)
+def linear_4096x11008(count=8192):
+    return linear(4096, 11008, count)
 
 
-def linear_1536x8960():
-    return linear(1536, 8960)
+def linear_4096x12288(count=8192):
+    return linear(4096, 12288, count)
 
 
-def linear_576x1536():
-    return linear(576, 1536)
+def linear_1536x8960(count=8192):
+    return linear(1536, 8960, count)
 
 
-def attention_4096():
+def linear_576x1536(count=8192):
+    return linear(576, 1536, count)
+
+
+def attention_7b(count=4096):
     """Causal attention of 32 heads of 128, forward and backward."""
-    seq = 256 if peer_parts.SMALL else 4096
+    seq = min(count, 256) if peer_parts.SMALL else count
     dtype = torch.bfloat16 if peer_parts.on_gpu() else torch.float32
     q, k, v = (torch.rand(1, seq, 32, 128, dtype=dtype).transpose(1, 2).requires_grad_() for _ in range(3))
 
@@ -289,9 +294,9 @@ def attention_4096():
     return step, seq
 
 
-def head_151936():
+def head_151936(count=2048):
     """Output projection and loss of all tokens at once, with the gradients of both, from weights in f32."""
-    config, count = qwen2_1b5(), 64 if peer_parts.SMALL else 2048
+    config, count = qwen2_1b5(), min(count, 64) if peer_parts.SMALL else count
     dtype = torch.bfloat16 if peer_parts.on_gpu() else torch.float32
     weight = torch.nn.Parameter(torch.rand(config.vocab_size, config.hidden_size) / 50)
     states = torch.rand(count, config.hidden_size, dtype=dtype)
@@ -445,31 +450,25 @@ def checkpoint():
 
 TRAINING = (decoder, vit, vlm, lora, dpo, nanovlm, llava_align, lora_7b, qwen2_vl, dpo_2b, dpo_7b)
 ANSWERING = (prefill, decode, prefill_qwen2, decode_qwen2, decode_qwen2_vl)
-PRODUCTS = (gemm, gemm_linear, gemm_256, gemm_512, gemm_1024, gemm_mlp, gemm_bf16, linear_4096x11008, linear_4096x4096, linear_1536x8960, linear_576x1536)
+PRODUCTS = (gemm, gemm_linear, gemm_256, gemm_512, gemm_1024, gemm_mlp, gemm_bf16)
+LINEAR = (linear_4096x4096, linear_4096x11008, linear_4096x12288, linear_1536x8960, linear_576x1536)
 KERNELS = (
     *(kernel_rms_norm, kernel_layer_norm, kernel_gated, kernel_activation, kernel_linear, kernel_gated_linear, kernel_by_table, kernel_rope),
     *(kernel_attention, kernel_cross_entropy, kernel_adamw),
 )
-ROWS = {f.__name__: f for f in (*PRODUCTS, *KERNELS, *TRAINING, *ANSWERING, attention_4096, head_151936, pictures, checkpoint)}
+ROWS = {f.__name__: f for f in (*PRODUCTS, *LINEAR, *KERNELS, *TRAINING, *ANSWERING, attention_7b, head_151936, pictures, checkpoint)}
 
 
-def dpo_trl(warmup, steps):
-    """The pairs of `dpo` by TRL's own trainer, which makes its steps itself."""
-    import peer_trl
-
-    return peer_trl.seconds(small(), 4, 192, 64, warmup, steps)
-
-
-def timed(args):
+def timed(name, count, args):
     """Seconds of each step of a row, and the tokens of one."""
     wait = torch.cuda.synchronize if args.device.startswith("cuda") else lambda: None
-    step, tokens = ROWS[args.row]()
+    step, tokens = ROWS[name](*count)
     if args.device.startswith("cuda"):
         # What a model took while it was made is no part of its steps.
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     # As `mmtrain bench` on a GPU: parameters in f32, and computed in bf16.
-    is_mixed = args.device.startswith("cuda") and ROWS[args.row] in TRAINING
+    is_mixed = args.device.startswith("cuda") and ROWS[name] in TRAINING
     mixed = torch.autocast("cuda", torch.bfloat16) if is_mixed else contextlib.nullcontext()
     seconds = []
     for number in range(args.warmup + args.steps):
@@ -483,9 +482,22 @@ def timed(args):
     return seconds, tokens
 
 
+def row(text):
+    """`name`, `name:amount`, `name+way` or both, as in `nanovlm:256+compile`."""
+    text, _, way = text.partition("+")
+    name, _, count = text.partition(":")
+    if name not in ROWS or (count and not count.isdecimal()):
+        raise argparse.ArgumentTypeError(f"no row {text}; rows are {', '.join(ROWS)}")
+    # Of the others no model is made that could be had in another way.
+    readied = way in peer_parts.WAYS and ROWS[name] in (*TRAINING, prefill, prefill_qwen2)
+    if way and not readied and (name, way) != ("dpo", "trl"):
+        raise argparse.ArgumentTypeError(f"no way {way} of row {name}")
+    return name, [int(count)] if count else [], way
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("row", choices=[*ROWS, "dpo_trl"])
+    parser.add_argument("row", type=row)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--warmup", type=int, default=1)
     parser.add_argument("--device", default="cpu")
@@ -494,12 +506,18 @@ def main():
     if args.device.startswith("cuda"):
         torch.cuda.set_device(args.device)
     torch.set_default_device(args.device)
+    name, count, peer_parts.WAY = args.row
     peer_parts.SMALL = args.small
     torch.backends.cuda.matmul.allow_tf32 = True
-    seconds, tokens = dpo_trl(args.warmup, args.steps) if args.row == "dpo_trl" else timed(args)
+    if peer_parts.WAY == "trl":
+        import peer_trl
+
+        seconds, tokens = peer_trl.seconds(small(), *(count or [4]), 192, 64, args.warmup, args.steps)
+    else:
+        seconds, tokens = timed(name, count, args)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     reserved = torch.cuda.max_memory_reserved() if args.device.startswith("cuda") else None
-    print(json.dumps({"row": args.row, "seconds": seconds, "tokens": tokens, "peak_bytes": peak, "device_bytes": reserved}))
+    print(json.dumps({"row": name, "seconds": seconds, "tokens": tokens, "peak_bytes": peak, "device_bytes": reserved}))
 
 
 if __name__ == "__main__":

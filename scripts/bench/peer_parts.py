@@ -5,6 +5,11 @@ import torch
 # As `mmtrain bench --small`: a quarter as wide, of two blocks and few words, two rows at most, text an eighth as long.
 SMALL = False
 
+# What can be done to a model beside making it, and what was asked for.
+WAYS = ("compile", "liger", "compile_liger")
+WAY = ""
+
+
 def llama(hidden, inner, blocks, heads, kv_heads, vocab, tied):
     from transformers import LlamaConfig
 
@@ -117,6 +122,20 @@ def held(model):
     for parameter in model.parameters() if on_gpu() else ():
         if not parameter.requires_grad:
             parameter.data = parameter.data.to(torch.bfloat16)
+    return model
+
+
+def readied(model):
+    """A model as the way that was asked for has it."""
+    if "liger" in WAY:
+        # As transformers' Trainer does with `use_liger_kernel`.
+        from liger_kernel.transformers import _apply_liger_kernel_to_instance
+
+        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        _apply_liger_kernel_to_instance(model=base)
+    if "compile" in WAY:
+        # In place, so that it stays a model of its class.
+        model.compile()
     return model
 
 

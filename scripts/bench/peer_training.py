@@ -1,7 +1,7 @@
 """Steps of training as scripts with transformers, PEFT and TRL make them: one function for each kind, whatever the sizes."""
 
 import torch
-from peer_parts import held, ids, rows, tokens, trainer
+from peer_parts import held, ids, readied, rows, tokens, trainer
 
 
 def causal(config, adapters):
@@ -11,9 +11,9 @@ def causal(config, adapters):
 
     model = AutoModelForCausalLM.from_config(config).train()
     if not adapters:
-        return model
+        return readied(model)
     targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    return held(get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules=targets)))
+    return readied(held(get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules=targets))))
 
 
 def text(config, count, seq, learned, adapters=False):
@@ -43,7 +43,7 @@ def alignment(tower, layer, select, language, count, learned):
     model.requires_grad_(False)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("multi_modal_projector" in name)
-    held(model)
+    model = readied(held(model))
     update = trainer(model)
     count, patches = rows(count), (tower.image_size // tower.patch_size) ** 2
     pixels = torch.rand(count, 3, tower.image_size, tower.image_size)

@@ -11,13 +11,13 @@ use mmtrain_train::driver::Trained;
 use crate::shapes::{ids, precision, random_model, text_only};
 use crate::{Place, Workload};
 
-const PROMPT: usize = 512;
+/// Tokens read before the first that is told.
 const SHORT_PROMPT: usize = 32;
 /// Tokens before the cache begins anew.
 const TOKENS: usize = 64;
 
-fn empty(config: &TextConfig, device: &Device) -> KvCache {
-    KvCache::new(config, 1, PROMPT + TOKENS, precision(device), device)
+fn empty(config: &TextConfig, capacity: usize, device: &Device) -> KvCache {
+    KvCache::new(config, 1, capacity, precision(device), device)
 }
 
 /// A decoder and what it has read.
@@ -25,18 +25,20 @@ struct Answering {
     config: TextConfig,
     decoder: Decoder,
     cache: KvCache,
+    /// Positions that a cache has room for.
+    capacity: usize,
     seen: usize,
 }
 
 impl Answering {
-    fn new(config: TextConfig, packed: Option<Scheme>, device: &Device) -> Self {
+    fn new(config: TextConfig, packed: Option<Scheme>, capacity: usize, device: &Device) -> Self {
         let decoder = random_model(&text_only(config.clone()), Trained::NOTHING, device).decoder;
         let decoder = match packed {
             Some(scheme) => decoder.packed(scheme),
             None => decoder,
         };
-        let cache = empty(&config, device);
-        Self { config, decoder, cache, seen: 0 }
+        let cache = empty(&config, capacity, device);
+        Self { config, decoder, cache, capacity, seen: 0 }
     }
 
     fn device(&self) -> Device {
@@ -44,7 +46,7 @@ impl Answering {
     }
 
     fn restart(&mut self) {
-        self.cache = empty(&self.config, &self.device());
+        self.cache = empty(&self.config, self.capacity, &self.device());
         self.seen = 0;
     }
 
@@ -62,21 +64,21 @@ impl Answering {
 }
 
 /// A prompt read.
-pub(crate) fn prefill(config: TextConfig, Place { device, .. }: &Place) -> Workload {
-    let mut answering = Answering::new(config, None, device);
-    let prompt = ids(answering.config.vocab_size, PROMPT, 0);
+pub(crate) fn prefill(config: TextConfig, tokens: usize, Place { device, .. }: &Place) -> Workload {
+    let mut answering = Answering::new(config, None, tokens, device);
+    let prompt = ids(answering.config.vocab_size, tokens, 0);
     let flops =
-        flops::decoder(&answering.config, 1, PROMPT, Pass::Forward) + flops::head(&answering.config, 1, Pass::Forward);
+        flops::decoder(&answering.config, 1, tokens, Pass::Forward) + flops::head(&answering.config, 1, Pass::Forward);
     let step = move || {
         answering.restart();
         answering.next(&prompt);
     };
-    Workload { step: Box::new(step), tokens: PROMPT as f64, flops }
+    Workload { step: Box::new(step), tokens: tokens as f64, flops }
 }
 
 /// One token after the other, by weights that may be packed.
 pub(crate) fn decode(config: TextConfig, packed: Option<Scheme>, Place { device, .. }: &Place) -> Workload {
-    let mut answering = Answering::new(config, packed, device);
+    let mut answering = Answering::new(config, packed, SHORT_PROMPT + TOKENS, device);
     let prompt = ids(answering.config.vocab_size, SHORT_PROMPT, 0);
     let flops =
         flops::decoder(&answering.config, 1, 1, Pass::Forward) + flops::head(&answering.config, 1, Pass::Forward);

@@ -85,35 +85,28 @@ fn text(config: TextConfig, trained: Trained, [rows, seq, learned]: [usize; 3]) 
 }
 
 /// A decoder of 34 M trained whole.
-pub(crate) fn decoder() -> Job {
-    text(small(), DECODER, [4, 256, 256])
+pub(crate) fn decoder(rows: usize) -> Job {
+    text(small(), DECODER, [rows, 256, 256])
 }
 
 /// Caption alignment: ViT-B/16 and a decoder of 135 M frozen.
-pub(crate) fn vlm() -> Job {
-    Job {
-        model: llava(siglip(), -1, smol()),
-        trained: CONNECTOR,
-        rows: 4,
-        seq: 256,
-        learned: 60,
-        pictures: square(224),
-    }
+pub(crate) fn vlm(rows: usize) -> Job {
+    Job { model: llava(siglip(), -1, smol()), trained: CONNECTOR, rows, seq: 256, learned: 60, pictures: square(224) }
 }
 
 /// LoRA in a decoder of 135 M.
-pub(crate) fn lora() -> Job {
-    text(smol(), ADAPTERS, [4, 256, 64])
+pub(crate) fn lora(rows: usize) -> Job {
+    text(smol(), ADAPTERS, [rows, 256, 64])
 }
 
 /// nanoVLM of 222 M, trained whole: SigLIP's ViT-B/16, squares of four patches through one linear layer, SmolLM2-135M.
-pub(crate) fn nanovlm() -> Job {
+pub(crate) fn nanovlm(rows: usize) -> Job {
     let mlp = MlpConfig { depth: 1, pixel_shuffle: 2, act: Activation::Gelu, bias: false };
     let encoder = EncoderConfig::Vit(VitConfig::new(siglip(), -1));
     Job {
         model: model(encoder, ConnectorConfig::Mlp(mlp), smol()),
         trained: ALL,
-        rows: 64,
+        rows,
         seq: 128,
         learned: 79,
         pictures: square(224),
@@ -121,24 +114,17 @@ pub(crate) fn nanovlm() -> Job {
 }
 
 /// LLaVA-1.5-7B's first stage.
-pub(crate) fn llava_align() -> Job {
-    Job {
-        model: llava(clip(), -2, vicuna()),
-        trained: CONNECTOR,
-        rows: 16,
-        seq: 626,
-        learned: 50,
-        pictures: square(336),
-    }
+pub(crate) fn llava_align(rows: usize) -> Job {
+    Job { model: llava(clip(), -2, vicuna()), trained: CONNECTOR, rows, seq: 626, learned: 50, pictures: square(336) }
 }
 
-/// LoRA in a decoder of 7 B, a row of 4,096 tokens.
-pub(crate) fn lora_7b() -> Job {
-    text(vicuna(), ADAPTERS, [1, 4096, 1024])
+/// LoRA in a decoder of 7 B, rows of 4,096 tokens.
+pub(crate) fn lora_7b(rows: usize) -> Job {
+    text(vicuna(), ADAPTERS, [rows, 4096, 1024])
 }
 
 /// Qwen2-VL-2B with its tower frozen and all else trained, pictures of four sizes.
-pub(crate) fn qwen2_vl_sft() -> Job {
+pub(crate) fn qwen2_vl_sft(rows: usize) -> Job {
     let grid = |[height, width]: [u32; 2]| {
         MediaLayout::Grid(GridLayout { time: 1, height, width, patch_size: 14, merge: 2, frames: 2 })
     };
@@ -147,7 +133,7 @@ pub(crate) fn qwen2_vl_sft() -> Job {
     Job {
         model: model(tower, ConnectorConfig::Merger, text),
         trained: Trained { connector: Tuned::Full, decoder: Tuned::Full, ..Trained::NOTHING },
-        rows: 8,
+        rows,
         seq: 512,
         learned: 128,
         pictures: [[32, 32], [24, 24], [24, 40], [40, 28]].map(grid).to_vec(),

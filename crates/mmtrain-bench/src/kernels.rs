@@ -98,9 +98,9 @@ pub(crate) fn of_attention(Place { device, .. }: &Place) -> Workload {
     both_ways(TOKENS, [heads(9), k, v], operation)
 }
 
-/// Causal attention of 32 heads of 128, one row of 4,096, once.
-pub(crate) fn of_long_attention(Place { device, size, .. }: &Place) -> Workload {
-    let seq = if *size == Size::Small { 256 } else { 4096 };
+/// Causal attention of 32 heads of 128, one row, once.
+pub(crate) fn of_long_attention(tokens: usize, Place { device, size, .. }: &Place) -> Workload {
+    let seq = if *size == Size::Small { tokens.min(256) } else { tokens };
     let heads = || random([1, seq, 32, 128], device).cast(precision(device)).swap_dims(1, 2);
     let mask = Mask::causal(seq, seq, device);
     let inputs = [heads(), heads(), heads()];
@@ -115,11 +115,11 @@ pub(crate) fn of_long_attention(Place { device, size, .. }: &Place) -> Workload 
     Workload { step: Box::new(step), tokens: seq as f64, flops }
 }
 
-/// Output projection of Qwen2-VL-2B and loss of 2,048 tokens, with the gradients of both.
-pub(crate) fn of_head(Place { device, size, .. }: &Place) -> std::io::Result<Workload> {
+/// Output projection of Qwen2-VL-2B and loss of some tokens, with the gradients of both.
+pub(crate) fn of_head(tokens: usize, Place { device, size, .. }: &Place) -> std::io::Result<Workload> {
     let (text, rows) = match size {
-        Size::Whole => (qwen2_vl(), 2048),
-        Size::Small => (smaller_text(qwen2_vl()), 64),
+        Size::Whole => (qwen2_vl(), tokens),
+        Size::Small => (smaller_text(qwen2_vl()), tokens.min(64)),
     };
     let text = TextConfig { num_hidden_layers: 1, ..text };
     let Training { model, plan, .. } = Training::new(&text_only(text.clone()), DECODER, device, 1)?;

@@ -21,7 +21,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 use mmtrain_train::memory::{of_device, peak_bytes};
 
-pub use rows::{Row, Set};
+pub use rows::{Amount, Row, RowError, Set};
 
 /// Where a workload runs, and in which size.
 #[derive(Debug, Clone)]
@@ -118,7 +118,7 @@ mod tests {
     }
 
     fn named(name: &str) -> Row {
-        Row::from_name(name).expect("a row")
+        name.parse().expect("a row")
     }
 
     #[test]

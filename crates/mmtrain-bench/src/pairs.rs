@@ -25,25 +25,19 @@ pub(crate) struct Pairs {
     answer: usize,
 }
 
-/// Four pairs, the decoder of 34 M trained whole.
-pub(crate) fn dpo() -> Pairs {
-    Pairs { text: small(), trained: DECODER, count: 4, prompt: 192, answer: 64 }
+/// The decoder of 34 M trained whole.
+pub(crate) fn dpo(count: usize) -> Pairs {
+    Pairs { text: small(), trained: DECODER, count, prompt: 192, answer: 64 }
 }
 
-/// Eight pairs with prompts as long as a picture's, Qwen2-VL-2B's decoder trained whole.
-pub(crate) fn dpo_2b() -> Pairs {
-    Pairs {
-        text: TextConfig { mrope_section: None, ..qwen2_vl() },
-        trained: DECODER,
-        count: 8,
-        prompt: 640,
-        answer: 100,
-    }
+/// Prompts as long as a picture's, Qwen2-VL-2B's decoder trained whole.
+pub(crate) fn dpo_2b(count: usize) -> Pairs {
+    Pairs { text: TextConfig { mrope_section: None, ..qwen2_vl() }, trained: DECODER, count, prompt: 640, answer: 100 }
 }
 
 /// The same with adapters in a decoder of 7 B.
-pub(crate) fn dpo_7b() -> Pairs {
-    Pairs { text: vicuna(), trained: ADAPTERS, count: 8, prompt: 640, answer: 100 }
+pub(crate) fn dpo_7b(count: usize) -> Pairs {
+    Pairs { text: vicuna(), trained: ADAPTERS, count, prompt: 640, answer: 100 }
 }
 
 impl Pairs {

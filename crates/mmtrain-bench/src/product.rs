@@ -39,9 +39,13 @@ pub(crate) fn layers_by_cublaslt(Place { device, size, .. }: &Place) -> std::io:
     Ok(repeated(layer(*size), LAYERS, (device, DType::BF16), product))
 }
 
-/// A linear layer of 8,192 tokens forward, and the products of its two gradients, in the type in which the device trains.
-pub(crate) fn layer_both_ways([inputs, outputs]: [usize; 2], Place { device, size, .. }: &Place) -> Workload {
-    let rows = if *size == Size::Small { 64 } else { 8192 };
+/// A linear layer of some tokens forward, and the products of its two gradients, in the type in which the device trains.
+pub(crate) fn layer_both_ways(
+    tokens: usize,
+    [inputs, outputs]: [usize; 2],
+    Place { device, size, .. }: &Place,
+) -> Workload {
+    let rows = if *size == Size::Small { tokens.min(64) } else { tokens };
     let matrix = |shape| random::<2>(shape, device).cast(precision(device));
     let (x, weight, of_y) = (matrix([rows, inputs]), matrix([inputs, outputs]), matrix([rows, outputs]));
     let once = 3.0 * Product { rows, inputs, outputs }.flops();

@@ -10,9 +10,7 @@ use crate::jobs::smaller;
 use crate::shapes::{llava, pixels, precision, random_model, siglip, small, wait};
 use crate::{Place, Size, Workload};
 
-const PICTURES: usize = 8;
-
-pub(crate) fn vit(Place { device, size, .. }: &Place) -> Workload {
+pub(crate) fn vit(pictures: usize, Place { device, size, .. }: &Place) -> Workload {
     let config = llava(siglip(), -1, small());
     let config = if *size == Size::Small { smaller(config) } else { config };
     let EncoderConfig::Vit(VitConfig { vision: tower, .. }) = &config.encoder else { unreachable!("it is LLaVA's") };
@@ -23,13 +21,13 @@ pub(crate) fn vit(Place { device, size, .. }: &Place) -> Workload {
     let device = device.clone();
     let step = move || {
         let layout = MediaLayout::Square { side: side as u32 };
-        let views = [MediumView { layout: &layout, values: &picture }; PICTURES];
+        let views = vec![MediumView { layout: &layout, values: &picture }; pictures];
         let mut inputs = encoder.inputs(&config.encoder, &views, &device).expect("pictures of the tower's size");
         for input in &mut inputs {
             input.values = input.values.clone().cast(precision(&device));
         }
         wait(&encoder.forward(&inputs));
     };
-    let patches = (PICTURES * tower.num_patches()) as f64;
-    Workload { step: Box::new(step), tokens: patches, flops: flops::vit(&tower, PICTURES, Pass::Forward) }
+    let patches = (pictures * tower.num_patches()) as f64;
+    Workload { step: Box::new(step), tokens: patches, flops: flops::vit(&tower, pictures, Pass::Forward) }
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, bail};
-use mmtrain_bench::{Place, Row, Set, Size, measure};
+use mmtrain_bench::{Amount, Place, Row, RowError, Set, Size, measure};
 use serde_json::{Value, json};
 
 use super::{Context, note, print, print_json};
@@ -14,6 +14,8 @@ use crate::setup;
 
 /// The row that others are compared with.
 const GEMM: &str = "gemm";
+/// How the names of products begin, a token of which is 10⁹ operations.
+const PRODUCTS: [&str; 2] = [GEMM, "linear"];
 
 /// Runs the command.
 pub(crate) fn run(context: &Context, args: &BenchArgs) -> anyhow::Result<ExitCode> {
@@ -28,7 +30,7 @@ pub(crate) fn run(context: &Context, args: &BenchArgs) -> anyhow::Result<ExitCod
     let mut measured = Vec::new();
     for row in rows {
         if !context.quiet {
-            note(&format!("{} …", row.name));
+            note(&format!("{row} …"));
         }
         measured.push(in_a_process(context, args, row)?);
     }
@@ -42,12 +44,19 @@ pub(crate) fn run(context: &Context, args: &BenchArgs) -> anyhow::Result<ExitCod
 
 fn listed(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     if args.json {
-        let rows =
-            Row::ALL.iter().map(|row| json!({"row": row.name, "about": row.about, "usual": row.set == Set::Usual}));
-        print_json(&rows.collect::<Vec<_>>())?;
+        let json_of = |row: &Row| {
+            let amount = row.amount().map(|Amount { what, usual, .. }| json!({ "of": what, "usual": usual }));
+            json!({ "row": row.name, "about": row.about, "usual": row.set == Set::Usual, "amount": amount })
+        };
+        print_json(&Row::ALL.iter().map(json_of).collect::<Vec<_>>())?;
     } else {
-        let lines = Row::ALL.iter().map(|row| format!("{:<20} {}", row.name, row.about));
-        print(&lines.collect::<Vec<_>>().join("\n"))?;
+        let line = |row: &Row| match row.amount() {
+            Some(Amount { what, usual, .. }) => {
+                format!("{:<22} {}; N {what}, usually {usual}", format!("{}[:N]", row.name), row.about)
+            }
+            None => format!("{:<22} {}", row.name, row.about),
+        };
+        print(&Row::ALL.iter().map(line).collect::<Vec<_>>().join("\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -56,10 +65,14 @@ fn rows(names: &[String]) -> anyhow::Result<Vec<Row>> {
     if names.is_empty() {
         return Ok(Row::of(Set::Usual).collect());
     }
-    let known = || Row::ALL.map(|row| row.name).join(", ");
-    let row = |name: &String| {
-        Row::from_name(name).ok_or_else(|| Refusal::usage(format!("no row `{name}`"), format!("rows: {}", known())))
+    let hint = |error: &RowError| match error {
+        RowError::Unknown(_) => format!("rows: {}", Row::ALL.map(|row| row.name).join(", ")),
+        RowError::Fixed(row) => {
+            format!("`mmtrain bench {row}`; those that `mmtrain bench --list` shows with [:N] take one")
+        }
+        RowError::Amount { row, .. } => format!("such as `{row}:16`; `mmtrain bench --list` says what is usual"),
     };
+    let row = |name: &String| name.parse().map_err(|error: RowError| Refusal::usage(error.to_string(), hint(&error)));
     Ok(names.iter().map(row).collect::<Result<_, _>>()?)
 }
 
@@ -67,14 +80,14 @@ fn one(context: &Context, args: &BenchArgs, row: Row) -> anyhow::Result<Value> {
     let device = context.device.open()?;
     if device.is_cpu() && row.set == Set::Gpu && !args.small {
         let hint = "`--small` tries it here, without a figure that says anything; `--device cuda` measures it";
-        return Err(Refusal::usage(format!("row `{}` is of a size for GPUs", row.name), hint.to_owned()).into());
+        return Err(Refusal::usage(format!("row `{row}` is of a size for GPUs"), hint.to_owned()).into());
     }
     let ranks = args.ranks.map_or(if device.is_cpu() { setup::cores() } else { 1 }, NonZeroUsize::get);
     let size = if args.small { Size::Small } else { Size::Whole };
     let place = Place { device: device.device.clone(), ranks, size };
     let measured = measure(row, &place, args.warmup, args.steps.get())?;
     Ok(json!({
-        "row": row.name,
+        "row": row.to_string(),
         "device": device.name,
         "ranks": ranks,
         "small": args.small,
@@ -91,7 +104,7 @@ fn one(context: &Context, args: &BenchArgs, row: Row) -> anyhow::Result<Value> {
 /// The row measured by a process of its own, so that its peak memory is its own.
 fn in_a_process(context: &Context, args: &BenchArgs, row: Row) -> anyhow::Result<Value> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--quiet", "--device", &context.device.to_string(), "bench", row.name, "--json"]);
+    command.args(["--quiet", "--device", &context.device.to_string(), "bench", &row.to_string(), "--json"]);
     command.args(["--steps", &args.steps.to_string(), "--warmup", &args.warmup.to_string()]);
     if args.small {
         command.arg("--small");
@@ -101,9 +114,9 @@ fn in_a_process(context: &Context, args: &BenchArgs, row: Row) -> anyhow::Result
     }
     let output = command.stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
-        bail!("`{}` ended with {}", row.name, output.status);
+        bail!("`{row}` ended with {}", output.status);
     }
-    serde_json::from_slice(&output.stdout).with_context(|| format!("reading what `{}` measured", row.name))
+    serde_json::from_slice(&output.stdout).with_context(|| format!("reading what `{row}` measured"))
 }
 
 fn table(measured: &[Value]) -> String {
@@ -117,7 +130,8 @@ fn table(measured: &[Value]) -> String {
         let gflops = number(row, "gflops");
         let share = product.filter(|_| gflops > 0.0);
         let share = share.map_or_else(String::new, |product| format!("{:.0} %", 100.0 * gflops / product));
-        let is_product = row["row"].as_str().is_some_and(|name| name.starts_with(GEMM));
+        let is_product =
+            row["row"].as_str().is_some_and(|name| PRODUCTS.iter().any(|product| name.starts_with(product)));
         let tokens = if is_product { "–".to_owned() } else { format!("{:.1}", number(row, "tokens_per_second")) };
         lines.push(format!(
             "{:<20} {:>8.1} ms {tokens:>12} {:>9.1} {share:>8} {:>5.0} MiB",
