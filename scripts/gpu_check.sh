@@ -8,7 +8,7 @@
 #
 # MMTRAIN: a binary with CUDA, built if it is not there; PYTHON: an interpreter with torch, transformers and peft, without which
 # PyTorch's columns stay empty; OUT: where results go (a new directory); DEVICE: cuda, cuda:N, wgpu (a binary with that feature), or cpu to try the script; ROWS: of the
-# benchmark, none of them, or `all` (otherwise the two products and nine rows, the most telling first); STEPS: of each (10); ROUNDS: of both sides in turn (1);
+# benchmark, named as compare.sh has them, none of them, or `all` (otherwise the two products and nine rows, the most telling first); STEPS: of each (10); ROUNDS: of both sides in turn (1);
 # LIMIT: seconds for one side of a row (120), so that nothing takes the time of all; SMALL=1 tries the rows, with small models.
 set -euo pipefail
 # shellcheck source=scripts/env.sh

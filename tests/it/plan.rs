@@ -17,7 +17,7 @@ fn before_there_are_data_the_most_is_said_and_nothing_is_written() {
     let place = Place::new();
     let found = plan(&place, "--config tiny.toml");
     let cost = &found["plan"];
-    assert_eq!(cost["data_looked_at"], false);
+    assert_eq!((&cost["data_looked_at"], &cost["steps_made"]), (&false.into(), &0.into()));
     assert_eq!((&cost["largest_micro_batch_seen"]["seq"], &found["tokens_per_image"]), (&128.into(), &4.into()));
     assert!(number(&cost["flops_per_step"]["total"]) > 0.0 && number(&cost["seconds_per_step"]) > 0.0);
     assert!(place.ok("plan --config tiny.toml").stdout.contains("yet to be made"));
@@ -31,6 +31,8 @@ fn with_data_their_samples_are_counted() {
     let found = plan(&place, "--config tiny.toml --look-at 2");
     let cost = &found["plan"];
     assert_eq!((&cost["data_looked_at"], &cost["steps_looked_at"]), (&true.into(), &2.into()));
+    // The second one was made as well, for its time.
+    assert_eq!(cost["steps_made"], 1);
     let global = number(&found["global_batch_size"]);
     assert!((number(&cost["samples_per_step"]) - global).abs() < 1e-9);
     let rows = found["global_batch_size"].as_u64().expect("a number");

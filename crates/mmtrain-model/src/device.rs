@@ -54,6 +54,22 @@ impl OpenDevice {
     }
 }
 
+/// Memory of a GPU, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct DeviceMemory {
+    /// What can be had, by this process or another one.
+    pub free: u64,
+    /// All of it.
+    pub total: u64,
+}
+
+impl DeviceMemory {
+    /// What the driver says of a GPU now; nothing of a CPU, whose memory is the host's, nor of what is there by way of wgpu.
+    pub fn of(device: &Device) -> Option<Self> {
+        if *device == Device::flex() { None } else { cuda::memory(device) }
+    }
+}
+
 impl std::fmt::Display for DeviceChoice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -90,7 +106,7 @@ fn cpu() -> OpenDevice {
 
 #[cfg(not(feature = "cuda"))]
 mod cuda {
-    use super::{ModelError, OpenDevice};
+    use super::{Device, DeviceMemory, ModelError, OpenDevice};
 
     pub(super) fn count() -> usize {
         0
@@ -101,6 +117,10 @@ mod cuda {
             message: format!("cuda:{index} was asked for, but this binary was built for the CPU only"),
             hint: "build with `cargo build --release --features cuda`, or pass `--device cpu`".to_owned(),
         })
+    }
+
+    pub(super) fn memory(_: &Device) -> Option<DeviceMemory> {
+        None
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mmtrain_config::RunConfig;
-use mmtrain_data::{Cursor, DataError, HostBatch, HostMedium, Mixture, Preparer, StepLoader};
+use mmtrain_data::{Cursor, DataError, HostBatch, HostMedium, Mixture, Preparer, StepBatch, StepLoader};
 use mmtrain_media::MediaLayout;
 use mmtrain_model::Vlm;
 use mmtrain_model::config::{EncoderConfig, TextConfig, VlmConfig};
@@ -63,10 +63,7 @@ impl Outlook {
         let mut loader = StepLoader::new(mixture, preparer, loader_config(config, workers), Cursor::default())?;
         let mut outlook = Self::default();
         for _ in 0..steps {
-            let step = loader.next_step()?;
-            outlook.steps += 1;
-            outlook.samples += step.samples;
-            step.micro_batches.iter().for_each(|batch| outlook.add(batch, encoder));
+            outlook.see(&loader.next_step()?, encoder);
         }
         Ok(outlook)
     }
@@ -93,6 +90,13 @@ impl Outlook {
             largest: [shape.batch, shape.seq, shape.images],
             media: BTreeMap::new(),
         }
+    }
+
+    /// Adds a step.
+    pub fn see(&mut self, step: &StepBatch, encoder: &EncoderConfig) {
+        self.steps += 1;
+        self.samples += step.samples;
+        step.micro_batches.iter().for_each(|batch| self.add(batch, encoder));
     }
 
     fn add(&mut self, batch: &HostBatch, encoder: &EncoderConfig) {

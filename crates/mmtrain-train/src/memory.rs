@@ -6,6 +6,7 @@ use mmtrain_config::Recompute;
 use mmtrain_model::Vlm;
 use mmtrain_model::attention::{scores_at_once, tape_keeps_scores};
 use mmtrain_model::config::{CrossAttentionConfig, EncoderConfig, TextConfig, VlmConfig};
+use mmtrain_model::device::DeviceMemory;
 use mmtrain_model::params::{ParamInfo, Part, Tuned};
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,11 @@ pub fn total_bytes() -> u64 {
 /// Memory that can be had without swapping.
 pub fn available_bytes() -> u64 {
     kib("/proc/meminfo", "MemAvailable:") * 1024
+}
+
+/// Memory that tensors find on a device: the host's for a CPU, its own for a GPU whose driver says it.
+pub fn available_on(device: &Device) -> Option<u64> {
+    if *device == Device::flex() { Some(available_bytes()) } else { DeviceMemory::of(device).map(|memory| memory.free) }
 }
 
 /// What a GPU's allocator holds, in bytes, by name; nothing of a CPU, whose memory is the process's.

@@ -2,6 +2,7 @@
 
 mod bad_steps;
 mod objective;
+mod rehearsal;
 mod saves;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ use crate::verify::{Verification, reached};
 use self::bad_steps::BadSteps;
 use self::objective::Computed;
 pub use self::objective::{Objective, Pairs, complete_reference};
+pub use self::rehearsal::{Rehearsal, rehearse};
 use self::saves::Saves;
 
 /// What the loop needs that does not change.

@@ -4,7 +4,7 @@ use burn::tensor::{DType, Device};
 use clap::ValueEnum;
 use mmtrain_config::{Precision, RunConfig};
 use mmtrain_model::Vlm;
-use mmtrain_model::device::{OpenDevice, prefers_bf16};
+use mmtrain_model::device::{DeviceMemory, OpenDevice, prefers_bf16};
 use mmtrain_model::params::{Part, Tuned};
 use mmtrain_model::weights::LoadDtype;
 use mmtrain_train::memory::available_bytes;
@@ -37,7 +37,7 @@ pub(crate) fn computed_in(config: &RunConfig, device: &Device) -> DType {
 
 /// Refuses a type in which the device does not compute.
 pub(crate) fn check_precision(config: &RunConfig, device: &OpenDevice) -> Result<(), Refusal> {
-    if config.train.precision == Precision::Bf16 && !device.is_cpu() && !prefers_bf16(&device.device) {
+    if config.train.precision == Precision::Bf16 && !holds_16_bits(&device.device) {
         let message = format!("`train.precision` is \"bf16\", and {} does not compute in it", device.name);
         return Err(Refusal::usage(message, "`train.precision = \"auto\"` takes f32 there"));
     }
@@ -90,7 +90,7 @@ pub(crate) struct Sizes {
 pub(crate) type Decision = (LoadDtype, Option<String>);
 
 impl WeightsChoice {
-    /// Decides for this machine. A GPU computes in the type in which weights are held, and how much memory it has is not known.
+    /// Decides for this machine. A GPU computes in the type in which weights are held.
     pub(crate) fn decide(self, sizes: Sizes, device: &Device) -> Result<Decision, Refusal> {
         if *device == Device::flex() {
             return self.decide_within(sizes, available_bytes());
@@ -101,7 +101,8 @@ impl WeightsChoice {
                 "take `--weights f32`",
             ));
         }
-        self.of_gpu(sizes, prefers_bf16(device)).decide_within(sizes, u64::MAX)
+        let available = DeviceMemory::of(device).map_or(u64::MAX, |memory| memory.free);
+        self.of_gpu(sizes, prefers_bf16(device)).decide_within(sizes, available)
     }
 
     fn of_gpu(self, sizes: Sizes, computes_in_16_bits: bool) -> Self {

@@ -1,7 +1,7 @@
 //! Whether what is about to be allocated fits into the memory that is there.
 //!
 //! Sizes come from files that anybody may have written, and an allocation that fails ends the process without a word.
-//! Only memory of the host is known, so a model that goes to a GPU is not checked.
+//! Where nobody says how much memory a GPU has, nothing is checked.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use mmtrain_model::quantized::model::PackedSize;
 use mmtrain_model::weights::LoadDtype;
 use mmtrain_train::checkpoint::MARGIN;
 use mmtrain_train::machine::free_bytes;
-use mmtrain_train::memory::{MemoryEstimate, MicroShape, available_bytes, estimate};
+use mmtrain_train::memory::{MemoryEstimate, MicroShape, available_on, estimate};
 use mmtrain_train::trainer::{part_config, trained};
 
 use crate::commands::note;
@@ -25,10 +25,8 @@ use crate::sizes::gibibytes;
 
 /// Refuses a run whose weights, gradients and moments do not fit. What else it needs is an estimate, and only warned about.
 pub(crate) fn for_training(config: &RunConfig, model: &Vlm, held: &[Holding], device: &Device) -> anyhow::Result<()> {
-    if *device != Device::flex() {
-        return Ok(());
-    }
-    let (needed, available) = (of_run(config, model, held, device)?, available_bytes());
+    let Some(available) = available_on(device) else { return Ok(()) };
+    let needed = of_run(config, model, held, device)?;
     check_run(&needed, available)?;
     if needed.at_most() > available {
         note(&format!(
@@ -69,7 +67,7 @@ pub(crate) fn of_run(
     device: &Device,
 ) -> anyhow::Result<MemoryEstimate> {
     let narrower = narrower(config, held, device)?;
-    Ok(of_micro_batches(config, model, narrower, micro_shape(config, device)))
+    Ok(of_micro_batches(config, (model, device), narrower, micro_shape(config, device)))
 }
 
 /// Bytes that frozen weights take less than in f32, since they are held as they are stored. Reads no tensor.
@@ -89,9 +87,14 @@ pub(crate) fn narrower(config: &RunConfig, held: &[Holding], device: &Device) ->
 }
 
 /// What a run is estimated to need whose largest micro-batch has this shape, and whose weights are `narrower` by so many bytes.
-pub(crate) fn of_micro_batches(config: &RunConfig, model: &Vlm, narrower: u64, shape: MicroShape) -> MemoryEstimate {
+pub(crate) fn of_micro_batches(
+    config: &RunConfig,
+    (model, device): (&Vlm, &Device),
+    narrower: u64,
+    shape: MicroShape,
+) -> MemoryEstimate {
     let chunk_rows = config.objective.chunk_rows();
-    let needed = estimate(model, trained(config), shape, keep_for(config, &model.config, shape), chunk_rows);
+    let needed = estimate(model, trained(config), shape, keep_for(config, &model.config, shape, device), chunk_rows);
     // Parameters beside the two moments.
     let held = needed.optimizer.saturating_add(needed.optimizer / 2);
     let needed = MemoryEstimate {

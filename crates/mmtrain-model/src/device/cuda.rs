@@ -4,8 +4,9 @@ use burn::tensor::{Device, DeviceType};
 
 use cubecl::config::cache::CacheConfig;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
+use cudarc::driver::CudaContext;
 
-use super::{ModelError, OpenDevice, computes};
+use super::{DeviceMemory, ModelError, OpenDevice, computes};
 
 /// Names a directory for compiled kernels and for what tuning chose.
 const CACHE: &str = "MMTRAIN_KERNEL_CACHE";
@@ -34,6 +35,13 @@ pub(super) fn open(index: usize) -> Result<OpenDevice, ModelError> {
             hint: "check the driver with `nvidia-smi`, or pass `--device cpu`".to_owned(),
         }),
     }
+}
+
+/// What the driver says, which counts GPUs as Burn does.
+pub(super) fn memory(device: &Device) -> Option<DeviceMemory> {
+    let index = Device::enumerate(DeviceType::Cuda).iter().position(|found| found == device)?;
+    let (free, total) = CudaContext::new(index).ok()?.mem_get_info().ok()?;
+    Some(DeviceMemory { free: free as u64, total: total as u64 })
 }
 
 /// What was compiled and tuned once is there at the next start, in the directory that [`CACHE`] names or else in the user's cache;

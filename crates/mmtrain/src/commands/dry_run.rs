@@ -11,7 +11,7 @@ use mmtrain_model::device::OpenDevice;
 use mmtrain_model::params::Part;
 use mmtrain_model::quantized::model::PackedSize;
 use mmtrain_text::TextTokenizer;
-use mmtrain_train::memory::{KeepPlan, MemoryEstimate, available_bytes};
+use mmtrain_train::memory::{KeepPlan, MemoryEstimate, available_on};
 use serde_json::{Map, Value, json};
 
 use super::train::{keep, ledger, memory_rows, plan_json, resolve_ranks, total_steps};
@@ -209,7 +209,9 @@ impl DryRun {
         setup::instruction_tokenizer(origin.dir(), &sizes)?;
         let keep = keep(config, &sizes, &device.device);
         let memory = room::of_run(config, &model, &origin.held(config, &model)?, &device.device)?;
-        if let Err(refusal) = room::check_run(&memory, available_bytes()) {
+        if let Some(available) = available_on(&device.device)
+            && let Err(refusal) = room::check_run(&memory, available)
+        {
             note(&format!("warning: {refusal}; here the run would be refused"));
         }
         let samples = sources.iter().try_fold(0, |sum, source| Some(sum + source.samples?));

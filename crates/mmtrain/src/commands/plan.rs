@@ -1,19 +1,23 @@
 //! `mmtrain plan`: what a run will cost on this machine, before it is made.
 
+mod rehearsal;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use mmtrain_bench::rates::{Product, rates};
 use mmtrain_config::{Request, RunConfig, TemplateKind, load};
+use mmtrain_data::DataError;
 use mmtrain_model::Vlm;
 use mmtrain_model::device::OpenDevice;
 use mmtrain_train::Stop;
 use mmtrain_train::forecast::{Outlook, Rates, StepCost};
-use mmtrain_train::memory::{MemoryEstimate, MicroShape, available_bytes, resident_bytes};
-use mmtrain_train::trainer::trained;
+use mmtrain_train::memory::{MemoryEstimate, MicroShape, available_on, resident_bytes};
+use mmtrain_train::trainer::{Rehearsal, trained};
 use serde_json::{Map, Value, json};
 
+use self::rehearsal::{Opened, is_rehearsed, rehearsed};
 use super::dry_run::DryRun;
 use super::parent::Parent;
 use super::resume::{init, resolve};
@@ -46,9 +50,17 @@ pub(crate) fn run(context: &Context, args: &PlanArgs) -> anyhow::Result<ExitCode
     let origin = Origin::new(None, init.as_deref())?;
     origin.check(&config)?;
     let (run, model) = DryRun::of(&config, &origin, &device)?;
-    let outlook = if run.has_data() { look_ahead(&config, &origin, &model, args.look_at.get())? } else { None };
+    let steps = args.look_at.get();
+    let opened = if run.has_data() { open(&config, &origin, &model)? } else { None };
+    let outlook = opened.as_ref().map(|opened| look_ahead(&config, opened, &model, steps)).transpose()?;
     let narrower = room::narrower(&config, &origin.held(&config, &model)?, &device.device)?;
-    let plan = Plan::of(&config, &device, run, (&model, narrower), outlook)?;
+    let mut plan = Plan::of(&config, &device, run, (&model, narrower), outlook)?;
+    if let Some(opened) = opened.filter(|_| device.is_cpu() && plan.fits() && is_rehearsed(&config, plan.seconds())) {
+        match rehearsed(&config, &origin, opened, &device.device, steps) {
+            Ok(rehearsal) => plan.corrected(&config, &model, &rehearsal),
+            Err(error) => note(&format!("warning: the run's first steps fail: {error:#}")),
+        }
+    }
     if args.json {
         print_json(&plan.json(&config))?;
     } else {
@@ -76,8 +88,8 @@ fn stage_of(recipe: &RecipeArgs) -> Stage {
     }
 }
 
-/// The data of the first steps, where a tokenizer for them is there or can be learned from what is there.
-fn look_ahead(config: &RunConfig, origin: &Origin<'_>, model: &Vlm, steps: usize) -> anyhow::Result<Option<Outlook>> {
+/// The data of a run, where a tokenizer for them is there or can be learned from what is there.
+fn open(config: &RunConfig, origin: &Origin<'_>, model: &Vlm) -> anyhow::Result<Option<Opened>> {
     if origin.dir().is_none()
         && let TokenizerKind::Learned(bpe) = tokenizer_kind(config)?
     {
@@ -90,9 +102,14 @@ fn look_ahead(config: &RunConfig, origin: &Origin<'_>, model: &Vlm, steps: usize
     let mixture = Arc::new(setup::open_mixture(config, &stop)?);
     let tokenizer = Arc::new(origin.tokenizer(config, &mixture, &stop)?);
     let preprocessor = origin.preprocessor(config, &model.config)?;
-    let preparer = Arc::new(preparer(config, origin, &model.config, (tokenizer, preprocessor))?);
-    let workers = setup::workers(config.data.workers);
-    Ok(Some(Outlook::of_data(config, (mixture, preparer), &model.config.encoder, workers, steps)?))
+    let preparer = Arc::new(preparer(config, origin, &model.config, (tokenizer.clone(), preprocessor))?);
+    Ok(Some(Opened { mixture, tokenizer, preparer }))
+}
+
+/// The data of the first steps.
+fn look_ahead(config: &RunConfig, opened: &Opened, model: &Vlm, steps: usize) -> Result<Outlook, DataError> {
+    let (data, workers) = ((opened.mixture.clone(), opened.preparer.clone()), setup::workers(config.data.workers));
+    Outlook::of_data(config, data, &model.config.encoder, workers, steps)
 }
 
 /// What evaluations and the report take beside that, of a small model as of a large one (measured).
@@ -108,11 +125,28 @@ struct Plan {
     rates: Rates,
     /// Of micro-batches as they were seen.
     memory: MemoryEstimate,
-    /// Bytes that a run holds beside its model.
+    /// Bytes that a run holds beside its model, in the memory of the host.
     process: u64,
-    /// Rows of a micro-batch for which there is room.
-    largest: Option<usize>,
+    /// What of it is in the device's memory: all, or nothing.
+    beside: u64,
+    room: Option<Room>,
+    /// What steps take that were made.
+    correction: Option<Correction>,
+}
+
+/// How far steps that were made are from their estimate.
+struct Correction {
+    /// How many were made.
+    steps: usize,
+    /// What they took, as a multiple of their estimate.
+    factor: f64,
+}
+
+/// Memory of the device.
+struct Room {
     available: u64,
+    /// Rows of a micro-batch for which there is room.
+    largest: usize,
 }
 
 impl Plan {
@@ -129,47 +163,66 @@ impl Plan {
         let [batch, seq, images] = outlook.largest;
         let shape = MicroShape { batch, seq, images, ..shape };
         let cost = StepCost::of(model, trained(config), run.keep, config.train.ranks, &outlook);
-        let available = available_bytes();
         // What the process holds by now is what a run holds beside the model: itself, its data and its tokenizer.
         let process = resident_bytes().saturating_add(AT_THE_END);
-        let fits = |rows: usize| {
-            let images = (images * rows).div_ceil(batch.max(1));
-            let shape = MicroShape { batch: rows, seq, images, ..shape };
-            process.saturating_add(room::of_micro_batches(config, model, narrower, shape).at_most()) <= available
-        };
+        let takes = |shape| room::of_micro_batches(config, (model, &device.device), narrower, shape);
+        let beside = if device.is_cpu() { process } else { 0 };
+        let room = available_on(&device.device).map(|available| {
+            let fits = |rows: usize| {
+                let images = (images * rows).div_ceil(batch.max(1));
+                beside.saturating_add(takes(MicroShape { batch: rows, seq, images, ..shape }).at_most()) <= available
+            };
+            Room { available, largest: most(fits) }
+        });
         Ok(Self {
             process,
+            beside,
             rates: rates(
                 products(&outlook, model),
                 (&device.device, computed_in(config, &device.device)),
                 config.train.ranks,
             )?,
-            memory: room::of_micro_batches(config, model, narrower, shape),
-            // Only the host's memory is known.
-            largest: device.is_cpu().then(|| most(fits)),
+            memory: takes(shape),
+            room,
+            correction: None,
             run,
             outlook,
             is_seen,
             cost,
-            available,
         })
+    }
+
+    /// Whether there is room for micro-batches as they were seen, as far as is known.
+    fn fits(&self) -> bool {
+        self.room.as_ref().is_none_or(|room| self.outlook.largest[0] <= room.largest)
+    }
+
+    /// What a step takes.
+    fn seconds(&self) -> f64 {
+        self.cost.seconds(&self.rates) * self.correction.as_ref().map_or(1.0, |correction| correction.factor)
+    }
+
+    fn corrected(&mut self, config: &RunConfig, model: &Vlm, Rehearsal { outlook, seconds }: &Rehearsal) {
+        let cost = StepCost::of(model, trained(config), self.run.keep, config.train.ranks, outlook);
+        let factor = seconds / (outlook.steps as f64 * cost.seconds(&self.rates));
+        self.correction = (outlook.steps > 0).then_some(Correction { steps: outlook.steps, factor });
     }
 
     /// What a run holds, by what it is for, and the sum.
     fn memory_rows(&self) -> BTreeMap<&'static str, u64> {
         let mut rows = memory_rows(&self.memory);
         rows.insert("process", self.process);
-        rows.insert("total", self.process.saturating_add(self.memory.total()));
+        rows.insert("total", self.beside.saturating_add(self.memory.total()));
         rows
     }
 
     fn total_seconds(&self) -> Option<f64> {
-        Some(self.run.steps? as f64 * self.cost.seconds(&self.rates))
+        Some(self.run.steps? as f64 * self.seconds())
     }
 
     fn json(&self, config: &RunConfig) -> Value {
         let Self { outlook, cost, rates, .. } = self;
-        let seconds = cost.seconds(rates);
+        let seconds = self.seconds();
         let steps = outlook.steps.max(1) as f64;
         let memory = self.memory_rows().into_iter().map(|(name, bytes)| (name.to_owned(), bytes.into()));
         let mut plan = self.run.json(config);
@@ -191,18 +244,19 @@ impl Plan {
             },
             "rates": rates,
             "seconds_per_step": seconds,
+            "steps_made": self.correction.as_ref().map_or(0, |correction| correction.steps),
             "samples_per_second": outlook.samples as f64 / steps / seconds,
             "tokens_per_second": outlook.tokens_per_step() / seconds,
             "total_seconds": self.total_seconds(),
             "memory_bytes": memory.collect::<Map<_, _>>(),
-            "available_bytes": self.available,
-            "largest_micro_batch": self.largest,
+            "available_bytes": self.room.as_ref().map(|room| room.available),
+            "largest_micro_batch": self.room.as_ref().map(|room| room.largest),
         });
         plan
     }
 
     fn lines(&self, config: &RunConfig) -> Vec<String> {
-        let Self { outlook, cost, rates, .. } = self;
+        let Self { outlook, rates, .. } = self;
         let mut lines = self.run.lines(config);
         let samples = outlook.samples.max(1) as f64;
         lines.push(if self.is_seen {
@@ -222,10 +276,13 @@ impl Plan {
             format!("{kind:<12} {mean:.1} tokens on average, {} at most", seen.most)
         }));
         lines.push(self.flops_line());
-        let (seconds, giga) = (cost.seconds(rates), 1e-9);
+        let (seconds, giga) = (self.seconds(), 1e-9);
+        let made = self.correction.as_ref().map_or(String::new(), |Correction { steps, factor }| {
+            format!("; times {factor:.2}, which {steps} steps took that were made and thrown away")
+        });
         lines.push(format!(
             "time         {} a step, {:.1} samples/s; {}, without evaluations and checkpoints (estimate: products at {:.0}, {:.0} \
-             and {:.0} GFLOP/s in encoder, decoder and head, passes at {:.1} GB/s, as measured here)",
+             and {:.0} GFLOP/s in encoder, decoder and head, passes at {:.1} GB/s, as measured here{made})",
             duration(seconds),
             samples / outlook.steps.max(1) as f64 / seconds,
             self.total_seconds().map_or("number of steps unknown".to_owned(), |total| format!("{} in all", duration(total))),
@@ -237,9 +294,9 @@ impl Plan {
         let memory = self.memory_rows();
         let shown = memory.iter().map(|(name, bytes)| format!("{name} {}", mebibytes(*bytes)));
         lines.push(format!("takes        {} (estimate)", shown.collect::<Vec<_>>().join(", ")));
-        if let Some(rows) = self.largest {
-            let rows = if rows == LARGEST { format!("{rows} and more") } else { rows.to_string() };
-            let (available, of_step) = (gibibytes(self.available), config.train.global_batch_size);
+        if let Some(Room { available, largest: rows }) = &self.room {
+            let rows = if *rows == LARGEST { format!("{rows} and more") } else { rows.to_string() };
+            let (available, of_step) = (gibibytes(*available), config.train.global_batch_size);
             lines.push(format!(
                 "fits         micro-batches of up to {rows} such rows (a step has {of_step}), with {available} available"
             ));

@@ -247,7 +247,7 @@ pub(crate) fn resolve_ranks(config: &mut RunConfig, is_cpu: bool) {
 }
 
 /// The state from which the loop goes on.
-fn start(
+pub(crate) fn start(
     config: &RunConfig,
     base: Vlm,
     origin: &Origin<'_>,
@@ -307,7 +307,7 @@ pub(crate) fn total_steps(config: &RunConfig, epoch_len: u64) -> u64 {
 }
 
 /// How a step is computed on this machine.
-fn plan(config: &RunConfig, keep: KeepPlan, device: &Device) -> Plan {
+pub(crate) fn plan(config: &RunConfig, keep: KeepPlan, device: &Device) -> Plan {
     let trained = trained(config);
     let chunk_rows = config.objective.chunk_rows();
     Plan {
@@ -331,12 +331,13 @@ fn feature_cache(config: &RunConfig, frozen: &[FrozenPart]) -> anyhow::Result<Op
 
 /// Which blocks keep their graph: as many as half of the free memory holds, unless told otherwise.
 pub(crate) fn keep(config: &RunConfig, sizes: &VlmConfig, device: &Device) -> KeepPlan {
-    keep_for(config, sizes, micro_shape(config, device))
+    keep_for(config, sizes, micro_shape(config, device), device)
 }
 
 /// As [`keep`], for the largest micro-batch.
-pub(crate) fn keep_for(config: &RunConfig, sizes: &VlmConfig, shape: MicroShape) -> KeepPlan {
-    let budget = memory::available_bytes() / 2;
+pub(crate) fn keep_for(config: &RunConfig, sizes: &VlmConfig, shape: MicroShape, device: &Device) -> KeepPlan {
+    // A GPU of which nothing is known is taken to have what the host has.
+    let budget = memory::available_on(device).unwrap_or_else(memory::available_bytes) / 2;
     let KeepPlan { encoder, decoder } = keep_plan(sizes, shape, trained(config), config.train.recompute, budget);
     // The graph of a block holds its dense weights.
     let kept = |part, blocks| if part_config(config, part).tuning.quantization().is_some() { 0 } else { blocks };

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fs_err as fs;
 use mmtrain_media::VideoTools;
-use mmtrain_model::device::DeviceChoice;
+use mmtrain_model::device::{DeviceChoice, DeviceMemory, OpenDevice};
 use mmtrain_train::machine::{FileSystem, Limits, judge};
 use mmtrain_train::survey::Finding;
 use serde::Serialize;
@@ -29,6 +29,8 @@ pub(super) struct Environment {
 pub(super) struct DeviceState {
     /// `cpu`, `cuda:N` or `wgpu`; none where it cannot be had.
     pub(super) name: Option<String>,
+    /// Of a GPU whose driver says it.
+    pub(super) memory: Option<DeviceMemory>,
     /// Why it cannot be had.
     pub(super) fault: Option<String>,
     /// The version of NVIDIA's driver, where there is one.
@@ -83,11 +85,16 @@ fn features() -> Vec<&'static str> {
 
 impl DeviceState {
     fn of(choice: DeviceChoice) -> Self {
-        let (name, fault) = match choice.open() {
-            Ok(device) => (Some(device.name), None),
-            Err(error) => (None, Some(error.hint().map_or(error.to_string(), |hint| format!("{error}; {hint}")))),
-        };
-        Self { name, fault, driver: driver() }
+        let driver = driver();
+        match choice.open() {
+            Ok(OpenDevice { device, name }) => {
+                Self { name: Some(name), memory: DeviceMemory::of(&device), fault: None, driver }
+            }
+            Err(error) => {
+                let fault = error.hint().map_or(error.to_string(), |hint| format!("{error}; {hint}"));
+                Self { name: None, memory: None, fault: Some(fault), driver }
+            }
+        }
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use mmtrain_model::device::DeviceMemory;
 use mmtrain_train::checkpoint::{Inspected, LockState, Pointer, dir_name};
 use mmtrain_train::machine::{FileSystem, Limits};
 use mmtrain_train::survey::{Finding, MetricsState, Severity};
 
 use super::Report;
-use super::environment::Environment;
+use super::environment::{DeviceState, Environment};
 use super::next::Next;
 use super::run::RunReport;
 use crate::sizes::gibibytes;
@@ -41,13 +42,8 @@ fn word(severity: Severity) -> &'static str {
 
 impl fmt::Display for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let device = self.device.name.as_deref().unwrap_or("none");
         writeln!(f, "mmtrain   {} ({}), {}", self.version, self.features.join(", "), self.target)?;
-        writeln!(
-            f,
-            "device    {device}{}",
-            self.device.driver.as_ref().map_or(String::new(), |driver| format!(", {driver}"))
-        )?;
+        writeln!(f, "device    {}", device(&self.device))?;
         writeln!(f, "machine   {}", machine(&self.limits))?;
         let confined = [("prlimit", self.videos.prlimit), ("setpriv", self.videos.setpriv)];
         let confined = confined.into_iter().filter_map(|(name, there)| there.then_some(name)).collect::<Vec<_>>();
@@ -55,6 +51,14 @@ impl fmt::Display for Environment {
         writeln!(f, "videos    {}", [&[ffmpeg][..], &confined].concat().join(", "))?;
         writeln!(f, "storage   {}", storage(&self.storage))
     }
+}
+
+fn device(device: &DeviceState) -> String {
+    let memory = device
+        .memory
+        .map(|DeviceMemory { free, total }| format!("{} of {} memory available", gibibytes(free), gibibytes(total)));
+    let name = device.name.as_deref().unwrap_or("none");
+    [Some(name.to_owned()), memory, device.driver.clone()].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn machine(limits: &Limits) -> String {
