@@ -24,6 +24,12 @@ done
 
 # The versions that are tested are those that are fuzzed.
 cp ../Cargo.lock Cargo.lock
+# A change to what instruments is none that cargo sees.
+if ! cmp -s instrument.sh "$CARGO_TARGET_DIR-fuzz/instrument.sh"; then
+    rm -rf "$CARGO_TARGET_DIR-fuzz"
+    mkdir -p "$CARGO_TARGET_DIR-fuzz"
+    cp instrument.sh "$CARGO_TARGET_DIR-fuzz/"
+fi
 # Build scripts and macros are told from the rest by the target that is named.
 host=$(rustc -vV | sed -n 's/^host: //p')
 export CARGO_TARGET_DIR="$CARGO_TARGET_DIR-fuzz"

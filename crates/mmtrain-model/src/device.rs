@@ -48,6 +48,18 @@ pub struct OpenDevice {
 }
 
 impl OpenDevice {
+    /// What a GPU calls itself, such as `NVIDIA H200`.
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    pub fn product(&self) -> Option<String> {
+        if self.is_cpu() { None } else { self.device.identity().map(|identity| identity.name) }
+    }
+
+    /// What a GPU calls itself; this program was built for none.
+    #[cfg(not(any(feature = "cuda", feature = "wgpu")))]
+    pub const fn product(&self) -> Option<String> {
+        None
+    }
+
     /// Whether it is the CPU.
     pub fn is_cpu(&self) -> bool {
         self.device == Device::flex()
@@ -136,14 +148,25 @@ mod wgpu {
     }
 }
 
-/// Whether a small computation comes out right; a device that is not there panics.
+/// Whether a small computation comes out right, or why it does not. A device that is not there panics, in whichever thread: nothing of
+/// that is printed, and what was said first is the reason.
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
-fn computes(device: &Device) -> bool {
+fn compute(device: &Device) -> Result<(), String> {
+    use std::panic::{catch_unwind, set_hook, take_hook};
+    use std::sync::{Arc, OnceLock};
+
     use burn::tensor::Tensor;
 
-    let device = device.clone();
-    let sum = std::panic::catch_unwind(move || Tensor::<1>::ones([8], &device).exp().sum().into_scalar::<f32>());
-    sum.is_ok_and(|sum| (sum - 8.0 * std::f32::consts::E).abs() < 1e-3)
+    let (device, first) = (device.clone(), Arc::new(OnceLock::new()));
+    let (before, said) = (take_hook(), first.clone());
+    set_hook(Box::new(move |panic| drop(said.set(panic.payload_as_str().unwrap_or("no reason given").to_owned()))));
+    let sum = catch_unwind(move || Tensor::<1>::ones([8], &device).exp().sum().into_scalar::<f32>());
+    set_hook(before);
+    match sum {
+        Ok(sum) if (sum - 8.0 * std::f32::consts::E).abs() < 1e-3 => Ok(()),
+        Ok(sum) => Err(format!("it makes {sum} of 8 e")),
+        Err(_) => Err(first.get().map_or("no reason given", String::as_str).replace('\n', " ")),
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use cubecl::config::cache::CacheConfig;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 use cudarc::driver::CudaContext;
 
-use super::{DeviceMemory, ModelError, OpenDevice, computes};
+use super::{DeviceMemory, ModelError, OpenDevice, compute};
 
 /// Names a directory for compiled kernels and for what tuning chose.
 const CACHE: &str = "MMTRAIN_KERNEL_CACHE";
@@ -22,17 +22,19 @@ pub(super) fn count() -> usize {
 pub(super) fn open(index: usize) -> Result<OpenDevice, ModelError> {
     remember_kernels();
     let found = Device::enumerate(DeviceType::Cuda);
-    match found.get(index) {
-        Some(device) if computes(device) => Ok(OpenDevice { device: device.clone(), name: format!("cuda:{index}") }),
-        Some(_) => Err(ModelError::Device {
-            message: format!("cuda:{index} answers, but a first kernel could not be compiled and run"),
+    let Some(device) = found.get(index) else {
+        return Err(ModelError::Device {
+            message: format!("cuda:{index} was asked for, {} CUDA device(s) answer", found.len()),
+            hint: "check the driver with `nvidia-smi`, or pass `--device cpu`".to_owned(),
+        });
+    };
+    match compute(device) {
+        Ok(()) => Ok(OpenDevice { device: device.clone(), name: format!("cuda:{index}") }),
+        Err(reason) => Err(ModelError::Device {
+            message: format!("cuda:{index} answers, but a first kernel could not be compiled and run ({reason})"),
             hint: "kernels are compiled at run time: put libnvrtc.so (CUDA 12.8 or newer, not newer than the \
                    driver) on the loader's path and the CUDA headers under CUDA_PATH or /usr/local/cuda"
                 .to_owned(),
-        }),
-        None => Err(ModelError::Device {
-            message: format!("cuda:{index} was asked for, {} CUDA device(s) answer", found.len()),
-            hint: "check the driver with `nvidia-smi`, or pass `--device cpu`".to_owned(),
         }),
     }
 }

@@ -84,15 +84,26 @@ fn ask(args: &RecipeArgs, config: Option<&str>, parent: Option<&Parent>, own: &[
 
 /// What the run was made with: the checkpoint's `config.toml`, or that of the directory before there is a checkpoint.
 fn stored(own: &Path, found: Option<&Found>) -> anyhow::Result<Option<RunConfig>> {
-    let parse = |text: &str, path: &Path| parse_resolved(text, &path.display().to_string());
-    let in_dir = if own.is_file() { Some(parse(&fs::read_to_string(own)?, own)?.config) } else { None };
+    let in_dir = if own.is_file() { Some(in_run(own, found)?) } else { None };
     let Some(found) = found else { return Ok(in_dir) };
-    let stored = parse(&found.text("config.toml")?, &found.dir.join("config.toml"))?.config;
+    let stored = parse(&found.text("config.toml")?, &found.dir.join("config.toml"))?;
     match &in_dir {
         Some(in_dir) => refuse_edited(own, &stored, in_dir, found)?,
         None => note(&format!("warning: `{}` is gone; that of step {} is used", own.display(), found.step)),
     }
     Ok(Some(stored))
+}
+
+fn parse(text: &str, path: &Path) -> anyhow::Result<RunConfig> {
+    Ok(parse_resolved(text, &path.display().to_string())?.config)
+}
+
+/// The `config.toml` of a run directory. One that cannot be used any more has a copy in the checkpoint.
+fn in_run(own: &Path, found: Option<&Found>) -> anyhow::Result<RunConfig> {
+    let read = || parse(&fs::read_to_string(own)?, own);
+    let Some(found) = found else { return read() };
+    let hint = || format!("put it back (`cp {} {}`)", found.dir.join("config.toml").display(), own.display());
+    read().map_err(|error| Refusal::usage(format!("{error:#}"), hint()).into())
 }
 
 /// Refuses a `config.toml` that is no longer that of the checkpoints beside it.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fs_err as fs;
 use mmtrain_media::VideoTools;
-use mmtrain_model::device::{DeviceChoice, DeviceMemory, OpenDevice};
+use mmtrain_model::device::{DeviceChoice, DeviceMemory};
 use mmtrain_train::machine::{FileSystem, Limits, judge};
 use mmtrain_train::survey::Finding;
 use serde::Serialize;
@@ -29,6 +29,8 @@ pub(super) struct Environment {
 pub(super) struct DeviceState {
     /// `cpu`, `cuda:N` or `wgpu`; none where it cannot be had.
     pub(super) name: Option<String>,
+    /// What a GPU calls itself.
+    pub(super) product: Option<String>,
     /// Of a GPU whose driver says it.
     pub(super) memory: Option<DeviceMemory>,
     /// Why it cannot be had.
@@ -87,12 +89,13 @@ impl DeviceState {
     fn of(choice: DeviceChoice) -> Self {
         let driver = driver();
         match choice.open() {
-            Ok(OpenDevice { device, name }) => {
-                Self { name: Some(name), memory: DeviceMemory::of(&device), fault: None, driver }
+            Ok(open) => {
+                let (product, memory) = (open.product(), DeviceMemory::of(&open.device));
+                Self { name: Some(open.name), product, memory, fault: None, driver }
             }
             Err(error) => {
                 let fault = error.hint().map_or(error.to_string(), |hint| format!("{error}; {hint}"));
-                Self { name: None, memory: None, fault: Some(fault), driver }
+                Self { name: None, product: None, memory: None, fault: Some(fault), driver }
             }
         }
     }

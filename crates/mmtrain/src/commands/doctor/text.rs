@@ -58,7 +58,11 @@ fn device(device: &DeviceState) -> String {
         .memory
         .map(|DeviceMemory { free, total }| format!("{} of {} memory available", gibibytes(free), gibibytes(total)));
     let name = device.name.as_deref().unwrap_or("none");
-    [Some(name.to_owned()), memory, device.driver.clone()].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    [Some(name.to_owned()), device.product.clone(), memory, device.driver.clone()]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn machine(limits: &Limits) -> String {
