@@ -226,6 +226,11 @@ fn an_edited_configuration_in_the_run_directory_is_refused_with_the_differences(
         ["run/config.toml", "train.seed", "42", "77", "train.max_grad_norm", "hint:", "step-00000012/config.toml"];
     place.fails("pretrain --resume run --set train.steps=14", 2, &words);
     place.fails("pretrain --resume run --config tiny.toml --set train.steps=14", 2, &words);
+    for broken in [&b"[train\n"[..], b"seed = \xff\n"] {
+        place.write("run/config.toml", broken);
+        let copy = "cp run/step-00000012/config.toml run/config.toml";
+        place.fails("pretrain --resume run -q", 2, &["run/config.toml", "hint:", copy]);
+    }
     place.write("run/config.toml", &good);
     place.edit("run/config.toml", "steps = 12", "steps = 13");
     place.ok("pretrain --resume run -q");

@@ -6,7 +6,7 @@
 //! - [`affine`]: eight or four bits with a scale and a zero for each row or group of inputs, as GPTQ and AWQ store them
 //! - [`weight`]: the parameter of a layer, dense or packed
 //!
-//! A packed weight lies in host memory as plain bytes. Whoever runs a block asks for
+//! A packed weight lies in host memory as plain bytes, and on a GPU that has asked for it [once more](resident). Whoever runs a block asks for
 //! [`computing`](crate::precision::computing), which makes the dense weights of that block, and drops them right after.
 //! A few rows are multiplied with the packed weight itself ([`few_rows`](crate::few_rows)).
 //!
@@ -16,6 +16,7 @@ pub mod affine;
 pub mod int8;
 pub mod model;
 pub mod nf4;
+mod resident;
 pub mod weight;
 
 use burn::prelude::*;
@@ -27,6 +28,7 @@ pub(crate) use self::model::packable;
 use self::affine::{Affine, Bits, Mapping};
 use self::int8::Int8;
 use self::nf4::Nf4;
+use self::resident::Resident;
 use crate::few_rows::{Rows, by_outputs};
 
 /// How a weight is packed.
@@ -62,6 +64,7 @@ pub struct PackedWeight {
     input: usize,
     output: usize,
     codes: Codes,
+    resident: Resident,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -92,12 +95,12 @@ impl PackedWeight {
                 Codes::Affine(Affine::of(rows, input, bits, group.unwrap_or(input), mapping))
             }
         };
-        Self { input, output, codes }
+        Self::of_codes([input, output], codes)
     }
 
     /// Of codes that a file has. `[input, output]`
     pub(crate) fn of_codes([input, output]: [usize; 2], codes: Codes) -> Self {
-        Self { input, output, codes }
+        Self { input, output, codes, resident: Resident::default() }
     }
 
     pub(crate) fn codes(&self) -> &Codes {
@@ -132,6 +135,9 @@ impl PackedWeight {
 
     /// The dense weight, in f32. `[input, output]`
     pub fn dense(&self, device: &Device) -> Tensor<2> {
+        if *device != Device::flex() {
+            return self.resident.dense(self, device);
+        }
         let rows = TensorData::new(self.rows(), [self.output, self.input]);
         Tensor::<2>::from_data(rows, (device, DType::F32)).transpose()
     }

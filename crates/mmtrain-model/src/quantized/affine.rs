@@ -132,12 +132,23 @@ impl Affine {
         &self.zeros
     }
 
-    /// The codes one behind the other, in the order of the inputs. `[output, input]`
-    pub fn plain_codes(&self, input: usize) -> Vec<u8> {
+    /// Which input stands at a place, where they do not stand in order. `[input]`
+    pub(super) fn order(&self) -> Option<&[u32]> {
+        self.order.as_deref()
+    }
+
+    /// The codes one behind the other, as inputs stand here. `[output, input]`
+    pub(super) fn standing_codes(&self) -> Vec<u8> {
         let mut codes = Vec::with_capacity(self.scales.len() * self.group);
         for bytes in self.codes.chunks_exact(bytes_of_group(self.group, self.bits)) {
             unblock(bytes, self.group, self.bits, &mut codes);
         }
+        codes
+    }
+
+    /// The codes one behind the other, in the order of the inputs. `[output, input]`
+    pub fn plain_codes(&self, input: usize) -> Vec<u8> {
+        let codes = self.standing_codes();
         let Some(order) = &self.order else { return codes };
         let mut sorted = vec![0; codes.len()];
         for (from, to) in codes.chunks_exact(input.max(1)).zip(sorted.chunks_exact_mut(input.max(1))) {

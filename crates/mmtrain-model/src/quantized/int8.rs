@@ -22,7 +22,7 @@ pub struct Int8 {
 }
 
 /// The largest code.
-const LARGEST: f32 = 127.0;
+pub(super) const LARGEST: f32 = 127.0;
 
 impl Int8 {
     /// Packs rows of `input` values.
