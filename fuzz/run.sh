@@ -3,7 +3,8 @@
 #
 #   fuzz/run.sh SECONDS [TARGET ...]      # all targets where none is named
 #
-# A fuzzer ends after SECONDS or after RUNS executions (without a limit), whichever comes first. CORPUS names a directory that keeps what
+# A fuzzer ends after SECONDS or after RUNS executions (without a limit), whichever comes first. Inputs are at most MAX_LEN bytes (four times the
+# longest seed, 8,192 at least): without an end, most of the time goes into long ones. CORPUS names a directory that keeps what
 # fuzzers add to the corpus, from which the next run goes on, and in ran.tsv what was executed; otherwise both are forgotten.
 # It needs a C++ compiler. The last lines are what was executed and found, then 1 where something was found.
 set -euo pipefail
@@ -43,12 +44,13 @@ mkdir -p "$work"
 
 # One target. Its findings are kept in artifacts/, its log where it found something, or did not run.
 run() {
-    local target=$1 log="$scratch/$1.log" found='nothing found' failed=0 executed coverage cpu
+    local target=$1 log="$scratch/$1.log" found='nothing found' failed=0 longest executed coverage cpu
+    longest=$(stat -c %s "corpus/$target"/* | sort -n | tail -n 1)
     mkdir -p "$work/$target" "artifacts/$target"
     TIMEFORMAT='%U %S'
     { time TMPDIR=$scratch MMTRAIN_FUZZ_TARGET=$target "$fuzzer" "$work/$target" "corpus/$target" \
         -max_total_time="$seconds" -runs="${RUNS:--1}" -artifact_prefix="artifacts/$target/" \
-        -timeout=10 -rss_limit_mb=2048 -max_len=131072 -print_final_stats=1 >"$log" 2>&1; } 2>"$log.time" || failed=$?
+        -timeout=10 -rss_limit_mb=2048 -max_len="${MAX_LEN:-$((4 * longest > 8192 ? 4 * longest : 8192))}" -print_final_stats=1 >"$log" 2>&1; } 2>"$log.time" || failed=$?
     if [ "$failed" -ne 0 ]; then
         found='FOUND, or did not run'
         cp "$log" "artifacts/$target.log"
