@@ -56,11 +56,17 @@ def measure(name, setting):
                 row.errors[side] = f"not done within {setting.limit} s"
                 continue
             if done.returncode:
-                row.errors[side] = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+                row.errors[side] = reason(done.stderr)
             else:
                 # Libraries of the peer print lines of their own before.
                 found.append(json.loads(done.stdout if side == "ours" else done.stdout.splitlines()[-1]))
     return row
+
+
+def reason(stderr):
+    """What went wrong, of what a program said at its end; a hint comes behind it."""
+    lines = stderr.strip().splitlines() or ["no reason given"]
+    return next((line for line in lines if line.startswith("error: ")), lines[-1])
 
 
 HEAD = (

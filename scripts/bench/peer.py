@@ -5,11 +5,12 @@
 Rows, and how many rows or tokens N a step has, are those of `mmtrain bench`. WAY is `compile` for a model that torch.compile takes, `liger` for one
 with Liger's kernels (on a GPU), both with `compile_liger`, or `trl` for TRL's own trainer. Prints one line of JSON: seconds of each step, tokens of a step, peak resident memory, and what
 PyTorch's allocator took of a GPU.
-Weights and inputs are random; two threads unless OMP_NUM_THREADS says otherwise.
+Weights and inputs are random; as many threads as cores unless OMP_NUM_THREADS says otherwise.
 """
 
 import argparse
 import contextlib
+import inspect
 import json
 import math
 import resource
@@ -482,12 +483,23 @@ def timed(name, count, args):
     return seconds, tokens
 
 
+def gpu(device):
+    """The number of a GPU; that of `cuda` is 0.
+
+    >>> gpu("cuda"), gpu("cuda:1")
+    (0, 1)
+    """
+    return torch.device(device).index or 0
+
+
 def row(text):
     """`name`, `name:amount`, `name+way` or both, as in `nanovlm:256+compile`."""
     text, _, way = text.partition("+")
     name, _, count = text.partition(":")
-    if name not in ROWS or (count and not count.isdecimal()):
+    if name not in ROWS:
         raise argparse.ArgumentTypeError(f"no row {text}; rows are {', '.join(ROWS)}")
+    if count and not (count.isdecimal() and int(count) and inspect.signature(ROWS[name]).parameters):
+        raise argparse.ArgumentTypeError(f"no {count} of row {name}")
     # Of the others no model is made that could be had in another way.
     readied = way in peer_parts.WAYS and ROWS[name] in (*TRAINING, prefill, prefill_qwen2)
     if way and not readied and (name, way) != ("dpo", "trl"):
@@ -504,7 +516,7 @@ def main():
     parser.add_argument("--small", action="store_true", help="as mmtrain bench --small")
     args = parser.parse_args()
     if args.device.startswith("cuda"):
-        torch.cuda.set_device(args.device)
+        torch.cuda.set_device(gpu(args.device))
     torch.set_default_device(args.device)
     name, count, peer_parts.WAY = args.row
     peer_parts.SMALL = args.small

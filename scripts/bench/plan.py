@@ -10,6 +10,7 @@ the end only. A case that goes on from another one's run makes that first, if it
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -17,7 +18,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BINARY = os.environ.get("MMTRAIN", "mmtrain")
+BINARY = shutil.which(os.environ.get("MMTRAIN", "mmtrain")) or sys.exit("no program `mmtrain`: name one in MMTRAIN")
+BINARY = os.path.abspath(BINARY)
 DECODER = {
     "model.decoder.arch.hidden_size": 512,
     "model.decoder.arch.intermediate_size": 1408,
@@ -35,7 +37,12 @@ TOWER = {
     "data.max_seq": 256,
 }
 FROZEN = {"train.encoder.tuning": '"frozen"', "train.decoder.tuning": '"frozen"'}
-LORA = {"train.encoder.tuning": '"frozen"', "train.decoder.tuning": "{ lora = { lr = 1e-4, rank = 16 } }"}
+
+
+def lora(more=""):
+    return {"train.encoder.tuning": '"frozen"', "train.decoder.tuning": f"{{ lora = {{ lr = 1e-4, rank = 16{more} }} }}"}
+
+
 PACKED = {"data.packing": "true", "data.max_seq": 1024}
 # stage, configuration, what is set
 CASES = {
@@ -48,14 +55,19 @@ CASES = {
     "recomputed": ("pretrain", "quickstart", DECODER | PACKED | {"train.micro_batch_size": 2, "train.recompute": '"all"'}),
     "tower": ("pretrain", "quickstart", TOWER | {"train.micro_batch_size": 4, "train.global_batch_size": 8}),
     "aligned": ("pretrain", "quickstart", TOWER | DECODER | FROZEN),
-    "lora": ("pretrain", "quickstart", TOWER | DECODER | LORA),
+    "lora": ("pretrain", "quickstart", TOWER | DECODER | lora()),
     "one rank": ("pretrain", "quickstart", DECODER | {"train.ranks": 1}),
     "saved": ("pretrain", "quickstart", DECODER | {"checkpoint.every": 2}),
+    "dora": ("pretrain", "quickstart", DECODER | lora(", use_dora = true")),
+    "int8": ("sft", "quickstart-sft", lora(', quantization = "int8"')),
+    "nf4": ("sft", "quickstart-sft", lora(', quantization = "nf4"')),
+    "bf16": ("pretrain", "quickstart", DECODER | {"train.precision": '"bf16"'}),
+    "bf16 lora": ("pretrain", "quickstart", DECODER | lora() | {"train.precision": '"bf16"'}),
     "sft": ("sft", "quickstart-sft", {}),
     "dpo": ("dpo", "quickstart-dpo", {}),
 }
 # The case whose run another one goes on from.
-PARENTS = {"sft": "quickstart", "dpo": "sft"}
+PARENTS = {"sft": "quickstart", "dpo": "sft", "int8": "decoder", "nf4": "decoder"}
 
 
 def planned(stage, args, out):
@@ -68,6 +80,7 @@ def planned(stage, args, out):
 
 def made(stage, args, out, run):
     """Peak memory of the run in bytes, and the middle one of its steps in seconds, the first left out."""
+    shutil.rmtree(Path(out) / run, ignore_errors=True)
     process = subprocess.Popen([BINARY, "--quiet", stage, *args, "--run-dir", run], cwd=out)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
@@ -96,6 +109,7 @@ def main():
     steps = sys.argv[1] if len(sys.argv) > 1 else "12"
     names = sys.argv[2:] or list(CASES)
     out = os.environ.get("OUT") or tempfile.mkdtemp()
+    os.makedirs(out, exist_ok=True)
     configs = Path(out) / "configs"
     if not configs.exists():
         configs.symlink_to(ROOT / "configs")

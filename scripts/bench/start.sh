@@ -7,7 +7,7 @@
 # On a GPU each is measured twice in a round: `cold`, with an empty directory for kernels that are compiled and tuned, and `kept`, with what
 # is there by then. So it is beside torch.compile (ROW=decoder+compile) on a CPU.
 #
-# ROW: as compare.sh has it (decoder); DEVICE: cpu (default), cuda or wgpu; PYTHON: an interpreter with torch and transformers; MMTRAIN: the
+# ROW: as compare.sh has it (decoder); DEVICE: cpu (default) or cuda; PYTHON: an interpreter with torch and transformers; MMTRAIN: the
 # binary, built if it is not there; SMALL=1: a small model, whose figures say nothing.
 set -euo pipefail
 # shellcheck source=scripts/env.sh

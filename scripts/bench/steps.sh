@@ -34,7 +34,7 @@ paste -d' ' <(sed -nE 's/.*"kind":"train","step":([0-9]+).*/\1/p' "$dir/run/metr
                     1000 * secs[tenth] / n[tenth], 100 * wait[tenth] / n[tenth], memory[tenth],
                     device[tenth] ? sprintf(", %.0f MiB of the device", device[tenth]) : ""
             # The first tenth warms up.
-            printf "last tenth beside the second: %.3fx the time, %.3fx the memory%s\n",
+            if (n[1] && n[9]) printf "last tenth beside the second: %.3fx the time, %.3fx the memory%s\n",
                 secs[9] / n[9] / (secs[1] / n[1]), memory[9] / memory[1],
                 device[1] ? sprintf(", %.3fx that of the device", device[9] / device[1]) : ""
         }'
