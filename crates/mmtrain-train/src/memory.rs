@@ -1,5 +1,9 @@
 //! Memory: what the process holds, what is free, and what a run is going to need.
 
+pub(crate) mod groups;
+
+use std::path::Path;
+
 use burn::tensor::Device;
 use fs_err as fs;
 use mmtrain_config::Recompute;
@@ -34,9 +38,10 @@ pub fn total_bytes() -> u64 {
     kib("/proc/meminfo", "MemTotal:") * 1024
 }
 
-/// Memory that can be had without swapping.
+/// Memory that can be had without swapping, of the machine and of the control groups of this process.
 pub fn available_bytes() -> u64 {
-    kib("/proc/meminfo", "MemAvailable:") * 1024
+    let of_groups = groups::left(Path::new("/proc/self/cgroup"), Path::new("/sys/fs/cgroup"));
+    (kib("/proc/meminfo", "MemAvailable:") * 1024).min(of_groups.unwrap_or(u64::MAX))
 }
 
 /// Memory that tensors find on a device: the host's for a CPU, its own for a GPU whose driver says it.
@@ -80,6 +85,36 @@ pub struct MicroShape {
     pub scores: bool,
     /// Bytes of a number in the blocks: 2 where they compute in 16 bits. Scores, logits and gradients are f32 all the same.
     pub width: u64,
+    /// What graphs of blocks hold of weights.
+    pub copies: Copies,
+}
+
+/// Bytes that the graph of a block holds for each of its weights beside the weight itself: casts to 16 bits, and what `DoRA` makes of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Copies {
+    /// Of the encoder.
+    pub encoder: u64,
+    /// Of the decoder.
+    pub decoder: u64,
+}
+
+impl Copies {
+    /// Where weights are held in f32 and blocks compute in 16 bits.
+    const CAST: u64 = 2;
+    /// The weight with its adapter, and its direction, both in f32.
+    const DORA: u64 = 8;
+
+    /// Of one part.
+    pub fn of_part(is_dora: bool, is_cast: bool) -> u64 {
+        u64::from(is_dora) * Self::DORA + u64::from(is_cast) * Self::CAST
+    }
+
+    /// As if no weight were held in 16 bits.
+    #[must_use]
+    pub fn all_cast(self) -> Self {
+        let cast = |copies: u64| copies - copies % Self::DORA + Self::CAST;
+        Self { encoder: cast(self.encoder), decoder: cast(self.decoder) }
+    }
 }
 
 /// What a run is going to need, in bytes.
@@ -289,7 +324,15 @@ fn decoder_widths(config: &TextConfig, tuned: Tuned) -> usize {
 /// What the tape of one decoder block holds, scores included.
 fn decoder_block_bytes(config: &TextConfig, shape: MicroShape, tuned: Tuned) -> u64 {
     let widths = product([shape.batch, shape.seq, decoder_widths(config, tuned)]).saturating_mul(shape.width);
-    widths.saturating_add(decoder_scores(config, shape).in_each)
+    let copies = decoder_block_weights(config).saturating_mul(shape.copies.decoder);
+    sum([widths, copies, decoder_scores(config, shape).in_each])
+}
+
+/// Weights of the linear layers of one decoder block.
+fn decoder_block_weights(config: &TextConfig) -> u64 {
+    let heads = 2 * config.num_attention_heads + 2 * config.num_key_value_heads;
+    let attention = product([config.hidden_size, heads, config.head_dim]);
+    attention.saturating_add(product([3, config.hidden_size, config.intermediate_size]))
 }
 
 /// What goes into the encoder's blocks, all of them.
@@ -307,7 +350,9 @@ fn encoder_widths(config: &EncoderConfig) -> usize {
 /// As [`decoder_block_bytes`].
 fn encoder_block_bytes(config: &EncoderConfig, shape: MicroShape) -> u64 {
     let widths = product([shape.images, config.typical_tokens(), encoder_widths(config)]).saturating_mul(shape.width);
-    widths.saturating_add(encoder_scores(config, shape).in_each)
+    let [hidden, inner, _] = config.block_sizes();
+    let weights = product([4, hidden, hidden]).saturating_add(product([2, hidden, inner]));
+    sum([widths, weights.saturating_mul(shape.copies.encoder), encoder_scores(config, shape).in_each])
 }
 
 /// Bytes of an attention's scores: what the tape of each stretch holds of them, or else what only one holds at a time.
@@ -359,7 +404,16 @@ mod tests {
     use super::*;
 
     fn shape(seq: usize) -> MicroShape {
-        MicroShape { batch: 2, seq, images: 0, ranks: 1, passes: 1, scores: true, width: F32 }
+        MicroShape {
+            batch: 2,
+            seq,
+            images: 0,
+            ranks: 1,
+            passes: 1,
+            scores: true,
+            width: F32,
+            copies: Copies::default(),
+        }
     }
 
     #[test]
@@ -396,6 +450,12 @@ mod tests {
         assert_eq!(2 * block, twice);
         let half = MicroShape { width: 2, ..shape(4096) };
         assert_eq!(2 * decoder_block_bytes(&config, half, Tuned::Frozen), block, "no scores are held in a block");
+        let copied = MicroShape { copies: Copies { encoder: 0, decoder: 2 }, ..shape(4096) };
+        let weights = 4 * config.hidden_size.pow(2) + 3 * config.hidden_size * config.intermediate_size;
+        assert_eq!(decoder_block_bytes(&config, copied, Tuned::Frozen), block + 2 * weights as u64);
+        let both = Copies { encoder: 0, decoder: Copies::of_part(true, false) };
+        assert_eq!((both.decoder, both.all_cast()), (8, Copies { encoder: 2, decoder: Copies::of_part(true, true) }));
+        assert_eq!(both.all_cast().all_cast(), both.all_cast());
         let in_kernels = decoder_scores(&config, MicroShape { scores: false, ..shape(512) });
         assert_eq!((in_kernels.in_each, in_kernels.once), (0, 0));
     }

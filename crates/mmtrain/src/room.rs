@@ -94,6 +94,9 @@ pub(crate) fn of_micro_batches(
     shape: MicroShape,
 ) -> MemoryEstimate {
     let chunk_rows = config.objective.chunk_rows();
+    // Where no weight is narrower than f32, all of them are cast.
+    let copies = if narrower == 0 && shape.width < 4 { shape.copies.all_cast() } else { shape.copies };
+    let shape = MicroShape { copies, ..shape };
     let needed = estimate(model, trained(config), shape, keep_for(config, &model.config, shape, device), chunk_rows);
     // Parameters beside the two moments.
     let held = needed.optimizer.saturating_add(needed.optimizer / 2);
@@ -121,14 +124,15 @@ pub(crate) fn packed_size(config: &RunConfig, model: &Vlm, part: Part) -> Option
     Some((scheme, model.packed_size(part, scheme)))
 }
 
-/// The dense weights of one block of a part: each rank has them while the block runs.
+/// The dense weights of one block of a part: each rank has them while the block runs, and those of the block before, which are let go of and
+/// kept by the allocator.
 fn dense_block(config: &RunConfig, model: &Vlm, part: Part, elements: u64) -> u64 {
     let blocks = match part {
         Part::Encoder => model.config.encoder.num_layers(),
         Part::Connector => 1,
         Part::Decoder => model.config.text.num_hidden_layers,
     };
-    (4 * elements / blocks.max(1) as u64).saturating_mul(config.train.ranks.max(1) as u64)
+    (2 * 4 * elements / blocks.max(1) as u64).saturating_mul(config.train.ranks.max(1) as u64)
 }
 
 /// Refuses weights, gradients and moments that need more than there is.

@@ -27,19 +27,26 @@ pub(crate) fn run(context: &Context, args: &BenchArgs) -> anyhow::Result<ExitCod
         print_json(&one(context, args, *row)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut measured = Vec::new();
+    let (mut measured, mut failed) = (Vec::new(), 0);
     for row in rows {
         if !context.quiet {
             note(&format!("{row} …"));
         }
-        measured.push(in_a_process(context, args, row)?);
+        // What is measured stays, whatever becomes of the others; a row has said itself why it failed.
+        match in_a_process(context, args, row) {
+            Ok(found) => measured.push(found),
+            Err(error) => {
+                note(&format!("error: {error:#}"));
+                failed += 1;
+            }
+        }
     }
     if args.json {
         print_json(&measured)?;
     } else {
         print(&table(&measured))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn listed(args: &BenchArgs) -> anyhow::Result<ExitCode> {

@@ -17,7 +17,7 @@ use mmtrain_train::memory::{MemoryEstimate, MicroShape, available_on, resident_b
 use mmtrain_train::trainer::{Rehearsal, trained};
 use serde_json::{Map, Value, json};
 
-use self::rehearsal::{Opened, is_rehearsed, rehearsed};
+use self::rehearsal::{LONGEST_STEP, Opened, is_rehearsed, rehearsed};
 use super::dry_run::DryRun;
 use super::parent::Parent;
 use super::resume::{init, resolve};
@@ -73,15 +73,18 @@ pub(crate) fn run(context: &Context, args: &PlanArgs) -> anyhow::Result<ExitCode
 /// itself takes its model from the run before, so it is no first stage.
 fn stage_of(recipe: &RecipeArgs) -> Stage {
     let dirs = config_dirs();
-    let request = Request {
+    let request = |sets| Request {
         config: recipe.config.as_deref(),
-        sets: &recipe.sets,
+        sets,
         sources: &recipe.data,
         format: recipe.format,
         search: &dirs,
         parent: None,
     };
-    match load(&request) {
+    // Any sizes will do, since only objective and template are looked at.
+    let with_sizes =
+        [&recipe.sets[..], &["model.encoder.arch={}", "model.decoder.arch={}"].map(str::to_owned)].concat();
+    match load(&request(&recipe.sets)).or_else(|_| load(&request(&with_sizes))) {
         Ok(own) if own.config.objective.is_preference() => Stage::Dpo,
         Ok(own) if own.config.data.template == TemplateKind::Plain => Stage::Pretrain,
         Ok(_) | Err(_) => Stage::Sft,
@@ -277,9 +280,15 @@ impl Plan {
         }));
         lines.push(self.flops_line());
         let (seconds, giga) = (self.seconds(), 1e-9);
-        let made = self.correction.as_ref().map_or(String::new(), |Correction { steps, factor }| {
-            format!("; times {factor:.2}, which {steps} steps took that were made and thrown away")
-        });
+        let made = match &self.correction {
+            Some(Correction { steps, factor }) => {
+                format!("; times {factor:.2}, which {steps} steps took that were made and thrown away")
+            }
+            None if seconds < LONGEST_STEP => {
+                "; no step was made, and small models take up to twice as long".to_owned()
+            }
+            None => String::new(),
+        };
         lines.push(format!(
             "time         {} a step, {:.1} samples/s; {}, without evaluations and checkpoints (estimate: products at {:.0}, {:.0} \
              and {:.0} GFLOP/s in encoder, decoder and head, passes at {:.1} GB/s, as measured here{made})",

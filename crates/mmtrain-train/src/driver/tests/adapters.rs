@@ -11,7 +11,7 @@ use super::samples::{Samples, noise};
 use super::sizes::{Tower, connectors, decoders, llama, model_config, siglip, towers};
 use super::whole::{ALL, assert_equal, mean, model_of, one_graph, plan, values};
 use crate::driver::{Trained, forward_backward};
-use crate::memory::{KeepPlan, MicroShape, estimate};
+use crate::memory::{Copies, KeepPlan, MicroShape, estimate};
 use crate::optimizer::{AdamW, AdamWConfig, PartRates, Update};
 
 const ADAPTERS: Trained = Trained { encoder: Tuned::Adapters, connector: Tuned::Adapters, decoder: Tuned::Adapters };
@@ -155,7 +155,16 @@ fn what_adapters_cost_is_what_the_estimate_says_and_what_a_step_holds() {
     let numbers = (text.num_hidden_layers * of_block) as u64;
 
     let trained = Trained { decoder: Tuned::Adapters, ..Trained::NOTHING };
-    let shape = MicroShape { batch: 1, seq: 8, images: 1, ranks: 1, passes: 1, scores: true, width: 4 };
+    let shape = MicroShape {
+        batch: 1,
+        seq: 8,
+        images: 1,
+        ranks: 1,
+        passes: 1,
+        scores: true,
+        width: 4,
+        copies: Copies { encoder: 0, decoder: 0 },
+    };
     let needed = estimate(&model, trained, shape, KeepPlan { encoder: 0, decoder: 0 }, 8);
     let plain = estimate(&model_of(&config), Trained::NOTHING, shape, KeepPlan { encoder: 0, decoder: 0 }, 8);
     assert_eq!(needed.weights - plain.weights, 4 * numbers);

@@ -8,9 +8,18 @@ use mmtrain_model::params::Part;
 
 use super::sizes::{cross_attention, llama, model_config, resampled, siglip};
 use super::whole::ALL;
-use crate::memory::{KeepPlan, MemoryEstimate, MicroShape, estimate, keep_plan};
+use crate::memory::{Copies, KeepPlan, MemoryEstimate, MicroShape, estimate, keep_plan};
 
-const SHAPE: MicroShape = MicroShape { batch: 2, seq: 10, images: 3, ranks: 1, passes: 1, scores: true, width: 4 };
+const SHAPE: MicroShape = MicroShape {
+    batch: 2,
+    seq: 10,
+    images: 3,
+    ranks: 1,
+    passes: 1,
+    scores: true,
+    width: 4,
+    copies: Copies { encoder: 0, decoder: 0 },
+};
 
 fn activations(config: &VlmConfig, decoder: usize) -> u64 {
     let keep = KeepPlan { encoder: 0, decoder };

@@ -15,7 +15,7 @@ use crate::origin::Origin;
 use crate::setup;
 
 /// Steps that are estimated to take longer are not made: they are products for the most part, and the estimate fits.
-const LONGEST_STEP: f64 = 1.0;
+pub(super) const LONGEST_STEP: f64 = 1.0;
 /// No step begins later.
 const LIMIT: Duration = Duration::from_secs(2);
 
