@@ -34,6 +34,7 @@ mod sounds;
 mod sources;
 mod stages;
 mod stops;
+mod strange;
 mod support;
 mod talk;
 mod terminal;

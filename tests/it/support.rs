@@ -113,8 +113,7 @@ impl Place {
 
     /// Runs it where no file may grow above `blocks` of 512 bytes. What would grow further fails as on a full disk.
     pub(crate) fn run_limited(&self, args: &str, blocks: u64) -> Done {
-        // Without the trap the signal of the limit would end the process.
-        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        let script = format!("ulimit -f {blocks}; exec \"$0\" \"$@\"");
         let mut command = Command::new("sh");
         command.args(["-c", &script, env!("CARGO_BIN_EXE_mmtrain")]).args(args.split_whitespace());
         done(&command.current_dir(self.dir.path()).env_remove("MMTRAIN_LOG").output().expect("starts"))

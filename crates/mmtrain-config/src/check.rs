@@ -14,6 +14,9 @@ pub(crate) struct Findings {
     pub(crate) keys: BTreeSet<String>,
 }
 
+/// Problems for which a name that is meant is looked for: beyond that nobody reads them, and looking takes time.
+const HINTS: usize = 100;
+
 /// Every place where `root` is not of the given shape.
 pub(crate) fn check(root: &Entry, shape: &Shape) -> Findings {
     let mut checker = Checker { root, findings: Findings::default() };
@@ -66,7 +69,8 @@ impl Checker<'_> {
     fn table(&mut self, entries: &Entries, (table, kinds): (&Table, &[(String, Table)]), path: &str) {
         for name in entries.keys().filter(|name| table.field(name).is_none()) {
             let key = join(path, name);
-            let hint = of_other_kinds(kinds, name, path).or_else(|| hint::for_unknown_key(path, name, table));
+            let near = || of_other_kinds(kinds, name, path).or_else(|| hint::for_unknown_key(path, name, table));
+            let hint = if self.findings.issues.len() < HINTS { near() } else { None };
             self.report(&key, format!("unknown key `{key}`"), hint);
         }
         for field in &table.fields {

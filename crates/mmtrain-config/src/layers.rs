@@ -41,11 +41,22 @@ impl Layer {
 
     fn text(&self) -> Result<String, ConfigIssue> {
         match self {
-            Self::File(path) => fs_err::read_to_string(path).map_err(|error| ConfigIssue::new(error.to_string())),
+            Self::File(path) => {
+                let too_long = |file: &std::fs::Metadata| file.is_file() && file.len() > MOST_BYTES;
+                if fs_err::metadata(path).is_ok_and(|file| too_long(&file)) {
+                    let message =
+                        format!("`{}` has more than {MOST_BYTES} bytes, and is no configuration", path.display());
+                    return Err(ConfigIssue::new(message));
+                }
+                fs_err::read_to_string(path).map_err(|error| ConfigIssue::new(error.to_string()))
+            }
             Self::Preset(preset) => Ok(preset.text.to_owned()),
         }
     }
 }
+
+/// The largest file that is read as a configuration.
+const MOST_BYTES: u64 = 16 << 20;
 
 /// Reads the configuration called `name` and everything it extends. All problems at once.
 pub(crate) fn read(name: &str, search: &[PathBuf]) -> Result<Entry, Vec<ConfigIssue>> {

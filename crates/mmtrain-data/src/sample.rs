@@ -1,6 +1,6 @@
 //! What a source yields: a sample with its name, or the reason why there is none.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 
@@ -23,8 +23,21 @@ pub struct SampleId {
 }
 
 impl fmt::Display for SampleId {
+    /// Control characters are spelled out: names come from data, and could make up lines of what is said of them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.source, self.shard, self.key)
+        for (number, name) in [&self.source, &self.shard, &self.key].into_iter().enumerate() {
+            if number > 0 {
+                f.write_char('/')?;
+            }
+            for character in name.chars() {
+                if character.is_control() {
+                    write!(f, "{}", character.escape_default())?;
+                } else {
+                    f.write_char(character)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -24,7 +24,7 @@ pub use inspect::{Inspected, Leftover, LeftoverKind, LockState, Pointer, bytes_b
 pub use irregular::{irregular, linked};
 pub use lock::{LOCK_FILE, RunLock};
 pub use manifest::{FORMAT_VERSION, FileEntry, Manifest, run_id};
-pub use read::{Found, LoadedCheckpoint, find_newest, load, verify, verify_of};
+pub use read::{Found, LoadedCheckpoint, OTHER_RUN, find_newest, load, verify, verify_of};
 pub use retain::retain;
 pub(crate) use write::write_atomically_with;
 pub use write::{MARGIN, Snapshot, Writer, sweep, write_atomically};

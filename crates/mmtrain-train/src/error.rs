@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use mmtrain_data::{DataError, SampleId};
 use mmtrain_model::ModelError;
 
+use crate::checkpoint::OTHER_RUN;
 use crate::lines::is_full;
 
 /// Failures of this crate.
@@ -128,7 +129,7 @@ impl TrainError {
             ),
             Self::NoWayBack { .. } => Some("save more often (`checkpoint.every`), or `train.guard.non_finite = \"skip\"`".into()),
             Self::InUse { .. } => Some("wait for it to end, or choose another `--run-dir`".into()),
-            Self::NoGoodCheckpoint { .. } => Some("start anew in another `--run-dir`; nothing was deleted".into()),
+            Self::NoGoodCheckpoint { rejected, .. } => Some(what_to_do(rejected).into()),
             Self::DataChanged(_) => Some("restore the data, or start a new run from this one with `--init`".into()),
             Self::Save { .. } => {
                 Some("earlier checkpoints are untouched; free space or permissions, then `--resume`".into())
@@ -161,4 +162,16 @@ fn some_of<T: ToString>(things: &[T]) -> String {
         names.push(format!("… ({} more)", things.len() - SHOWN));
     }
     names.join(", ")
+}
+
+/// Where no checkpoint is good, by the reasons.
+fn what_to_do(rejected: &[String]) -> &'static str {
+    let any = |words: &str| rejected.iter().any(|reason| reason.contains(words));
+    if any(OTHER_RUN) {
+        "where these are checkpoints of this run, `run.json` is what is damaged: remove it, they name their run themselves; nothing was deleted"
+    } else if any("ermission denied") {
+        "see that they may be read; nothing was deleted"
+    } else {
+        "start anew in another `--run-dir`; nothing was deleted"
+    }
 }

@@ -32,7 +32,7 @@ use mmtrain_model::device::DeviceChoice;
 use mmtrain_train::checkpoint::write_atomically;
 use serde::Serialize;
 
-use crate::terminal::printable;
+use crate::terminal::{printable, said};
 
 /// What all commands share.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +49,13 @@ pub(crate) fn config_dirs() -> Vec<PathBuf> {
 }
 
 /// Writes what an option names a file for: replaces a file, or the one that a link leads to; what is no file, such as `/dev/stdout`, is written to.
+/// A file in a checkpoint is not replaced.
 pub(crate) fn write_output(path: &Path, contents: &[u8]) -> std::io::Result<()> {
+    if path.parent().is_some_and(|folder| folder.join("manifest.json").exists()) {
+        let message =
+            format!("`{}` is in a checkpoint, whose files stay as they are: name another place", path.display());
+        return Err(std::io::Error::other(message));
+    }
     match fs::metadata(path) {
         Ok(there) if there.is_file() => write_atomically(&fs::canonicalize(path)?, contents),
         Ok(_) => fs::write(path, contents),
@@ -78,5 +84,5 @@ pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Writes a line to stderr, control characters spelled out.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", printable(text));
+    let _ = writeln!(std::io::stderr().lock(), "{}", said(text));
 }

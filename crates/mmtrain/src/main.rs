@@ -43,10 +43,11 @@ use clap::Parser;
 use cli::{Cli, Command};
 use commands::Context;
 use stage::Stage;
-use terminal::printable;
+use terminal::said;
 
 fn main() -> ExitCode {
     allocator::keep_freed_memory();
+    signals::outlive_large_files();
     let cli = Cli::parse();
     start_logging(cli.verbose, cli.quiet);
     ended(catch_unwind(AssertUnwindSafe(|| run(cli))))
@@ -112,13 +113,13 @@ fn report_error(error: &anyhow::Error) -> ExitCode {
     for (number, line) in message.lines().enumerate() {
         let lead =
             if number == 0 || !line.starts_with("hint:") && message.contains("\nhint:") { "error: " } else { "" };
-        let _ = writeln!(out, "{lead}{}", printable(line));
+        let _ = writeln!(out, "{lead}{}", said(line));
     }
     for cause in error.chain().skip(1).map(ToString::to_string).filter(|cause| !message.contains(cause.as_str())) {
-        let _ = writeln!(out, "  because: {}", printable(&cause));
+        let _ = writeln!(out, "  because: {}", said(&cause));
     }
     if let Some(hint) = fail::hint(error) {
-        let _ = writeln!(out, "hint: {}", printable(&hint));
+        let _ = writeln!(out, "hint: {}", said(&hint));
     }
     ExitCode::from(fail::exit_code(error))
 }

@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal, Write};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mmtrain_train::metrics::{EvalReport, StepReport};
 
-use crate::terminal::printable;
+use crate::terminal::said;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Progress {
     /// Shows a line of text, above the bar.
     pub(crate) fn note(&self, text: &str) {
         match self.mode {
-            Mode::Bar => self.bar.println(printable(text).as_ref()),
+            Mode::Bar => self.bar.println(said(text).as_ref()),
             Mode::Plain => write_line(text),
             Mode::Quiet => {}
         }
@@ -211,7 +211,7 @@ fn duration(seconds: Option<f64>) -> String {
 
 fn write_line(text: &str) {
     // Nobody is left to be told when standard error is closed.
-    let _ = writeln!(io::stderr().lock(), "{}", printable(text));
+    let _ = writeln!(io::stderr().lock(), "{}", said(text));
 }
 
 #[cfg(test)]

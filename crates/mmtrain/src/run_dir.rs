@@ -236,6 +236,31 @@ pub(crate) fn refuse_overwrite(dir: &Path) -> anyhow::Result<()> {
     Err(Refusal::storage(format!("`{shown}` already holds a run"), hint).into())
 }
 
+/// What a run writes in its directory from its beginning on.
+const WRITTEN: [&str; 11] = [
+    "config.json",
+    "finished",
+    "latest",
+    "metrics.jsonl",
+    "plots",
+    "preprocessor_config.json",
+    "quarantine.jsonl",
+    "report.html",
+    "samples",
+    "tokenizer.json",
+    "tokenizer_config.json",
+];
+
+/// Refuses a directory that is no run's and holds what a run would write over.
+pub(crate) fn refuse_others(dir: &Path) -> anyhow::Result<()> {
+    let is_run = ["run.json", "config.toml"].iter().any(|name| dir.join(name).exists()) || !steps(dir)?.is_empty();
+    let there = WRITTEN.into_iter().find(|name| !is_run && dir.join(name).symlink_metadata().is_ok());
+    let Some(name) = there else { return Ok(()) };
+    let shown = dir.display();
+    let message = format!("`{shown}` holds no run, and a `{name}` that a run would write over");
+    Err(Refusal::storage(message, "choose another `--run-dir`: one that is empty, or not there yet").into())
+}
+
 /// A run directory that this process works in. One that was made and stays empty is removed again, so that a start that
 /// fails leaves nothing behind.
 #[derive(Debug)]

@@ -1,13 +1,21 @@
 //! Signals that ask a command to stop.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use mmtrain_train::Stop;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 /// Signals closer together than this are one: `timeout` and terminals send theirs to the group and to the process.
 const ONE_SIGNAL: Duration = Duration::from_millis(500);
+
+/// A file that grows beyond what is allowed (`ulimit -f`) is an error of whoever writes it, as a full disk is, and not the end of the process.
+pub(crate) fn outlive_large_files() {
+    // Where it cannot be had, the process ends as it would without.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
+}
 
 /// The first signal asks to stop, which drops the step under way. The second one ends at once, with 128 and its number as shells have it:
 /// nothing is saved then, so it must not look like a saved stop.

@@ -19,6 +19,35 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// As [`printable`], ends of lines and tabs spelled out as well: for words from data in lists that have a line for each.
+pub(crate) fn one_line(text: &str) -> String {
+    printable(text).replace('\n', r"\n").replace('\t', r"\t")
+}
+
+/// As [`printable`], of addresses without what stands before their host and behind their `?`: those may be secrets.
+pub(crate) fn said(text: &str) -> Cow<'_, str> {
+    if !text.contains("://") {
+        return printable(text);
+    }
+    let mut open = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, address) = rest.split_at(at + 3);
+        open.push_str(before);
+        let is_end = |character: char| character.is_whitespace() || "`'\"<>|".contains(character);
+        let (address, behind) = address.split_at(address.find(is_end).unwrap_or(address.len()));
+        let (place, asked) =
+            address.split_once('?').map_or((address, false), |(place, asked)| (place, !asked.is_empty()));
+        let (host, path) = place.split_at(place.find('/').unwrap_or(place.len()));
+        open.push_str(host.rsplit_once('@').map_or(host, |(_, host)| host));
+        open.push_str(path);
+        open.push_str(if asked { "?…" } else { &address[place.len()..] });
+        rest = behind;
+    }
+    open.push_str(rest);
+    Cow::Owned(printable(&open).into_owned())
+}
+
 fn steers(character: char) -> bool {
     character.is_control() && character != '\n' && character != '\t' || DIRECTIONS.contains(&character)
 }
@@ -42,6 +71,20 @@ mod tests {
         assert_eq!(printable("\u{9b}31m\u{7f}\u{202e}x"), r"\u{9b}31m\u{7f}\u{202e}x");
         let plain = "two lines\n\tof Grüße, 空, 👍\n";
         assert!(matches!(printable(plain), Cow::Borrowed(text) if text == plain));
+    }
+
+    #[test]
+    fn of_addresses_no_secrets_are_shown() {
+        for (text, shown) in [
+            ("get `https://u:PW@h.org/x?sig=S` and s3://b/k?v=1 now", "get `https://h.org/x?…` and s3://b/k?… now"),
+            ("https://a@b@h:80?t=1", "https://h:80?…"),
+            ("is it http://h/x? yes, \u{1b}", "is it http://h/x? yes, \\u{1b}"),
+            ("a://b/c@d.tar", "a://b/c@d.tar"),
+            ("no address ?x", "no address ?x"),
+        ] {
+            assert_eq!(said(text), shown);
+        }
+        assert_eq!(one_line("x\nerror: \tfire\u{7}"), r"x\nerror: \tfire\u{7}");
     }
 
     #[test]

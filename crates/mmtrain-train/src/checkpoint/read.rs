@@ -1,6 +1,7 @@
 //! Finding and reading checkpoints: the newest one that verifies.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
@@ -74,11 +75,14 @@ pub fn find_newest(run_dir: &Path) -> Result<Option<Found>, TrainError> {
     }
 }
 
+/// Why a good checkpoint is not one of this run.
+pub const OTHER_RUN: &str = "it is of another run than `run.json` says";
+
 /// As [`verify`]; where both say which run they are of, it has to be the same.
 pub fn verify_of(dir: &Path, run: Option<&str>) -> Result<Manifest, String> {
     let manifest = verify(dir)?;
     match (manifest.run.as_deref(), run) {
-        (Some(theirs), Some(ours)) if theirs != ours => Err("it is of another run".to_owned()),
+        (Some(theirs), Some(ours)) if theirs != ours => Err(OTHER_RUN.to_owned()),
         _ => Ok(manifest),
     }
 }
@@ -88,7 +92,10 @@ pub fn verify(dir: &Path) -> Result<Manifest, String> {
     if let Some(fault) = irregular(dir).map_err(|error| error.to_string())? {
         return Err(fault);
     }
-    let text = fs::read_to_string(dir.join("manifest.json")).map_err(|_| "no manifest".to_owned())?;
+    let text = fs::read_to_string(dir.join("manifest.json")).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => "no manifest".to_owned(),
+        _ => error.to_string(),
+    })?;
     let manifest = Manifest::parse(&text)?;
     if super::step_of(&dir.file_name().unwrap_or_default().to_string_lossy()).is_some_and(|step| step != manifest.step)
     {
@@ -99,10 +106,25 @@ pub fn verify(dir: &Path) -> Result<Manifest, String> {
             return Err(format!("the manifest lacks `{required}`"));
         }
     }
-    match manifest.files.iter().find_map(|file| file.fault(dir)) {
+    let fault = manifest.files.iter().find_map(|file| file.fault(dir));
+    match fault.or(strange(dir, &manifest).map_err(|error| error.to_string())?) {
         Some(fault) => Err(fault),
         None => Ok(manifest),
     }
+}
+
+/// What a reader of models would take for a part of it, and the manifest does not vouch for.
+fn strange(dir: &Path, manifest: &Manifest) -> std::io::Result<Option<String>> {
+    const READ: [&str; 6] = ["bin", "jinja", "json", "model", "safetensors", "toml"];
+    let is_listed = |name: &str| name == "manifest.json" || manifest.files.iter().any(|file| file.name == name);
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let is_read = name.rsplit_once('.').is_some_and(|(_, ext)| READ.contains(&ext)) && !name.starts_with('.');
+        if is_read && !is_listed(&name) {
+            return Ok(Some(format!("`{name}` was put there, and would be read: take it away")));
+        }
+    }
+    Ok(None)
 }
 
 /// What a checkpoint restores.
@@ -197,6 +219,22 @@ mod tests {
         let found = checkpoint(run.path());
         let own = |name: &str| (name.to_owned(), name.to_owned());
         assert_eq!(found.texts().expect("read"), [own("config.toml"), own("tokenizer.json")]);
+    }
+
+    #[test]
+    fn what_was_put_there_and_would_be_read_is_a_fault_and_a_note_is_not() {
+        let run = tempfile::tempdir().expect("temp dir");
+        let found = checkpoint(run.path());
+        fs::write(found.dir.join("note.txt"), "the good one").expect("written");
+        fs::write(found.dir.join(".hidden.json"), "{}").expect("written");
+        assert!(verify(&found.dir).is_ok());
+        for name in ["model.safetensors.index.json", "special_tokens_map.json", "more.safetensors"] {
+            fs::write(found.dir.join(name), "{}").expect("written");
+            let fault = verify(&found.dir).expect_err("it would be read");
+            assert!(fault.contains(name), "{fault}");
+            fs::remove_file(found.dir.join(name)).expect("removed");
+        }
+        assert!(verify(&found.dir).is_ok());
     }
 
     #[test]

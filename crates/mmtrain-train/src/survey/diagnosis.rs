@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{BadBatchState, MetricsState, Survey};
-use crate::checkpoint::{Leftover, LeftoverKind, LockState, Pointer, dir_name};
+use crate::checkpoint::{Leftover, LeftoverKind, LockState, OTHER_RUN, Pointer, dir_name};
 
 /// How bad something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -95,6 +95,10 @@ pub enum Advice {
     Copy,
     /// The same step would fail again: begin a new run in another order, from this one's weights of that step where it has any.
     Reorder(Option<u64>),
+    /// Remove `run.json`, which names another run than all its checkpoints.
+    RemoveRunInfo,
+    /// See that checkpoints may be read.
+    MakeReadable,
     /// Nothing here can be gone on with.
     StartAnew,
 }
@@ -133,7 +137,15 @@ fn advice(survey: &Survey, facts: &Facts) -> Advice {
     let Some(step) = survey.newest_good().map(|checkpoint| checkpoint.step) else {
         let never_saved = survey.checkpoints.is_empty() && !matches!(survey.latest, Pointer::Astray(_));
         let can_begin = never_saved && facts.config == ConfigState::Good && survey.writable;
+        let has = |words: &str| {
+            survey
+                .checkpoints
+                .iter()
+                .any(|checkpoint| checkpoint.fault.as_ref().is_some_and(|fault| fault.contains(words)))
+        };
         return match bad_step(survey) {
+            _ if has(OTHER_RUN) => Advice::RemoveRunInfo,
+            _ if has("ermission denied") => Advice::MakeReadable,
             _ if !can_begin => Advice::StartAnew,
             Some(_) => Advice::Reorder(None),
             None => Advice::Resume(None),

@@ -14,6 +14,7 @@ use mmtrain_model::Vlm;
 use mmtrain_model::config::VlmConfig;
 use mmtrain_model::lora::LoraConfig;
 use mmtrain_model::params::{ParamInfo, Part};
+use mmtrain_model::weights::LoadDtype;
 use mmtrain_text::TextTokenizer;
 use mmtrain_train::best::Best;
 use mmtrain_train::checkpoint::{
@@ -22,7 +23,7 @@ use mmtrain_train::checkpoint::{
 };
 use mmtrain_train::driver::Plan;
 use mmtrain_train::features::FeatureCache;
-use mmtrain_train::memory::{self, KeepPlan, MicroShape, keep_plan};
+use mmtrain_train::memory::{self, Copies, KeepPlan, MicroShape, keep_plan};
 use mmtrain_train::optimizer::AdamW;
 use mmtrain_train::trainer::{
     Ending, FINISHED_FILE, Objective, Progress, Run, mark_finished, part_config, train, trained,
@@ -34,13 +35,14 @@ use super::parent::Parent;
 use super::resume::{announce, init, resolve, resume_dir};
 use super::{Context, dry_run, note, reference, watch::Watcher};
 use crate::cli::TrainArgs;
+use crate::fail::Refusal;
 use crate::inputs::require_inputs;
 use crate::irregular::refuse_irregular_run;
-use crate::number_type::{check_precision, computed_in};
+use crate::number_type::{check_precision, computed_in, in_training};
 use crate::origin::Origin;
 use crate::report::medium::small_file;
 use crate::report::text::grouped;
-use crate::run_dir::{RunDir, RunInfo, fresh, refuse_overwrite};
+use crate::run_dir::{RunDir, RunInfo, fresh, refuse_others, refuse_overwrite};
 use crate::signals::stop_on_signals;
 use crate::stage::Stage;
 use crate::{adapters, blocks, room, setup, watchdog};
@@ -58,6 +60,8 @@ pub(crate) fn run(context: &Context, stage: Stage, args: &TrainArgs) -> anyhow::
     let path = resume.clone().or_else(|| args.run_dir.clone());
     let path = path.unwrap_or_else(|| fresh(stage.name(), args.recipe.config.as_deref()));
     let held = hold(&path, resume.is_some(), args.dry_run)?;
+    let known = resume.as_deref().and_then(RunInfo::read);
+    known.as_ref().map_or(Ok(()), |known| refuse_other_stage(stage, known, &path))?;
     let found = if resume.is_some() { find_newest(&path)? } else { None };
     let init = init(stage, &args.recipe, resume.as_deref(), found.as_ref())?;
     if let Some(init) = init.as_ref().filter(|_| args.recipe.init.is_none() && found.is_none() && !context.quiet) {
@@ -83,7 +87,6 @@ pub(crate) fn run(context: &Context, stage: Stage, args: &TrainArgs) -> anyhow::
     }
     let run_dir = held.map_or_else(|| RunDir::enter(&path), Ok)?;
     let stop = stop_on_signals()?;
-    let known = RunInfo::read(&path);
     let info = known.clone().unwrap_or_else(|| {
         let info = RunInfo::new(stage.name(), args.recipe.config.as_deref(), init.as_deref());
         // A run whose `run.json` is gone is still the run that its checkpoints are of.
@@ -101,6 +104,19 @@ pub(crate) fn run(context: &Context, stage: Stage, args: &TrainArgs) -> anyhow::
     finish(context, stage.name(), prepared, &device.name)
 }
 
+/// A run goes on in its own stage.
+fn refuse_other_stage(stage: Stage, known: &RunInfo, run: &Path) -> Result<(), Refusal> {
+    if known.stage == stage.name() {
+        return Ok(());
+    }
+    let (run, own) = (run.display(), &known.stage);
+    let message = format!("`{run}` is a run of `{own}`, and this is `{}`", stage.name());
+    Err(Refusal::usage(
+        message,
+        format!("go on with `mmtrain {own} --resume {run}`, or begin from it with `--init {run}`"),
+    ))
+}
+
 /// Says so where answers are compared without what they answer.
 fn note_unasked(config: &RunConfig) {
     if config.objective.is_preference() && config.data.template == TemplateKind::Plain {
@@ -113,8 +129,13 @@ fn note_unasked(config: &RunConfig) {
 
 /// Keeps others out of a directory that is there already, before anything in it is looked at.
 fn hold(path: &Path, resumed: bool, dry_run: bool) -> anyhow::Result<Option<RunDir>> {
+    if path.to_str().is_none() {
+        let message = format!("the name of the run directory `{}` is not UTF-8", path.display());
+        return Err(Refusal::usage(message, "choose another `--run-dir`").into());
+    }
     if path.is_dir() {
         refuse_irregular_run(path)?;
+        refuse_others(path)?;
     }
     if dry_run || !path.is_dir() {
         return Ok(None);
@@ -359,7 +380,19 @@ pub(crate) fn micro_shape(config: &RunConfig, device: &Device) -> MicroShape {
         passes: config.train.grad_accum_steps().div_ceil(ranks),
         scores: *device != Device::flex(),
         width: if computed_in(config, device) == DType::F32 { 4 } else { 2 },
+        copies: Copies {
+            encoder: copied(config, Part::Encoder, device),
+            decoder: copied(config, Part::Decoder, device),
+        },
     }
+}
+
+/// Bytes that graphs of a part's blocks hold for each weight beside the weight itself. `DoRA` makes two of each weight in f32, with the adapter
+/// and in its direction; what is held in f32 and computed in 16 bits is cast.
+fn copied(config: &RunConfig, part: Part, device: &Device) -> u64 {
+    let is_dora = part_config(config, part).tuning.lora().is_some_and(|lora| lora.use_dora);
+    let is_cast = computed_in(config, device) != DType::F32 && in_training(config, part, device) == LoadDtype::F32;
+    Copies::of_part(is_dora, is_cast)
 }
 
 /// The files every checkpoint carries along.

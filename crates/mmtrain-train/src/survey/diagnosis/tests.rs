@@ -72,6 +72,22 @@ fn without_a_good_checkpoint_nothing_goes_on_but_a_run_that_has_not_begun() {
 }
 
 #[test]
+fn checkpoints_that_only_seem_bad_are_no_reason_to_start_anew() {
+    let all =
+        |fault: &str| Survey { checkpoints: vec![checkpoint(4, Some(fault)), checkpoint(8, Some(fault))], ..healthy() };
+    let problem = [(Problem, "step-00000004"), (Problem, "step-00000008")];
+    for (fault, advice) in [
+        (OTHER_RUN, Advice::RemoveRunInfo),
+        ("failed to open file `manifest.json`: Permission denied (os error 13)", Advice::MakeReadable),
+    ] {
+        let Diagnosis { findings, advice: found } = diagnose(&all(fault), &facts());
+        assert_eq!(found, advice, "{findings:?}");
+        let said = findings.iter().filter(|finding| problem.iter().any(|(_, name)| finding.message.contains(name)));
+        assert!(said.count() >= 2, "{findings:?}");
+    }
+}
+
+#[test]
 fn whoever_works_on_it_is_left_alone() {
     let leftovers = vec![Leftover { name: ".tmp-step-00000012-7".into(), kind: LeftoverKind::Unfinished, bytes: 5 }];
     let held = LockState::Held { holder: "pid 7".into() };

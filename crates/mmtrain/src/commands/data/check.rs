@@ -10,6 +10,7 @@ use super::view::View;
 use crate::cli::DataArgs;
 use crate::commands::{print, print_json};
 use crate::fail::DATA;
+use crate::terminal::one_line;
 
 /// How many bad samples and shards are named for each reason without `--json`.
 const SHOWN_CASES: usize = 3;
@@ -53,7 +54,8 @@ fn text(report: &CheckReport) -> String {
 fn cases(report: &CheckReport, reason: &str, count: usize) -> Vec<String> {
     let samples = report.left_out.iter().filter(|skip| skip.reason == reason).map(sample);
     let shards = report.problems.iter().filter(|problem| problem.reason == reason).map(ToString::to_string);
-    let mut lines: Vec<_> = samples.chain(shards).take(SHOWN_CASES).map(|case| format!("         {case}")).collect();
+    let mut lines: Vec<_> =
+        samples.chain(shards).take(SHOWN_CASES).map(|case| format!("         {}", one_line(&case))).collect();
     if count > SHOWN_CASES {
         lines.push(format!("         and {} more (all of them with `--json`)", count - SHOWN_CASES));
     }

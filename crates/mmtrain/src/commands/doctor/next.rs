@@ -61,6 +61,17 @@ impl Next {
                 let anew = format!("{} {}", line(["mmtrain", stage]), line(words));
                 (format!("start from the weights of step {step}, with the data in another order"), anew)
             }
+            Advice::RemoveRunInfo => {
+                let remove = line(["rm", &path(&run.join("run.json"))]);
+                let why =
+                    "its checkpoints name another run than `run.json`: where they are of this one, take that away"
+                        .to_owned();
+                (why, format!("{remove} && {}", resume(run)))
+            }
+            Advice::MakeReadable => {
+                let readable = line(["chmod", "-R", "u+rX", &path(run)]);
+                ("see that its checkpoints may be read".to_owned(), format!("{readable} && {}", resume(run)))
+            }
             Advice::StartAnew => {
                 ("nothing here can be gone on with; nothing was deleted".to_owned(), anew(survey, stage, info))
             }
