@@ -140,11 +140,15 @@ pub struct LoadedCheckpoint {
 
 /// Puts a verified checkpoint's tensors into `model`; what is not in it stays as it is.
 ///
-/// Nothing may be left over of the moments.
+/// Nothing may be left over of the moments, and they come in pairs.
 pub fn load(dir: &Path, model: Vlm, trained: Trained) -> Result<LoadedCheckpoint, TrainError> {
     let corrupt = |message: String| TrainError::Corrupt { path: dir.to_owned(), message };
     let text = fs::read_to_string(dir.join("state.json"))?;
     let state: TrainState = serde_json::from_str(&text).map_err(|error| corrupt(format!("state.json: {error}")))?;
+    let named = dir.file_name().and_then(|name| super::step_of(name.to_str()?));
+    if named.is_some_and(|step| step != state.step) {
+        return Err(corrupt(format!("state.json: it is of step {}", state.step)));
+    }
     let weights = Checkpoint::open(dir)?;
     let device = model.device();
     let model = Part::ALL.into_iter().try_fold(model, |model, part| match trained.part(part) {
@@ -161,7 +165,18 @@ pub fn load(dir: &Path, model: Vlm, trained: Trained) -> Result<LoadedCheckpoint
         exp_avg_sq: read_moments(&moments, "exp_avg_sq", &expected, &device).map_err(corrupt)?,
         updates: state.updates(),
     };
+    if let Some(name) = unpaired(&optimizer) {
+        return Err(corrupt(format!("`{name}` has one moment of two")));
+    }
     Ok(LoadedCheckpoint { model, optimizer, state })
+}
+
+/// A parameter that only has a first or only a second moment.
+fn unpaired(optimizer: &AdamW) -> Option<&String> {
+    let AdamW { exp_avg, exp_avg_sq, .. } = optimizer;
+    let lacks = |names: &FlatTensors, name: &&String| !names.contains_key(*name);
+    let second = exp_avg.keys().find(|name| lacks(exp_avg_sq, name));
+    second.or_else(|| exp_avg_sq.keys().find(|name| lacks(exp_avg, name)))
 }
 
 fn read_moments(
@@ -235,6 +250,16 @@ mod tests {
             fs::remove_file(found.dir.join(name)).expect("removed");
         }
         assert!(verify(&found.dir).is_ok());
+    }
+
+    #[test]
+    fn moments_come_in_pairs() {
+        let moments = || FlatTensors::from([("a".to_owned(), Tensor::ones([1], &Device::flex()))]);
+        let both = AdamW { exp_avg: moments(), exp_avg_sq: moments(), updates: 1 };
+        assert_eq!(unpaired(&both), None);
+        let first = AdamW { exp_avg: moments(), ..AdamW::default() };
+        let second = AdamW { exp_avg_sq: moments(), ..AdamW::default() };
+        assert_eq!([unpaired(&first), unpaired(&second)], [Some(&"a".to_owned()); 2]);
     }
 
     #[test]
