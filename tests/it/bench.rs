@@ -63,8 +63,24 @@ fn a_row_for_gpus_is_tried_in_small_on_a_cpu() {
 fn rows_are_listed_with_what_they_do() {
     let done = Place::new().ok("bench --list");
     assert!(done.stdout.lines().count() > 30, "{}", done.stdout);
-    let decoder = done.stdout.lines().find(|line| line.starts_with("decoder ")).expect("it is among them");
-    assert!(decoder.contains("4 rows of 256 tokens"), "{decoder}");
+    let decoder = done.stdout.lines().find(|line| line.starts_with("decoder[:N] ")).expect("it is among them");
+    assert!(decoder.contains("rows of 256 tokens; N rows, usually 4"), "{decoder}");
+    let listed: Value = serde_json::from_str(&Place::new().ok("bench --list --json").stdout).expect("JSON");
+    let amount = listed.as_array().and_then(|rows| rows.iter().find(|row| row["row"] == "vit"));
+    assert_eq!(
+        amount.map(|row| (&row["amount"]["of"], &row["amount"]["usual"])),
+        Some((&"pictures".into(), &8.into()))
+    );
+}
+
+#[test]
+fn a_row_has_as_many_rows_as_stand_behind_its_name() {
+    let done = Place::new().ok("bench attention_7b:64 --small --steps 1 --warmup 0 --json");
+    let row: Value = serde_json::from_str(&done.stdout).expect("one JSON object");
+    assert_eq!((row["row"].as_str(), row["tokens"].as_f64()), (Some("attention_7b:64"), Some(64.0)));
+    for (row, said) in [("gemm:2", "one size"), ("vit:0", "no number of pictures"), ("vit:", "no number of pictures")] {
+        Place::new().fails(&format!("bench {row}"), 2, &[said, "hint:"]);
+    }
 }
 
 #[test]
