@@ -74,6 +74,8 @@ fn a_stage_is_seen_by_its_configuration_and_what_is_missing_is_said() {
     // A preset without a model takes that of the run.
     let found = plan(&place, "--stage sft --init run --data data --look-at 1 --set data.max_seq=512");
     assert_eq!(found["ledger"].as_array().map(Vec::len), Some(3));
+    // Nor does it have to be told that pairs are compared, for which these data are not.
+    place.fails("plan --config dpo --init run --data data", 2, &["preferences are pairs of answers", "hint:"]);
     place.fails("plan --config sft --stage dpo --init run", 2, &["`mmtrain dpo` compares answers", "hint:"]);
     place.fails("plan --config nowhere", 2, &["hint:"]);
 }

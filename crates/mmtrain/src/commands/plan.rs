@@ -81,10 +81,10 @@ fn stage_of(recipe: &RecipeArgs) -> Stage {
         search: &dirs,
         parent: None,
     };
-    // Any sizes will do, since only objective and template are looked at.
-    let with_sizes =
-        [&recipe.sets[..], &["model.encoder.arch={}", "model.decoder.arch={}"].map(str::to_owned)].concat();
-    match load(&request(&recipe.sets)).or_else(|_| load(&request(&with_sizes))) {
+    // Any model will do, since only objective and template are looked at.
+    let with_model =
+        [&recipe.sets[..], &["model.encoder.weights=.", "model.decoder.weights=."].map(str::to_owned)].concat();
+    match load(&request(&recipe.sets)).or_else(|_| load(&request(&with_model))) {
         Ok(own) if own.config.objective.is_preference() => Stage::Dpo,
         Ok(own) if own.config.data.template == TemplateKind::Plain => Stage::Pretrain,
         Ok(_) | Err(_) => Stage::Sft,
