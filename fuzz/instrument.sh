@@ -2,7 +2,8 @@
 # Cargo's RUSTC_WRAPPER for fuzzers: the compiler counts which edges are taken and what is compared, as libFuzzer wants it.
 #
 # What computes on tensors is left as it is: no byte from outside decides its branches, and it is where the time of a build goes. So are
-# build scripts and macros, which cargo compiles without a --target.
+# distances between words (strsim), where the time of a run would go, and build scripts and macros, which cargo compiles without a
+# --target.
 set -euo pipefail
 shopt -s extglob
 
@@ -12,7 +13,7 @@ for option in level=4 inline-8bit-counters pc-table trace-compares; do
 done
 
 case " $* " in
-    *' --crate-name '@(burn|cubecl|faer|gemm|macerator|mmtrain_kernels|nano_gemm|pulp)*) coverage=() ;;
+    *' --crate-name '@(burn|cubecl|faer|gemm|macerator|mmtrain_kernels|nano_gemm|pulp|strsim)*) coverage=() ;;
     *' --target '*) ;;
     *) coverage=() ;;
 esac

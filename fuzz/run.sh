@@ -3,9 +3,10 @@
 #
 #   fuzz/run.sh SECONDS [TARGET ...]      # all targets where none is named
 #
-# A fuzzer ends after SECONDS or after RUNS executions (without a limit), whichever comes first. Inputs are at most MAX_LEN bytes (four times the
-# longest seed, 8,192 at least): without an end, most of the time goes into long ones. CORPUS names a directory that keeps what
-# fuzzers add to the corpus, from which the next run goes on, and in ran.tsv what was executed; otherwise both are forgotten.
+# A fuzzer ends after SECONDS or after RUNS executions (without a limit), whichever comes first. Inputs are at most MAX_LEN bytes (twice the
+# longest seed, 256 at least): without an end, most of the time goes into long ones. CORPUS names a directory that keeps what
+# fuzzers add to the corpus, from which the next run goes on, without what covers nothing of its own, and in ran.tsv what was
+# executed; otherwise both are forgotten.
 # It needs a C++ compiler. The last lines are what was executed and found, then 1 where something was found.
 set -euo pipefail
 corpus=${CORPUS:+$(realpath -m "$CORPUS")}
@@ -34,8 +35,8 @@ fi
 # Build scripts and macros are told from the rest by the target that is named.
 host=$(rustc -vV | sed -n 's/^host: //p')
 export CARGO_TARGET_DIR="$CARGO_TARGET_DIR-fuzz"
-RUSTC_WRAPPER=$PWD/instrument.sh cargo build --release --target "$host"
-fuzzer=$CARGO_TARGET_DIR/$host/release/fuzz
+RUSTC_WRAPPER=$PWD/instrument.sh cargo build --release --target "$host" "${targets[@]/#/--bin=}"
+fuzzers=$CARGO_TARGET_DIR/$host/release
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -44,14 +45,16 @@ mkdir -p "$work"
 
 # One target. Its findings are kept in artifacts/, its log where it found something, or did not run.
 run() {
-    local target=$1 log="$scratch/$1.log" found='nothing found' failed=0 longest executed coverage cpu
+    local target=$1 log="$scratch/$1.log" found='nothing found' failed=0 longest most executed coverage cpu
     longest=$(stat -c %s "corpus/$target"/* | sort -n | tail -n 1)
+    most=$((2 * longest > 256 ? 2 * longest : 256))
     mkdir -p "$work/$target" "artifacts/$target"
     TIMEFORMAT='%U %S'
-    { time TMPDIR=$scratch MMTRAIN_FUZZ_TARGET=$target "$fuzzer" "$work/$target" "corpus/$target" \
-        -max_total_time="$seconds" -runs="${RUNS:--1}" -artifact_prefix="artifacts/$target/" \
-        -timeout=10 -rss_limit_mb=2048 -max_len="${MAX_LEN:-$((4 * longest > 8192 ? 4 * longest : 8192))}" -print_final_stats=1 >"$log" 2>&1; } 2>"$log.time" || failed=$?
-    if [ "$failed" -ne 0 ]; then
+    { time fuzz "$target" "${MAX_LEN:-$most}" >"$log" 2>&1; } 2>"$log.time" || failed=$?
+    # 72: somebody ended it.
+    if [ "$failed" -eq 72 ]; then
+        failed=0
+    elif [ "$failed" -ne 0 ]; then
         found='FOUND, or did not run'
         cp "$log" "artifacts/$target.log"
         tail -n 40 "$log"
@@ -64,6 +67,19 @@ run() {
         "$target" "${executed:-no}" "$cpu" "${coverage:-no coverage}" "$found"
     return "$failed"
 }
+
+# What was found before is left as the shortest inputs that cover the same, then new ones are sought.
+fuzz() {
+    local target=$1 fewer="$scratch/$1.fewer"
+    local how=(-max_len="$2" -artifact_prefix="artifacts/$target/" -timeout=10 -rss_limit_mb=2048)
+    export TMPDIR=$scratch
+    mkdir "$fewer"
+    "$fuzzers/$target" "${how[@]}" -merge=1 "$fewer" "corpus/$target" "$work/$target" || return
+    rm -rf "${work:?}/$target"
+    mv "$fewer" "$work/$target"
+    "$fuzzers/$target" "${how[@]}" -max_total_time="$seconds" -runs="${RUNS:--1}" -print_final_stats=1 "$work/$target"
+}
+
 for target in "${targets[@]}"; do
     while [ "$(jobs -rp | wc -l)" -ge "${JOBS:-1}" ]; do wait -n || true; done
     { run "$target" || touch "$scratch/found"; } &

@@ -46,8 +46,7 @@ fn also(field: &Field, name: &str) -> bool {
 
 /// The keys of the whole configuration that match, if they are few.
 fn elsewhere(matches: impl Fn(&Field) -> bool) -> Option<String> {
-    let keys = shape::all_keys(shape::root());
-    let found = keys.iter().filter(|(_, field)| matches(field));
+    let found = shape::all_keys().iter().filter(|(_, field)| matches(field));
     let found: Vec<_> = found.map(|(path, _)| format!("`{path}`")).collect();
     (1..=4).contains(&found.len()).then(|| format!("did you mean {}?", one_of(&found)))
 }

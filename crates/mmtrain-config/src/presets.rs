@@ -151,7 +151,7 @@ mod tests {
             field.shape.table(None).is_none() && !matches!(field.shape, shape::Shape::Kinds(_) | shape::Shape::List(_))
         };
         let keyed = |field: &shape::Field| matches!(field.shape, shape::Shape::Keyed { .. });
-        let keys = shape::all_keys(shape::root());
+        let keys = shape::all_keys();
         let wanted = keys.iter().filter(|(path, field)| (leaf(field) || keyed(field)) && !path.contains(".tuning."));
         // These take the keys of a source.
         let as_sources = ["data.eval.", "data.held_out.N.", "model.tokenizer.train_bpe.sources.N."];

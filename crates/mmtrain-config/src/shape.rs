@@ -247,11 +247,14 @@ fn bounds_of(schema: &Value) -> Bounds {
     }
 }
 
-/// Every key below `shape`, tables included, as a dotted path with `N` for the place in a list.
-pub(crate) fn all_keys(shape: &'static Shape) -> Vec<(String, &'static Field)> {
-    let mut keys = Vec::new();
-    collect_keys(shape, "", &mut keys);
-    keys
+/// Every key of the configuration, tables included, as a dotted path with `N` for the place in a list.
+pub(crate) fn all_keys() -> &'static [(String, &'static Field)] {
+    static KEYS: LazyLock<Vec<(String, &'static Field)>> = LazyLock::new(|| {
+        let mut keys = Vec::new();
+        collect_keys(root(), "", &mut keys);
+        keys
+    });
+    &KEYS
 }
 
 fn collect_keys(shape: &'static Shape, path: &str, keys: &mut Vec<(String, &'static Field)>) {
@@ -288,7 +291,7 @@ mod tests {
 
     #[test]
     fn every_key_of_the_structs_is_known_with_its_range_and_default() {
-        let keys = all_keys(root());
+        let keys = all_keys();
         let field = |path: &str| keys.iter().find(|(known, _)| known == path).map(|(_, field)| *field).expect(path);
         assert!(matches!(field("train.global_batch_size").shape, Shape::Integer { min: 1, max: 1_048_576 }));
         assert!(field("train.global_batch_size").required);

@@ -62,20 +62,37 @@ pub fn targets() -> impl Iterator<Item = Target> {
     TARGETS.into_iter()
 }
 
-/// The target of that name.
-pub fn named(name: &str) -> Option<Target> {
-    targets().find(|target| target.name == name)
+/// The target of that name. A program that knows it when it is compiled holds no other reader than this one.
+pub const fn named(name: &str) -> Option<Target> {
+    let mut at = 0;
+    while at < TARGETS.len() {
+        if same(TARGETS[at].name.as_bytes(), name.as_bytes()) {
+            return Some(TARGETS[at]);
+        }
+        at += 1;
+    }
+    None
 }
 
-/// Reads bytes for a fuzzer: panics of libraries that the program confines are silent, those of its own code are not.
-///
-/// # Panics
-///
-/// Where there is no such target, where a panic escapes from it, and where one of the program's own was confined.
-pub fn read(name: &str, bytes: &[u8]) {
-    let target = named(name).expect("a target of the list");
-    let ended = panics::listening(|| catch_unwind(AssertUnwindSafe(|| (target.read)(bytes))));
-    let panics::Panics { own, last, .. } = panics::take();
-    assert!(ended.is_ok(), "{name}: a panic escapes: {}", own.last().unwrap_or(&last));
-    assert!(own.is_empty(), "{name}: a panic of the program's own is confined: {own:?}");
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    let mut at = 0;
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
+    }
+    at == a.len() && at == b.len()
+}
+
+impl Target {
+    /// Reads bytes for a fuzzer: panics of libraries that the program confines are silent, those of its own code are not.
+    ///
+    /// # Panics
+    ///
+    /// Where a panic escapes from the reader, and where one of the program's own was confined.
+    pub fn try_on(&self, bytes: &[u8]) {
+        let name = self.name;
+        let ended = panics::listening(|| catch_unwind(AssertUnwindSafe(|| (self.read)(bytes))));
+        let panics::Panics { own, last, .. } = panics::take();
+        assert!(ended.is_ok(), "{name}: a panic escapes: {}", own.last().unwrap_or(&last));
+        assert!(own.is_empty(), "{name}: a panic of the program's own is confined: {own:?}");
+    }
 }

@@ -64,8 +64,9 @@ macro_rules! try_each {
             for target in targets() {
                 assert!(tried.contains(&target.name), "`{}` is not tried here", target.name);
                 // A fuzzer is run for each of these folders.
-                let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target.name);
-                assert!(seeds.is_dir(), "`{}` has no seeds", target.name);
+                let fuzz = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+                assert!(fuzz.join("corpus").join(target.name).is_dir(), "`{}` has no seeds", target.name);
+                assert!(fuzz.join(format!("src/bin/{}.rs", target.name)).is_file(), "`{}` has no fuzzer", target.name);
             }
         }
     };

@@ -48,10 +48,13 @@ fn prepare(source: &dyn Source) {
     source.problems().iter().for_each(|problem| drop(problem.to_string()));
 }
 
-/// Opens a file as every format, and as what it is taken for.
-fn open_as_all(path: &Path) {
+/// Opens a file as every format, and says what it is taken for. For fuzzers, to which many inputs are worth more than all there is of one,
+/// as one format, by how long the input is.
+fn open_as_all(path: &Path, bytes: &[u8]) {
     drop(detect(path));
-    for format in Format::all().filter(|&format| format != Format::WebDataset) {
+    let formats = Format::all().filter(|&format| format != Format::WebDataset).collect::<Vec<_>>();
+    let one = bytes.len() % formats.len();
+    for &format in if cfg!(feature = "fuzzing") { &formats[one..=one] } else { &formats[..] } {
         match open("fuzzed", path, format, &OpenOptions::default()) {
             Ok(source) => prepare(source.as_ref()),
             Err(error) => drop(error.to_string()),
@@ -63,25 +66,25 @@ fn open_as_all(path: &Path) {
 pub(crate) fn rows_json(bytes: &[u8]) {
     picture("rows/a.jpg");
     for name in ["rows/rows.json", "rows/rows.jsonl"] {
-        open_as_all(&desk::put(name, bytes));
+        open_as_all(&desk::put(name, bytes), bytes);
     }
 }
 
 /// Rows of separated values.
 pub(crate) fn rows_csv(bytes: &[u8]) {
     for name in ["csv/rows.csv", "csv/rows.tsv"] {
-        open_as_all(&desk::put(name, bytes));
+        open_as_all(&desk::put(name, bytes), bytes);
     }
 }
 
 /// Rows of row groups.
 pub(crate) fn parquet_file(bytes: &[u8]) {
-    open_as_all(&desk::put("parquet/rows.parquet", bytes));
+    open_as_all(&desk::put("parquet/rows.parquet", bytes), bytes);
 }
 
 /// Rows of batches.
 pub(crate) fn arrow_file(bytes: &[u8]) {
-    open_as_all(&desk::put("arrow/rows.arrow", bytes));
+    open_as_all(&desk::put("arrow/rows.arrow", bytes), bytes);
 }
 
 fn picture(name: &str) {
@@ -141,7 +144,7 @@ pub(crate) fn path_resolver(bytes: &[u8]) {
     GROUNDS.with(|grounds| {
         for maps in [Vec::new(), vec![map]] {
             let roots = MediaRoots::open([&grounds.root], maps).expect("it is a directory");
-            for name in text.split('\n').take(64) {
+            for name in text.split('\n').take(8) {
                 for kind in [MediaKind::Image, MediaKind::Video, MediaKind::Audio] {
                     stays_inside(&roots, grounds, &name.replace("ROOT", &grounds.root.to_string_lossy()), kind);
                 }
