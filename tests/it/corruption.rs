@@ -36,7 +36,7 @@ fn the_one_before_is_used(run: &Path, damaged: &str, what: &str) {
     let found = find_newest(run).expect("readable").expect("one that verifies");
     assert_eq!(found.step, 8, "{what}");
     assert_eq!(found.rejected.len(), 1, "{what}: {:?}", found.rejected);
-    let said = &found.rejected[0];
+    let said = found.rejected[0].to_string();
     assert!(said.contains("step-00000012") && said.contains(damaged), "{what}: {said}");
 }
 

@@ -112,7 +112,7 @@ fn a_run_whose_checkpoints_are_gone_does_not_begin_anew() {
     for step in checkpoints(&place.path("run")) {
         fs_err::remove_dir_all(place.path("run").join(step)).expect("removed");
     }
-    place.fails("pretrain --resume run -q", 4, &["`step-00000012`, which `latest` names, is gone"]);
+    place.fails("pretrain --resume run -q", 4, &["`step-00000012`: `latest` names it, and it is gone"]);
     assert_eq!(place.read("run/metrics.jsonl"), metrics);
     let done = place.exits("doctor run", 4);
     assert!(done.stdout.contains("there is no checkpoint any more"), "{}", done.stdout);

@@ -12,6 +12,7 @@
 //! A checkpoint is written beside its place, flushed, and renamed. Readers take the newest one that
 //! verifies and name those they reject. See `docs/decisions/0005-checkpoint-format.md`.
 
+mod fault;
 mod inspect;
 mod irregular;
 mod lock;
@@ -20,11 +21,12 @@ mod read;
 mod retain;
 mod write;
 
+pub use fault::{Fault, Rejected};
 pub use inspect::{Inspected, Leftover, LeftoverKind, LockState, Pointer, bytes_below, inspect, leftovers};
 pub use irregular::{irregular, linked};
 pub use lock::{LOCK_FILE, RunLock};
 pub use manifest::{FORMAT_VERSION, FileEntry, Manifest, run_id};
-pub use read::{Found, LoadedCheckpoint, OTHER_RUN, find_newest, load, verify, verify_of};
+pub use read::{Found, LoadedCheckpoint, find_newest, load, verify, verify_of};
 pub use retain::retain;
 pub(crate) use write::write_atomically_with;
 pub use write::{MARGIN, Snapshot, Writer, sweep, write_atomically};

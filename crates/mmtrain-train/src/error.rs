@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use mmtrain_data::{DataError, SampleId};
 use mmtrain_model::ModelError;
 
-use crate::checkpoint::OTHER_RUN;
+use crate::checkpoint::{Fault, Rejected};
 use crate::lines::is_full;
 
 /// Failures of this crate.
@@ -66,12 +66,12 @@ pub enum TrainError {
         holder: String,
     },
     /// Checkpoints are there, but none can be trusted.
-    #[error("no usable checkpoint in `{path}`: {}", rejected.join("; "))]
+    #[error("no usable checkpoint in `{path}`: {}", all_of(rejected))]
     NoGoodCheckpoint {
         /// The run directory.
         path: PathBuf,
         /// Every candidate with the reason against it.
-        rejected: Vec<String>,
+        rejected: Vec<Rejected>,
     },
     /// A file of a run that does not say what it should.
     #[error("`{path}`: {message}")]
@@ -164,12 +164,17 @@ fn some_of<T: ToString>(things: &[T]) -> String {
     names.join(", ")
 }
 
+/// All of them with their reasons.
+fn all_of(rejected: &[Rejected]) -> String {
+    rejected.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
 /// Where no checkpoint is good, by the reasons.
-fn what_to_do(rejected: &[String]) -> &'static str {
-    let any = |words: &str| rejected.iter().any(|reason| reason.contains(words));
-    if any(OTHER_RUN) {
+fn what_to_do(rejected: &[Rejected]) -> &'static str {
+    let any = |of_this_kind: fn(&Fault) -> bool| rejected.iter().any(|candidate| of_this_kind(&candidate.fault));
+    if any(|fault| matches!(fault, Fault::OtherRun)) {
         "where these are checkpoints of this run, `run.json` is what is damaged: remove it, they name their run themselves; nothing was deleted"
-    } else if any("ermission denied") {
+    } else if any(|fault| matches!(fault, Fault::Denied(_))) {
         "see that they may be read; nothing was deleted"
     } else {
         "start anew in another `--run-dir`; nothing was deleted"

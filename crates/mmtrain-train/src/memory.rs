@@ -108,13 +108,6 @@ impl Copies {
     pub fn of_part(is_dora: bool, is_cast: bool) -> u64 {
         u64::from(is_dora) * Self::DORA + u64::from(is_cast) * Self::CAST
     }
-
-    /// As if no weight were held in 16 bits.
-    #[must_use]
-    pub fn all_cast(self) -> Self {
-        let cast = |copies: u64| copies - copies % Self::DORA + Self::CAST;
-        Self { encoder: cast(self.encoder), decoder: cast(self.decoder) }
-    }
 }
 
 /// What a run is going to need, in bytes.
@@ -453,9 +446,10 @@ mod tests {
         let copied = MicroShape { copies: Copies { encoder: 0, decoder: 2 }, ..shape(4096) };
         let weights = 4 * config.hidden_size.pow(2) + 3 * config.hidden_size * config.intermediate_size;
         assert_eq!(decoder_block_bytes(&config, copied, Tuned::Frozen), block + 2 * weights as u64);
-        let both = Copies { encoder: 0, decoder: Copies::of_part(true, false) };
-        assert_eq!((both.decoder, both.all_cast()), (8, Copies { encoder: 2, decoder: Copies::of_part(true, true) }));
-        assert_eq!(both.all_cast().all_cast(), both.all_cast());
+        assert_eq!(
+            [Copies::of_part(true, false), Copies::of_part(false, true), Copies::of_part(true, true)],
+            [8, 2, 10]
+        );
         let in_kernels = decoder_scores(&config, MicroShape { scores: false, ..shape(512) });
         assert_eq!((in_kernels.in_each, in_kernels.once), (0, 0));
     }

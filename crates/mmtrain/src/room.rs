@@ -67,7 +67,7 @@ pub(crate) fn of_run(
     device: &Device,
 ) -> anyhow::Result<MemoryEstimate> {
     let narrower = narrower(config, held, device)?;
-    Ok(of_micro_batches(config, (model, device), narrower, micro_shape(config, device)))
+    Ok(of_micro_batches(config, (model, device), narrower, micro_shape(config, device, narrower > 0)))
 }
 
 /// Bytes that frozen weights take less than in f32, since they are held as they are stored. Reads no tensor.
@@ -94,9 +94,6 @@ pub(crate) fn of_micro_batches(
     shape: MicroShape,
 ) -> MemoryEstimate {
     let chunk_rows = config.objective.chunk_rows();
-    // Where no weight is narrower than f32, all of them are cast.
-    let copies = if narrower == 0 && shape.width < 4 { shape.copies.all_cast() } else { shape.copies };
-    let shape = MicroShape { copies, ..shape };
     let needed = estimate(model, trained(config), shape, keep_for(config, &model.config, shape, device), chunk_rows);
     // Parameters beside the two moments.
     let held = needed.optimizer.saturating_add(needed.optimizer / 2);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde::Serialize;
 
+use super::fault::Fault;
 use super::lock::LOCK_FILE;
 use super::{dir_name, run_id, step_of, steps, verify_of};
 
@@ -19,7 +20,7 @@ pub struct Inspected {
     /// Bytes of its files.
     pub bytes: u64,
     /// Why it is not good; none where it is.
-    pub fault: Option<String>,
+    pub fault: Option<Fault>,
 }
 
 impl Inspected {
@@ -184,7 +185,7 @@ mod tests {
         let found = inspect(run.path()).expect("readable");
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].step, found[0].bytes, found[0].is_good()), (7, 5, false));
-        assert_eq!(found[0].fault.as_deref(), Some("no manifest"));
+        assert_eq!(found[0].fault, Some(Fault::Damaged("no manifest".to_owned())));
         // A link that leads to itself is there, though nothing is behind it.
         std::os::unix::fs::symlink(dir_name(9), run.path().join(dir_name(9))).expect("linked");
         let found = inspect(run.path()).expect("readable");

@@ -5,6 +5,8 @@ use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
+use super::fault::Fault;
+
 /// Version of the directory's layout; readers refuse newer ones. Since 2 a manifest vouches for itself and names its run.
 pub const FORMAT_VERSION: u32 = 2;
 
@@ -97,22 +99,22 @@ impl FileEntry {
     }
 
     /// Why the file in `dir` is not what was written, if it is not.
-    pub fn fault(&self, dir: &Path) -> Option<String> {
+    pub fn fault(&self, dir: &Path) -> Option<Fault> {
         if !self.lies_inside() {
-            return Some(format!("`{}` leads out of the checkpoint", self.name));
+            return Some(Fault::Damaged(format!("`{}` leads out of the checkpoint", self.name)));
         }
         let path = dir.join(&self.name);
         let bytes = match fs_err::metadata(&path) {
             Ok(metadata) => metadata.len(),
-            Err(error) => return Some(error.to_string()),
+            Err(error) => return Some(error.into()),
         };
         if bytes != self.bytes {
-            return Some(format!("`{}` has {bytes} bytes instead of {}", self.name, self.bytes));
+            return Some(Fault::Damaged(format!("`{}` has {bytes} bytes instead of {}", self.name, self.bytes)));
         }
         match hash_file(&path) {
             Ok(hash) if hash == self.blake3 => None,
-            Ok(_) => Some(format!("`{}` is damaged (its blake3 differs)", self.name)),
-            Err(error) => Some(error.to_string()),
+            Ok(_) => Some(Fault::Damaged(format!("`{}` is damaged (its blake3 differs)", self.name))),
+            Err(error) => Some(error.into()),
         }
     }
 }
@@ -162,7 +164,10 @@ mod tests {
         assert_eq!(fault("folder/file"), None);
         let absolute = dir.path().join("folder/file").display().to_string();
         for name in ["../folder/file", "folder/../folder/file", absolute.as_str(), "folder\\file", ""] {
-            assert!(fault(name).is_some_and(|fault| fault.contains("leads out of the checkpoint")), "{name}");
+            assert!(
+                fault(name).is_some_and(|fault| fault.to_string().contains("leads out of the checkpoint")),
+                "{name}"
+            );
         }
     }
 }

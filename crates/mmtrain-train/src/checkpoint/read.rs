@@ -12,6 +12,7 @@ use mmtrain_model::lora::peft;
 use mmtrain_model::params::{FlatTensors, ParamInfo, Part, Tuned};
 use mmtrain_model::weights::{Checkpoint, TensorFile};
 
+use super::fault::{Fault, Rejected};
 use super::irregular::irregular;
 use super::manifest::{Manifest, run_id};
 use super::{STATE_FILES, TrainState, dir_name, steps};
@@ -28,8 +29,8 @@ pub struct Found {
     pub step: u64,
     /// What its manifest vouches for.
     pub manifest: Manifest,
-    /// Newer directories that did not verify, each with the reason.
-    pub rejected: Vec<String>,
+    /// Newer ones that did not verify.
+    pub rejected: Vec<Rejected>,
 }
 
 impl Found {
@@ -61,12 +62,12 @@ pub fn find_newest(run_dir: &Path) -> Result<Option<Found>, TrainError> {
         let dir = run_dir.join(dir_name(step));
         match verify_of(&dir, run.as_deref()) {
             Ok(manifest) => return Ok(Some(Found { dir, step, manifest, rejected })),
-            Err(reason) => rejected.push(format!("`{}`: {reason}", dir_name(step))),
+            Err(fault) => rejected.push(Rejected { step, fault }),
         }
     }
-    let latest = fs::read_to_string(run_dir.join("latest")).ok().filter(|name| super::step_of(name.trim()).is_some());
-    if let Some(latest) = latest.filter(|_| rejected.is_empty()) {
-        rejected.push(format!("`{}`, which `latest` names, is gone", latest.trim()));
+    let latest = fs::read_to_string(run_dir.join("latest")).ok().and_then(|name| super::step_of(name.trim()));
+    if let Some(step) = latest.filter(|_| rejected.is_empty()) {
+        rejected.push(Rejected { step, fault: Fault::Damaged("`latest` names it, and it is gone".to_owned()) });
     }
     if rejected.is_empty() {
         Ok(None)
@@ -75,39 +76,36 @@ pub fn find_newest(run_dir: &Path) -> Result<Option<Found>, TrainError> {
     }
 }
 
-/// Why a good checkpoint is not one of this run.
-pub const OTHER_RUN: &str = "it is of another run than `run.json` says";
-
 /// As [`verify`]; where both say which run they are of, it has to be the same.
-pub fn verify_of(dir: &Path, run: Option<&str>) -> Result<Manifest, String> {
+pub fn verify_of(dir: &Path, run: Option<&str>) -> Result<Manifest, Fault> {
     let manifest = verify(dir)?;
     match (manifest.run.as_deref(), run) {
-        (Some(theirs), Some(ours)) if theirs != ours => Err(OTHER_RUN.to_owned()),
+        (Some(theirs), Some(ours)) if theirs != ours => Err(Fault::OtherRun),
         _ => Ok(manifest),
     }
 }
 
-/// Checks manifest, sizes and hashes; the error says what is wrong.
-pub fn verify(dir: &Path) -> Result<Manifest, String> {
-    if let Some(fault) = irregular(dir).map_err(|error| error.to_string())? {
-        return Err(fault);
+/// Checks manifest, sizes and hashes.
+pub fn verify(dir: &Path) -> Result<Manifest, Fault> {
+    if let Some(fault) = irregular(dir)? {
+        return Err(Fault::Damaged(fault));
     }
     let text = fs::read_to_string(dir.join("manifest.json")).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => "no manifest".to_owned(),
-        _ => error.to_string(),
+        ErrorKind::NotFound => Fault::Damaged("no manifest".to_owned()),
+        _ => error.into(),
     })?;
     let manifest = Manifest::parse(&text)?;
     if super::step_of(&dir.file_name().unwrap_or_default().to_string_lossy()).is_some_and(|step| step != manifest.step)
     {
-        return Err(format!("the manifest is of step {}", manifest.step));
+        return Err(Fault::Damaged(format!("the manifest is of step {}", manifest.step)));
     }
     for required in STATE_FILES {
         if !manifest.files.iter().any(|file| file.name == required) {
-            return Err(format!("the manifest lacks `{required}`"));
+            return Err(Fault::Damaged(format!("the manifest lacks `{required}`")));
         }
     }
     let fault = manifest.files.iter().find_map(|file| file.fault(dir));
-    match fault.or(strange(dir, &manifest).map_err(|error| error.to_string())?) {
+    match fault.or(strange(dir, &manifest)?.map(Fault::Damaged)) {
         Some(fault) => Err(fault),
         None => Ok(manifest),
     }
@@ -245,7 +243,7 @@ mod tests {
         assert!(verify(&found.dir).is_ok());
         for name in ["model.safetensors.index.json", "special_tokens_map.json", "more.safetensors"] {
             fs::write(found.dir.join(name), "{}").expect("written");
-            let fault = verify(&found.dir).expect_err("it would be read");
+            let fault = verify(&found.dir).expect_err("it would be read").to_string();
             assert!(fault.contains(name), "{fault}");
             fs::remove_file(found.dir.join(name)).expect("removed");
         }

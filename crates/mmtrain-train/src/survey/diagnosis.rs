@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{BadBatchState, MetricsState, Survey};
-use crate::checkpoint::{Leftover, LeftoverKind, LockState, OTHER_RUN, Pointer, dir_name};
+use crate::checkpoint::{Fault, Leftover, LeftoverKind, LockState, Pointer, dir_name};
 
 /// How bad something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -137,15 +137,10 @@ fn advice(survey: &Survey, facts: &Facts) -> Advice {
     let Some(step) = survey.newest_good().map(|checkpoint| checkpoint.step) else {
         let never_saved = survey.checkpoints.is_empty() && !matches!(survey.latest, Pointer::Astray(_));
         let can_begin = never_saved && facts.config == ConfigState::Good && survey.writable;
-        let has = |words: &str| {
-            survey
-                .checkpoints
-                .iter()
-                .any(|checkpoint| checkpoint.fault.as_ref().is_some_and(|fault| fault.contains(words)))
-        };
+        let faults = || survey.checkpoints.iter().filter_map(|checkpoint| checkpoint.fault.as_ref());
         return match bad_step(survey) {
-            _ if has(OTHER_RUN) => Advice::RemoveRunInfo,
-            _ if has("ermission denied") => Advice::MakeReadable,
+            _ if faults().any(|fault| matches!(fault, Fault::OtherRun)) => Advice::RemoveRunInfo,
+            _ if faults().any(|fault| matches!(fault, Fault::Denied(_))) => Advice::MakeReadable,
             _ if !can_begin => Advice::StartAnew,
             Some(_) => Advice::Reorder(None),
             None => Advice::Resume(None),

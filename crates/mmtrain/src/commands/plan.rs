@@ -160,7 +160,7 @@ impl Plan {
         (model, narrower): (&Vlm, u64),
         seen: Option<Outlook>,
     ) -> anyhow::Result<Self> {
-        let shape = micro_shape(config, &device.device);
+        let shape = micro_shape(config, &device.device, narrower > 0);
         let is_seen = seen.is_some();
         let outlook = seen.unwrap_or_else(|| Outlook::longest(config, &model.config, shape));
         let [batch, seq, images] = outlook.largest;

@@ -352,7 +352,8 @@ fn feature_cache(config: &RunConfig, frozen: &[FrozenPart]) -> anyhow::Result<Op
 
 /// Which blocks keep their graph: as many as half of the free memory holds, unless told otherwise.
 pub(crate) fn keep(config: &RunConfig, sizes: &VlmConfig, device: &Device) -> KeepPlan {
-    keep_for(config, sizes, micro_shape(config, device), device)
+    // How weights are stored is not known here: as narrow as they may be held.
+    keep_for(config, sizes, micro_shape(config, device, true), device)
 }
 
 /// As [`keep`], for the largest micro-batch.
@@ -365,8 +366,8 @@ pub(crate) fn keep_for(config: &RunConfig, sizes: &VlmConfig, shape: MicroShape,
     KeepPlan { encoder: kept(Part::Encoder, encoder), decoder: kept(Part::Decoder, decoder) }
 }
 
-/// The largest micro-batch a configuration allows.
-pub(crate) fn micro_shape(config: &RunConfig, device: &Device) -> MicroShape {
+/// The largest micro-batch a configuration allows; `is_narrow`: some weights are stored in less than f32.
+pub(crate) fn micro_shape(config: &RunConfig, device: &Device, is_narrow: bool) -> MicroShape {
     let batch = config.train.micro_batch_size.get();
     // A pair is a row of two answers, each as long as a row may be; behind a cut-out one of them stands once more.
     let answers = if config.objective.is_preference() { 2 } else { 1 };
@@ -381,17 +382,22 @@ pub(crate) fn micro_shape(config: &RunConfig, device: &Device) -> MicroShape {
         scores: *device != Device::flex(),
         width: if computed_in(config, device) == DType::F32 { 4 } else { 2 },
         copies: Copies {
-            encoder: copied(config, Part::Encoder, device),
-            decoder: copied(config, Part::Decoder, device),
+            encoder: copied(config, Part::Encoder, device, is_narrow),
+            decoder: copied(config, Part::Decoder, device, is_narrow),
         },
     }
 }
 
 /// Bytes that graphs of a part's blocks hold for each weight beside the weight itself. `DoRA` makes two of each weight in f32, with the adapter
 /// and in its direction; what is held in f32 and computed in 16 bits is cast.
-fn copied(config: &RunConfig, part: Part, device: &Device) -> u64 {
+fn copied(config: &RunConfig, part: Part, device: &Device, is_narrow: bool) -> u64 {
     let is_dora = part_config(config, part).tuning.lora().is_some_and(|lora| lora.use_dora);
-    let is_cast = computed_in(config, device) != DType::F32 && in_training(config, part, device) == LoadDtype::F32;
+    let is_held_in_f32 = match in_training(config, part, device) {
+        LoadDtype::F32 => true,
+        LoadDtype::AsStored => !is_narrow,
+        LoadDtype::Packed(_) | LoadDtype::KeptPacked => false,
+    };
+    let is_cast = is_held_in_f32 && computed_in(config, device) != DType::F32;
     Copies::of_part(is_dora, is_cast)
 }
 

@@ -3,7 +3,7 @@ use crate::checkpoint::Inspected;
 use crate::survey::{BadBatch, QuarantineState};
 
 fn checkpoint(step: u64, fault: Option<&str>) -> Inspected {
-    Inspected { step, dir: dir_name(step).into(), bytes: 10, fault: fault.map(str::to_owned) }
+    Inspected { step, dir: dir_name(step).into(), bytes: 10, fault: fault.map(|said| Fault::Damaged(said.to_owned())) }
 }
 
 /// A run with good checkpoints of steps 4 and 8, and a line for every step.
@@ -73,14 +73,14 @@ fn without_a_good_checkpoint_nothing_goes_on_but_a_run_that_has_not_begun() {
 
 #[test]
 fn checkpoints_that_only_seem_bad_are_no_reason_to_start_anew() {
-    let all =
-        |fault: &str| Survey { checkpoints: vec![checkpoint(4, Some(fault)), checkpoint(8, Some(fault))], ..healthy() };
+    let bad = |step: u64, fault: &Fault| Inspected { fault: Some(fault.clone()), ..checkpoint(step, None) };
+    let all = |fault: &Fault| Survey { checkpoints: vec![bad(4, fault), bad(8, fault)], ..healthy() };
     let problem = [(Problem, "step-00000004"), (Problem, "step-00000008")];
     for (fault, advice) in [
-        (OTHER_RUN, Advice::RemoveRunInfo),
-        ("failed to open file `manifest.json`: Permission denied (os error 13)", Advice::MakeReadable),
+        (Fault::OtherRun, Advice::RemoveRunInfo),
+        (Fault::Denied("`manifest.json` may not be read".to_owned()), Advice::MakeReadable),
     ] {
-        let Diagnosis { findings, advice: found } = diagnose(&all(fault), &facts());
+        let Diagnosis { findings, advice: found } = diagnose(&all(&fault), &facts());
         assert_eq!(found, advice, "{findings:?}");
         let said = findings.iter().filter(|finding| problem.iter().any(|(_, name)| finding.message.contains(name)));
         assert!(said.count() >= 2, "{findings:?}");
