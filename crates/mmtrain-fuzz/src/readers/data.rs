@@ -11,7 +11,7 @@ use mmtrain_text::MediaKind;
 
 use super::media::PICTURES;
 use super::text::TOKENIZERS;
-use super::text_of;
+use super::{text_of, tried};
 use crate::desk;
 
 /// Samples of a source that are prepared.
@@ -48,13 +48,11 @@ fn prepare(source: &dyn Source) {
     source.problems().iter().for_each(|problem| drop(problem.to_string()));
 }
 
-/// Opens a file as every format, and says what it is taken for. For fuzzers, to which many inputs are worth more than all there is of one,
-/// as one format, by how long the input is.
+/// Opens a file as every format, and says what it is taken for.
 fn open_as_all(path: &Path, bytes: &[u8]) {
     drop(detect(path));
     let formats = Format::all().filter(|&format| format != Format::WebDataset).collect::<Vec<_>>();
-    let one = bytes.len() % formats.len();
-    for &format in if cfg!(feature = "fuzzing") { &formats[one..=one] } else { &formats[..] } {
+    for &format in tried(&formats, bytes) {
         match open("fuzzed", path, format, &OpenOptions::default()) {
             Ok(source) => prepare(source.as_ref()),
             Err(error) => drop(error.to_string()),
@@ -145,7 +143,7 @@ pub(crate) fn path_resolver(bytes: &[u8]) {
         for maps in [Vec::new(), vec![map]] {
             let roots = MediaRoots::open([&grounds.root], maps).expect("it is a directory");
             for name in text.split('\n').take(8) {
-                for kind in [MediaKind::Image, MediaKind::Video, MediaKind::Audio] {
+                for &kind in tried(&[MediaKind::Image, MediaKind::Video, MediaKind::Audio], bytes) {
                     stays_inside(&roots, grounds, &name.replace("ROOT", &grounds.root.to_string_lossy()), kind);
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use mmtrain_score::{BoxUnit, Seen, parse_boxes, ptb_tokenize, says_yes, vqa_normalise};
 use mmtrain_text::{Conversation, Format, MediaRef, Part, Role, Template, TextTokenizer, Turn, encode};
 
-use super::text_of;
+use super::{text_of, tried};
 
 /// The three kinds: byte-level, with a mark at the start of the first text, with a normalizer.
 const FILES: [&[u8]; 3] = [
@@ -54,7 +54,7 @@ pub(crate) fn tokenizer_json_load(bytes: &[u8]) {
 /// Words with good tokenizers: ids below the vocabulary, none of them special.
 pub(crate) fn tokenize_text(bytes: &[u8]) {
     let text = text_of(bytes);
-    for tokenizer in TOKENIZERS.iter() {
+    for tokenizer in tried(&TOKENIZERS, bytes) {
         if let Ok(ids) = tokenizer.encode(&text) {
             let reserved = [tokenizer.bos_id(), tokenizer.eos_id().ok(), tokenizer.image_id().ok()];
             assert!(ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()), "an id beyond the vocabulary");
