@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Every system call of a save turned into SIGKILL, ENOSPC and EIO in turn, by strace. After each a resume succeeds, ends with the bits of
-# an uninterrupted run, and nothing is left over. That it goes on from the newest sound checkpoint, and says what it passed over, is
-# for the tests of `corruption` to see.
+# Every system call of a save turned into SIGKILL, ENOSPC and EIO in turn, by strace. After each a resume succeeds, goes on from the
+# newest checkpoint, which is sound, ends with the bits of an uninterrupted run, and nothing is left over. What it says of checkpoints
+# that are not sound is for the tests of `corruption` to see.
 #
 #   scripts/faults/crash_points.sh [KEEP=1]
 #
@@ -35,7 +35,7 @@ init=()
 cp -r whole base
 rm -rf base/step-00000004 base/step-00000005 base/finished base/report.html
 again() { rm -rf run && cp -r base run; }
-resume=("$binary" "$stage" --resume run -q --set "checkpoint.keep=$keep" --set "checkpoint.async=$async")
+resume=("$binary" "$stage" --resume run --set "checkpoint.keep=$keep" --set "checkpoint.async=$async")
 
 # A resume that strace has stopped right before the save, as `pid`; once more if strace came too late. The metrics are flushed before a
 # save, and nothing else is by that thread.
@@ -104,7 +104,9 @@ try() {
         137) [ "$fault" = signal=SIGKILL ] || complain 'was killed' ;;
         *) complain "ended with status $status" ;;
     esac
+    newest=$(saved run)
     "${resume[@]}" >/dev/null 2>stderr.txt || complain 'no resume'
+    went_on_from "$newest" stderr.txt || complain "did not go on from step $newest"
     same_end whole run "$steps" || complain 'another end'
     [ -e run/finished ] || complain 'not marked as finished'
     leftovers run | grep . && complain 'something is left over'

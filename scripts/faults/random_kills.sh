@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Signals a run at random moments, each time followed by --resume, and compares the end with an uninterrupted run: weights,
+# Signals a run at random moments, each time followed by --resume, which goes on from the newest checkpoint, and compares the end with an uninterrupted run: weights,
 # optimizer, state and metrics must be the same to the bit. A run that gets through is compared, and another one begins.
 #
 #   scripts/faults/random_kills.sh [SIGNALS=50] [SEED=1]
@@ -31,9 +31,9 @@ recipe "$stage" 32 2 400 "$connector" "$steps" 8 200 "$save_every" '"frozen"' "$
 init=()
 [ "$stage" = pretrain ] || start_from 32 2 400 "$connector"
 # One command line begins a run and goes on with it.
-command=("$binary" "$stage" --config run.toml "${init[@]}" --set "checkpoint.async=$async" -q --resume)
+command=("$binary" "$stage" --config run.toml "${init[@]}" --set "checkpoint.async=$async" --resume)
 began=$(date +%s%N)
-"${command[@]}" whole
+"${command[@]}" whole >/dev/null 2>&1
 # A quarter of what the whole run takes, so that a slow machine is given the time to begin.
 span=$((($(date +%s%N) - began) / 4000000))
 [ "$span" -ge 1200 ] || span=1200
@@ -43,9 +43,10 @@ fail_with() { printf 'start %d ended with status %d: %s\n' "$starts" "$1" "$2" &
 
 # One start of `killed`, and a signal 20 ms or more later: before, during and after loading, in steps, evaluations and saves.
 attempt() {
-    local pid moment sent took lost
+    local pid moment sent took lost newest
     starts=$((starts + 1))
-    "${command[@]}" killed 2>stderr.txt &
+    newest=$(saved killed)
+    "${command[@]}" killed >/dev/null 2>stderr.txt &
     pid=$!
     moment=$((20 + RANDOM % span))
     sleep "$(printf '%d.%03d' $((moment / 1000)) $((moment % 1000)))"
@@ -54,6 +55,7 @@ attempt() {
     status=0
     wait "$pid" 2>/dev/null || status=$?
     took=$((($(date +%s%N) - sent) / 1000000))
+    went_on_from "$newest" stderr.txt || fail_with "$status" "it did not go on from step $newest"
     # It was through before the signal.
     [ "$status" != 0 ] || return 0
     hit=$((hit + 1))
@@ -72,7 +74,7 @@ while [ "$hit" -lt "$signals" ]; do
     rm -rf killed
     status=1
     while [ "$hit" -lt "$signals" ] && [ "$status" != 0 ]; do attempt; done
-    [ "$status" = 0 ] || "${command[@]}" killed
+    [ "$status" = 0 ] || "${command[@]}" killed >/dev/null 2>&1
     if [ ! -e killed/finished ] || ! same_end whole killed "$steps" || leftovers killed | grep .; then
         echo "$stage, $connector, $tuning: DIFFERENT, unfinished, or something is left over"
         exit 1
