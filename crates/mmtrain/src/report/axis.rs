@@ -67,7 +67,9 @@ fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
     if min >= 0.0 && (min <= 0.6 * max || max <= min) {
         min = 0.0;
     }
-    if max - min <= 1e-9 * max.abs() {
+    // Ticks between numbers that differ by less are no numbers any more.
+    const LEAST: f64 = 1e-290;
+    if max - min <= (1e-9 * max.abs()).max(LEAST) {
         max = min + min.abs().max(1.0);
     }
     (min, max)
@@ -109,6 +111,25 @@ mod tests {
             let axis = axis(&[value]);
             assert!((0.0..=1.0).contains(&axis.share(value)), "{value} on {axis:?}");
             assert!((2..20).contains(&axis.ticks().len()), "{value}: {:?}", axis.ticks());
+        }
+    }
+
+    /// Numbers that differ by nothing, by little and by much, as a damaged log may hold them.
+    #[test]
+    fn axes_lie_around_any_two_numbers() {
+        let sizes = [0.0, 5e-324, 1e-310, 1e-300, 1e-12, 1.0, 1.0 + 1e-15, 1.0 + 1e-8, 1e9, 1.8e19, 1e20 + 3e4, 9.9e29];
+        let numbers = sizes.into_iter().flat_map(|size| [size, -size]).collect::<Vec<_>>();
+        for (&a, &b) in numbers.iter().flat_map(|a| numbers.iter().map(move |b| (a, b))) {
+            let around = Axis::around([a, b].into_iter(), 5.0);
+            let counts = Axis::counts([a.abs(), b.abs()].into_iter(), 8.0);
+            for (axis, values) in [(around, [a, b]), (counts, [a.abs(), b.abs()])] {
+                assert!((1..20).contains(&axis.ticks().len()), "{values:?}: {axis:?}");
+                assert!(
+                    values.iter().all(|&value| (-1e-6..=1.0 + 1e-6).contains(&axis.share(value))),
+                    "{values:?}: {axis:?}"
+                );
+                axis.ticks().into_iter().for_each(|tick| drop(axis.label(tick)));
+            }
         }
     }
 
