@@ -32,6 +32,10 @@ def put(target, name, content):
     (folder / name).write_bytes(content)
 
 
+def lines(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
 def put_json(target, name, value):
     put(target, f"{name}.json", json.dumps(value))
 
@@ -283,6 +287,17 @@ def runs():
     lora = {"rank": 8, "alpha": 16.0, "dropout": 0.0, "targets": None, "use_rslora": False, "use_dora": False}
     more = {"best": {"step": 2, "value": 0.5, "stale": 1}, "frozen": [part | {"lora": lora, "continued": True}]}
     put_json("train_state_json", "adapters", state | more)
+    times = {"tokens_per_sec": 9.5, "samples_per_sec": 2.0, "data_wait": 0.0, "step_secs": 0.5, "mem_bytes": 1024, "skipped": 1}
+    step = {"kind": "train", "epoch": 0.5, "loss": 2.5, "lr": {"connector": 0.001}, "grad_norm": 1.0}
+    step |= {"supervised_tokens": 9, "samples": 2} | times
+    held_out = {"kind": "eval", "name": "held_out", "values": {"loss": 2.0, "attribute_accuracy": 0.5}}
+    fault = {"kind": "fault", "what": "loss", "value": "NaN", "remedy": "rewind", "passed_over": 1, "rewinds": 1}
+    log = [step | {"step": 2}, step | {"step": 3, "padding": 0.25}, held_out | {"step": 3}, fault | {"step": 4}]
+    put("run_ledgers", "metrics.jsonl", lines(log))
+    skip = {"reason": "decode_failed", "source": "cc3m", "key": "shard-0.tar/7", "index": 7, "step": 1}
+    put("run_ledgers", "quarantine.jsonl", lines([skip, skip | {"reason": "too_slow", "index": 8}]))
+    put("run_ledgers", "latest", "step-00000003\n")
+    put_json("run_ledgers", "bad_batch", {"step": 5, "what": "loss", "value": "NaN", "samples": [skip]})
     # Keys, log-probabilities and sums of two pairs, as mmtrain-train/src/preference/reference.rs writes them.
     head = b"mmrefer\x01" + bytes([7]) * 32
     pairs = [

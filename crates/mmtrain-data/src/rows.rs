@@ -21,6 +21,8 @@ mod delimited;
 
 mod fields;
 
+mod footer;
+
 mod joined;
 
 mod json;

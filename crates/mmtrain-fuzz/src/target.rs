@@ -26,7 +26,7 @@ const fn target(name: &'static str, read: fn(&[u8]), words: &'static [&'static s
 }
 
 /// All of them, in the order of the program's layers.
-const TARGETS: [Target; 26] = [
+const TARGETS: [Target; 27] = [
     target("config_toml", config::config_toml, words::TOML),
     target("image_decode", media::image_decode, &[]),
     target("audio_decode", media::audio_decode, &[]),
@@ -53,6 +53,7 @@ const TARGETS: [Target; 26] = [
     target("adapter_config_json", models::adapter_config_json, words::MODEL),
     target("manifest_json", models::manifest_json, words::MANIFEST),
     target("train_state_json", models::train_state_json, words::MANIFEST),
+    target("run_ledgers", models::run_ledgers, words::LEDGERS),
     target("reference_bin", models::reference_bin, &[]),
     target("chat_request_json", serve::chat_request_json, words::REQUEST),
 ];

@@ -96,6 +96,7 @@ try_each!(
     adapter_config_json,
     manifest_json,
     train_state_json,
+    run_ledgers,
     reference_bin,
     chat_request_json,
     grounding_box_parser,

@@ -17,6 +17,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 
 use super::arrow_cell::{is_read, row_of};
+use super::footer::Guarded;
 use super::pread::Pread;
 use super::text_file::problem;
 use super::{RowPlace, Rows};
@@ -80,7 +81,7 @@ impl Parquet {
         let file = Pread::new(place.open_file()?)?;
         let options =
             ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Optional);
-        let metadata = confined(|| ArrowReaderMetadata::load(&file, options))
+        let metadata = confined(|| ArrowReaderMetadata::load(&Guarded(&file), options))
             .map_err(|panic| format!("its footer is damaged: {panic}"))
             .and_then(|loaded| loaded.map_err(|error| format!("is no Parquet file that can be read: {error}")))
             .map_err(refuse)?;

@@ -18,7 +18,10 @@ use mmtrain_model::quantized::{PackedWeight, Scheme, packed_bytes};
 use mmtrain_model::weights::{Checkpoint, LoadDtype, TensorFile};
 use mmtrain_train::checkpoint::{find_newest, load, verify};
 use mmtrain_train::driver::Trained;
+use mmtrain_train::metrics::{self, MetricsLog};
 use mmtrain_train::preference::ReferenceTable;
+use mmtrain_train::quarantine::Quarantine;
+use mmtrain_train::survey::{ConfigState, Facts, Survey, diagnose};
 
 use crate::desk;
 
@@ -108,6 +111,26 @@ pub(crate) fn quant_blocks(bytes: &[u8]) {
         assert!(dense.iter().all(|value| value.is_finite()), "{scheme:?}: a value is none");
         assert!(far <= 0.6 * largest + SMALLEST, "{scheme:?}: {far} of {largest}");
     }
+}
+
+/// What a run writes down as it goes: looked at as a diagnosis does, and gone on with from step 3.
+pub(crate) fn run_ledgers(bytes: &[u8]) {
+    for name in ["metrics.jsonl", "quarantine.jsonl", "bad_batch.json", "latest", "best", "finished"] {
+        desk::put(&format!("ledgers/{name}"), bytes);
+    }
+    let dir = desk::directory("ledgers");
+    let survey = Survey::of(&dir).expect("a directory of one's own can be read");
+    let facts = Facts { config: ConfigState::Good, missing_weights: Vec::new(), log_every: 1, has_info: true };
+    drop(diagnose(&survey, &facts));
+    serde_json::to_string(&survey).expect("what was found is JSON");
+    let kept = metrics::read(&dir)
+        .expect("it can be read")
+        .into_iter()
+        .filter(|metric| metric.step() <= 3)
+        .collect::<Vec<_>>();
+    drop(MetricsLog::open(&dir, 3).expect("it can be written"));
+    assert_eq!(metrics::read(&dir).expect("it can be read"), kept, "a line was lost, or one too many stayed");
+    drop(Quarantine::open(&dir).expect("it can be written"));
 }
 
 /// The reference model to which a table belongs, and a pair that it is asked about.

@@ -272,6 +272,20 @@ pub(crate) const MANIFEST: &[&str] = &[
     "\"lora\": {}",
 ];
 
+pub(crate) const LEDGERS: &[&str] = &[
+    "\n",
+    "step-00000003",
+    "\"kind\":\"train\",",
+    "\"kind\":\"eval\",",
+    "\"kind\":\"fault\",",
+    "\"step\":3,",
+    "\"step\":4,",
+    "\"values\":{\"loss\":1e300}",
+    "\"remedy\":\"rewind\"",
+    "\"reason\":\"too_slow\"",
+    "\"index\":0",
+];
+
 pub(crate) const REQUEST: &[&str] = &[
     "{\"role\": \"user\", \"content\": \"q\"},",
     "{\"type\": \"image_url\", \"image_url\": {\"url\": \"data:image/png;base64,iVBORw0KGgo=\"}},",

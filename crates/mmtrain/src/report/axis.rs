@@ -57,6 +57,9 @@ impl Axis {
     }
 }
 
+/// Between numbers that differ by less there are no ticks that are numbers.
+const LEAST: f64 = 1e-290;
+
 /// Lowest and highest value, widened so that an axis can lie around them; from 0 where that is near.
 fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let least_and_most = |(min, max): (f64, f64), value: f64| (min.min(value), max.max(value));
@@ -67,8 +70,6 @@ fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
     if min >= 0.0 && (min <= 0.6 * max || max <= min) {
         min = 0.0;
     }
-    // Ticks between numbers that differ by less are no numbers any more.
-    const LEAST: f64 = 1e-290;
     if max - min <= (1e-9 * max.abs()).max(LEAST) {
         max = min + min.abs().max(1.0);
     }
