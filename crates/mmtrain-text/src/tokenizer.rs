@@ -132,12 +132,17 @@ impl TextTokenizer {
 
     /// The text of `ids`; special tokens are left out, bytes that are no UTF-8 become `�`.
     pub fn decode(&self, ids: &[u32]) -> Result<String, TextError> {
-        self.inner.decode(ids, true).map_err(tokenize_error)
+        self.decoded(ids, true)
     }
 
     /// The text of token ids with special tokens spelled out, for people to look at. What is no id is left out.
     pub fn spell(&self, ids: &[u32]) -> String {
-        self.inner.decode(ids, false).unwrap_or_default()
+        self.decoded(ids, false).unwrap_or_default()
+    }
+
+    fn decoded(&self, ids: &[u32], without_special: bool) -> Result<String, TextError> {
+        let decoded = guarded(|| self.inner.decode(ids, without_special));
+        decoded.map_err(|detail| TextError::Tokenize { detail })?.map_err(tokenize_error)
     }
 
     /// The chat template that came with the tokenizer, in Jinja.
@@ -369,6 +374,17 @@ mod tests {
         let mut json: Value = serde_json::from_str(&json).expect("valid json");
         json["added_tokens"] = added;
         TextTokenizer::from_json(json.to_string()).expect("a tokenizer")
+    }
+
+    /// `tokenizers` 0.23 counts below the start of a token that is shorter than what is to be taken off.
+    #[test]
+    fn a_decoder_that_takes_off_more_than_there_is_makes_an_error() {
+        let mut json: Value = serde_json::from_str(&small().to_json().expect("json")).expect("valid json");
+        json["decoder"] = serde_json::json!({"type": "Strip", "content": "a", "start": 0, "stop": 4});
+        let tokenizer = TextTokenizer::from_json(json.to_string()).expect("a tokenizer");
+        let ids = tokenizer.encode("a").expect("ids");
+        assert!(matches!(tokenizer.decode(&ids), Err(TextError::Tokenize { .. })), "{:?}", tokenizer.decode(&ids));
+        assert_eq!(tokenizer.spell(&ids), "");
     }
 
     #[test]
