@@ -3,7 +3,7 @@
 #
 #   fuzz/run.sh SECONDS [TARGET ...]      # all targets where none is named
 #
-# A fuzzer ends after SECONDS or after RUNS executions (without a limit), whichever comes first. Inputs are at most MAX_LEN bytes (twice the
+# A fuzzer ends after SECONDS or after RUNS executions (without a limit), whichever comes first, beside the time that its kept corpus takes. Inputs are at most MAX_LEN bytes (twice the
 # longest seed, 256 at least): without an end, most of the time goes into long ones. CORPUS names a directory that keeps what
 # fuzzers add to the corpus, from which the next run goes on, without what covers nothing of its own, and in ran.tsv what was
 # executed; otherwise both are forgotten.

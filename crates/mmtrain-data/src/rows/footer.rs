@@ -1,8 +1,9 @@
 //! The footer of a Parquet file, looked at before it is read.
 //!
 //! What `parquet` does not know it passes over in as many steps as a list is said to be long, and for booleans, which it takes for
-//! nothing, without a look at what is left (`parquet_thrift.rs`, `skip_till_depth`, version 60): ten bytes keep it busy for years. No
-//! footer has such a list (`parquet.thrift`, `FileMetaData`), so one that has is refused.
+//! nothing, without a look at what is left (`parquet_thrift.rs`, `skip_till_depth`, version 60): six bytes are two thousand million steps,
+//! and lists may lie within lists. Known fields are read as what they should be, whatever type they say they are of, so a footer that lies
+//! about those is not found out here. No footer has such a list (`parquet.thrift`, `FileMetaData`), so one that has is refused.
 //!
 //! Encoding: Thrift's compact protocol (`thrift-compact-protocol.md`).
 
