@@ -3,10 +3,11 @@
 #
 #   fuzz/run.sh SECONDS [TARGET ...]      # all targets where none is named
 #
-# A fuzzer ends after SECONDS or after RUNS executions (without a limit), whichever comes first, beside the time that its kept corpus takes. Inputs are at most MAX_LEN bytes (twice the
-# longest seed, 256 at least): without an end, most of the time goes into long ones. CORPUS names a directory that keeps what
-# fuzzers add to the corpus, from which the next run goes on, without what covers nothing of its own, and in ran.tsv what was
-# executed; otherwise both are forgotten.
+# A fuzzer ends after SECONDS or after RUNS executions (without a limit), whichever comes first, beside the time that its kept corpus
+# takes. New inputs are at most MAX_LEN bytes (twice the longest seed, 256 at least): without an end, most of the time goes into long
+# ones. CORPUS names a directory that keeps what fuzzers add to the corpus, from which the next run goes on, without what covers nothing
+# of its own, and in ran.tsv what was executed; otherwise both are forgotten. After Ctrl-C no further target begins, and what was
+# executed is counted.
 # It needs a C++ compiler. The last lines are what was executed and found, then 1 where something was found.
 set -euo pipefail
 corpus=${CORPUS:+$(realpath -m "$CORPUS")}
@@ -40,6 +41,9 @@ fuzzers=$CARGO_TARGET_DIR/$host/release
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+# Fuzzers get the same signal.
+trap 'touch "$scratch/interrupted"' INT
+is_interrupted() { [ -e "$scratch/interrupted" ]; }
 work=${corpus:-$scratch/corpus}
 mkdir -p "$work"
 
@@ -51,8 +55,8 @@ run() {
     mkdir -p "$work/$target" "artifacts/$target"
     TIMEFORMAT='%U %S'
     { time fuzz "$target" "${MAX_LEN:-$most}" >"$log" 2>&1; } 2>"$log.time" || failed=$?
-    # 72: somebody ended it.
-    if [ "$failed" -eq 72 ]; then
+    # libFuzzer's status for an interrupt; that of the corpus's part is another one.
+    if [ "$failed" -eq 72 ] || { is_interrupted && ! grep -q '^SUMMARY: libFuzzer' "$log"; }; then
         failed=0
     elif [ "$failed" -ne 0 ]; then
         found='FOUND, or did not run'
@@ -70,21 +74,27 @@ run() {
 
 # What was found before is left as the shortest inputs that cover the same, then new ones are sought.
 fuzz() {
-    local target=$1 fewer="$scratch/$1.fewer"
-    local how=(-max_len="$2" -artifact_prefix="artifacts/$target/" -timeout=10 -rss_limit_mb=2048)
+    local target=$1 kept="$work/$1" fewer="$work/.$1.fewer" how
+    how=(-artifact_prefix="artifacts/$target/" -timeout=10 -rss_limit_mb=2048)
     export TMPDIR=$scratch
-    mkdir "$fewer"
-    "$fuzzers/$target" "${how[@]}" -merge=1 "$fewer" "corpus/$target" "$work/$target" || return
-    rm -rf "${work:?}/$target"
-    mv "$fewer" "$work/$target"
-    "$fuzzers/$target" "${how[@]}" -max_total_time="$seconds" -runs="${RUNS:--1}" -print_final_stats=1 "$work/$target"
+    rm -rf "$fewer"
+    mkdir "$fewer" || return
+    "$fuzzers/$target" "${how[@]}" -merge=1 "$fewer" "corpus/$target" "$kept" >"$scratch/$target.merge" 2>&1 || { cat "$scratch/$target.merge" && return 1; }
+    # It ends well without an input that does harm; such a one stays among the others.
+    if grep -q '^SUMMARY: libFuzzer' "$scratch/$target.merge"; then
+        cat "$scratch/$target.merge"
+        return 1
+    fi
+    mv "$kept" "$fewer.before" && mv "$fewer" "$kept" && rm -rf "$fewer.before" || return
+    "$fuzzers/$target" "${how[@]}" -max_len="$2" -max_total_time="$seconds" -runs="${RUNS:--1}" -print_final_stats=1 "$kept"
 }
 
 for target in "${targets[@]}"; do
     while [ "$(jobs -rp | wc -l)" -ge "${JOBS:-1}" ]; do wait -n || true; done
+    if is_interrupted; then break; fi
     { run "$target" || touch "$scratch/found"; } &
 done
-wait
+while [ -n "$(jobs -rp)" ]; do wait || true; done
 
 if [ -n "$corpus" ]; then
     printf '\nIn all runs with this corpus:\n'

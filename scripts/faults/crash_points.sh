@@ -106,7 +106,7 @@ try() {
     esac
     newest=$(saved run)
     "${resume[@]}" >/dev/null 2>stderr.txt || complain 'no resume'
-    went_on_from "$newest" stderr.txt || complain "did not go on from step $newest"
+    [ "$(went_on_from stderr.txt)" = "$newest" ] || complain "did not go on from step $newest"
     same_end whole run "$steps" || complain 'another end'
     [ -e run/finished ] || complain 'not marked as finished'
     leftovers run | grep . && complain 'something is left over'

@@ -144,12 +144,8 @@ steps_of() { sed -E 's/"(tokens_per_sec|samples_per_sec|data_wait|step_secs|mem_
 made() { sed -nE 's/.*"kind":"train","step":([0-9]+).*/\1/p' "$1/metrics.jsonl" 2>/dev/null | tail -n 1 | grep . || echo 0; }
 saved() { find "$1" -maxdepth 1 -name 'step-*' 2>/dev/null | sort | tail -n 1 | sed -nE 's/.*step-0*([0-9]+)$/\1/p' | grep . || echo 0; }
 
-# went_on_from STEP LOG: whether a start that came to say where it goes on (it has to be asked without -q) said this step.
-went_on_from() {
-    local said
-    said=$(sed -nE 's/.*(going on with .* from|starting at) step ([0-9]+)$/\2/p' "$2")
-    [ -z "$said" ] || [ "$said" = "$1" ]
-}
+# went_on_from LOG: the step that a start without -q said it goes on from; nothing where it did not come to say so.
+went_on_from() { sed -nE 's/.*(going on with .* from|starting at) step ([0-9]+)$/\2/p' "$1"; }
 
 # same_end RUN OTHER STEP: whether the last checkpoints have the same bits, and the metrics neither gaps nor repeats. Only the manifest,
 # which names the run, and the configuration, which may ask for other times to save, may differ.

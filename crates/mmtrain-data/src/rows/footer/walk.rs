@@ -1,0 +1,192 @@
+//! A walk over what Thrift's compact protocol encodes (`thrift-compact-protocol.md`), which takes no more steps than there are bytes.
+
+use super::fields::{As, Fields, NONE};
+
+/// More than the structs of a footer lie within each other.
+const MOST_DEPTH: usize = 64;
+
+/// The types of fields and elements.
+pub(super) mod kind {
+    pub(in super::super) const STOP: u8 = 0;
+    pub(in super::super) const TRUE: u8 = 1;
+    pub(in super::super) const FALSE: u8 = 2;
+    pub(in super::super) const BYTE: u8 = 3;
+    pub(in super::super) const I16: u8 = 4;
+    pub(in super::super) const I32: u8 = 5;
+    pub(in super::super) const I64: u8 = 6;
+    pub(in super::super) const DOUBLE: u8 = 7;
+    pub(in super::super) const BINARY: u8 = 8;
+    pub(in super::super) const LIST: u8 = 9;
+    pub(in super::super) const SET: u8 = 10;
+    pub(in super::super) const MAP: u8 = 11;
+    pub(in super::super) const STRUCT: u8 = 12;
+    pub(in super::super) const UUID: u8 = 13;
+}
+
+/// What is wrong, behind "its footer".
+type Walked<T> = Result<T, &'static str>;
+
+/// Walks over a struct with these fields, among which others may stand; what is behind it is not looked at.
+pub(super) fn walk(bytes: &[u8], fields: &Fields) -> Walked<()> {
+    Walk { left: bytes }.fields(fields, MOST_DEPTH)
+}
+
+struct Walk<'a> {
+    left: &'a [u8],
+}
+
+impl Walk<'_> {
+    fn pass(&mut self, bytes: usize) -> Walked<()> {
+        self.left = self.left.get(bytes..).ok_or("is cut short")?;
+        Ok(())
+    }
+
+    fn byte(&mut self) -> Walked<u8> {
+        let byte = *self.left.first().ok_or("is cut short")?;
+        self.pass(1)?;
+        Ok(byte)
+    }
+
+    /// Seven bits a byte, the lowest first.
+    fn number(&mut self) -> Walked<u64> {
+        let mut number = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.byte()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err("has a number without an end")
+    }
+
+    fn size(&mut self) -> Walked<usize> {
+        usize::try_from(self.number()?).map_err(|_| "has a length beyond all lengths")
+    }
+
+    fn fields(&mut self, known: &Fields, depth: usize) -> Walked<()> {
+        let mut id = 0_i16;
+        loop {
+            let head = self.byte()?;
+            let (further, kind) = (i16::from(head >> 4), head & 0x0f);
+            if kind == kind::STOP {
+                return Ok(());
+            }
+            id = match further {
+                // Written with the sign in the lowest bit.
+                0 => self.number().map(|id| (id >> 1) as i16 ^ -((id & 1) as i16))?,
+                further => id.checked_add(further).ok_or("has a field beyond all fields")?,
+            };
+            let should = known.iter().find(|(known, _)| *known == id).map(|(_, should)| *should);
+            if should.is_some_and(|should| !should.is(kind)) {
+                return Err("says of a field that it is what it cannot be");
+            }
+            self.value(kind, should.map_or(NONE, As::fields), depth)?;
+        }
+    }
+
+    fn value(&mut self, kind: u8, known: &Fields, depth: usize) -> Walked<()> {
+        let depth = depth.checked_sub(1).ok_or("has values within values without an end")?;
+        match kind {
+            kind::TRUE | kind::FALSE => Ok(()),
+            kind::BYTE => self.pass(1),
+            kind::I16 | kind::I32 | kind::I64 => self.number().map(drop),
+            kind::DOUBLE => self.pass(8),
+            kind::BINARY => {
+                let bytes = self.size()?;
+                self.pass(bytes)
+            }
+            kind::LIST | kind::SET => self.list(known, depth),
+            kind::MAP => self.map(depth),
+            kind::STRUCT => self.fields(known, depth),
+            kind::UUID => self.pass(16),
+            _ => Err("has a value of no type"),
+        }
+    }
+
+    fn list(&mut self, known: &Fields, depth: usize) -> Walked<()> {
+        let head = self.byte()?;
+        let many = if head >> 4 == 15 { self.size()? } else { usize::from(head >> 4) };
+        self.elements(many, &[head & 0x0f], known, depth)
+    }
+
+    fn map(&mut self, depth: usize) -> Walked<()> {
+        let many = self.size()?;
+        if many == 0 {
+            return Ok(());
+        }
+        let kinds = self.byte()?;
+        self.elements(many, &[kinds >> 4, kinds & 0x0f], NONE, depth)
+    }
+
+    /// Each takes a byte at least, so that the end of the footer is theirs.
+    fn elements(&mut self, many: usize, kinds: &[u8], known: &Fields, depth: usize) -> Walked<()> {
+        if many > 0 && kinds.iter().any(|kind| [kind::TRUE, kind::FALSE].contains(kind)) {
+            return Err("has a list of booleans, which no Parquet file has there");
+        }
+        for _ in 0..many {
+            kinds.iter().try_for_each(|&kind| self.value(kind, known, depth))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_all_types_are_passed_over() {
+        let fields: [&[u8]; 12] = [
+            &[0x11],
+            &[0x12],
+            &[0x13, 0xff],
+            &[0x04, 0x80, 0x01, 0xfe, 0xff, 0x03],
+            &[0x17, 1, 2, 3, 4, 5, 6, 7, 8],
+            &[0x18, 3, b'a', b'b', b'c'],
+            &[0x19, 0x25, 0x01, 0x02],
+            &[0x19, 0x00],
+            &[0x1a, 0xf8, 0x01, 1, b'a'],
+            &[0x1b, 0x00],
+            &[0x1b, 0x01, 0x58, 0x07, 1, b'a'],
+            &[0x1c, 0x15, 0x02, 0x00],
+        ];
+        let all = [fields.concat(), vec![0x1d], vec![0; 16], vec![0x00]].concat();
+        assert_eq!(walk(&all, NONE), Ok(()));
+        for cut in 0..all.len() {
+            assert!(walk(&all[..cut], NONE).is_err(), "cut behind {cut} bytes");
+        }
+        assert_eq!(walk(&[0x1e, 0x00], NONE), Err("has a value of no type"));
+    }
+
+    const MOST: [u8; 5] = [0xff, 0xff, 0xff, 0xff, 0x07];
+
+    #[test]
+    fn lists_that_take_no_bytes_are_refused() {
+        for kind in [kind::TRUE, kind::FALSE] {
+            let list = [&[0x19, 0xf0 | kind], &MOST[..], &[0x00]].concat();
+            let map = [&[0x1b], &MOST[..], &[kind << 4 | kind, 0x00]].concat();
+            let within = [&[0x1c, 0x19, 0xf9], &MOST[..], &[0xf0 | kind], &MOST[..], &[0x00, 0x00]].concat();
+            for footer in [list, map, within] {
+                let fault = walk(&footer, NONE).expect_err("it would never end");
+                assert!(fault.contains("a list of booleans"), "{fault}");
+            }
+        }
+        assert_eq!(walk(&[0x1c; 1000], NONE), Err("has values within values without an end"));
+    }
+
+    /// Who reads a known field as what it should be finds another field behind it than who believes what it says it is.
+    #[test]
+    fn a_known_field_is_what_it_should_be_wherever_it_stands() {
+        const INNER: &Fields = &[(2, As::Bool)];
+        const FIELDS: &Fields = &[(1, As::Number), (300, As::List(INNER)), (301, As::Struct(INNER))];
+        // A number, which says that it is seven bytes with such a list in them.
+        let hidden = [&[0x18, 7, 0xf9, 0xf1][..], &MOST[..], &[0x00]].concat();
+        let listed = |head: u8| [0x09, 0xd8, 0x04, 0x1c, head, 0x00, 0x00, 0x00];
+        let within = |head: u8| [0x0c, 0xda, 0x04, head, 0x00, 0x00, 0x00];
+        let lie = Err("says of a field that it is what it cannot be");
+        assert_eq!((walk(&hidden, FIELDS), walk(&hidden, NONE)), (lie, Ok(())));
+        assert_eq!((walk(&listed(0x21), FIELDS), walk(&listed(0x23), FIELDS)), (Ok(()), lie));
+        assert_eq!((walk(&within(0x22), FIELDS), walk(&within(0x23), FIELDS)), (Ok(()), lie));
+    }
+}
