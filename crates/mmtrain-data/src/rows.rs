@@ -21,8 +21,6 @@ mod delimited;
 
 mod fields;
 
-mod footer;
-
 mod joined;
 
 mod json;
@@ -32,8 +30,6 @@ mod line_scan;
 mod message_scan;
 
 mod parquet;
-
-mod pread;
 
 mod record_scan;
 

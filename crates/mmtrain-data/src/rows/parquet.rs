@@ -6,19 +6,25 @@
 //! passed over by their headers, or decoded where values repeat. Large row groups without one are therefore read on from
 //! where the last block ended, if the next one is not far behind it.
 
+mod column_chunk;
+mod footer;
+#[cfg(test)]
+mod lies;
+mod page_header;
+mod pread;
+mod thrift;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
-    RowSelector,
-};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, RowSelection, RowSelector};
+use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
+use parquet::file::metadata::ParquetMetaData;
+
+use column_chunk::Group;
+use pread::Pread;
 
 use super::arrow_cell::{is_read, row_of};
-use super::footer::Guarded;
-use super::pread::Pread;
 use super::text_file::problem;
 use super::{RowPlace, Rows};
 use crate::cell::Cell;
@@ -43,9 +49,10 @@ const PANDAS: &str = "__index_level_0__";
 pub struct Parquet {
     place: Place,
     name: String,
-    file: Pread,
-    metadata: ArrowReaderMetadata,
-    projection: ProjectionMask,
+    file: Arc<Pread>,
+    metadata: Arc<ParquetMetaData>,
+    /// The columns that are read.
+    columns: FieldLevels,
     /// First row of each row group, and the number of rows at the end.
     starts: Vec<usize>,
     block_rows: usize,
@@ -79,21 +86,22 @@ impl Parquet {
         let place = file.into();
         let refuse = |detail: String| DataError::Rows { path: place.path().to_path_buf(), detail };
         let file = Pread::new(place.open_file()?)?;
-        let options =
-            ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Optional);
-        let metadata = confined(|| ArrowReaderMetadata::load(&Guarded(&file), options))
+        let metadata = confined(|| footer::read(&file))
             .map_err(|panic| format!("its footer is damaged: {panic}"))
             .and_then(|loaded| loaded.map_err(|error| format!("is no Parquet file that can be read: {error}")))
             .map_err(refuse)?;
         let starts = starts(metadata.metadata()).map_err(refuse)?;
         let (projection, unread) = project(&metadata, columns);
+        let columns = parquet_to_arrow_field_levels(metadata.parquet_schema(), projection, None)
+            .map_err(|error| refuse(format!("its columns cannot be read: {error}")))?;
         let name = place.name();
         let rows = starts.last().copied().unwrap_or(0);
         let problems = unread.map(|fault| problem(&name, rows, fault)).into_iter().collect();
         let fingerprint = content::fingerprint(file.file(), file.bytes())?;
         let block_rows = block_rows(metadata.metadata());
         let (kept, left) = (Mutex::default(), Mutex::default());
-        Ok(Self { place, name, file, metadata, projection, starts, block_rows, kept, left, fingerprint, problems })
+        let (file, metadata) = (Arc::new(file), Arc::clone(metadata.metadata()));
+        Ok(Self { place, name, file, metadata, columns, starts, block_rows, kept, left, fingerprint, problems })
     }
 
     fn block(&self, group: usize, number: usize) -> Result<Arc<RecordBatch>, Reject> {
@@ -133,8 +141,7 @@ impl Parquet {
     }
 
     fn reads_on(&self, group: usize) -> bool {
-        let metadata = self.metadata.metadata();
-        metadata.page_index().is_none() && metadata.row_group(group).total_byte_size() > LARGE_GROUP
+        self.metadata.page_index().is_none() && self.metadata.row_group(group).total_byte_size() > LARGE_GROUP
     }
 
     /// Reads on to a block, or begins at it where it lies before the place or far behind it.
@@ -179,12 +186,8 @@ impl Parquet {
     fn reader(&self, group: usize, number: usize, rows: usize) -> parquet::errors::Result<ParquetRecordBatchReader> {
         let first = number * self.block_rows;
         let selection = RowSelection::from(vec![RowSelector::skip(first), RowSelector::select(rows)]);
-        ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
-            .with_projection(self.projection.clone())
-            .with_row_groups(vec![group])
-            .with_row_selection(selection)
-            .with_batch_size(self.block_rows)
-            .build()
+        let group = Group { file: &self.file, metadata: &self.metadata, index: group };
+        ParquetRecordBatchReader::try_new_with_row_groups(&self.columns, &group, self.block_rows, Some(selection))
     }
 
     /// The rows of a block, if they are all there.

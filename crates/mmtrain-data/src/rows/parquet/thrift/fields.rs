@@ -1,13 +1,14 @@
-//! What Parquet has in a footer (`parquet.thrift`, `FileMetaData` and what it is made of), as far as `parquet` reads it.
+//! What Parquet has in footers, indexes and headers (`parquet.thrift`: `FileMetaData`, `OffsetIndex`, `PageHeader` and what they are made
+//! of), as far as `parquet` reads it.
 
 use super::walk::kind;
 
 /// Fields of a struct by their ids.
-pub(super) type Fields = [(i16, As)];
+pub(in super::super) type Fields = [(i16, As)];
 
 /// What a field is.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum As {
+pub(in super::super) enum As {
     /// A whole number of more than a byte, or one of some words: all are written alike.
     Number,
     Byte,
@@ -46,7 +47,7 @@ use As::{Bool, Byte, Bytes, Double, List, Number, Struct};
 
 pub(super) const NONE: &Fields = &[];
 
-pub(super) const FILE: &Fields = &[
+pub(in super::super) const FILE: &Fields = &[
     (1, Number),
     (2, List(SCHEMA_ELEMENT)),
     (3, Number),
@@ -130,3 +131,20 @@ const STATISTICS: &Fields =
 
 const BOUNDING_BOX: &Fields =
     &[(1, Double), (2, Double), (3, Double), (4, Double), (5, Double), (6, Double), (7, Double), (8, Double)];
+
+pub(in super::super) const OFFSET_INDEX: &Fields =
+    &[(1, List(&[(1, Number), (2, Number), (3, Number)])), (2, List(NONE))];
+
+pub(in super::super) const PAGE_HEADER: &Fields = &[
+    (1, Number),
+    (2, Number),
+    (3, Number),
+    (4, Number),
+    (5, Struct(&[(1, Number), (2, Number), (3, Number), (4, Number), (5, Struct(STATISTICS))])),
+    (6, Struct(NONE)),
+    (7, Struct(&[(1, Number), (2, Number), (3, Bool)])),
+    (8, Struct(DATA_PAGE_V2)),
+];
+
+const DATA_PAGE_V2: &Fields =
+    &[(1, Number), (2, Number), (3, Number), (4, Number), (5, Number), (6, Number), (7, Bool), (8, Struct(STATISTICS))];

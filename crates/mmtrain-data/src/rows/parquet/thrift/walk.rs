@@ -2,7 +2,7 @@
 
 use super::fields::{As, Fields, NONE};
 
-/// More than the structs of a footer lie within each other.
+/// More than structs lie within each other.
 const MOST_DEPTH: usize = 64;
 
 /// The types of fields and elements.
@@ -23,11 +23,14 @@ pub(super) mod kind {
     pub(in super::super) const UUID: u8 = 13;
 }
 
-/// What is wrong, behind "its footer".
+/// What is wrong, behind what it is wrong with.
 type Walked<T> = Result<T, &'static str>;
 
+/// What is wrong where bytes end within a value.
+pub(in super::super) const CUT_SHORT: &str = "is cut short";
+
 /// Walks over a struct with these fields, among which others may stand; what is behind it is not looked at.
-pub(super) fn walk(bytes: &[u8], fields: &Fields) -> Walked<()> {
+pub(in super::super) fn walk(bytes: &[u8], fields: &Fields) -> Walked<()> {
     Walk { left: bytes }.fields(fields, MOST_DEPTH)
 }
 
@@ -37,12 +40,12 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn pass(&mut self, bytes: usize) -> Walked<()> {
-        self.left = self.left.get(bytes..).ok_or("is cut short")?;
+        self.left = self.left.get(bytes..).ok_or(CUT_SHORT)?;
         Ok(())
     }
 
     fn byte(&mut self) -> Walked<u8> {
-        let byte = *self.left.first().ok_or("is cut short")?;
+        let byte = *self.left.first().ok_or(CUT_SHORT)?;
         self.pass(1)?;
         Ok(byte)
     }
@@ -119,7 +122,7 @@ impl Walk<'_> {
         self.elements(many, &[kinds >> 4, kinds & 0x0f], NONE, depth)
     }
 
-    /// Each takes a byte at least, so that the end of the footer is theirs.
+    /// Each takes a byte at least, so that the end of all is theirs.
     fn elements(&mut self, many: usize, kinds: &[u8], known: &Fields, depth: usize) -> Walked<()> {
         if many > 0 && kinds.iter().any(|kind| [kind::TRUE, kind::FALSE].contains(kind)) {
             return Err("has a list of booleans, which no Parquet file has there");
