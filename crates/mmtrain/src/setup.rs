@@ -53,10 +53,16 @@ pub(crate) fn open_data(config: &RunConfig, stop: &Stop) -> anyhow::Result<RunDa
         Ok(HeldOut { name: name.to_owned(), data: Arc::new(Mixture::new(vec![(opened, 1.0)])?) })
     };
     let held_out = named.map(open).collect::<Result<Vec<_>, _>>()?;
-    for problem in mixture.problems().into_iter().chain(held_out.iter().flat_map(|held_out| held_out.data.problems())) {
+    warn_of_shards(&mixture);
+    held_out.iter().for_each(|held_out| warn_of_shards(&held_out.data));
+    Ok(RunData { mixture, held_out })
+}
+
+/// Says of which shards not everything can be used.
+pub(crate) fn warn_of_shards(mixture: &Mixture) {
+    for problem in mixture.problems() {
         note(&format!("warning: {problem}"));
     }
-    Ok(RunData { mixture, held_out })
 }
 
 /// As [`open_data`], the training data alone.

@@ -31,7 +31,7 @@ impl Lookup {
     }
 
     fn problem(&self) -> Option<ShardProblem> {
-        let complete_samples = self.by_id.len();
+        let samples = self.by_id.len();
         let detail = format!(
             "{} of its rows cannot be looked up: unreadable, without an id, or not the only ones",
             self.without
@@ -39,7 +39,7 @@ impl Lookup {
         (self.without > 0).then(|| ShardProblem {
             shard: self.rows.place(0).file.to_owned(),
             reason: "rows_without_id",
-            complete_samples,
+            samples,
             detail,
         })
     }

@@ -161,5 +161,5 @@ impl Zeros {
 
 /// A fault of the file `name`, of which `rows` rows are used.
 pub(crate) fn problem(name: &str, rows: usize, fault: Reject) -> ShardProblem {
-    ShardProblem { shard: name.to_owned(), reason: fault.reason, complete_samples: rows, detail: fault.detail }
+    ShardProblem { shard: name.to_owned(), reason: fault.reason, samples: rows, detail: fault.detail }
 }

@@ -108,7 +108,7 @@ mod tests {
     fn group(names: &[&str], cut: Option<&str>) -> Vec<String> {
         let members = names.iter().map(|name| Member { name: (*name).into(), offset: 0, size: 1 });
         let fault = cut.map(|cut| Fault { reason: "", detail: String::new(), cut: Some(cut.into()) });
-        let grouped = Grouped::new(&Listing { members: members.collect(), fault });
+        let grouped = Grouped::new(&Listing { members: members.collect(), fault, ..Listing::default() });
         let show = |i: usize| {
             let extensions = grouped.members(i).iter().map(|m| grouped.extensions[m.extension as usize].as_str());
             format!("{}: {}", grouped.samples[i].key, extensions.collect::<Vec<_>>().join(" "))
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_million_extensions_do_not_make_a_million_entries() {
         let member = |i| Member { name: format!("0.{i}"), offset: 0, size: 1 };
-        let listing = Listing { members: (0..100_000).map(member).collect(), fault: None };
+        let listing = Listing { members: (0..100_000).map(member).collect(), ..Listing::default() };
         let grouped = Grouped::new(&listing);
         assert_eq!(grouped.extensions.len(), MAX_EXTENSIONS + 1);
         assert_eq!(grouped.members(0).len(), 100_000);

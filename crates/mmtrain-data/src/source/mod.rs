@@ -60,15 +60,15 @@ pub struct ShardProblem {
     pub shard: String,
     /// Stable `snake_case` name of the fault, for counting; begins with `shard_`, of files of rows with `rows_`.
     pub reason: &'static str,
-    /// How many complete samples it holds; they are used.
-    pub complete_samples: usize,
+    /// How many samples are found in it; what there is of them is used.
+    pub samples: usize,
     /// What is wrong.
     pub detail: String,
 }
 
 impl fmt::Display for ShardProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { shard, complete_samples, detail, .. } = self;
-        write!(f, "shard `{shard}`: {detail}; its {complete_samples} complete samples are used")
+        let Self { shard, samples, detail, .. } = self;
+        write!(f, "shard `{shard}`: {detail}; what it has of {samples} samples is used")
     }
 }

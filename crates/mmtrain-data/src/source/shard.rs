@@ -56,7 +56,7 @@ pub(crate) struct Shard {
     /// Hash of its members, or of what a server calls it.
     pub(crate) print: blake3::Hash,
     pub(crate) grouped: Grouped,
-    fault: Option<Reject>,
+    faults: Vec<Reject>,
     /// Where the shard is kept open: the file, once it has been opened.
     file: Option<OnceLock<Arc<dyn ReadAt>>>,
 }
@@ -73,9 +73,11 @@ impl Shard {
                 .map_err(|error| io::Error::new(error.kind(), format!("`{place}`: {error}")))?,
         };
         let grouped = Grouped::new(&listing);
-        let empty = grouped.samples.is_empty().then(|| Reject::new("shard_no_samples", "holds no samples"));
-        let fault = listing.fault.map(|fault| Reject::new(fault.reason, fault.detail)).or(empty);
-        Ok(Self { place: place.clone(), name: place.name(), bytes, print, grouped, fault, file: None })
+        let mut faults = listing.into_faults().map(|fault| Reject::new(fault.reason, fault.detail)).collect::<Vec<_>>();
+        if faults.is_empty() && grouped.samples.is_empty() {
+            faults.push(Reject::new("shard_no_samples", "holds no samples"));
+        }
+        Ok(Self { place: place.clone(), name: place.name(), bytes, print, grouped, faults, file: None })
     }
 
     /// Keeps the file open from the first sample on.
@@ -83,10 +85,14 @@ impl Shard {
         self.file = Some(OnceLock::new());
     }
 
-    pub(crate) fn problem(&self) -> Option<ShardProblem> {
-        let Reject { reason, detail } = self.fault.as_ref()?;
-        let complete_samples = self.grouped.samples.len();
-        Some(ShardProblem { shard: self.name.clone(), reason, complete_samples, detail: detail.clone() })
+    pub(crate) fn problems(&self) -> impl Iterator<Item = ShardProblem> {
+        let samples = self.grouped.samples.len();
+        self.faults.iter().map(move |Reject { reason, detail }| ShardProblem {
+            shard: self.name.clone(),
+            reason,
+            samples,
+            detail: detail.clone(),
+        })
     }
 
     /// What is said, of what, and the JSON of the sample at `place`.

@@ -4,7 +4,8 @@
 //! so links, devices and `..` in an archive have no effect. Understood are old tar, USTAR, GNU long
 //! names and PAX `path` and `size`. Follows the reading rules of Python's `tarfile`, but says what that
 //! passes over: an archive ends with blocks of zeros, so one that just ends was cut short, and what comes
-//! behind the zeros is not read (it may be what an older, longer file left behind).
+//! behind the zeros is not read (it may be what an older, longer file left behind). Behind a damaged header
+//! the next one is looked for, as GNU tar does: the member is lost, and no other.
 
 use std::io;
 
@@ -16,6 +17,11 @@ const TAIL: u64 = 64 << 10;
 /// Bytes looked at in all behind the end of the archive. Writers fill up a record, 10 KiB by default; a file of zeros
 /// may be of any length.
 const LONGEST_TAIL: u64 = 64 << 20;
+
+/// Bytes looked at together behind a damaged header.
+const SEARCHED: u64 = 1 << 20;
+/// Bytes looked at behind a damaged header: no payload that is read is longer.
+const LONGEST_SEARCH: u64 = 1 << 30;
 
 /// Longest payload of a long-name or PAX header; real ones hold a path and some times.
 const MAX_EXTENSION: u64 = 1 << 20;
@@ -34,10 +40,20 @@ pub(crate) struct Member {
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) members: Vec<Member>,
+    /// What was passed over before that.
+    pub(crate) damage: Option<Fault>,
+    /// Why it breaks off, where it does.
     pub(crate) fault: Option<Fault>,
 }
 
-/// Where and why an archive cannot be read further.
+impl Listing {
+    /// All that is wrong with it, from front to back.
+    pub(crate) fn into_faults(self) -> impl Iterator<Item = Fault> {
+        self.damage.into_iter().chain(self.fault)
+    }
+}
+
+/// Where and why something of an archive cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     /// Stable name, for counting.
@@ -60,15 +76,22 @@ pub(crate) fn list(
     len: u64,
     mut see: impl FnMut(&mut Window, &Member) -> io::Result<()>,
 ) -> io::Result<Listing> {
-    let mut walk = Walk { window, len, at: 0, long_name: None, pax: Pax::default() };
+    let mut walk = Walk { window, len, at: 0, long_name: None, pax: Pax::default(), damage: Damage::default() };
     let mut listing = Listing::default();
     loop {
-        match walk.step() {
+        let step = walk.step();
+        listing.damage = walk.damage.fault();
+        match step {
             Ok(Step::Member(member)) => {
                 see(walk.window, &member)?;
                 listing.members.push(member);
             }
             Ok(Step::Other) => {}
+            Err(Stop::Damaged) if walk.pass_over()? => {}
+            Err(Stop::Damaged) => {
+                listing.fault = Some(walk.damaged());
+                return Ok(listing);
+            }
             Ok(Step::End) => return Ok(listing),
             Err(Stop::Fault(fault)) => {
                 listing.fault = Some(fault);
@@ -85,6 +108,31 @@ struct Walk<'a, 'f> {
     at: u64,
     long_name: Option<String>,
     pax: Pax,
+    damage: Damage,
+}
+
+/// What was passed over.
+#[derive(Default)]
+struct Damage {
+    headers: usize,
+    /// Where the first of them stands.
+    first: u64,
+    bytes: u64,
+}
+
+impl Damage {
+    fn fault(&self) -> Option<Fault> {
+        let Self { headers, first, bytes } = self;
+        let detail = match headers {
+            0 => return None,
+            1 => format!("the tar header at byte {first} is damaged: {bytes} bytes up to the next one are passed over"),
+            _ => format!(
+                "{headers} tar headers are damaged, the first at byte {first}: {bytes} bytes up to those that follow \
+                 are passed over"
+            ),
+        };
+        Some(Fault::new("shard_damaged", detail))
+    }
 }
 
 /// The PAX records that matter, for the next member.
@@ -101,6 +149,8 @@ enum Step {
 }
 
 enum Stop {
+    /// The header at the current place.
+    Damaged,
     Fault(Fault),
     Io(io::Error),
 }
@@ -117,10 +167,10 @@ impl Walk<'_, '_> {
         let Some(header) = self.header()? else {
             return Ok(Step::End);
         };
-        let size = self.pax.size.or(header.size()).ok_or_else(|| self.damaged())?;
+        let size = self.pax.size.or(header.size()).ok_or(Stop::Damaged)?;
         let offset = self.at + BLOCK;
         let stored = if header.has_payload() { size } else { 0 };
-        let end = offset.checked_add(stored).ok_or_else(|| self.damaged())?;
+        let end = offset.checked_add(stored).ok_or(Stop::Damaged)?;
         let name = self.name(&header);
         if end > self.len {
             return Err(self.cut(name, end));
@@ -155,7 +205,7 @@ impl Walk<'_, '_> {
         if header.0.iter().all(|&byte| byte == 0) {
             return self.end().map(|()| None);
         }
-        if header.checksum_is_right() { Ok(Some(header)) } else { Err(self.damaged()) }
+        if header.checksum_is_right() { Ok(Some(header)) } else { Err(Stop::Damaged) }
     }
 
     /// At a block of zeros, behind which nothing but zeros may come. One block is enough for an end; the
@@ -184,16 +234,44 @@ impl Walk<'_, '_> {
     /// Payload of a long-name or PAX header.
     fn extension(&mut self, offset: u64, size: u64) -> Result<Vec<u8>, Stop> {
         if size > MAX_EXTENSION {
-            return Err(self.damaged());
+            return Err(Stop::Damaged);
         }
         Ok(self.window.read(offset, size as usize)?.to_vec())
     }
 
-    fn damaged(&mut self) -> Stop {
-        Stop::Fault(match self.at {
+    /// Moves from a damaged header to the next one; false where none is found. What was said of the next member may have been
+    /// said by the damaged header, so that nothing of that is kept.
+    fn pass_over(&mut self) -> io::Result<bool> {
+        // What begins otherwise is no archive, whatever it holds.
+        if self.at == 0 && !names_format(self.window.read(0, BLOCK as usize)?) {
+            return Ok(false);
+        }
+        let (damaged, last) = (self.at, self.len.min(self.at.saturating_add(LONGEST_SEARCH)));
+        let mut at = damaged + BLOCK;
+        while at + BLOCK <= last {
+            let blocks = (last - at).min(SEARCHED) / BLOCK;
+            let searched = self.window.read(at, (blocks * BLOCK) as usize)?;
+            if let Some(found) = searched.chunks_exact(BLOCK as usize).position(is_header) {
+                self.at = at + found as u64 * BLOCK;
+                (self.long_name, self.pax) = (None, Pax::default());
+                let Damage { headers, first, bytes } = self.damage;
+                let first = if headers == 0 { damaged } else { first };
+                self.damage = Damage { headers: headers + 1, first, bytes: bytes + self.at - damaged };
+                return Ok(true);
+            }
+            at += blocks * BLOCK;
+        }
+        Ok(false)
+    }
+
+    fn damaged(&mut self) -> Fault {
+        match self.at {
             0 => Fault::new("shard_not_a_tar", self.not_a_tar()),
-            at => Fault::new("shard_damaged", format!("the tar header at byte {at} is damaged")),
-        })
+            at => Fault::new(
+                "shard_damaged",
+                format!("the tar header at byte {at} is damaged, and none is found behind it"),
+            ),
+        }
     }
 
     /// What it is instead, where that shows.
@@ -268,6 +346,16 @@ fn pax_record(payload: &[u8]) -> Option<(&[u8], &[u8])> {
     let len: usize = str::from_utf8(&payload[..blank]).ok()?.parse().ok()?;
     let record = payload.get(blank + 1..len)?;
     Some((record.strip_suffix(b"\n")?, &payload[len..]))
+}
+
+/// Whether a block says that it is a header, as all but those of old tar do.
+fn names_format(block: &[u8]) -> bool {
+    block[257..262] == *b"ustar"
+}
+
+/// Whether a block among others is a header; only those that say so are told from payloads.
+fn is_header(block: &[u8]) -> bool {
+    names_format(block) && block.try_into().is_ok_and(|block| Header(block).checksum_is_right())
 }
 
 struct Header([u8; BLOCK as usize]);
@@ -476,7 +564,50 @@ mod tests {
         bytes[1024 + 3] ^= 1;
         let listing = list_bytes(&bytes);
         assert_eq!(names(&listing), ["a.jpg"]);
-        assert_eq!(listing.fault.expect("a fault").detail, "the tar header at byte 1024 is damaged");
+        let fault = listing.fault.expect("a fault").detail;
+        assert_eq!(fault, "the tar header at byte 1024 is damaged, and none is found behind it");
+    }
+
+    #[test]
+    fn a_damaged_header_costs_its_member_and_no_other() {
+        let names = ["a.jpg", "a.txt", "b.jpg", "b.txt", "c.jpg", "c.txt"];
+        let members = names.map(|name| (name, if name.ends_with("jpg") { &[7; 3_000_000][..] } else { b"12345" }));
+        let bytes = archive(&members);
+        let headers = list_bytes(&bytes).members.iter().map(|member| member.offset - 512).collect::<Vec<_>>();
+        for damaged in 0..names.len() - 1 {
+            for at in [0, 130, 150] {
+                let mut bytes = bytes.clone();
+                bytes[headers[damaged] as usize + at] ^= 1;
+                let listing = list_bytes(&bytes);
+                let left = names.iter().enumerate().filter(|(n, _)| *n != damaged).map(|(_, name)| *name);
+                assert_eq!((super::tests::names(&listing), listing.fault.as_ref()), (left.collect(), None));
+                let passed = headers[damaged + 1] - headers[damaged];
+                let says = format!(
+                    "the tar header at byte {} is damaged: {passed} bytes up to the next one are passed over",
+                    headers[damaged]
+                );
+                assert_eq!(listing.into_faults().map(|fault| fault.detail).collect::<Vec<_>>(), [says]);
+            }
+        }
+        let mut cut = bytes;
+        cut[headers[1] as usize] ^= 1;
+        cut[headers[3] as usize] ^= 1;
+        cut.truncate(headers[5] as usize + 512);
+        let listing = list_bytes(&cut);
+        assert_eq!(super::tests::names(&listing), ["a.jpg", "b.jpg", "c.jpg"]);
+        let faults = listing.into_faults().map(|fault| (fault.reason, fault.detail)).collect::<Vec<_>>();
+        assert_eq!(faults.iter().map(|(reason, _)| *reason).collect::<Vec<_>>(), ["shard_damaged", "shard_cut_short"]);
+        let says = format!("2 tar headers are damaged, the first at byte {}: 2048 bytes", headers[1]);
+        assert!(faults[0].1.starts_with(&says), "{}", faults[0].1);
+    }
+
+    #[test]
+    fn a_name_that_a_damaged_header_gave_is_not_given_to_another_member() {
+        let (long, short) = (format!("{}.jpg", "d".repeat(200)), "short.txt");
+        let mut bytes = archive(&[("a.txt", b"x"), (&long, b"x"), (short, b"y")]);
+        // The header behind the name that is too long for it.
+        bytes[1024 + 1024] ^= 1;
+        assert_eq!(names(&list_bytes(&bytes)), ["a.txt", short]);
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl WebDataset {
             *sum += shard.grouped.samples.len();
             Some(*sum)
         }));
-        let problems: Vec<_> = shards.iter().filter_map(Shard::problem).collect();
+        let problems: Vec<_> = shards.iter().flat_map(Shard::problems).collect();
         if starts.last() == Some(&0) {
             return Err(DataError::NoSamples { name, problems });
         }
@@ -233,7 +233,7 @@ mod tests {
         assert!(data.get(0).is_ok());
         let problem = data.problems()[0].to_string();
         assert!(problem.starts_with("shard `t-train-0.tar`: breaks off at byte"), "{problem}");
-        assert!(problem.ends_with("its 1 complete samples are used"), "{problem}");
+        assert!(problem.ends_with("what it has of 1 samples is used"), "{problem}");
     }
 
     #[test]

@@ -182,8 +182,9 @@ pub(super) fn part_of_split(path: &Path) -> Option<String> {
 fn list_tar(file: &dyn ReadAt, len: u64) -> io::Result<(Members, Option<String>)> {
     let listing = tar::list(&mut Window::new(file), len, |_, _| Ok(()))?;
     let mut members = Members::default();
-    for tar::Member { name, offset, size } in listing.members {
-        members.push(&name, Entry { offset, stored: size, size, packing: Packing::Plain });
+    for tar::Member { name, offset, size } in &listing.members {
+        members.push(name, Entry { offset: *offset, stored: *size, size: *size, packing: Packing::Plain });
     }
-    Ok((members, listing.fault.map(|fault| fault.detail)))
+    let faults = listing.into_faults().map(|fault| fault.detail).collect::<Vec<_>>();
+    Ok((members, (!faults.is_empty()).then(|| faults.join("; "))))
 }

@@ -11,6 +11,7 @@ use super::shown::{Seen, Shown};
 use super::view::View;
 use crate::cli::ShowArgs;
 use crate::commands::{note, print_exactly, write_output};
+use crate::setup;
 use crate::terminal::printable;
 
 /// Samples of each source without `-n`.
@@ -19,6 +20,7 @@ const SHOWN: usize = 5;
 /// Prints samples, or writes a page of them.
 pub(super) fn run(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let view = View::open(&args.data)?;
+    setup::warn_of_shards(&view.mixture);
     let style = Style::of_stdout();
     let mut shown = Vec::new();
     for source in &view.sources {

@@ -27,6 +27,7 @@ struct Speed {
 /// Makes the steps of a run ready for a while and throws them away.
 pub(super) fn run(args: &SpeedArgs) -> anyhow::Result<ExitCode> {
     let view = View::open(&args.data)?;
+    setup::warn_of_shards(&view.mixture);
     let workers = setup::workers(view.config.data.workers);
     let config = loader_config(&view.config, workers);
     let mut loader = StepLoader::new(Arc::new(view.mixture), view.of_run, config, Cursor::default())?;

@@ -9,6 +9,7 @@ use super::view::View;
 use crate::cli::StatsArgs;
 use crate::commands::{note, print, print_json, write_output};
 use crate::report::histogram_png;
+use crate::setup;
 
 /// Width of the longest bar, in characters.
 const BAR: u64 = 50;
@@ -16,6 +17,7 @@ const BAR: u64 = 50;
 /// Prints figures of each source, and draws the lengths of all.
 pub(super) fn run(args: &StatsArgs) -> anyhow::Result<ExitCode> {
     let view = View::open(&args.data)?;
+    setup::warn_of_shards(&view.mixture);
     let named = view
         .sources
         .iter()
