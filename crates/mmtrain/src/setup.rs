@@ -54,7 +54,9 @@ pub(crate) fn open_data(config: &RunConfig, stop: &Stop) -> anyhow::Result<RunDa
     };
     let held_out = named.map(open).collect::<Result<Vec<_>, _>>()?;
     warn_of_shards(&mixture);
-    held_out.iter().for_each(|held_out| warn_of_shards(&held_out.data));
+    for HeldOut { data, .. } in &held_out {
+        warn_of_shards(data);
+    }
     Ok(RunData { mixture, held_out })
 }
 

@@ -48,12 +48,17 @@ fn prepare(source: &dyn Source) {
     source.problems().iter().for_each(|problem| drop(problem.to_string()));
 }
 
-/// Opens a file as every format, and says what it is taken for.
-fn open_as_all(path: &Path, bytes: &[u8]) {
-    drop(detect(path));
-    let formats = Format::all().filter(|&format| format != Format::WebDataset).collect::<Vec<_>>();
-    for &format in tried(&formats, bytes) {
-        match open("fuzzed", path, format, &OpenOptions::default()) {
+/// Opens a file of each of these names as every format, and says what it is taken for.
+fn open_as_all(names: &[&str], bytes: &[u8]) {
+    let formats = Format::all().filter(|&format| format != Format::WebDataset).map(Some).chain([None]);
+    let ways = formats.flat_map(|format| names.iter().map(move |name| (name, format))).collect::<Vec<_>>();
+    for (name, format) in tried(&ways, bytes) {
+        let path = desk::put(name, bytes);
+        let Some(format) = *format else {
+            drop(detect(&path));
+            continue;
+        };
+        match open("fuzzed", &path, format, &OpenOptions::default()) {
             Ok(source) => prepare(source.as_ref()),
             Err(error) => drop(error.to_string()),
         }
@@ -63,26 +68,22 @@ fn open_as_all(path: &Path, bytes: &[u8]) {
 /// One array of rows, or a row a line.
 pub(crate) fn rows_json(bytes: &[u8]) {
     picture("rows/a.jpg");
-    for name in ["rows/rows.json", "rows/rows.jsonl"] {
-        open_as_all(&desk::put(name, bytes), bytes);
-    }
+    open_as_all(&["rows/rows.json", "rows/rows.jsonl"], bytes);
 }
 
 /// Rows of separated values.
 pub(crate) fn rows_csv(bytes: &[u8]) {
-    for name in ["csv/rows.csv", "csv/rows.tsv"] {
-        open_as_all(&desk::put(name, bytes), bytes);
-    }
+    open_as_all(&["csv/rows.csv", "csv/rows.tsv"], bytes);
 }
 
 /// Rows of row groups.
 pub(crate) fn parquet_file(bytes: &[u8]) {
-    open_as_all(&desk::put("parquet/rows.parquet", bytes), bytes);
+    open_as_all(&["parquet/rows.parquet"], bytes);
 }
 
 /// Rows of batches.
 pub(crate) fn arrow_file(bytes: &[u8]) {
-    open_as_all(&desk::put("arrow/rows.arrow", bytes), bytes);
+    open_as_all(&["arrow/rows.arrow"], bytes);
 }
 
 fn picture(name: &str) {
@@ -93,10 +94,15 @@ fn picture(name: &str) {
 /// A tar as a shard and as a place of media.
 pub(crate) fn tar_stream(bytes: &[u8]) {
     let path = desk::put("tar/a.tar", bytes);
-    if let Ok(source) = open("fuzzed", &path, Format::WebDataset, &OpenOptions::default()) {
-        prepare(source.as_ref());
+    let as_shard = |path: &Path| {
+        if let Ok(source) = open("fuzzed", path, Format::WebDataset, &OpenOptions::default()) {
+            prepare(source.as_ref());
+        }
+    };
+    let ways: [fn(&Path); 2] = [as_shard, members];
+    for way in tried(&ways, bytes) {
+        way(&path);
     }
-    members(&path);
 }
 
 /// A zip as a place of media.

@@ -23,6 +23,7 @@ use mmtrain_train::preference::ReferenceTable;
 use mmtrain_train::quarantine::Quarantine;
 use mmtrain_train::survey::{ConfigState, Facts, Survey, diagnose};
 
+use super::tried;
 use crate::desk;
 
 /// A safetensors file without tensors.
@@ -115,10 +116,13 @@ pub(crate) fn quant_blocks(bytes: &[u8]) {
 
 /// What a run writes down as it goes: looked at as a diagnosis does, and gone on with from step 3.
 pub(crate) fn run_ledgers(bytes: &[u8]) {
-    for name in ["metrics.jsonl", "quarantine.jsonl", "bad_batch.json", "latest", "best", "finished"] {
-        desk::put(&format!("ledgers/{name}"), bytes);
+    let written = tried(&["metrics.jsonl", "quarantine.jsonl", "bad_batch.json", "latest", "best", "finished"], bytes);
+    // A directory for what is written, so that nothing of another input is in it.
+    let run = format!("ledgers/{}", written.join("+"));
+    for name in written {
+        desk::put(&format!("{run}/{name}"), bytes);
     }
-    let dir = desk::directory("ledgers");
+    let dir = desk::directory(&run);
     let survey = Survey::of(&dir).expect("a directory of one's own can be read");
     let facts = Facts { config: ConfigState::Good, missing_weights: Vec::new(), log_every: 1, has_info: true };
     drop(diagnose(&survey, &facts));
