@@ -7,6 +7,7 @@
 //! where the last block ended, if the next one is not far behind it.
 
 mod column_chunk;
+mod delta;
 mod footer;
 #[cfg(test)]
 mod lies;
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_array::RecordBatch;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, RowSelection, RowSelector};
 use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
+use parquet::basic::Type;
 use parquet::file::metadata::ParquetMetaData;
 
 use column_chunk::Group;
@@ -36,6 +38,8 @@ use crate::{DataError, Place, content};
 /// Bytes, before compression, that are decoded for one row.
 const BLOCK_BYTES: u64 = 1 << 20;
 const MAX_BLOCK_ROWS: u64 = 1024;
+/// Bytes of a row that its columns of fixed width have: what `parquet` takes for each row of a block, whatever is in it.
+const MAX_FIXED_BYTES: u64 = 256 << 20;
 /// Decoded blocks that are kept.
 const KEPT: usize = 32;
 /// From this size on, before compression, a row group without a page index is read on from where it was left.
@@ -98,7 +102,7 @@ impl Parquet {
         let rows = starts.last().copied().unwrap_or(0);
         let problems = unread.map(|fault| problem(&name, rows, fault)).into_iter().collect();
         let fingerprint = content::fingerprint(file.file(), file.bytes())?;
-        let block_rows = block_rows(metadata.metadata());
+        let block_rows = block_rows(metadata.metadata()).map_err(refuse)?;
         let (kept, left) = (Mutex::default(), Mutex::default());
         let (file, metadata) = (Arc::new(file), Arc::clone(metadata.metadata()));
         Ok(Self { place, name, file, metadata, columns, starts, block_rows, kept, left, fingerprint, problems })
@@ -185,9 +189,10 @@ impl Parquet {
     /// Reads `rows` rows from the start of a block on, a block at a time.
     fn reader(&self, group: usize, number: usize, rows: usize) -> parquet::errors::Result<ParquetRecordBatchReader> {
         let first = number * self.block_rows;
+        let batch_rows = self.block_rows.min(rows);
         let selection = RowSelection::from(vec![RowSelector::skip(first), RowSelector::select(rows)]);
         let group = Group { file: &self.file, metadata: &self.metadata, index: group };
-        ParquetRecordBatchReader::try_new_with_row_groups(&self.columns, &group, self.block_rows, Some(selection))
+        ParquetRecordBatchReader::try_new_with_row_groups(&self.columns, &group, batch_rows, Some(selection))
     }
 
     /// The rows of a block, if they are all there.
@@ -232,13 +237,19 @@ fn project(metadata: &ArrowReaderMetadata, columns: Option<&[&str]>) -> (Project
     (projection, unread)
 }
 
-/// So many rows that a block has about [`BLOCK_BYTES`].
-fn block_rows(metadata: &ParquetMetaData) -> usize {
+/// So many rows that a block has about [`BLOCK_BYTES`]; an error where one row has too many.
+fn block_rows(metadata: &ParquetMetaData) -> Result<usize, String> {
     let groups = metadata.row_groups();
     let bytes: u64 = groups.iter().map(|group| group.total_byte_size().max(0) as u64).fold(0, u64::saturating_add);
     let rows: u64 = groups.iter().map(|group| group.num_rows().max(0) as u64).sum();
-    let row_bytes = bytes / rows.max(1) + 1;
-    (BLOCK_BYTES / row_bytes).clamp(1, MAX_BLOCK_ROWS) as usize
+    let columns = metadata.file_metadata().schema_descr().columns().iter();
+    let widths = columns.filter(|column| column.physical_type() == Type::FIXED_LEN_BYTE_ARRAY);
+    let fixed = widths.map(|column| column.type_length().max(0) as u64).fold(0, u64::saturating_add);
+    if fixed > MAX_FIXED_BYTES {
+        return Err(format!("its rows have {fixed} bytes of fixed width, at most {MAX_FIXED_BYTES} are read"));
+    }
+    let row_bytes = (bytes / rows.max(1)).max(fixed) + 1;
+    Ok((BLOCK_BYTES / row_bytes).clamp(1, MAX_BLOCK_ROWS) as usize)
 }
 
 impl Rows for Parquet {

@@ -1,4 +1,4 @@
-//! Column chunks of a row group, whose dictionaries are looked at before they are decoded.
+//! Column chunks of a row group, whose pages are looked at before they are decoded.
 //!
 //! `parquet` takes memory for as many values as the header of a dictionary's page says there are, before it looks how many the page can
 //! hold (`encodings/decoding.rs`, `DictDecoder::set_dict`, version 60): a few bytes of a header are gigabytes. A dictionary is written
@@ -12,8 +12,9 @@ use parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::serialized_reader::SerializedPageReader;
-use parquet::schema::types::ColumnDescriptor;
+use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor};
 
+use super::delta;
 use super::page_header::Paged;
 use super::pread::Pread;
 
@@ -34,8 +35,8 @@ impl RowGroups for Group<'_> {
         let places = self.metadata.page_index().and_then(|index| index.page_locations(self.index, column)).cloned();
         let file = Paged { file: Arc::clone(self.file), is_indexed: places.is_some() };
         let pages = SerializedPageReader::new(Arc::new(file), chunk, self.num_rows(), places)?;
-        let value_bits = least_bits(chunk.column_descr());
-        Ok(Box::new(Chunk(Some(Pages { pages, value_bits }))))
+        let column = chunk.column_descr_ptr();
+        Ok(Box::new(Chunk(Some(Pages { pages, column }))))
     }
 
     fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
@@ -75,16 +76,21 @@ impl PageIterator for Chunk {}
 /// Pages of a chunk.
 struct Pages {
     pages: SerializedPageReader<Paged>,
-    value_bits: usize,
+    column: ColumnDescPtr,
 }
 
 impl Pages {
     fn looked_at(&self, page: Option<Page>) -> Result<Option<Page>> {
-        if let Some(Page::DictionaryPage { buf, num_values, .. }) = &page
-            && (*num_values as usize).saturating_mul(self.value_bits) > buf.len().saturating_mul(8)
-        {
-            let fault = format!("a dictionary of {} bytes says that it has {num_values} values", buf.len());
-            return Err(ParquetError::General(fault));
+        match &page {
+            Some(Page::DictionaryPage { buf, num_values, .. }) => {
+                let least = (*num_values as usize).saturating_mul(least_bits(&self.column));
+                if least > buf.len().saturating_mul(8) {
+                    let fault = format!("a dictionary of {} bytes says that it has {num_values} values", buf.len());
+                    return Err(ParquetError::General(fault));
+                }
+            }
+            Some(data) => delta::look_at(data, &self.column)?,
+            None => {}
         }
         Ok(page)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::errors::Result;
+use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 
@@ -28,6 +28,11 @@ pub(super) fn read(file: &Pread) -> Result<ArrowReaderMetadata> {
     let metadata = ParquetMetaDataReader::new().parse_and_finish(&LookedAt { file, look })?;
 
     let indexes = offset_indexes(&metadata);
+    // Each is decoded by itself, also where all are said to stand in one place.
+    let all = indexes.iter().fold(0_u64, |all, index| all.saturating_add(index.end - index.start));
+    if all > file.bytes() {
+        return Err(ParquetError::General(format!("its indexes of pages have {all} bytes, more than the file")));
+    }
     let look = |at: Range<u64>, bytes: &[u8]| {
         let here = |index: &Range<u64>| {
             let offset = |place: u64| place.checked_sub(at.start).map(|offset| offset as usize);

@@ -4,16 +4,21 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, FixedSizeBinaryArray, Float32Array, Int64Array, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::properties::WriterProperties;
+use parquet::basic::Encoding;
+use parquet::file::metadata::{ColumnChunkMetaData, FileMetaData, ParquetMetaData};
+use parquet::file::properties::{WriterProperties, WriterVersion};
 use parquet::file::reader::ChunkReader;
+use parquet::schema::parser::parse_message_type;
+use parquet::schema::types::SchemaDescriptor;
 
 use super::page_header::Paged;
 use super::pread::Pread;
+use super::thrift::{fields, walk};
 use super::{Parquet, Rows};
+use crate::cell::Cell;
 use crate::sample::Reject;
 
 const VALUES: usize = 100;
@@ -26,11 +31,15 @@ struct Written {
 }
 
 fn written(column: ArrayRef, is_indexed: bool) -> Written {
+    let properties = WriterProperties::builder().set_offset_index_disabled(!is_indexed).build();
+    written_with(column, properties)
+}
+
+fn written_with(column: ArrayRef, properties: WriterProperties) -> Written {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("a.parquet");
     let batch = RecordBatch::try_from_iter([("column", column)]).expect("a batch");
     let mut file = fs_err::File::create(&path).expect("a file").into_file();
-    let properties = WriterProperties::builder().set_offset_index_disabled(!is_indexed).build();
     let mut writer = ArrowWriter::try_new(&mut file, batch.schema(), Some(properties)).expect("a writer");
     writer.write(&batch).expect("written");
     writer.close().expect("closed");
@@ -61,7 +70,7 @@ impl Written {
 
     fn is_whole(&self) -> bool {
         let rows = self.open().expect("rows");
-        (0..VALUES).all(|row| rows.row(row).is_ok())
+        (0..rows.len()).all(|row| rows.row(row).is_ok())
     }
 }
 
@@ -137,4 +146,70 @@ fn a_header_of_any_size_is_read_as_it_is() {
         let error = read(&header[..header.len() - 2]).expect_err("cut short").to_string();
         assert!(error.contains("the header of a page at byte 0 is cut short"), "{error}");
     }
+}
+
+#[test]
+fn texts_whose_lengths_are_differences_are_read() {
+    let texts = || (0..5000).map(|n| (n % 7 != 0).then(|| format!("{}{n}", "text ".repeat(n % 40))));
+    let column: ArrayRef = Arc::new(texts().collect::<StringArray>());
+    for encoding in [Encoding::DELTA_LENGTH_BYTE_ARRAY, Encoding::DELTA_BYTE_ARRAY] {
+        for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+            let properties = WriterProperties::builder()
+                .set_writer_version(version)
+                .set_dictionary_enabled(false)
+                .set_encoding(encoding)
+                .set_data_page_row_count_limit(700)
+                .build();
+            let rows = written_with(column.clone(), properties).open().expect("rows");
+            for (row, text) in texts().enumerate() {
+                let text = text.map_or(Cell::Null, Cell::Text);
+                assert_eq!(rows.row(row).expect("a row").get("column"), &text, "{encoding} {version:?} {row}");
+            }
+        }
+    }
+}
+
+#[test]
+fn wide_columns_are_read_a_row_at_a_time_and_too_wide_ones_are_not() {
+    let wide =
+        FixedSizeBinaryArray::try_from_sparse_iter_with_size([None, Some(vec![7; 3 << 20]), None].into_iter(), 3 << 20);
+    let file = written(Arc::new(wide.expect("a column")), false);
+    let rows = file.open().expect("rows");
+    assert_eq!(rows.block_rows, 1);
+    assert_eq!(rows.row(1).expect("a row").get("column"), &Cell::Bytes(vec![7; 3 << 20]));
+    assert!(rows.row(2).expect("a row").get("column").is_null());
+
+    let schema = parse_message_type("message m { optional fixed_len_byte_array(268435457) a; }").expect("a schema");
+    let schema = Arc::new(SchemaDescriptor::new(Arc::new(schema)));
+    let metadata = ParquetMetaData::new(FileMetaData::new(1, 1000, None, None, schema, None), Vec::new());
+    let fault = super::block_rows(&metadata).expect_err("too wide");
+    assert_eq!(fault, "its rows have 268435457 bytes of fixed width, at most 268435456 are read");
+}
+
+#[test]
+fn indexes_that_have_more_bytes_than_the_file_are_an_error() {
+    let properties = WriterProperties::builder()
+        .set_dictionary_enabled(false)
+        .set_write_batch_size(1)
+        .set_data_page_row_count_limit(1)
+        .build();
+    let file = written_with(numbers(), properties);
+    assert!(file.is_whole());
+    let bytes = fs_err::read(&file.path).expect("bytes");
+    let length = file.chunk.offset_index_length().expect("an index");
+    // The length of the index, the fifth field of a column chunk: seven bits a byte, the sign in the lowest.
+    let field = [0x15, (length << 1) as u8 | 0x80, (length >> 6) as u8];
+    let at = bytes.windows(3).rposition(|three| three == field).expect("how long the index is");
+    file.change(at + 1, &[0xfe, 0x7f]);
+    let fault = file.open().err().expect("refused");
+    assert!(fault.contains("its indexes of pages have 8191 bytes, more than the file"), "{} {fault}", bytes.len());
+}
+
+#[test]
+fn a_type_that_takes_no_bytes_cannot_be_said_to_take_some() {
+    // A column of the type that `parquet` knows as 19, said to be of 16 bytes, of which it would read one.
+    let column = |said: &[u8]| [&[0x29, 0x1c, 0xac][..], said, &[0x00, 0x00, 0x00]].concat();
+    let lie = walk(&column(&[&[0x0d, 38][..], &[0; 16]].concat()), fields::FILE);
+    assert_eq!(lie, Err("says of a field that it is what it cannot be"));
+    assert_eq!(walk(&column(&[0x0c, 38, 0x00]), fields::FILE), Ok(()));
 }

@@ -9,7 +9,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use super::pread::Pread;
 use super::thrift::{CUT_SHORT, fields, look_at, walk};
-use crate::reading::{fill, retrying};
+use crate::reading::retrying;
 
 /// Bytes that are read for a header at first.
 const FIRST_BYTES: usize = 4 << 10;
@@ -55,20 +55,24 @@ pub(super) struct Header {
 impl Header {
     /// The header and some of what is behind it.
     fn looked_at(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; FIRST_BYTES];
+        let fault = |what: &str| {
+            let fault = format!("the header of a page at byte {} {what}", self.start);
+            Err(io::Error::new(io::ErrorKind::InvalidData, fault))
+        };
+        let (mut bytes, mut filled) = (vec![0; FIRST_BYTES], 0);
         loop {
-            let filled = retrying(|| fill(self.file.file(), &mut bytes, self.start))?;
-            let is_all = filled < bytes.len() || bytes.len() >= MOST_BYTES;
+            let place = self.start.saturating_add(filled as u64);
+            let read = retrying(|| self.file.file().read_at(&mut bytes[filled..], place))?;
+            filled += read;
             match walk(&bytes[..filled], fields::PAGE_HEADER) {
                 Ok(()) => {
                     bytes.truncate(filled);
                     return Ok(bytes);
                 }
-                Err(CUT_SHORT) if !is_all => bytes.resize(bytes.len() * 2, 0),
-                Err(fault) => {
-                    let fault = format!("the header of a page at byte {} {fault}", self.start);
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, fault));
-                }
+                Err(CUT_SHORT) if read > 0 && filled < bytes.len() => {}
+                Err(CUT_SHORT) if read > 0 && filled < MOST_BYTES => bytes.resize(filled * 2, 0),
+                Err(CUT_SHORT) if read > 0 => return fault(&format!("is longer than {MOST_BYTES} bytes")),
+                Err(what) => return fault(what),
             }
         }
     }

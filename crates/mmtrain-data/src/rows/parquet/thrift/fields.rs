@@ -18,18 +18,22 @@ pub(in super::super) enum As {
     /// Whose elements have these fields, where they are structs.
     List(&'static Fields),
     Struct(&'static Fields),
+    /// A list of structs that are the nodes of a tree.
+    Tree(&'static Fields),
+    /// How many nodes a node of a tree has.
+    Children,
 }
 
 impl As {
     /// Whether a field of a type of the encoding is this.
     pub(super) fn is(self, of: u8) -> bool {
         match self {
-            Self::Number => [kind::I16, kind::I32, kind::I64].contains(&of),
+            Self::Number | Self::Children => [kind::I16, kind::I32, kind::I64].contains(&of),
             Self::Byte => of == kind::BYTE,
             Self::Bool => [kind::TRUE, kind::FALSE].contains(&of),
             Self::Double => of == kind::DOUBLE,
             Self::Bytes => of == kind::BINARY,
-            Self::List(_) => of == kind::LIST,
+            Self::List(_) | Self::Tree(_) => of == kind::LIST,
             Self::Struct(_) => of == kind::STRUCT,
         }
     }
@@ -37,19 +41,19 @@ impl As {
     /// The fields of what it holds.
     pub(super) fn fields(self) -> &'static Fields {
         match self {
-            Self::List(fields) | Self::Struct(fields) => fields,
+            Self::List(fields) | Self::Struct(fields) | Self::Tree(fields) => fields,
             _ => NONE,
         }
     }
 }
 
-use As::{Bool, Byte, Bytes, Double, List, Number, Struct};
+use As::{Bool, Byte, Bytes, Children, Double, List, Number, Struct, Tree};
 
 pub(super) const NONE: &Fields = &[];
 
 pub(in super::super) const FILE: &Fields = &[
     (1, Number),
-    (2, List(SCHEMA_ELEMENT)),
+    (2, Tree(SCHEMA_ELEMENT)),
     (3, Number),
     (4, List(ROW_GROUP)),
     (5, List(KEY_VALUE)),
@@ -62,7 +66,7 @@ const SCHEMA_ELEMENT: &Fields = &[
     (2, Number),
     (3, Number),
     (4, Bytes),
-    (5, Number),
+    (5, Children),
     (6, Number),
     (7, Number),
     (8, Number),
@@ -88,6 +92,7 @@ const LOGICAL_TYPE: &Fields = &[
     (16, Struct(&[(1, Byte)])),
     (17, Struct(&[(1, Bytes)])),
     (18, Struct(&[(1, Bytes), (2, Number)])),
+    (19, Struct(NONE)),
 ];
 
 const TIME: &Fields = &[(1, Bool), (2, Struct(&[(1, Struct(NONE)), (2, Struct(NONE)), (3, Struct(NONE))]))];

@@ -4,6 +4,8 @@ use super::fields::{As, Fields, NONE};
 
 /// More than structs lie within each other.
 const MOST_DEPTH: usize = 64;
+/// Columns within columns: `parquet` goes into them by calls within calls, of some kilobytes each.
+const MOST_LEVELS: usize = 64;
 
 /// The types of fields and elements.
 pub(super) mod kind {
@@ -28,10 +30,26 @@ type Walked<T> = Result<T, &'static str>;
 
 /// What is wrong where bytes end within a value.
 pub(in super::super) const CUT_SHORT: &str = "is cut short";
+const TOO_DEEP: &str = "has values within values without an end";
+const NOT_AS_SAID: &str = "says of a field that it is what it cannot be";
 
 /// Walks over a struct with these fields, among which others may stand; what is behind it is not looked at.
 pub(in super::super) fn walk(bytes: &[u8], fields: &Fields) -> Walked<()> {
-    Walk { left: bytes }.fields(fields, MOST_DEPTH)
+    Walk { left: bytes }.fields(fields, MOST_DEPTH).map(drop)
+}
+
+/// Takes a number from the front: seven bits a byte, the lowest first.
+pub(in super::super) fn number(left: &mut &[u8]) -> Walked<u64> {
+    let mut number = 0;
+    for shift in (0..u64::BITS).step_by(7) {
+        let (&byte, rest) = left.split_first().ok_or(CUT_SHORT)?;
+        *left = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Ok(number);
+        }
+    }
+    Err("has a number without an end")
 }
 
 struct Walk<'a> {
@@ -50,46 +68,82 @@ impl Walk<'_> {
         Ok(byte)
     }
 
-    /// Seven bits a byte, the lowest first.
     fn number(&mut self) -> Walked<u64> {
-        let mut number = 0;
-        for shift in (0..u64::BITS).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(number);
-            }
-        }
-        Err("has a number without an end")
+        number(&mut self.left)
     }
 
     fn size(&mut self) -> Walked<usize> {
         usize::try_from(self.number()?).map_err(|_| "has a length beyond all lengths")
     }
 
-    fn fields(&mut self, known: &Fields, depth: usize) -> Walked<()> {
-        let mut id = 0_i16;
+    /// Returns how many others a struct says that belong to it.
+    fn fields(&mut self, known: &Fields, depth: usize) -> Walked<u64> {
+        let (mut id, mut children) = (0_i16, 0);
         loop {
             let head = self.byte()?;
             let (further, kind) = (i16::from(head >> 4), head & 0x0f);
             if kind == kind::STOP {
-                return Ok(());
+                return Ok(children);
             }
             id = match further {
-                // Written with the sign in the lowest bit.
-                0 => self.number().map(|id| (id >> 1) as i16 ^ -((id & 1) as i16))?,
+                0 => self.signed()? as i16,
                 further => id.checked_add(further).ok_or("has a field beyond all fields")?,
             };
             let should = known.iter().find(|(known, _)| *known == id).map(|(_, should)| *should);
             if should.is_some_and(|should| !should.is(kind)) {
-                return Err("says of a field that it is what it cannot be");
+                return Err(NOT_AS_SAID);
             }
-            self.value(kind, should.map_or(NONE, As::fields), depth)?;
+            match should {
+                Some(As::Children) => children = self.children()?,
+                Some(As::Tree(fields)) => self.tree(fields, depth)?,
+                should => self.value(kind, should.map_or(NONE, As::fields), depth)?,
+            }
         }
     }
 
+    /// Written with the sign in the lowest bit.
+    fn signed(&mut self) -> Walked<i64> {
+        self.number().map(|number| (number >> 1) as i64 ^ -((number & 1) as i64))
+    }
+
+    fn children(&mut self) -> Walked<u64> {
+        u64::try_from(self.signed()?).map_err(|_| "has a group of fewer than no columns")
+    }
+
+    /// A tree as a list of its nodes, each before its children.
+    fn tree(&mut self, known: &Fields, depth: usize) -> Walked<()> {
+        let depth = depth.checked_sub(1).ok_or(TOO_DEEP)?;
+        let (many, kind) = self.list_head()?;
+        if many > 0 && kind != kind::STRUCT {
+            return Err(NOT_AS_SAID);
+        }
+        // For each group that is not at its end, how many of its columns are to come.
+        let mut groups = Vec::new();
+        for behind in (0..many).rev() {
+            let children = self.fields(known, depth)?;
+            if children > behind as u64 {
+                return Err("has a group of more columns than there are");
+            }
+            if children > 0 {
+                groups.push(children);
+                if groups.len() > MOST_LEVELS {
+                    return Err("has columns within columns without an end");
+                }
+                continue;
+            }
+            while let Some(to_come) = groups.last_mut() {
+                *to_come -= 1;
+                if *to_come > 0 {
+                    break;
+                }
+                groups.pop();
+            }
+        }
+        Ok(())
+    }
+
     fn value(&mut self, kind: u8, known: &Fields, depth: usize) -> Walked<()> {
-        let depth = depth.checked_sub(1).ok_or("has values within values without an end")?;
+        let depth = depth.checked_sub(1).ok_or(TOO_DEEP)?;
         match kind {
             kind::TRUE | kind::FALSE => Ok(()),
             kind::BYTE => self.pass(1),
@@ -101,16 +155,22 @@ impl Walk<'_> {
             }
             kind::LIST | kind::SET => self.list(known, depth),
             kind::MAP => self.map(depth),
-            kind::STRUCT => self.fields(known, depth),
+            kind::STRUCT => self.fields(known, depth).map(drop),
             kind::UUID => self.pass(16),
             _ => Err("has a value of no type"),
         }
     }
 
-    fn list(&mut self, known: &Fields, depth: usize) -> Walked<()> {
+    /// How many elements there are, and of what type.
+    fn list_head(&mut self) -> Walked<(usize, u8)> {
         let head = self.byte()?;
         let many = if head >> 4 == 15 { self.size()? } else { usize::from(head >> 4) };
-        self.elements(many, &[head & 0x0f], known, depth)
+        Ok((many, head & 0x0f))
+    }
+
+    fn list(&mut self, known: &Fields, depth: usize) -> Walked<()> {
+        let (many, kind) = self.list_head()?;
+        self.elements(many, &[kind], known, depth)
     }
 
     fn map(&mut self, depth: usize) -> Walked<()> {
@@ -187,9 +247,48 @@ mod tests {
         let hidden = [&[0x18, 7, 0xf9, 0xf1][..], &MOST[..], &[0x00]].concat();
         let listed = |head: u8| [0x09, 0xd8, 0x04, 0x1c, head, 0x00, 0x00, 0x00];
         let within = |head: u8| [0x0c, 0xda, 0x04, head, 0x00, 0x00, 0x00];
-        let lie = Err("says of a field that it is what it cannot be");
+        let lie = Err(NOT_AS_SAID);
         assert_eq!((walk(&hidden, FIELDS), walk(&hidden, NONE)), (lie, Ok(())));
         assert_eq!((walk(&listed(0x21), FIELDS), walk(&listed(0x23), FIELDS)), (Ok(()), lie));
         assert_eq!((walk(&within(0x22), FIELDS), walk(&within(0x23), FIELDS)), (Ok(()), lie));
+    }
+
+    const TREE: &Fields = &[(2, As::Tree(&[(5, As::Children)]))];
+
+    /// A footer whose only field is a tree of nodes with so many children each.
+    fn tree(children: &[u64]) -> Walked<()> {
+        let node = |&children: &u64| match children {
+            0 => vec![0],
+            // With the sign in the lowest bit, in two bytes.
+            _ => vec![0x55, (children << 1) as u8 | 0x80, (children >> 6) as u8, 0],
+        };
+        let nodes = children.iter().flat_map(node).collect::<Vec<_>>();
+        let many = [children.len() as u8 | 0x80, (children.len() >> 7) as u8];
+        walk(&[&[0x29, 0xfc], &many[..], &nodes, &[0]].concat(), TREE)
+    }
+
+    #[test]
+    fn columns_lie_within_each_other_as_deep_as_they_may_and_no_deeper() {
+        let chain = |deep: usize| [vec![1; deep], vec![0]].concat();
+        assert_eq!(tree(&chain(MOST_LEVELS)), Ok(()));
+        assert_eq!(tree(&chain(MOST_LEVELS + 1)), Err("has columns within columns without an end"));
+        // A group that is at its end is left: beside each other there may be any number.
+        let flat = [vec![1000], [2, 0, 1, 0].repeat(500), vec![0; 500]].concat();
+        assert_eq!(tree(&flat), Ok(()));
+        let left_late = [vec![2], [1, 2, 0].repeat(40), vec![0]].concat();
+        assert_eq!(tree(&left_late), Err("has columns within columns without an end"));
+    }
+
+    #[test]
+    fn a_group_has_no_more_columns_than_there_are() {
+        assert_eq!(tree(&[2, 0, 0]), Ok(()));
+        assert_eq!(tree(&[3, 0, 0]), Err("has a group of more columns than there are"));
+        assert_eq!(tree(&[1, 8000, 0]), Err("has a group of more columns than there are"));
+        // 5 in the lowest 32 bits, which is what `parquet` reads.
+        let negative = (1_u64 << 33) - 11;
+        let written = (0..5).map(|byte| (negative >> (7 * byte)) as u8 & 0x7f | if byte < 4 { 0x80 } else { 0 });
+        let node = [vec![0x55], written.collect(), vec![0]].concat();
+        let footer = [vec![0x29, 0x1c], node, vec![0]].concat();
+        assert_eq!(walk(&footer, TREE), Err("has a group of fewer than no columns"));
     }
 }
