@@ -39,9 +39,12 @@ use crate::{DataError, Place, content};
 const BLOCK_BYTES: u64 = 1 << 20;
 const MAX_BLOCK_ROWS: u64 = 1024;
 /// Bytes of a row that its columns of fixed width have: what `parquet` takes for each row of a block, whatever is in it.
-const MAX_FIXED_BYTES: u64 = 256 << 20;
-/// Decoded blocks that are kept.
+const MAX_FIXED_BYTES: u64 = 64 << 20;
+/// Decoded blocks that are kept, and the bytes of all of them, one block at least.
 const KEPT: usize = 32;
+const KEPT_BYTES: usize = 64 << 20;
+/// More than a file of a data set has; places of samples are kept in memory.
+const MAX_ROWS: usize = 200_000_000;
 /// From this size on, before compression, a row group without a page index is read on from where it was left.
 const LARGE_GROUP: i64 = 16 << 20;
 /// Blocks that are decoded on the way to one that is asked for, rather than to begin anew.
@@ -137,10 +140,11 @@ impl Parquet {
     fn keep(&self, group: usize, number: usize, batch: RecordBatch) -> Arc<RecordBatch> {
         let batch = Arc::new(batch);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() == KEPT {
+        kept.push(Block { group, number, batch: Arc::clone(&batch) });
+        let bytes = |kept: &[Block]| kept.iter().map(|block| block.batch.get_array_memory_size()).sum::<usize>();
+        while kept.len() > KEPT || kept.len() > 1 && bytes(&kept) > KEPT_BYTES {
             kept.remove(0);
         }
-        kept.push(Block { group, number, batch: Arc::clone(&batch) });
         batch
     }
 
@@ -215,7 +219,7 @@ fn starts(metadata: &ParquetMetaData) -> Result<Vec<usize>, String> {
             !is_right
         });
         let end = usize::try_from(rows).ok().and_then(|rows| starts[index].checked_add(rows));
-        match end.filter(|&end| !differs && u32::try_from(end).is_ok()) {
+        match end.filter(|&end| !differs && end <= MAX_ROWS) {
             Some(end) => starts.push(end),
             None => return Err(format!("its footer is damaged: row group {index} cannot have {rows} rows")),
         }

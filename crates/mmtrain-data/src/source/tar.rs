@@ -4,8 +4,9 @@
 //! so links, devices and `..` in an archive have no effect. Understood are old tar, USTAR, GNU long
 //! names and PAX `path` and `size`. Follows the reading rules of Python's `tarfile`, but says what that
 //! passes over: an archive ends with blocks of zeros, so one that just ends was cut short, and what comes
-//! behind the zeros is not read (it may be what an older, longer file left behind). Behind a damaged header
-//! the next one is looked for, as GNU tar does: the member is lost, and no other.
+//! behind the zeros is not read (it may be what an older, longer file left behind). Behind a damaged header reading
+//! goes on where its member ends by its size, or where the next header is found: the member is lost, and the one
+//! behind it too where the damaged header may have been the one that names it.
 
 use std::io;
 
@@ -18,8 +19,9 @@ const TAIL: u64 = 64 << 10;
 /// may be of any length.
 const LONGEST_TAIL: u64 = 64 << 20;
 
-/// Bytes looked at together behind a damaged header.
-const SEARCHED: u64 = 1 << 20;
+/// Bytes looked at together behind a damaged header: at first, then twice as many each time, up to the most.
+const FIRST_SEARCHED: u64 = 8 << 10;
+const MOST_SEARCHED: u64 = 1 << 20;
 /// Bytes looked at behind a damaged header: no payload that is read is longer.
 const LONGEST_SEARCH: u64 = 1 << 30;
 
@@ -76,7 +78,8 @@ pub(crate) fn list(
     len: u64,
     mut see: impl FnMut(&mut Window, &Member) -> io::Result<()>,
 ) -> io::Result<Listing> {
-    let mut walk = Walk { window, len, at: 0, long_name: None, pax: Pax::default(), damage: Damage::default() };
+    let mut walk =
+        Walk { window, len, at: 0, long_name: None, pax: Pax::default(), is_unnamed: false, damage: Damage::default() };
     let mut listing = Listing::default();
     loop {
         let step = walk.step();
@@ -108,6 +111,8 @@ struct Walk<'a, 'f> {
     at: u64,
     long_name: Option<String>,
     pax: Pax,
+    /// Whether a damaged header may have named the next member.
+    is_unnamed: bool,
     damage: Damage,
 }
 
@@ -125,10 +130,10 @@ impl Damage {
         let Self { headers, first, bytes } = self;
         let detail = match headers {
             0 => return None,
-            1 => format!("the tar header at byte {first} is damaged: {bytes} bytes up to the next one are passed over"),
+            1 => format!("the tar header at byte {first} is damaged: {bytes} bytes are passed over, with its member"),
             _ => format!(
-                "{headers} tar headers are damaged, the first at byte {first}: {bytes} bytes up to those that follow \
-                 are passed over"
+                "{headers} tar headers are damaged, the first at byte {first}: {bytes} bytes are passed over, with \
+                 their members"
             ),
         };
         Some(Fault::new("shard_damaged", detail))
@@ -175,7 +180,7 @@ impl Walk<'_, '_> {
         if end > self.len {
             return Err(self.cut(name, end));
         }
-        self.at = end.next_multiple_of(BLOCK);
+        let mut step = Step::Other;
         match header.kind() {
             b'L' => self.long_name = Some(c_string(&self.extension(offset, size)?)),
             b'x' => self.pax = Pax::parse(&self.extension(offset, size)?),
@@ -183,12 +188,14 @@ impl Walk<'_, '_> {
             kind => {
                 self.long_name = None;
                 self.pax = Pax::default();
-                if matches!(kind, 0 | b'0' | b'7') && !name.ends_with('/') {
-                    return Ok(Step::Member(Member { name, offset, size }));
+                let is_named = !std::mem::take(&mut self.is_unnamed);
+                if matches!(kind, 0 | b'0' | b'7') && !name.ends_with('/') && is_named {
+                    step = Step::Member(Member { name, offset, size });
                 }
             }
         }
-        Ok(Step::Other)
+        self.at = end.next_multiple_of(BLOCK);
+        Ok(step)
     }
 
     /// The header at the current place; `None` at the end of the archive.
@@ -202,7 +209,7 @@ impl Walk<'_, '_> {
         }
         let mut header = Header([0; BLOCK as usize]);
         header.0.copy_from_slice(self.window.read(self.at, BLOCK as usize)?);
-        if header.0.iter().all(|&byte| byte == 0) {
+        if is_zeros(&header.0) {
             return self.end().map(|()| None);
         }
         if header.checksum_is_right() { Ok(Some(header)) } else { Err(Stop::Damaged) }
@@ -239,34 +246,64 @@ impl Walk<'_, '_> {
         Ok(self.window.read(offset, size as usize)?.to_vec())
     }
 
-    /// Moves from a damaged header to the next one; false where none is found. What was said of the next member may have been
-    /// said by the damaged header, so that nothing of that is kept.
+    /// Moves from a damaged header to where reading goes on; false where that is nowhere. What was said of the next member may
+    /// have been said by the damaged header, so that nothing of that is kept.
     fn pass_over(&mut self) -> io::Result<bool> {
+        let mut header = Header([0; BLOCK as usize]);
+        header.0.copy_from_slice(self.window.read(self.at, BLOCK as usize)?);
         // What begins otherwise is no archive, whatever it holds.
-        if self.at == 0 && !names_format(self.window.read(0, BLOCK as usize)?) {
+        if self.at == 0 && !names_format(&header.0) {
             return Ok(false);
         }
-        let (damaged, last) = (self.at, self.len.min(self.at.saturating_add(LONGEST_SEARCH)));
-        let mut at = damaged + BLOCK;
+        let Some(next) = self.end_of(&header)?.map_or_else(|| self.search(), |end| Ok(Some(end)))? else {
+            return Ok(false);
+        };
+        (self.long_name, self.pax) = (None, Pax::default());
+        self.is_unnamed = header.may_name_another();
+        let Damage { headers, first, bytes } = self.damage;
+        let first = if headers == 0 { self.at } else { first };
+        self.damage = Damage { headers: headers + 1, first, bytes: bytes + next - self.at };
+        self.at = next;
+        Ok(true)
+    }
+
+    /// Where the member of a damaged header ends, if its size is right: another header stands there, or the end of the archive.
+    fn end_of(&mut self, header: &Header) -> io::Result<Option<u64>> {
+        let end = header.size().and_then(|size| size.checked_add(self.at + BLOCK)?.checked_next_multiple_of(BLOCK));
+        let Some(end) = end.filter(|end| end.checked_add(BLOCK).is_some_and(|behind| behind <= self.len)) else {
+            return Ok(None);
+        };
+        let block = self.window.read(end, BLOCK as usize)?;
+        Ok((is_header(block) || is_zeros(block)).then_some(end))
+    }
+
+    /// The next header behind a damaged one, before the end of the archive.
+    fn search(&mut self) -> io::Result<Option<u64>> {
+        let last = self.len.min(self.at.saturating_add(LONGEST_SEARCH));
+        let (mut at, mut together, mut zeros) = (self.at + BLOCK, FIRST_SEARCHED, 0);
         while at + BLOCK <= last {
-            let blocks = (last - at).min(SEARCHED) / BLOCK;
+            let blocks = (last - at).min(together) / BLOCK;
             let searched = self.window.read(at, (blocks * BLOCK) as usize)?;
-            if let Some(found) = searched.chunks_exact(BLOCK as usize).position(is_header) {
-                self.at = at + found as u64 * BLOCK;
-                (self.long_name, self.pax) = (None, Pax::default());
-                let Damage { headers, first, bytes } = self.damage;
-                let first = if headers == 0 { damaged } else { first };
-                self.damage = Damage { headers: headers + 1, first, bytes: bytes + self.at - damaged };
-                return Ok(true);
+            for block in searched.chunks_exact(BLOCK as usize) {
+                if is_header(block) {
+                    return Ok(Some(at));
+                }
+                zeros = if is_zeros(block) { zeros + 1 } else { 0 };
+                // So ends an archive, and what is behind may be what an older file left.
+                if zeros == 2 {
+                    return Ok(Some(at - BLOCK));
+                }
+                at += BLOCK;
             }
-            at += blocks * BLOCK;
+            together = (together * 2).min(MOST_SEARCHED);
         }
-        Ok(false)
+        Ok(None)
     }
 
     fn damaged(&mut self) -> Fault {
+        let is_tar = self.window.read(0, BLOCK as usize).is_ok_and(names_format);
         match self.at {
-            0 => Fault::new("shard_not_a_tar", self.not_a_tar()),
+            0 if !is_tar => Fault::new("shard_not_a_tar", self.not_a_tar()),
             at => Fault::new(
                 "shard_damaged",
                 format!("the tar header at byte {at} is damaged, and none is found behind it"),
@@ -358,9 +395,20 @@ fn is_header(block: &[u8]) -> bool {
     names_format(block) && block.try_into().is_ok_and(|block| Header(block).checksum_is_right())
 }
 
+fn is_zeros(block: &[u8]) -> bool {
+    block.iter().all(|&byte| byte == 0)
+}
+
 struct Header([u8; BLOCK as usize]);
 
 impl Header {
+    /// Whether a header, of which anything may be damaged, may be one that names the next member.
+    fn may_name_another(&self) -> bool {
+        let name = self.name();
+        let is_member = matches!(self.kind(), 0 | b'0'..=b'7');
+        !is_member || ["PaxHeader", "@LongLink"].iter().any(|of_writers| name.contains(of_writers))
+    }
+
     fn kind(&self) -> u8 {
         self.0[156]
     }
@@ -564,7 +612,10 @@ mod tests {
         bytes[1024 + 3] ^= 1;
         let listing = list_bytes(&bytes);
         assert_eq!(names(&listing), ["a.jpg"]);
-        let fault = listing.fault.expect("a fault").detail;
+        let says = "the tar header at byte 1024 is damaged: 1024 bytes are passed over, with its member";
+        assert_eq!((listing.fault, listing.damage.map(|damage| damage.detail)), (None, Some(says.into())));
+        // Without an end of the archive behind it.
+        let fault = list_bytes(&bytes[..2048]).fault.expect("a fault").detail;
         assert_eq!(fault, "the tar header at byte 1024 is damaged, and none is found behind it");
     }
 
@@ -584,7 +635,7 @@ mod tests {
                 assert_eq!((super::tests::names(&listing), listing.fault.as_ref()), (left.collect(), None));
                 let passed = headers[damaged + 1] - headers[damaged];
                 let says = format!(
-                    "the tar header at byte {} is damaged: {passed} bytes up to the next one are passed over",
+                    "the tar header at byte {} is damaged: {passed} bytes are passed over, with its member",
                     headers[damaged]
                 );
                 assert_eq!(listing.into_faults().map(|fault| fault.detail).collect::<Vec<_>>(), [says]);
@@ -603,12 +654,47 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_a_damaged_header_gave_is_not_given_to_another_member() {
-        let (long, short) = (format!("{}.jpg", "d".repeat(200)), "short.txt");
-        let mut bytes = archive(&[("a.txt", b"x"), (&long, b"x"), (short, b"y")]);
-        // The header behind the name that is too long for it.
-        bytes[1024 + 1024] ^= 1;
-        assert_eq!(names(&list_bytes(&bytes)), ["a.txt", short]);
+    fn a_member_whose_name_a_damaged_header_gave_is_lost_with_it() {
+        let long = |key: &str| format!("{}{key}.jpg", "d".repeat(120));
+        for damaged in [0, 60, 130, 156] {
+            // The name in a member of its own, as GNU tar has it.
+            let mut bytes = archive(&[("a.txt", b"x"), (&long("1"), b"y"), (&long("2"), b"z")]);
+            bytes[1024 + damaged] ^= 1;
+            assert_eq!(names(&list_bytes(&bytes)), ["a.txt", &long("2")], "{damaged}");
+        }
+        for damaged in [0, 60, 130] {
+            // … and behind it, the header of the member.
+            let mut bytes = archive(&[("a.txt", b"x"), (&long("1"), b"y"), ("short.txt", b"z")]);
+            bytes[1024 + 1024 + damaged] ^= 1;
+            assert_eq!(names(&list_bytes(&bytes)), ["a.txt", "short.txt"], "{damaged}");
+        }
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, short) in [("日本.jpg", "??.jpg"), ("中国.jpg", "??.jpg")] {
+            builder.append_pax_extensions([("path", name.as_bytes())]).expect("appended");
+            let mut header = tar::Header::new_ustar();
+            header.set_size(1);
+            builder.append_data(&mut header, short, &b"x"[..]).expect("appended");
+        }
+        let mut bytes = builder.into_inner().expect("an archive");
+        bytes[3] ^= 1;
+        assert_eq!(names(&list_bytes(&bytes)), ["中国.jpg"]);
+    }
+
+    #[test]
+    fn what_stands_in_a_damaged_member_or_behind_the_end_is_none_of_the_archive() {
+        let inner = archive(&[("zzz.jpg", b"of another"), ("zzz.txt", b"of another")]);
+        let mut bytes = archive(&[("a.tar", &inner), ("b.jpg", b"x")]);
+        bytes[3] ^= 1;
+        assert_eq!(names(&list_bytes(&bytes)), ["b.jpg"]);
+        // The last header is damaged, in its size or elsewhere, and an older file was longer.
+        for damaged in [3, 125] {
+            let mut old = archive(&[("a.jpg", b"x"), ("b.jpg", b"y")]);
+            old[1024 + damaged] = b'9';
+            let listing = list_bytes(&[old, archive(&[("old.jpg", b"z")])].concat());
+            assert_eq!(names(&listing), ["a.jpg"]);
+            let reasons = listing.into_faults().map(|fault| fault.reason).collect::<Vec<_>>();
+            assert_eq!(reasons, ["shard_damaged", "shard_data_after_end"]);
+        }
     }
 
     #[test]

@@ -179,11 +179,11 @@ fn wide_columns_are_read_a_row_at_a_time_and_too_wide_ones_are_not() {
     assert_eq!(rows.row(1).expect("a row").get("column"), &Cell::Bytes(vec![7; 3 << 20]));
     assert!(rows.row(2).expect("a row").get("column").is_null());
 
-    let schema = parse_message_type("message m { optional fixed_len_byte_array(268435457) a; }").expect("a schema");
+    let schema = parse_message_type("message m { optional fixed_len_byte_array(67108865) a; }").expect("a schema");
     let schema = Arc::new(SchemaDescriptor::new(Arc::new(schema)));
     let metadata = ParquetMetaData::new(FileMetaData::new(1, 1000, None, None, schema, None), Vec::new());
     let fault = super::block_rows(&metadata).expect_err("too wide");
-    assert_eq!(fault, "its rows have 268435457 bytes of fixed width, at most 268435456 are read");
+    assert_eq!(fault, "its rows have 67108865 bytes of fixed width, at most 67108864 are read");
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(in super::super) enum As {
     Tree(&'static Fields),
     /// How many nodes a node of a tree has.
     Children,
+    /// What a node of a tree is called.
+    Name,
 }
 
 impl As {
@@ -32,7 +34,7 @@ impl As {
             Self::Byte => of == kind::BYTE,
             Self::Bool => [kind::TRUE, kind::FALSE].contains(&of),
             Self::Double => of == kind::DOUBLE,
-            Self::Bytes => of == kind::BINARY,
+            Self::Bytes | Self::Name => of == kind::BINARY,
             Self::List(_) | Self::Tree(_) => of == kind::LIST,
             Self::Struct(_) => of == kind::STRUCT,
         }
@@ -47,7 +49,7 @@ impl As {
     }
 }
 
-use As::{Bool, Byte, Bytes, Children, Double, List, Number, Struct, Tree};
+use As::{Bool, Byte, Bytes, Children, Double, List, Name, Number, Struct, Tree};
 
 pub(super) const NONE: &Fields = &[];
 
@@ -65,7 +67,7 @@ const SCHEMA_ELEMENT: &Fields = &[
     (1, Number),
     (2, Number),
     (3, Number),
-    (4, Bytes),
+    (4, Name),
     (5, Children),
     (6, Number),
     (7, Number),

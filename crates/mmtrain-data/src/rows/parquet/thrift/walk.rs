@@ -6,6 +6,10 @@ use super::fields::{As, Fields, NONE};
 const MOST_DEPTH: usize = 64;
 /// Columns within columns: `parquet` goes into them by calls within calls, of some kilobytes each.
 const MOST_LEVELS: usize = 64;
+/// Bytes of the names on the ways to all columns: each has a copy of its own (`schema/types.rs`, `build_tree`).
+const MOST_NAMES: usize = 64 << 20;
+/// Bytes that a name takes beside its letters.
+const NAME: usize = 24;
 
 /// The types of fields and elements.
 pub(super) mod kind {
@@ -56,6 +60,14 @@ struct Walk<'a> {
     left: &'a [u8],
 }
 
+/// What a struct says of itself as a node of a tree.
+#[derive(Default)]
+struct Node {
+    children: u64,
+    /// Bytes of its name.
+    name: usize,
+}
+
 impl Walk<'_> {
     fn pass(&mut self, bytes: usize) -> Walked<()> {
         self.left = self.left.get(bytes..).ok_or(CUT_SHORT)?;
@@ -76,14 +88,13 @@ impl Walk<'_> {
         usize::try_from(self.number()?).map_err(|_| "has a length beyond all lengths")
     }
 
-    /// Returns how many others a struct says that belong to it.
-    fn fields(&mut self, known: &Fields, depth: usize) -> Walked<u64> {
-        let (mut id, mut children) = (0_i16, 0);
+    fn fields(&mut self, known: &Fields, depth: usize) -> Walked<Node> {
+        let (mut id, mut node) = (0_i16, Node::default());
         loop {
             let head = self.byte()?;
             let (further, kind) = (i16::from(head >> 4), head & 0x0f);
             if kind == kind::STOP {
-                return Ok(children);
+                return Ok(node);
             }
             id = match further {
                 0 => self.signed()? as i16,
@@ -94,7 +105,8 @@ impl Walk<'_> {
                 return Err(NOT_AS_SAID);
             }
             match should {
-                Some(As::Children) => children = self.children()?,
+                Some(As::Children) => node.children = self.children()?,
+                Some(As::Name) => node.name = self.binary()?,
                 Some(As::Tree(fields)) => self.tree(fields, depth)?,
                 should => self.value(kind, should.map_or(NONE, As::fields), depth)?,
             }
@@ -104,6 +116,13 @@ impl Walk<'_> {
     /// Written with the sign in the lowest bit.
     fn signed(&mut self) -> Walked<i64> {
         self.number().map(|number| (number >> 1) as i64 ^ -((number & 1) as i64))
+    }
+
+    /// Returns of how many bytes they are.
+    fn binary(&mut self) -> Walked<usize> {
+        let bytes = self.size()?;
+        self.pass(bytes)?;
+        Ok(bytes)
     }
 
     fn children(&mut self) -> Walked<u64> {
@@ -117,21 +136,26 @@ impl Walk<'_> {
         if many > 0 && kind != kind::STRUCT {
             return Err(NOT_AS_SAID);
         }
-        // For each group that is not at its end, how many of its columns are to come.
-        let mut groups = Vec::new();
+        // For each group that is not at its end, how many of its columns are to come, and the bytes of the names on the way to it.
+        let (mut groups, mut names) = (Vec::new(), 0_usize);
         for behind in (0..many).rev() {
-            let children = self.fields(known, depth)?;
+            let Node { children, name } = self.fields(known, depth)?;
             if children > behind as u64 {
                 return Err("has a group of more columns than there are");
             }
+            let way = groups.last().map_or(0, |(_, way)| *way) + name + NAME;
             if children > 0 {
-                groups.push(children);
+                groups.push((children, way));
                 if groups.len() > MOST_LEVELS {
                     return Err("has columns within columns without an end");
                 }
                 continue;
             }
-            while let Some(to_come) = groups.last_mut() {
+            names += way;
+            if names > MOST_NAMES {
+                return Err("has names of columns that are too long for so many of them");
+            }
+            while let Some((to_come, _)) = groups.last_mut() {
                 *to_come -= 1;
                 if *to_come > 0 {
                     break;
@@ -149,10 +173,7 @@ impl Walk<'_> {
             kind::BYTE => self.pass(1),
             kind::I16 | kind::I32 | kind::I64 => self.number().map(drop),
             kind::DOUBLE => self.pass(8),
-            kind::BINARY => {
-                let bytes = self.size()?;
-                self.pass(bytes)
-            }
+            kind::BINARY => self.binary().map(drop),
             kind::LIST | kind::SET => self.list(known, depth),
             kind::MAP => self.map(depth),
             kind::STRUCT => self.fields(known, depth).map(drop),
@@ -277,6 +298,19 @@ mod tests {
         assert_eq!(tree(&flat), Ok(()));
         let left_late = [vec![2], [1, 2, 0].repeat(40), vec![0]].concat();
         assert_eq!(tree(&left_late), Err("has columns within columns without an end"));
+    }
+
+    #[test]
+    fn long_names_have_few_columns() {
+        const FIELDS: &Fields = &[(2, As::Tree(&[(4, As::Name), (5, As::Children)]))];
+        // A group with a name of 100,000 letters, and so many columns without one.
+        let footer = |columns: u32| {
+            let varint = |number: u32| [number as u8 | 0x80, (number >> 7) as u8 | 0x80, (number >> 14) as u8];
+            let group = [&[0x48][..], &varint(100_000), &vec![b'n'; 100_000], &[0x15], &varint(columns << 1), &[0]];
+            [&[0x29, 0xfc][..], &varint(columns + 1), &group.concat(), &vec![0; columns as usize], &[0]].concat()
+        };
+        assert_eq!(walk(&footer(600), FIELDS), Ok(()));
+        assert_eq!(walk(&footer(700), FIELDS), Err("has names of columns that are too long for so many of them"));
     }
 
     #[test]
