@@ -13,6 +13,9 @@ use crate::sample::Reject;
 /// Waits before a failed read is tried again.
 const RETRY_AFTER: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(100)];
 
+/// The reason of a sample whose bytes the disk or the network does not give.
+pub(crate) const UNREADABLE: &str = "unreadable";
+
 /// A file that is read by offset, so that threads do not move each other's place.
 pub(crate) trait ReadAt: fmt::Debug + Send + Sync {
     /// Reads into `buffer` what stands at `offset`; returns how many bytes there were, 0 at the end.
@@ -104,7 +107,7 @@ pub(crate) fn unreadable(place: &Place, end: u64, error: &io::Error) -> Reject {
         _ if RemoteFault::of(error).is_some() => error.to_string(),
         _ => format!("`{place}`: {error}"),
     };
-    Reject::new("unreadable", detail)
+    Reject::new(UNREADABLE, detail)
 }
 
 /// Reads a file from end to end, a piece at a time, and shows each piece to `see`.

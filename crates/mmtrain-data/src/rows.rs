@@ -47,9 +47,12 @@ pub use json::Json;
 pub use parquet::Parquet;
 pub use reworded::Reworded;
 
-use crate::ShardProblem;
 use crate::cell::Cell;
 use crate::sample::Reject;
+use crate::{DataError, ShardProblem};
+
+/// Rows that are tried for one that can be read. A small file may say that it has millions.
+const TRIED_ROWS: usize = 100_000;
 
 /// Rows of one or several files, one after the other.
 pub trait Rows: Send + Sync {
@@ -83,4 +86,18 @@ pub struct RowPlace<'a> {
     pub file: &'a str,
     /// Number of the row in it, from 0.
     pub row: usize,
+}
+
+/// The first row that can be read; none where no row can. An error where so many cannot that the file is none of a dataset.
+pub(crate) fn first_readable(rows: &dyn Rows) -> Result<Option<Cell>, DataError> {
+    if let Some(row) = (0..rows.len().min(TRIED_ROWS)).find_map(|index| rows.row(index).ok()) {
+        return Ok(Some(row));
+    }
+    match rows.len().checked_sub(TRIED_ROWS).and_then(|_| rows.row(0).err()) {
+        Some(fault) => {
+            let detail = format!("none of its first {TRIED_ROWS} rows can be read; the first: {}", fault.detail);
+            Err(DataError::Rows { path: rows.place(0).file.into(), detail })
+        }
+        None => Ok(None),
+    }
 }

@@ -7,7 +7,7 @@ use burn_dataset::Dataset;
 use crate::DataError;
 use crate::cell::Cell;
 use crate::format::{MediaPlace, NamedMedium, Parsed, Shape};
-use crate::rows::{RowPlace, Rows};
+use crate::rows::{RowPlace, Rows, first_readable};
 use crate::sample::{MediaContent, RawMedium, RawSample, Reject, SampleId, SourceError};
 use crate::source::{ShardProblem, Source};
 use crate::store::MediaStore;
@@ -31,7 +31,7 @@ impl Table {
         media: Arc<dyn MediaStore>,
     ) -> Result<Self, DataError> {
         let name = name.into();
-        let starts = starts(rows.as_ref(), shape.as_ref());
+        let starts = starts(rows.as_ref(), shape.as_ref())?;
         let table = Self { name, rows, shape, media, starts };
         if table.is_empty() {
             return Err(DataError::NoSamples { name: table.name.clone(), problems: table.rows.problems().to_vec() });
@@ -81,10 +81,9 @@ impl Table {
 }
 
 /// Where the samples of each row begin; a row that cannot be read counts as one sample, to be rejected when its turn comes.
-fn starts(rows: &dyn Rows, shape: &dyn Shape) -> Vec<u32> {
-    let first = (0..rows.len()).find_map(|index| rows.row(index).ok());
-    if first.is_none_or(|row| shape.samples_in(&row).is_none()) {
-        return Vec::new();
+fn starts(rows: &dyn Rows, shape: &dyn Shape) -> Result<Vec<u32>, DataError> {
+    if first_readable(rows)?.is_none_or(|row| shape.samples_in(&row).is_none()) {
+        return Ok(Vec::new());
     }
     let counts = (0..rows.len()).map(|index| count(shape, rows.row(index).ok().as_ref()));
     let mut starts = vec![0];
@@ -92,7 +91,7 @@ fn starts(rows: &dyn Rows, shape: &dyn Shape) -> Vec<u32> {
         *sum += count;
         Some(*sum)
     }));
-    starts
+    Ok(starts)
 }
 
 fn count(shape: &dyn Shape, row: Option<&Cell>) -> u32 {
@@ -212,5 +211,34 @@ mod tests {
     fn a_table_without_samples_is_an_error() {
         assert!(matches!(table(&[]), Err(DataError::NoSamples { .. })));
         assert!(matches!(table(&[r#"{"captions": []}"#]), Err(DataError::NoSamples { .. })));
+    }
+
+    /// So many rows as a small file may say it has.
+    struct Claimed(usize);
+
+    impl Rows for Claimed {
+        fn len(&self) -> usize {
+            self.0
+        }
+
+        fn row(&self, _index: usize) -> Result<Cell, Reject> {
+            Err(Reject::new("bad_parquet", "no page"))
+        }
+
+        fn place(&self, index: usize) -> RowPlace<'_> {
+            RowPlace { file: "claimed.parquet", row: index }
+        }
+
+        fn fingerprint(&self) -> &'static str {
+            "0"
+        }
+    }
+
+    #[test]
+    fn no_more_rows_are_tried_than_a_dataset_could_have_lost() {
+        let table = |rows| Table::new("t", Box::new(Claimed(rows)), Box::new(Captions), Arc::new(Echo));
+        let fault = table(usize::MAX).err().expect("refused").to_string();
+        assert_eq!(fault, "`claimed.parquet`: none of its first 100000 rows can be read; the first: no page");
+        assert_eq!(table(10).expect("a table").len(), 10, "each is left out when its turn comes");
     }
 }

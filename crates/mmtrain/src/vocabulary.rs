@@ -135,8 +135,15 @@ fn learn(
     Ok(TextTokenizer::train_bpe_with(own.chain(more), bpe.vocab_size, &special)?)
 }
 
+/// Those that can be read, until more cannot than one would learn from.
 fn conversations(source: Arc<dyn Source>) -> impl Iterator<Item = Conversation> {
-    (0..source.len()).filter_map(move |index| Some(source.get(index).ok()?.conversation))
+    let mut unread = 0;
+    let samples = (0..source.len()).map_while(move |index| {
+        let sample = source.get(index).ok();
+        unread += usize::from(sample.is_none());
+        (unread <= LEARNED_TEXTS).then_some(sample)
+    });
+    samples.flatten().map(|sample| sample.conversation)
 }
 
 /// The words of a conversation as a template writes them, its own between those of the turns included; nothing of one that
@@ -146,4 +153,48 @@ fn written(template: Option<&Template>, conversation: &Conversation) -> Vec<Stri
     let pieces = template.render(conversation).unwrap_or_default().into_iter().map(|segment| segment.piece);
     let words = pieces.filter_map(|piece| if let Piece::Text(text) = piece { Some(text) } else { None });
     words.filter(|text| !text.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn_dataset::Dataset;
+    use mmtrain_data::{RawSample, SampleId, ShardProblem, SourceError};
+
+    use super::*;
+
+    /// A file that says it has as many samples as can be said.
+    struct Claimed;
+
+    impl Dataset<RawSample, SourceError> for Claimed {
+        fn get(&self, index: usize) -> Result<RawSample, SourceError> {
+            Err(SourceError::reject(self.id(index), "bad_parquet", "no page"))
+        }
+
+        fn len(&self) -> usize {
+            usize::MAX
+        }
+    }
+
+    impl Source for Claimed {
+        fn name(&self) -> &'static str {
+            "claimed"
+        }
+
+        fn fingerprint(&self) -> &'static str {
+            "0"
+        }
+
+        fn problems(&self) -> &[ShardProblem] {
+            &[]
+        }
+
+        fn id(&self, index: usize) -> SampleId {
+            SampleId { source: "claimed".into(), shard: "a.parquet".into(), key: index.to_string(), index }
+        }
+    }
+
+    #[test]
+    fn a_source_of_which_nothing_can_be_read_is_not_gone_through_without_an_end() {
+        assert_eq!(conversations(Arc::new(Claimed)).count(), 0);
+    }
 }

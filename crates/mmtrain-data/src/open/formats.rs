@@ -16,7 +16,7 @@ use crate::format::{
     Shape, cc3m, clotho, clotho_aqa, coco, dataset_info, llava, llava_pairs, messages, ms_swift, msr_vtt, preference,
     qwen_vl, scored, video_chatgpt, wavcaps,
 };
-use crate::rows::{Chained, Delimited, Dialect, Json, Rows};
+use crate::rows::{Chained, Delimited, Dialect, Json, Rows, first_readable};
 use crate::source::{Source, WebDataset};
 use crate::store::{MediaRoots, MediaStore};
 use crate::{DataError, OpenOptions, Place, Table, reading};
@@ -217,7 +217,7 @@ impl Opening<'_> {
 
     fn meta_entry(&self, entry: &MetaEntry) -> Result<Arc<dyn Source>, DataError> {
         let rows = open_rows(&self.below_repository(Path::new(&entry.annotation))?, &[])?;
-        let first = (0..rows.len()).find_map(|index| rows.row(index).ok()).unwrap_or_default();
+        let first = first_readable(rows.as_ref())?.unwrap_or_default();
         let rows = self.reworded(Box::new(Selected::repeat(rows, entry.repeat_time)));
         let placeholder = self.options.placeholder;
         let shape: Box<dyn Shape> = if first.get("conversations").is_null() {

@@ -9,18 +9,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_buffer::Buffer;
+use arrow_ipc::MetadataVersion;
 use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::reader::{read_dictionary, read_record_batch};
-use arrow_ipc::{MetadataVersion, root_as_message};
 use arrow_schema::{ArrowError, SchemaRef};
 
-use super::arrow_cell::{is_read, row_of};
-use super::message_scan::{Message, scan};
+use super::arrow_cell::{is_read, row_of, unread};
+use super::message_scan::{Message, header_of, scan};
 use super::text_file::problem;
 use super::{RowPlace, Rows};
 use crate::cell::Cell;
 use crate::panics::confined;
-use crate::reading::{ReadAt, bytes_at, unreadable};
+use crate::reading::{ReadAt, UNREADABLE, bytes_at, unreadable};
 use crate::sample::Reject;
 use crate::source::ShardProblem;
 use crate::{DataError, Place, content};
@@ -74,10 +74,7 @@ impl Arrow {
             Some(*sum)
         }));
         let name = place.name();
-        let unread = schema.fields().iter().find(|field| !is_read(field.data_type())).map(|field| {
-            let detail = format!("column `{}` is of the kind `{}` and is not read", field.name(), field.data_type());
-            Reject::new("rows_unread_column", detail)
-        });
+        let unread = unread(schema.fields().iter());
         let rows = starts.last().copied().unwrap_or(0);
         let problems = found.fault.into_iter().chain(unread).map(|fault| problem(&name, rows, fault)).collect();
         let fields = schema.fields().iter().enumerate();
@@ -97,7 +94,10 @@ impl Arrow {
             }
         }
         let decoded = self.decode(&self.batches[number]).map(Arc::new).map_err(Arc::new);
-        self.keep(Block { number, bytes: self.batches[number].bytes(), decoded: decoded.clone() });
+        // A fault of the disk or the network may pass.
+        if !matches!(&decoded, Err(fault) if fault.reason == UNREADABLE) {
+            self.keep(Block { number, bytes: self.batches[number].bytes(), decoded: decoded.clone() });
+        }
         decoded
     }
 
@@ -145,12 +145,12 @@ fn with_message<T>(
     work: impl FnOnce(arrow_ipc::Message<'_>, &Buffer, MetadataVersion) -> Result<T, ArrowError>,
 ) -> Result<T, ArrowError> {
     let (header, body) = bytes.split_at(message.header_bytes as usize);
-    let header = root_as_message(header).map_err(|error| damaged(&error.to_string()))?;
+    let header = header_of(header).map_err(|error| damaged(&error.to_string()))?;
     work(header, &Buffer::from(body), header.version())
 }
 
 fn schema_of(header: &[u8]) -> Result<SchemaRef, String> {
-    let message = root_as_message(header).map_err(|error| error.to_string())?;
+    let message = header_of(header).map_err(|error| error.to_string())?;
     let schema = message.header_as_schema().ok_or("has no schema")?;
     Ok(Arc::new(try_fb_to_schema(schema).map_err(|error| error.to_string())?))
 }
@@ -201,6 +201,12 @@ impl Rows for Arrow {
 mod tests {
     use std::path::{Path, PathBuf};
 
+    use arrow_ipc::writer::StreamWriter;
+    use arrow_ipc::{
+        Field, FieldArgs, KeyValue, KeyValueArgs, MessageArgs, MessageHeader, Null, NullArgs, Schema, SchemaArgs, Type,
+    };
+    use flatbuffers::FlatBufferBuilder;
+
     use super::*;
     use crate::rows::Parquet;
 
@@ -244,5 +250,71 @@ mod tests {
             let error = Arrow::open(fixture(name)).err().expect("refused").to_string();
             assert!(error.ends_with("is no Arrow file"), "{error}");
         }
+    }
+
+    /// A schema whose columns share name and metadata, of so many characters.
+    fn shared(columns: usize, characters: usize) -> Vec<u8> {
+        let mut to = FlatBufferBuilder::new();
+        let text = Some(to.create_string(&"x".repeat(characters)));
+        let pair = KeyValue::create(&mut to, &KeyValueArgs { key: text, value: text });
+        let custom_metadata = Some(to.create_vector(&[pair]));
+        let type_ = Some(Null::create(&mut to, &NullArgs {}).as_union_value());
+        let args = FieldArgs { name: text, type_type: Type::Null, type_, custom_metadata, ..FieldArgs::default() };
+        let field = Field::create(&mut to, &args);
+        let fields = Some(to.create_vector(&vec![field; columns]));
+        let schema = Schema::create(&mut to, &SchemaArgs { fields, ..SchemaArgs::default() });
+        let (header_type, header) = (MessageHeader::Schema, Some(schema.as_union_value()));
+        let version = MetadataVersion::V5;
+        let message = arrow_ipc::Message::create(
+            &mut to,
+            &MessageArgs { version, header_type, header, ..MessageArgs::default() },
+        );
+        to.finish(message, None);
+        let header = to.finished_data();
+        [&[0xff; 4][..], &(header.len() as u32).to_le_bytes(), header].concat()
+    }
+
+    fn open(bytes: &[u8]) -> Result<Arrow, String> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.arrow");
+        fs_err::write(&path, bytes).expect("written");
+        Arrow::open(path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_schema_whose_parts_are_shared_is_not_made_larger_than_it_is() {
+        assert_eq!(open(&shared(3, 4000)).expect("rows").schema.fields().len(), 3);
+        for shared in [shared(1000, 4000), shared(500_000, 1)] {
+            let fault = open(&shared).err().expect("refused");
+            assert!(fault.contains("says more than 8 times what it has bytes for"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_schema_of_many_columns_is_read() {
+        let fields = (0..20_000).map(|n| {
+            let said = HashMap::from([("about".to_owned(), format!("column {n}"))]);
+            arrow_schema::Field::new(format!("{n}"), arrow_schema::DataType::Int32, true).with_metadata(said)
+        });
+        let schema = arrow_schema::Schema::new(fields.collect::<Vec<_>>());
+        let mut bytes = Vec::new();
+        StreamWriter::try_new(&mut bytes, &schema).expect("a writer").finish().expect("written");
+        assert_eq!(*open(&bytes).expect("rows").schema, schema);
+    }
+
+    #[test]
+    fn of_a_long_kind_of_column_the_beginning_is_shown() {
+        let parts: Vec<_> =
+            (0..1000).map(|n| arrow_schema::Field::new(format!("part {n}"), duration(), true)).collect();
+        let kind = arrow_schema::DataType::Struct(parts.into());
+        let column = Arc::new(arrow_schema::Field::new("long", kind, true));
+        let fault = unread(std::iter::once(&column)).expect("a fault");
+        assert!(
+            fault.detail.starts_with("column `long` is of the kind `Struct(\"part 0\"") && fault.detail.len() < 260
+        );
+    }
+
+    fn duration() -> arrow_schema::DataType {
+        arrow_schema::DataType::Duration(arrow_schema::TimeUnit::Second)
     }
 }

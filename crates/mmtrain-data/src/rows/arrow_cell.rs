@@ -10,9 +10,13 @@ use arrow_array::types::{
     UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::{DataType, FieldRef, TimeUnit};
 
 use crate::cell::Cell;
+use crate::sample::Reject;
+
+/// Characters of the kind of a column that are shown: that of nested columns says everything about all parts.
+const SHOWN_KIND: usize = 200;
 
 /// Whether values of this type become cells.
 pub(crate) fn is_read(kind: &DataType) -> bool {
@@ -23,6 +27,14 @@ pub(crate) fn is_read(kind: &DataType) -> bool {
         T::Dictionary(_, values) => is_read(values),
         other => is_simple(other),
     }
+}
+
+/// The first of some columns that is not read.
+pub(crate) fn unread<'a>(mut columns: impl Iterator<Item = &'a FieldRef>) -> Option<Reject> {
+    let field = columns.find(|field| !is_read(field.data_type()))?;
+    let kind: String = field.data_type().to_string().chars().take(SHOWN_KIND).collect();
+    let detail = format!("column `{}` is of the kind `{kind}` and is not read", field.name());
+    Some(Reject::new("rows_unread_column", detail))
 }
 
 fn is_simple(kind: &DataType) -> bool {

@@ -1,6 +1,7 @@
 //! Where the messages of an Arrow file stand, found by going from header to header.
 
-use arrow_ipc::{MessageHeader, root_as_message};
+use arrow_ipc::{MessageHeader, root_as_message_with_opts};
+use flatbuffers::{InvalidFlatbuffer, VerifierOptions};
 
 use crate::reading::{ReadAt, bytes_at};
 use crate::sample::Reject;
@@ -11,6 +12,10 @@ const MAGIC: &[u8] = b"ARROW1\0\0";
 const CONTINUATION: u32 = u32::MAX;
 /// Longest header. That of a schema says everything about all columns.
 const MAX_HEADER: u64 = 16 << 20;
+/// Bytes that a header says it has for each that it has: its parts may share others, and each is made anew from them.
+const MAX_SHARED: usize = 8;
+/// Tables of a header: four or so for a column.
+const MAX_TABLES: usize = 200_000;
 /// Longest body that is read at once.
 const MAX_BODY: u64 = 1 << 30;
 /// More rows than any published set has in one file.
@@ -36,6 +41,15 @@ impl Message {
     pub(super) fn end(&self) -> u64 {
         self.header + self.bytes()
     }
+}
+
+/// The header of a message, whose parts are no more and no larger than its bytes let one expect.
+pub(super) fn header_of(header: &[u8]) -> Result<arrow_ipc::Message<'_>, InvalidFlatbuffer> {
+    let max_apparent_size = (64 << 10) + MAX_SHARED * header.len();
+    root_as_message_with_opts(
+        &VerifierOptions { max_tables: MAX_TABLES, max_apparent_size, ..VerifierOptions::default() },
+        header,
+    )
 }
 
 /// The messages of a file.
@@ -86,7 +100,7 @@ impl Walk<'_> {
         let Some((start, header)) = self.header()? else {
             return Ok(false);
         };
-        let message = root_as_message(&header).map_err(|_| self.damaged("has a header that is none"))?;
+        let message = header_of(&header).map_err(|error| self.no_header(&error))?;
         let header_bytes = header.len() as u64;
         let body_bytes = u64::try_from(message.bodyLength()).map_err(|_| self.damaged("has no length"))?;
         let end = (start + header_bytes).checked_add(body_bytes).filter(|&end| end <= self.len);
@@ -149,6 +163,16 @@ impl Walk<'_> {
             return Err(self.cut());
         }
         bytes_at(self.file, offset, size as usize).map_err(|error| Wrong::Refused(error.to_string()))
+    }
+
+    fn no_header(&self, error: &InvalidFlatbuffer) -> Wrong {
+        match error {
+            InvalidFlatbuffer::TooManyTables | InvalidFlatbuffer::ApparentSizeTooLarge => Wrong::Refused(format!(
+                "the header of the message at byte {} says more than {MAX_SHARED} times what it has bytes for, or has more than {MAX_TABLES} parts",
+                self.at
+            )),
+            _ => self.damaged("has a header that is none"),
+        }
     }
 
     fn damaged(&self, detail: &str) -> Wrong {

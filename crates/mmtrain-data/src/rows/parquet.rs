@@ -26,11 +26,12 @@ use parquet::file::metadata::ParquetMetaData;
 use column_chunk::Group;
 use pread::Pread;
 
-use super::arrow_cell::{is_read, row_of};
+use super::arrow_cell::{is_read, row_of, unread};
 use super::text_file::problem;
 use super::{RowPlace, Rows};
 use crate::cell::Cell;
 use crate::panics::confined;
+use crate::reading::UNREADABLE;
 use crate::sample::Reject;
 use crate::source::ShardProblem;
 use crate::{DataError, Place, content};
@@ -70,13 +71,21 @@ pub struct Parquet {
     problems: Vec<ShardProblem>,
 }
 
-/// Decoded rows of a row group.
+/// Decoded rows of a row group, or why there are none.
+type Decoded = Result<Arc<RecordBatch>, Arc<Reject>>;
+
 #[derive(Clone)]
 struct Block {
     group: usize,
     /// Number of the block in its group.
     number: usize,
-    batch: Arc<RecordBatch>,
+    decoded: Decoded,
+}
+
+impl Block {
+    fn bytes(&self) -> usize {
+        self.decoded.as_ref().map_or(0, |batch| batch.get_array_memory_size())
+    }
 }
 
 /// A row group that is read from front to back.
@@ -111,41 +120,47 @@ impl Parquet {
         Ok(Self { place, name, file, metadata, columns, starts, block_rows, kept, left, fingerprint, problems })
     }
 
-    fn block(&self, group: usize, number: usize) -> Result<Arc<RecordBatch>, Reject> {
-        if let Some(batch) = self.known(group, number) {
-            return Ok(batch);
+    fn block(&self, group: usize, number: usize) -> Decoded {
+        if let Some(known) = self.known(group, number) {
+            return known;
         }
+        let failed = self.file.failed();
         let decode = || {
             if self.reads_on(group) {
                 return self.read_on(group, number);
             }
-            self.decode(group, number).map(|batch| self.keep(group, number, batch))
+            let batch = Arc::new(self.decode(group, number)?);
+            self.keep(group, number, Ok(Arc::clone(&batch)));
+            Ok(batch)
         };
         let detail = match confined(decode) {
             Ok(Ok(batch)) => return Ok(batch),
             Ok(Err(error)) => error.to_string(),
             Err(panic) => panic,
         };
-        Err(Reject::new("bad_parquet", format!("`{}`: {detail}", self.place)))
+        let may_pass = self.file.failed() != failed;
+        let reason = if may_pass { UNREADABLE } else { "bad_parquet" };
+        let fault = Arc::new(Reject::new(reason, format!("`{}`: {detail}", self.place)));
+        if !may_pass {
+            self.keep(group, number, Err(Arc::clone(&fault)));
+        }
+        Err(fault)
     }
 
-    fn known(&self, group: usize, number: usize) -> Option<Arc<RecordBatch>> {
+    fn known(&self, group: usize, number: usize) -> Option<Decoded> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let place = kept.iter().position(|block| block.group == group && block.number == number)?;
         let block = kept.remove(place);
         kept.push(block.clone());
-        Some(block.batch)
+        Some(block.decoded)
     }
 
-    fn keep(&self, group: usize, number: usize, batch: RecordBatch) -> Arc<RecordBatch> {
-        let batch = Arc::new(batch);
+    fn keep(&self, group: usize, number: usize, decoded: Decoded) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push(Block { group, number, batch: Arc::clone(&batch) });
-        let bytes = |kept: &[Block]| kept.iter().map(|block| block.batch.get_array_memory_size()).sum::<usize>();
-        while kept.len() > KEPT || kept.len() > 1 && bytes(&kept) > KEPT_BYTES {
+        kept.push(Block { group, number, decoded });
+        while kept.len() > KEPT || kept.len() > 1 && kept.iter().map(Block::bytes).sum::<usize>() > KEPT_BYTES {
             kept.remove(0);
         }
-        batch
     }
 
     fn reads_on(&self, group: usize) -> bool {
@@ -156,7 +171,7 @@ impl Parquet {
     fn read_on(&self, group: usize, number: usize) -> parquet::errors::Result<Arc<RecordBatch>> {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have come past it in the meantime.
-        if let Some(batch) = self.known(group, number) {
+        if let Some(Ok(batch)) = self.known(group, number) {
             return Ok(batch);
         }
         let is_near = |left: &Left| left.group == group && (left.next..=left.next + AHEAD).contains(&number);
@@ -168,9 +183,9 @@ impl Parquet {
         };
         loop {
             let at = here.next;
-            let batch = self.whole(group, at, here.reader.next().transpose()?)?;
+            let batch = Arc::new(self.whole(group, at, here.reader.next().transpose()?)?);
             here.next += 1;
-            let batch = self.keep(group, at, batch);
+            self.keep(group, at, Ok(Arc::clone(&batch)));
             if at == number {
                 *left = Some(here);
                 return Ok(batch);
@@ -234,11 +249,7 @@ fn project(metadata: &ArrowReaderMetadata, columns: Option<&[&str]>) -> (Project
     let wanted = || fields.iter().enumerate().filter(|(_, field)| is_wanted(field.name()));
     let roots = wanted().filter(|(_, field)| is_read(field.data_type())).map(|(root, _)| root);
     let projection = ProjectionMask::roots(metadata.parquet_schema(), roots);
-    let unread = wanted().find(|(_, field)| !is_read(field.data_type())).map(|(_, field)| {
-        let detail = format!("column `{}` is of the kind `{}` and is not read", field.name(), field.data_type());
-        Reject::new("rows_unread_column", detail)
-    });
-    (projection, unread)
+    (projection, unread(wanted().map(|(_, field)| field)))
 }
 
 /// So many rows that a block has about [`BLOCK_BYTES`]; an error where one row has too many.
@@ -265,7 +276,7 @@ impl Rows for Parquet {
         assert!(index < self.len(), "row {index} of {}", self.len());
         let group = self.starts.partition_point(|&start| start <= index) - 1;
         let row = index - self.starts[group];
-        let batch = self.block(group, row / self.block_rows)?;
+        let batch = self.block(group, row / self.block_rows).map_err(|fault| Reject::clone(&fault))?;
         confined(|| row_of(&batch, row % self.block_rows))
             .map_err(|panic| Reject::new("bad_parquet", format!("`{}`: {panic}", self.place)))
     }

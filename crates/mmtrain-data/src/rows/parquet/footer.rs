@@ -1,6 +1,5 @@
 //! The footer of a Parquet file, and where it says that pages stand.
 
-use std::io::BufReader;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,7 +11,6 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use super::pread::Pread;
 use super::thrift::{fields, look_at};
-use crate::reading::{From, ReadAt};
 
 /// Behind it stand its length and the format's name.
 const BEHIND: u64 = 8;
@@ -70,7 +68,7 @@ impl<L: Send + Sync> Length for LookedAt<'_, L> {
 }
 
 impl<L: Fn(Range<u64>, &[u8]) -> Result<()> + Send + Sync> ChunkReader for LookedAt<'_, L> {
-    type T = BufReader<From<Arc<dyn ReadAt>>>;
+    type T = <Pread as ChunkReader>::T;
 
     fn get_read(&self, start: u64) -> Result<Self::T> {
         self.file.get_read(start)

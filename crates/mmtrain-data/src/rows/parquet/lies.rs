@@ -1,8 +1,10 @@
 //! Files that say of themselves what is not so, and would take time or memory without an end.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow_array::{ArrayRef, FixedSizeBinaryArray, Float32Array, Int64Array, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
@@ -19,6 +21,7 @@ use super::pread::Pread;
 use super::thrift::{fields, walk};
 use super::{Parquet, Rows};
 use crate::cell::Cell;
+use crate::reading::ReadAt;
 use crate::sample::Reject;
 
 const VALUES: usize = 100;
@@ -212,4 +215,44 @@ fn a_type_that_takes_no_bytes_cannot_be_said_to_take_some() {
     let lie = walk(&column(&[&[0x0d, 38][..], &[0; 16]].concat()), fields::FILE);
     assert_eq!(lie, Err("says of a field that it is what it cannot be"));
     assert_eq!(walk(&column(&[0x0c, 38, 0x00]), fields::FILE), Ok(()));
+}
+
+/// A file of which some reads fail, and all are counted.
+#[derive(Debug)]
+struct Flaky {
+    file: File,
+    reads: Arc<AtomicUsize>,
+    fails: Arc<AtomicUsize>,
+}
+
+impl ReadAt for Flaky {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let fails = self.fails.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        if fails { Err(io::Error::other("the disk is gone")) } else { ReadAt::read_at(&self.file, buffer, offset) }
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        ReadAt::len(&self.file)
+    }
+}
+
+#[test]
+fn damage_is_remembered_and_a_fault_of_the_disk_is_not() {
+    let file = written(numbers(), false);
+    let mut rows = file.open().expect("rows");
+    let (reads, fails) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(usize::MAX)));
+    let opened = fs_err::File::open(&file.path).expect("a file").into_file();
+    let flaky = Flaky { file: opened, reads: Arc::clone(&reads), fails: Arc::clone(&fails) };
+    rows.file = Arc::new(Pread::new(Arc::new(flaky)).expect("a file"));
+    let fault = rows.row(0).expect_err("no disk");
+    assert!(fault.reason == "unreadable" && fault.detail.contains("the disk is gone"), "{}", fault.detail);
+    fails.store(0, Ordering::Relaxed);
+    file.change(file.chunk.data_page_offset() as usize, &ENDLESS);
+    assert_eq!(rows.row(0).expect_err("damage").reason, "bad_parquet");
+    let before = reads.load(Ordering::Relaxed);
+    for row in 0..VALUES {
+        assert_eq!(rows.row(row).expect_err("damage").reason, "bad_parquet");
+    }
+    assert_eq!(reads.load(Ordering::Relaxed), before);
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufReader};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parquet::errors::{ParquetError, Result};
@@ -9,16 +10,44 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use crate::reading::{From, ReadAt, bytes_at};
 
+/// A file whose reads that failed are counted: `parquet` makes texts of errors, and damage is to be told from a fault of the disk.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    file: Arc<dyn ReadAt>,
+    failed: AtomicUsize,
+}
+
+impl ReadAt for Counted {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset).inspect_err(|_| {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn version(&self) -> Option<&str> {
+        self.file.version()
+    }
+}
+
 /// An open file and its length.
 #[derive(Debug, Clone)]
 pub(crate) struct Pread {
-    file: Arc<dyn ReadAt>,
+    file: Arc<Counted>,
     bytes: u64,
 }
 
 impl Pread {
     pub(crate) fn new(file: Arc<dyn ReadAt>) -> io::Result<Self> {
-        Ok(Self { bytes: file.len()?, file })
+        Ok(Self { bytes: file.len()?, file: Arc::new(Counted { file, failed: AtomicUsize::new(0) }) })
+    }
+
+    /// Reads that failed so far, in all threads.
+    pub(crate) fn failed(&self) -> usize {
+        self.file.failed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn file(&self) -> &dyn ReadAt {
@@ -37,7 +66,7 @@ impl Length for Pread {
 }
 
 impl ChunkReader for Pread {
-    type T = BufReader<From<Arc<dyn ReadAt>>>;
+    type T = BufReader<From<Arc<Counted>>>;
 
     fn get_read(&self, start: u64) -> Result<Self::T> {
         Ok(BufReader::new(From { file: Arc::clone(&self.file), at: start }))
