@@ -25,6 +25,8 @@ mod joined;
 
 mod json;
 
+mod kept;
+
 mod line_scan;
 
 mod message_scan;

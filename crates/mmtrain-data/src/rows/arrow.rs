@@ -2,10 +2,10 @@
 //!
 //! Both are the same messages one behind the other (Arrow columnar format, "Encapsulated message format"), a schema first,
 //! then dictionaries and batches of rows. On opening their headers are gone through, no batch is read. To get a row, its
-//! batch is decoded; the last ones are kept, as far as they fit into [`KEPT_BYTES`].
+//! batch is decoded; the last ones are kept.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_buffer::Buffer;
@@ -15,18 +15,16 @@ use arrow_ipc::reader::{read_dictionary, read_record_batch};
 use arrow_schema::{ArrowError, SchemaRef};
 
 use super::arrow_cell::{is_read, row_of, unread};
+use super::kept::{Decoded, Kept};
 use super::message_scan::{Message, header_of, scan};
 use super::text_file::problem;
 use super::{RowPlace, Rows};
 use crate::cell::Cell;
 use crate::panics::confined;
-use crate::reading::{ReadAt, UNREADABLE, bytes_at, unreadable};
+use crate::reading::{ReadAt, bytes_at, unreadable};
 use crate::sample::Reject;
 use crate::source::ShardProblem;
 use crate::{DataError, Place, content};
-
-/// Bytes of decoded batches that are kept, one at least.
-const KEPT_BYTES: u64 = 64 << 20;
 
 /// Rows of an Arrow file.
 pub struct Arrow {
@@ -40,20 +38,9 @@ pub struct Arrow {
     batches: Vec<Message>,
     /// First row of each batch, and the number of rows at the end.
     starts: Vec<usize>,
-    kept: Mutex<Vec<Block>>,
+    kept: Kept<usize>,
     fingerprint: String,
     problems: Vec<ShardProblem>,
-}
-
-/// A batch, or why there is none.
-type Decoded = Result<Arc<RecordBatch>, Arc<Reject>>;
-
-/// A batch by its number, and its bytes in the file.
-#[derive(Clone)]
-struct Block {
-    number: usize,
-    bytes: u64,
-    decoded: Decoded,
 }
 
 impl Arrow {
@@ -80,33 +67,17 @@ impl Arrow {
         let fields = schema.fields().iter().enumerate();
         let projection = fields.filter(|(_, field)| is_read(field.data_type())).map(|(at, _)| at).collect();
         let fingerprint = content::fingerprint(file.as_ref(), len)?;
-        let (batches, kept) = (found.batches, Mutex::default());
+        let (batches, kept) = (found.batches, Kept::default());
         Ok(Self { place, name, file, schema, projection, dictionaries, batches, starts, kept, fingerprint, problems })
     }
 
     fn batch(&self, number: usize) -> Decoded {
-        {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(place) = kept.iter().position(|block| block.number == number) {
-                let block = kept.remove(place);
-                kept.push(block.clone());
-                return block.decoded;
-            }
+        if let Some(known) = self.kept.get(&number) {
+            return known;
         }
         let decoded = self.decode(&self.batches[number]).map(Arc::new).map_err(Arc::new);
-        // A fault of the disk or the network may pass.
-        if !matches!(&decoded, Err(fault) if fault.reason == UNREADABLE) {
-            self.keep(Block { number, bytes: self.batches[number].bytes(), decoded: decoded.clone() });
-        }
+        self.kept.put(number, self.batches[number].bytes(), decoded.clone());
         decoded
-    }
-
-    fn keep(&self, block: Block) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push(block);
-        while kept.len() > 1 && kept.iter().map(|block| block.bytes).sum::<u64>() > KEPT_BYTES {
-            kept.remove(0);
-        }
     }
 
     fn decode(&self, message: &Message) -> Result<RecordBatch, Reject> {

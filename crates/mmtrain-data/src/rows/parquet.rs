@@ -27,6 +27,7 @@ use column_chunk::Group;
 use pread::Pread;
 
 use super::arrow_cell::{is_read, row_of, unread};
+use super::kept::{Decoded, Kept};
 use super::text_file::problem;
 use super::{RowPlace, Rows};
 use crate::cell::Cell;
@@ -41,9 +42,6 @@ const BLOCK_BYTES: u64 = 1 << 20;
 const MAX_BLOCK_ROWS: u64 = 1024;
 /// Bytes of a row that its columns of fixed width have: what `parquet` takes for each row of a block, whatever is in it.
 const MAX_FIXED_BYTES: u64 = 64 << 20;
-/// Decoded blocks that are kept, and the bytes of all of them, one block at least.
-const KEPT: usize = 32;
-const KEPT_BYTES: usize = 64 << 20;
 /// More than a file of a data set has; places of samples are kept in memory.
 const MAX_ROWS: usize = 200_000_000;
 /// From this size on, before compression, a row group without a page index is read on from where it was left.
@@ -64,28 +62,12 @@ pub struct Parquet {
     /// First row of each row group, and the number of rows at the end.
     starts: Vec<usize>,
     block_rows: usize,
-    kept: Mutex<Vec<Block>>,
+    /// By row group and number in it.
+    kept: Kept<(usize, usize)>,
     /// Where a large row group was left.
     left: Mutex<Option<Left>>,
     fingerprint: String,
     problems: Vec<ShardProblem>,
-}
-
-/// Decoded rows of a row group, or why there are none.
-type Decoded = Result<Arc<RecordBatch>, Arc<Reject>>;
-
-#[derive(Clone)]
-struct Block {
-    group: usize,
-    /// Number of the block in its group.
-    number: usize,
-    decoded: Decoded,
-}
-
-impl Block {
-    fn bytes(&self) -> usize {
-        self.decoded.as_ref().map_or(0, |batch| batch.get_array_memory_size())
-    }
 }
 
 /// A row group that is read from front to back.
@@ -115,52 +97,26 @@ impl Parquet {
         let problems = unread.map(|fault| problem(&name, rows, fault)).into_iter().collect();
         let fingerprint = content::fingerprint(file.file(), file.bytes())?;
         let block_rows = block_rows(metadata.metadata()).map_err(refuse)?;
-        let (kept, left) = (Mutex::default(), Mutex::default());
+        let (kept, left) = (Kept::default(), Mutex::default());
         let (file, metadata) = (Arc::new(file), Arc::clone(metadata.metadata()));
         Ok(Self { place, name, file, metadata, columns, starts, block_rows, kept, left, fingerprint, problems })
     }
 
     fn block(&self, group: usize, number: usize) -> Decoded {
-        if let Some(known) = self.known(group, number) {
+        if let Some(known) = self.kept.get(&(group, number)) {
             return known;
         }
         let failed = self.file.failed();
-        let decode = || {
-            if self.reads_on(group) {
-                return self.read_on(group, number);
-            }
-            let batch = Arc::new(self.decode(group, number)?);
-            self.keep(group, number, Ok(Arc::clone(&batch)));
-            Ok(batch)
-        };
+        let decode = || if self.reads_on(group) { self.read_on(group, number) } else { self.decode(group, number) };
         let detail = match confined(decode) {
             Ok(Ok(batch)) => return Ok(batch),
             Ok(Err(error)) => error.to_string(),
             Err(panic) => panic,
         };
-        let may_pass = self.file.failed() != failed;
-        let reason = if may_pass { UNREADABLE } else { "bad_parquet" };
+        let reason = if self.file.failed() == failed { "bad_parquet" } else { UNREADABLE };
         let fault = Arc::new(Reject::new(reason, format!("`{}`: {detail}", self.place)));
-        if !may_pass {
-            self.keep(group, number, Err(Arc::clone(&fault)));
-        }
+        self.kept.put((group, number), 0, Err(Arc::clone(&fault)));
         Err(fault)
-    }
-
-    fn known(&self, group: usize, number: usize) -> Option<Decoded> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = kept.iter().position(|block| block.group == group && block.number == number)?;
-        let block = kept.remove(place);
-        kept.push(block.clone());
-        Some(block.decoded)
-    }
-
-    fn keep(&self, group: usize, number: usize, decoded: Decoded) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push(Block { group, number, decoded });
-        while kept.len() > KEPT || kept.len() > 1 && kept.iter().map(Block::bytes).sum::<usize>() > KEPT_BYTES {
-            kept.remove(0);
-        }
     }
 
     fn reads_on(&self, group: usize) -> bool {
@@ -171,7 +127,7 @@ impl Parquet {
     fn read_on(&self, group: usize, number: usize) -> parquet::errors::Result<Arc<RecordBatch>> {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have come past it in the meantime.
-        if let Some(Ok(batch)) = self.known(group, number) {
+        if let Some(Ok(batch)) = self.kept.get(&(group, number)) {
             return Ok(batch);
         }
         let is_near = |left: &Left| left.group == group && (left.next..=left.next + AHEAD).contains(&number);
@@ -183,9 +139,8 @@ impl Parquet {
         };
         loop {
             let at = here.next;
-            let batch = Arc::new(self.whole(group, at, here.reader.next().transpose()?)?);
+            let batch = self.whole(group, at, here.reader.next().transpose()?)?;
             here.next += 1;
-            self.keep(group, at, Ok(Arc::clone(&batch)));
             if at == number {
                 *left = Some(here);
                 return Ok(batch);
@@ -194,7 +149,7 @@ impl Parquet {
     }
 
     /// Reads the rows of one block.
-    fn decode(&self, group: usize, number: usize) -> parquet::errors::Result<RecordBatch> {
+    fn decode(&self, group: usize, number: usize) -> parquet::errors::Result<Arc<RecordBatch>> {
         let mut reader = self.reader(group, number, self.len_of(group, number))?;
         self.whole(group, number, reader.next().transpose()?)
     }
@@ -214,12 +169,20 @@ impl Parquet {
         ParquetRecordBatchReader::try_new_with_row_groups(&self.columns, &group, batch_rows, Some(selection))
     }
 
-    /// The rows of a block, if they are all there.
-    fn whole(&self, group: usize, number: usize, batch: Option<RecordBatch>) -> parquet::errors::Result<RecordBatch> {
+    /// The rows of a block, if they are all there; they are kept.
+    fn whole(
+        &self,
+        group: usize,
+        number: usize,
+        batch: Option<RecordBatch>,
+    ) -> parquet::errors::Result<Arc<RecordBatch>> {
         let found = batch.as_ref().map_or(0, RecordBatch::num_rows);
-        batch.filter(|_| found == self.len_of(group, number)).ok_or_else(|| {
+        let batch = batch.filter(|_| found == self.len_of(group, number)).ok_or_else(|| {
             parquet::errors::ParquetError::General(format!("row group {group} has fewer rows than its footer says"))
-        })
+        })?;
+        let batch = Arc::new(batch);
+        self.kept.put((group, number), batch.get_array_memory_size() as u64, Ok(Arc::clone(&batch)));
+        Ok(batch)
     }
 }
 

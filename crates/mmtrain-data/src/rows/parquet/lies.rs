@@ -16,6 +16,7 @@ use parquet::file::reader::ChunkReader;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::SchemaDescriptor;
 
+use super::Kept;
 use super::page_header::Paged;
 use super::pread::Pread;
 use super::thrift::{fields, walk};
@@ -248,6 +249,7 @@ fn damage_is_remembered_and_a_fault_of_the_disk_is_not() {
     let fault = rows.row(0).expect_err("no disk");
     assert!(fault.reason == "unreadable" && fault.detail.contains("the disk is gone"), "{}", fault.detail);
     fails.store(0, Ordering::Relaxed);
+    rows.kept = Kept::default();
     file.change(file.chunk.data_page_offset() as usize, &ENDLESS);
     assert_eq!(rows.row(0).expect_err("damage").reason, "bad_parquet");
     let before = reads.load(Ordering::Relaxed);
