@@ -124,6 +124,9 @@ fn index_all(places: &[Place]) -> io::Result<Vec<Shard>> {
     let on_disk = places.iter().filter(|place| !place.is_remote());
     let sizes = on_disk.map(|place| Ok(fs_err::metadata(place.path())?.len()));
     let depth = Depth::of(sizes.sum::<io::Result<u64>>()?);
+    if let [place] = places {
+        return Ok(vec![Shard::index(place, depth)?]);
+    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     // Who waits for servers needs no core.
     let threads = if places.iter().any(Place::is_remote) { cores.max(WAITING) } else { cores };
