@@ -50,11 +50,16 @@ pub use parquet::Parquet;
 pub use reworded::Reworded;
 
 use crate::cell::Cell;
+use crate::reading::UNREADABLE;
 use crate::sample::Reject;
 use crate::{DataError, ShardProblem};
 
 /// Rows that are tried for one that can be read. A small file may say that it has millions.
 const TRIED_ROWS: usize = 100_000;
+/// Rows that the disk does not give until one is looked for no longer: each takes its time.
+const TRIED_READS: usize = 100;
+/// Characters of a fault of a row that are shown.
+const SHOWN_DETAIL: usize = 500;
 
 /// Rows of one or several files, one after the other.
 pub trait Rows: Send + Sync {
@@ -90,16 +95,37 @@ pub struct RowPlace<'a> {
     pub row: usize,
 }
 
-/// The first row that can be read; none where no row can. An error where so many cannot that the file is none of a dataset.
+/// Of what is wrong, as much as is shown: libraries name all of a column, whose parts may be many.
+fn cut(detail: &str) -> String {
+    detail.chars().take(SHOWN_DETAIL).collect()
+}
+
+/// The first row that can be read, of those in front and of some all over; none where no row can. An error where so many cannot that the
+/// file is none of a dataset, or where the disk does not give them.
 pub(crate) fn first_readable(rows: &dyn Rows) -> Result<Option<Cell>, DataError> {
-    if let Some(row) = (0..rows.len().min(TRIED_ROWS)).find_map(|index| rows.row(index).ok()) {
-        return Ok(Some(row));
+    let spread = (0..TRIED_ROWS).map(|n| (n as u128 * rows.len() as u128 / TRIED_ROWS as u128) as usize);
+    let front = 0..rows.len().min(TRIED_ROWS);
+    let (mut first, mut unreadable) = (None, 0);
+    for index in front.chain(spread.filter(|_| rows.len() > TRIED_ROWS)) {
+        let fault = match rows.row(index) {
+            Ok(row) => return Ok(Some(row)),
+            Err(fault) => fault,
+        };
+        unreadable += usize::from(fault.reason == UNREADABLE);
+        let fault = first.get_or_insert(fault);
+        if unreadable == TRIED_READS {
+            return Err(refused(rows, format!("cannot be read: {}", fault.detail)));
+        }
     }
-    match rows.len().checked_sub(TRIED_ROWS).and_then(|_| rows.row(0).err()) {
+    match first.filter(|_| rows.len() > TRIED_ROWS) {
         Some(fault) => {
-            let detail = format!("none of its first {TRIED_ROWS} rows can be read; the first: {}", fault.detail);
-            Err(DataError::Rows { path: rows.place(0).file.into(), detail })
+            let tried = format!("none of its first {TRIED_ROWS} rows can be read, nor of as many all over it");
+            Err(refused(rows, format!("{tried}; the first: {}", fault.detail)))
         }
         None => Ok(None),
     }
+}
+
+fn refused(rows: &dyn Rows, detail: String) -> DataError {
+    DataError::Rows { path: rows.place(0).file.into(), detail }
 }

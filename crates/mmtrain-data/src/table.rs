@@ -213,16 +213,21 @@ mod tests {
         assert!(matches!(table(&[r#"{"captions": []}"#]), Err(DataError::NoSamples { .. })));
     }
 
-    /// So many rows as a small file may say it has.
-    struct Claimed(usize);
+    /// So many rows as a small file may say it has, of which those from one on can be read.
+    struct Claimed {
+        rows: usize,
+        from: usize,
+        reason: &'static str,
+    }
 
     impl Rows for Claimed {
         fn len(&self) -> usize {
-            self.0
+            self.rows
         }
 
-        fn row(&self, _index: usize) -> Result<Cell, Reject> {
-            Err(Reject::new("bad_parquet", "no page"))
+        fn row(&self, index: usize) -> Result<Cell, Reject> {
+            let caption = || Cell::from_json(br#"{"captions": ["one", "two"]}"#).expect("a row");
+            if index < self.from { Err(Reject::new(self.reason, "no page")) } else { Ok(caption()) }
         }
 
         fn place(&self, index: usize) -> RowPlace<'_> {
@@ -236,9 +241,16 @@ mod tests {
 
     #[test]
     fn no_more_rows_are_tried_than_a_dataset_could_have_lost() {
-        let table = |rows| Table::new("t", Box::new(Claimed(rows)), Box::new(Captions), Arc::new(Echo));
-        let fault = table(usize::MAX).err().expect("refused").to_string();
-        assert_eq!(fault, "`claimed.parquet`: none of its first 100000 rows can be read; the first: no page");
-        assert_eq!(table(10).expect("a table").len(), 10, "each is left out when its turn comes");
+        let table = |rows, from, reason| {
+            Table::new("t", Box::new(Claimed { rows, from, reason }), Box::new(Captions), Arc::new(Echo))
+                .map(|table| table.len())
+                .map_err(|error| error.to_string())
+        };
+        let none = "`claimed.parquet`: none of its first 100000 rows can be read, nor of as many all over it; the first: no page";
+        assert_eq!(table(usize::MAX, usize::MAX, "bad_parquet"), Err(none.into()));
+        assert_eq!(table(10, 10, "bad_parquet"), Ok(10), "each is left out when its turn comes");
+        assert_eq!(table(300_000, 250_000, "bad_parquet"), Ok(350_000), "a damaged part in front does not end it");
+        let gone = "`claimed.parquet`: cannot be read: no page";
+        assert_eq!(table(usize::MAX, usize::MAX, "unreadable"), Err(gone.into()));
     }
 }

@@ -18,7 +18,7 @@ use super::arrow_cell::{is_read, row_of, unread};
 use super::kept::{Decoded, Kept};
 use super::message_scan::{Message, header_of, scan};
 use super::text_file::problem;
-use super::{RowPlace, Rows};
+use super::{RowPlace, Rows, cut};
 use crate::cell::Cell;
 use crate::panics::confined;
 use crate::reading::{ReadAt, bytes_at, unreadable};
@@ -81,7 +81,7 @@ impl Arrow {
     }
 
     fn decode(&self, message: &Message) -> Result<RecordBatch, Reject> {
-        let bad = |detail: String| Reject::new("bad_arrow", format!("`{}`: {detail}", self.place));
+        let bad = |detail: String| Reject::new("bad_arrow", format!("`{}`: {}", self.place, cut(&detail)));
         let bytes =
             read(self.file.as_ref(), message).map_err(|error| unreadable(&self.place, message.end(), &error))?;
         let batch = confined(|| {
@@ -255,10 +255,26 @@ mod tests {
     #[test]
     fn a_schema_whose_parts_are_shared_is_not_made_larger_than_it_is() {
         assert_eq!(open(&shared(3, 4000)).expect("rows").schema.fields().len(), 3);
-        for shared in [shared(1000, 4000), shared(500_000, 1)] {
+        for shared in [shared(1000, 4000), shared(1_500_000, 1)] {
             let fault = open(&shared).err().expect("refused");
             assert!(fault.contains("says more than 8 times what it has bytes for"), "{fault}");
         }
+    }
+
+    #[test]
+    fn a_batch_whose_columns_share_bytes_is_none() {
+        let column = || -> ArrayRef { Arc::new(arrow_array::Int64Array::from_iter_values(0..1000)) };
+        let batch = RecordBatch::try_from_iter([("a", column()), ("b", column())]).expect("a batch");
+        let mut bytes = Vec::new();
+        let mut writer = StreamWriter::try_new(&mut bytes, &batch.schema()).expect("a writer");
+        writer.write(&batch).and_then(|()| writer.finish()).expect("written");
+        assert_eq!(open(&bytes).expect("rows").len(), 1000);
+        let length = bytes.windows(8).position(|word| word == 8000_i64.to_le_bytes()).expect("how long a column is");
+        bytes[length..length + 8].copy_from_slice(&16_000_i64.to_le_bytes());
+        let rows = open(&bytes).expect("rows");
+        let fault = &rows.problems()[0];
+        assert_eq!((rows.len(), fault.reason), (0, "rows_damaged"));
+        assert!(fault.detail.contains("its parts are larger than it is"), "{}", fault.detail);
     }
 
     #[test]

@@ -80,9 +80,10 @@ fn cell_at(column: &ArrayRef, row: usize) -> Cell {
             Cell::Struct(columns.map(|(field, column)| (field.name().clone(), cell_at(column, row))).collect())
         }
         T::Dictionary(..) => {
-            let dictionary = column.as_any_dictionary();
-            let keys = dictionary.normalized_keys();
-            cell_at(dictionary.values(), keys[row])
+            // All keys of a dictionary are looked up at once: here it has this one.
+            let one = column.slice(row, 1);
+            let dictionary = one.as_any_dictionary();
+            cell_at(dictionary.values(), dictionary.normalized_keys()[0])
         }
         kind => number(kind, column, row),
     }
@@ -96,12 +97,23 @@ fn bytes(bytes: &[u8]) -> Cell {
     Cell::Bytes(bytes.to_vec())
 }
 
-/// Items without a kind take no room, so a damaged file may claim any number of them; they are none.
+/// A damaged file may claim any number of items that take no room; they are none.
 fn list(items: &ArrayRef) -> Cell {
-    if items.data_type() == &DataType::Null {
+    if takes_no_room(items.data_type()) {
         return Cell::List(Vec::new());
     }
     Cell::List((0..items.len()).map(|item| cell_at(items, item)).collect())
+}
+
+/// Whether values of this type have no bytes, whatever their number.
+fn takes_no_room(kind: &DataType) -> bool {
+    use DataType as T;
+    match kind {
+        T::Null | T::FixedSizeBinary(0) | T::FixedSizeList(_, 0) => true,
+        T::FixedSizeList(item, _) => takes_no_room(item.data_type()),
+        T::Struct(fields) => fields.iter().all(|field| takes_no_room(field.data_type())),
+        _ => false,
+    }
 }
 
 fn number(kind: &DataType, column: &ArrayRef, row: usize) -> Cell {
@@ -133,4 +145,38 @@ fn number(kind: &DataType, column: &ArrayRef, row: usize) -> Cell {
 
 fn int<T: ArrowPrimitiveType<Native: Into<i64>>>(column: &ArrayRef, row: usize) -> Cell {
     Cell::Int(column.as_primitive::<T>().value(row).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::types::Int32Type;
+    use arrow_array::{DictionaryArray, FixedSizeListArray, NullArray, StructArray};
+    use arrow_schema::{Field, Fields};
+
+    use super::*;
+
+    #[test]
+    fn items_that_take_no_room_are_none_however_many_there_are() {
+        const MANY: usize = 2_000_000_000;
+        let empty: ArrayRef = Arc::new(StructArray::new_empty_fields(MANY, None));
+        let fields = Fields::from(vec![Field::new("nothing", DataType::Null, true)]);
+        let nothing: ArrayRef = Arc::new(NullArray::new(MANY));
+        let nothing: ArrayRef = Arc::new(StructArray::new(fields, vec![nothing], None));
+        for items in [empty, nothing] {
+            let item = Arc::new(Field::new_list_field(items.data_type().clone(), true));
+            let lists: ArrayRef = Arc::new(FixedSizeListArray::new(item, MANY as i32, items, None));
+            assert_eq!(cell_at(&lists, 0), Cell::List(Vec::new()));
+        }
+    }
+
+    #[test]
+    fn a_code_stands_for_its_own_value() {
+        let texts = [Some("a"), None, Some("b"), Some("a")];
+        let column: ArrayRef = Arc::new(texts.into_iter().collect::<DictionaryArray<Int32Type>>());
+        for (row, value) in texts.into_iter().enumerate() {
+            assert_eq!(cell_at(&column, row), value.map_or(Cell::Null, |value| Cell::Text(value.into())));
+        }
+    }
 }

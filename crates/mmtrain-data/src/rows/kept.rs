@@ -53,9 +53,13 @@ impl<K: PartialEq> Kept<K> {
         Some(decoded)
     }
 
-    /// Keeps a block of so many bytes, and forgets others that nobody asked for since.
+    /// Keeps a block of so many bytes, and forgets others that nobody asked for since. What another thread could read is not forgotten
+    /// for a fault.
     pub(super) fn put(&self, key: K, bytes: u64, decoded: Decoded) {
         let mut blocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if decoded.is_err() && blocks.iter().any(|block| block.key == key && block.decoded.is_ok()) {
+            return;
+        }
         blocks.retain(|block| block.key != key);
         blocks.push(Block { key, bytes, decoded, since: Instant::now() });
         while blocks.len() > BLOCKS || blocks.len() > 1 && blocks.iter().map(|block| block.bytes).sum::<u64>() > BYTES {
@@ -105,6 +109,7 @@ mod tests {
         back(&kept);
         assert!(kept.get(&1).is_none() && kept.get(&2).is_some());
         kept.put(1, 1, Ok(rows()));
+        kept.put(1, 0, fault("bad_parquet"));
         back(&kept);
         assert!(kept.get(&1).expect("known").is_ok());
     }

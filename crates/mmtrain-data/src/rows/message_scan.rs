@@ -14,8 +14,6 @@ const CONTINUATION: u32 = u32::MAX;
 const MAX_HEADER: u64 = 16 << 20;
 /// Bytes that a header says it has for each that it has: its parts may share others, and each is made anew from them.
 const MAX_SHARED: usize = 8;
-/// Tables of a header: four or so for a column.
-const MAX_TABLES: usize = 200_000;
 /// Longest body that is read at once.
 const MAX_BODY: u64 = 1 << 30;
 /// More rows than any published set has in one file.
@@ -43,13 +41,10 @@ impl Message {
     }
 }
 
-/// The header of a message, whose parts are no more and no larger than its bytes let one expect.
+/// The header of a message, whose parts are no larger than its bytes let one expect, and at most a million, as is usual.
 pub(super) fn header_of(header: &[u8]) -> Result<arrow_ipc::Message<'_>, InvalidFlatbuffer> {
     let max_apparent_size = (64 << 10) + MAX_SHARED * header.len();
-    root_as_message_with_opts(
-        &VerifierOptions { max_tables: MAX_TABLES, max_apparent_size, ..VerifierOptions::default() },
-        header,
-    )
+    root_as_message_with_opts(&VerifierOptions { max_apparent_size, ..VerifierOptions::default() }, header)
 }
 
 /// The messages of a file.
@@ -153,6 +148,11 @@ impl Walk<'_> {
         if body_bytes > MAX_BODY {
             return Err(self.damaged("has more than 1 GiB"));
         }
+        // Each column would have a copy of what they share.
+        let parts = batch.buffers().into_iter().flatten().map(|part| u64::try_from(part.length()).unwrap_or(u64::MAX));
+        if parts.fold(0, u64::saturating_add) > body_bytes {
+            return Err(self.damaged("says that its parts are larger than it is"));
+        }
         // A row takes a bit at least.
         let rows = usize::try_from(batch.length()).ok().filter(|&rows| rows as u64 <= 8 * body_bytes);
         rows.filter(|rows| rows + before <= MAX_ROWS).ok_or_else(|| self.damaged("cannot have so many rows"))
@@ -168,7 +168,7 @@ impl Walk<'_> {
     fn no_header(&self, error: &InvalidFlatbuffer) -> Wrong {
         match error {
             InvalidFlatbuffer::TooManyTables | InvalidFlatbuffer::ApparentSizeTooLarge => Wrong::Refused(format!(
-                "the header of the message at byte {} says more than {MAX_SHARED} times what it has bytes for, or has more than {MAX_TABLES} parts",
+                "the header of the message at byte {} says more than {MAX_SHARED} times what it has bytes for, or has too many parts",
                 self.at
             )),
             _ => self.damaged("has a header that is none"),

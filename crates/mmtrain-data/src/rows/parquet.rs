@@ -21,6 +21,7 @@ use arrow_array::RecordBatch;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, RowSelection, RowSelector};
 use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::basic::Type;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use column_chunk::Group;
@@ -29,7 +30,7 @@ use pread::Pread;
 use super::arrow_cell::{is_read, row_of, unread};
 use super::kept::{Decoded, Kept};
 use super::text_file::problem;
-use super::{RowPlace, Rows};
+use super::{RowPlace, Rows, cut};
 use crate::cell::Cell;
 use crate::panics::confined;
 use crate::reading::UNREADABLE;
@@ -114,7 +115,7 @@ impl Parquet {
             Err(panic) => panic,
         };
         let reason = if self.file.failed() == failed { "bad_parquet" } else { UNREADABLE };
-        let fault = Arc::new(Reject::new(reason, format!("`{}`: {detail}", self.place)));
+        let fault = Arc::new(Reject::new(reason, format!("`{}`: {}", self.place, cut(&detail))));
         self.kept.put((group, number), 0, Err(Arc::clone(&fault)));
         Err(fault)
     }
@@ -131,21 +132,34 @@ impl Parquet {
             return Ok(batch);
         }
         let is_near = |left: &Left| left.group == group && (left.next..=left.next + AHEAD).contains(&number);
-        let mut here = if let Some(here) = left.take().filter(is_near) {
-            here
-        } else {
-            let rest = self.starts[group + 1] - self.starts[group] - number * self.block_rows;
-            Left { group, next: number, reader: self.reader(group, number, rest)? }
-        };
+        let begun = left.take().filter(is_near);
+        let mut here = begun.map_or_else(|| self.begin(group, number), Ok)?;
         loop {
             let at = here.next;
-            let batch = self.whole(group, at, here.reader.next().transpose()?)?;
             here.next += 1;
-            if at == number {
-                *left = Some(here);
-                return Ok(batch);
+            match here
+                .reader
+                .next()
+                .transpose()
+                .map_err(ParquetError::from)
+                .and_then(|batch| self.whole(group, at, batch))
+            {
+                Ok(batch) if at == number => {
+                    *left = Some(here);
+                    return Ok(batch);
+                }
+                Err(fault) if at == number => return Err(fault),
+                Ok(_) => {}
+                // What lies on the way is not what was asked for.
+                Err(_) => here = self.begin(group, number)?,
             }
         }
+    }
+
+    /// A row group from a block on.
+    fn begin(&self, group: usize, number: usize) -> parquet::errors::Result<Left> {
+        let rest = self.starts[group + 1] - self.starts[group] - number * self.block_rows;
+        Ok(Left { group, next: number, reader: self.reader(group, number, rest)? })
     }
 
     /// Reads the rows of one block.
@@ -177,9 +191,9 @@ impl Parquet {
         batch: Option<RecordBatch>,
     ) -> parquet::errors::Result<Arc<RecordBatch>> {
         let found = batch.as_ref().map_or(0, RecordBatch::num_rows);
-        let batch = batch.filter(|_| found == self.len_of(group, number)).ok_or_else(|| {
-            parquet::errors::ParquetError::General(format!("row group {group} has fewer rows than its footer says"))
-        })?;
+        let batch = batch
+            .filter(|_| found == self.len_of(group, number))
+            .ok_or_else(|| ParquetError::General(format!("row group {group} has fewer rows than its footer says")))?;
         let batch = Arc::new(batch);
         self.kept.put((group, number), batch.get_array_memory_size() as u64, Ok(Arc::clone(&batch)));
         Ok(batch)

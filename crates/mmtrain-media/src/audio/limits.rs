@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::error::AudioError;
 use crate::AudioKind;
 
+/// Fewest samples per second. Nothing that is heard has as few, and to make a usual rate of one takes transforms of gigabytes.
+const MIN_RATE: u32 = 100;
+
 /// What a sound may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -35,7 +38,7 @@ impl AudioLimits {
     }
 
     pub(crate) fn check_format(&self, kind: AudioKind, channels: usize, rate: u32) -> Result<(), AudioError> {
-        if channels == 0 || rate == 0 {
+        if channels == 0 || rate < MIN_RATE {
             return Err(AudioError::corrupt(kind, format!("the header says {channels} channels at {rate} hertz")));
         }
         let too_much = |what, found, most| Err(AudioError::TooMuch { kind, what, found, most });

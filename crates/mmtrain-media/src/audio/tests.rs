@@ -166,6 +166,15 @@ fn a_cut_file_is_an_error_wherever_it_is_cut() {
 }
 
 #[test]
+fn a_rate_at_which_nothing_can_be_heard_is_refused() {
+    assert_eq!(reason(&wav16(1, 100, &[1, 2, 3])), "decoded");
+    for rate in [0, 1, 99] {
+        let error = open(&wav16(1, rate, &[1, 2, 3])).expect_err("no sound").to_string();
+        assert!(error.contains(&format!("the header says 1 channels at {rate} hertz")), "{error}");
+    }
+}
+
+#[test]
 fn a_flipped_bit_of_flac_is_seen() {
     let mut bytes = sound_bytes("stereo.flac");
     let at = bytes.len() / 2;

@@ -1,12 +1,13 @@
 //! Files that say of themselves what is not so, and would take time or memory without an end.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow_array::{ArrayRef, FixedSizeBinaryArray, Float32Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, BinaryArray, FixedSizeBinaryArray, Float32Array, Int64Array, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::basic::Encoding;
@@ -257,4 +258,33 @@ fn damage_is_remembered_and_a_fault_of_the_disk_is_not() {
         assert_eq!(rows.row(row).expect_err("damage").reason, "bad_parquet");
     }
     assert_eq!(reads.load(Ordering::Relaxed), before);
+}
+
+#[test]
+fn damage_costs_the_same_rows_in_whatever_order_they_are_read() {
+    const ROWS: usize = 400;
+    let values: Vec<_> = (0..ROWS).map(|row| vec![(row % 251) as u8; 100_000]).collect();
+    let column: ArrayRef = Arc::new(BinaryArray::from_iter_values(&values));
+    let properties = WriterProperties::builder()
+        .set_dictionary_enabled(false)
+        .set_offset_index_disabled(true)
+        .set_write_batch_size(1)
+        .set_data_page_size_limit(1 << 20)
+        .build();
+    let file = written_with(column, properties);
+    let before = [&values[199][..], &100_000_u32.to_le_bytes()].concat();
+    let bytes = fs_err::read(&file.path).expect("bytes");
+    let at = bytes.windows(before.len()).position(|window| window == before).expect("the length of a value");
+    file.change(at + values[199].len(), &[0xff; 4]);
+    let lost = |order: Vec<usize>| {
+        let rows = file.open().expect("rows");
+        assert!(rows.reads_on(0));
+        let lost: BTreeSet<_> = order.into_iter().filter(|&row| rows.row(row).is_err()).collect();
+        lost
+    };
+    let alone: BTreeSet<_> = (0..ROWS).filter(|&row| !lost(vec![row]).is_empty()).collect();
+    assert!(alone.contains(&200) && alone.len() < 40, "{alone:?}");
+    for step in [1, 7, 31, 237, 399] {
+        assert_eq!(lost((0..ROWS).map(|n| n * step % ROWS).collect()), alone, "{step}");
+    }
 }
